@@ -1,0 +1,34 @@
+# Two commands matter: `make local` and `make test`. Needs Python 3.11+, git, make, and root or a container engine.
+PYTHON ?= python3
+PY := .venv/bin/python
+READY := .venv/.ready
+
+.PHONY: local clean-local setup test check unit bench
+
+local: setup ## the whole chain on this machine: real engine, relay, two sources, locked storage, first backup, restore, attack
+	@$(PY) -m ops local up
+
+clean-local: $(READY) ## remove the local stack and everything it made
+	@$(PY) -m ops local down
+
+setup: $(READY) ## the tools and host packages that the local stack and the tests need
+	@$(PY) -m sandbox prepare
+	@$(PY) -m toolchain ensure
+
+check: $(READY) ## format, lint, types, shellcheck, unit tests: under a minute
+	@$(PY) -m ops check
+
+test: setup ## everything, against real parts; what CI runs
+	@$(PY) -m ops test-packages
+	@$(PY) -m ops check --no-unit
+	@$(PY) -m pytest
+
+bench: setup ## figures for the docs, measured on this machine
+	@$(PY) -m bench
+
+$(READY): requirements.txt requirements-dev.txt
+	@echo "python packages: installing into .venv (about a minute)"
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; fix: make PYTHON=python3.12 …")'
+	@$(PYTHON) -m venv .venv
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,78 @@
+"""The goals of "Speed and size", and how each figure is taken. A missed goal is printed, nothing more."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.farm import BenchError, Farm
+from bench.rounds import Spread
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One figure beside what was promised for it; ``at_most`` in the same unit."""
+
+    what: str
+    value: float
+    at_most: float
+    unit: str = "s"
+
+    @property
+    def kept(self) -> bool:
+        return self.value <= self.at_most
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
+
+
+def _pytest(*words: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise BenchError(f"tests fail, so their time means nothing:\n{done.stdout[-2000:]}")
+
+
+def unit_tests() -> Goal:
+    """As `make check` runs them."""
+    return Goal("unit tests", _seconds(lambda: _pytest("-n", "2", "tests/unit")), 20)
+
+
+def all_tests() -> Goal:
+    """`make test` without what only the first run on a machine does."""
+
+    def run() -> None:
+        done = subprocess.run(
+            ["make", "--old-file=.venv/.ready", f"PY={sys.executable}", "test"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise BenchError(
+                f"make test fails, so its time means nothing:\n{done.stdout[-2000:]}{done.stderr[-1000:]}"
+            )
+
+    return Goal("make test, warm", _seconds(run) / 60, 20, "min")
+
+
+def of_farm(farm: Farm) -> list[Goal]:
+    """`make local` was timed while the farm was built; the preview is the median of three."""
+    preview = ("preview", "--stack", "local", "--expect-no-changes")
+    previews = [_seconds(lambda: farm.stack.run(*preview, quiet=True)) for _ in range(3)]
+    return [
+        Goal("make local, warm", farm.local_seconds, 90),
+        Goal("… of which pulumi up", farm.up_seconds, 45),
+        Goal("no-op preview of the local stack", Spread.of(previews).median, 3),
+    ]

@@ -1,0 +1,50 @@
+"""BackupSchedule: what a source backs up, when, and what happens when that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+
+from components.host_step import Host, HostStep
+from components.render import source_steps as steps
+from components.settings import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackupScheduleArgs:
+    """``after``: what must stand before the first run can succeed (the repository)."""
+
+    source: Source
+    host: Host
+    after: Sequence[pulumi.Resource] = ()
+
+
+class BackupSchedule(pulumi.ComponentResource):
+    """Backups run by themselves, one at a time, and the host itself shows how the last one went.
+
+    Pulumi type ``lastcopy:source:BackupSchedule``; child ``<name>-units`` (HostStep). On the host:
+    lastcopy-backup.timer and .service, ``/var/lib/lastcopy/status.json`` for everybody. An outage is retried
+    with growing pauses, up to 9 tries; a refusal is not retried and says what to do (exit codes:
+    components/files/run-backup). A removed source loses units, paths and hook settings; its status stays.
+    Errors before anything changes: a calendar event or time span that the host's systemd does not take; a
+    hook that is missing, not executable or writable by others than root.
+    Does not notice a source that is switched off for weeks (A8): that is for the one who watches the storage.
+    """
+
+    def __init__(
+        self, name: str, args: BackupScheduleArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("lastcopy:source:BackupSchedule", name, {"schedule": args.source.schedule}, opts)
+        units = HostStep(
+            f"{name}-units",
+            host=args.host,
+            script="schedule",
+            values=dict(steps.schedule(args.source)),
+            undo=True,
+            after=args.after,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.ready: tuple[pulumi.Resource, ...] = (units,)
+        self.register_outputs({})

@@ -1,0 +1,139 @@
+"""HostStep: the one door through which this program changes a machine.
+
+Nothing else imports ``pulumi_command.remote``. What a step wants to be true goes to the host on stdin (never in argv, environment
+or a file that others can read), and one JSON line of public facts comes back.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pulumi
+from pulumi_command import remote
+
+SCRIPTS = Path(__file__).parent / "scripts"
+_VALUE_NAME = re.compile(r"[A-Z][A-Z0-9_]*\Z")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """A machine reached by SSH whose host key is known before the first dial (A1).
+
+    ``ready`` are the resources that must exist before it can be dialled; ``machine`` is the one with which it disappears, so that a
+    destroy does not dial a host that is gone.
+    """
+
+    name: str
+    address: pulumi.Input[str]
+    host_key: pulumi.Input[str]
+    user: pulumi.Input[str]
+    port: pulumi.Input[int] = 22
+    private_key: pulumi.Input[str] | None = None
+    ready: Sequence[pulumi.Resource] = field(default_factory=tuple)
+    machine: pulumi.Resource | None = None
+
+    def connection(self) -> remote.ConnectionArgs:
+        """Typed on purpose: an unknown field in a loose dict would print the private key in the error."""
+        return remote.ConnectionArgs(
+            host=self.address,
+            port=self.port,
+            user=self.user,
+            host_key=self.host_key,
+            private_key=None if self.private_key is None else pulumi.Output.secret(self.private_key),
+            dial_error_limit=4,
+            per_dial_timeout=10,
+        )
+
+
+def script_text(script: str, values: Mapping[str, str]) -> str:
+    """The whole text that a step sends on stdin: prelude, values, script, and last the line that starts it.
+
+    Values are base64, so no value can end a quote or become a command. Nothing runs unless the last line arrived.
+    """
+    wrong = [name for name in values if not _VALUE_NAME.match(name)]
+    if wrong:
+        raise ValueError(f"value names must be A-Z, 0-9 and _: {wrong}")
+    lines = [(SCRIPTS / "lib.sh").read_text(), f"STEP={script}"]
+    lines += [f"V_{name}={base64.b64encode(text.encode()).decode()}" for name, text in sorted(values.items())]
+    lines += [(SCRIPTS / f"{script}.sh").read_text(), 'main "$@" </dev/null', ""]
+    return "\n".join(lines)
+
+
+def _facts(stdout: str) -> dict[str, str]:
+    lines = stdout.strip().splitlines()
+    if not lines:
+        return {}
+    facts: dict[str, str] = json.loads(lines[-1])["facts"]
+    return facts
+
+
+class HostStep(pulumi.ComponentResource):
+    """One idempotent change of one host, re-run in place whenever what it should say changes.
+
+    Pulumi type ``lastcopy:host:HostStep``; child ``<name>-command`` (pulumi-command remote.Command).
+    ``values`` are public: they are this component's inputs, so that ``pulumi preview --diff`` shows a reviewer which line of which file
+    will change. ``secrets`` travel beside them on stdin and are encrypted in the state. Output ``facts``: the public values that the
+    script reported. A failed step leaves no resource and the next run repeats it; scripts converge (A7).
+    Does not see drift made on the host by hand: the engine's refresh cannot. Run with ``check`` in place of ``apply``, the same text
+    reports drift and changes nothing.
+    """
+
+    facts: pulumi.Output[dict[str, str]]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        host: Host,
+        script: str,
+        values: Mapping[str, pulumi.Input[str]] | None = None,
+        secrets: Mapping[str, pulumi.Input[str]] | None = None,
+        undo: bool = False,
+        seconds: int = 300,
+        after: Sequence[pulumi.Resource] = (),
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        values, secrets = dict(values or {}), dict(secrets or {})
+        if twice := sorted(values.keys() & secrets.keys()):
+            raise ValueError(f"named both as value and as secret: {twice}")
+        super().__init__(
+            "lastcopy:host:HostStep",
+            name,
+            {"host": host.address, "script": script, "values": values, "secretNames": sorted(secrets)},
+            opts,
+        )
+
+        def line(mode: str) -> pulumi.Output[str]:
+            # `timeout` because the engine's own time-outs cannot stop a remote process.
+            run = f'timeout -k 10 {seconds} /bin/sh -s -- {mode} "$SSH_CONNECTION"'
+            return pulumi.Output.from_input(host.user).apply(
+                lambda user: f"exec {run}" if user == "root" else f"exec sudo -n {run}"
+            )
+
+        known: pulumi.Output[dict[str, str]] = pulumi.Output.from_input({**values, **secrets})  # type: ignore[dict-item]
+        stdin: pulumi.Output[str] = pulumi.Output.secret(
+            known.apply(lambda texts: script_text(script, texts))
+        )
+        self._command = remote.Command(
+            f"{name}-command",
+            connection=host.connection(),
+            create=line("apply"),
+            delete=line("remove") if undo else None,
+            stdin=stdin,
+            add_previous_output_in_env=False,
+            logging=remote.Logging.NONE,
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[*host.ready, *after],
+                additional_secret_outputs=["stdout", "stderr"],
+                deleted_with=host.machine,
+            ),
+        )
+        # Facts are public by the scripts' contract; everything else that a command prints stays secret.
+        self.facts = pulumi.Output.unsecret(self._command.stdout).apply(_facts)
+        self.register_outputs({"facts": self.facts})

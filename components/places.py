@@ -1,0 +1,166 @@
+"""Places: from settings to hosts and vault. The only module that knows which kind of place a stack asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pulumi
+from pydantic import SecretStr
+
+from components.hardened_sshd import Person
+from components.host_step import Host
+from components.local_sandbox import LocalSandbox, LocalSandboxArgs
+from components.settings import (
+    Admin,
+    ExistingHost,
+    Identity,
+    ManagedHost,
+    RcloneRemoteSection,
+    S3Bucket,
+    SandboxSource,
+    SandboxVault,
+    SandboxVm,
+    Settings,
+    Source,
+    UnmanagedSource,
+)
+from components.vault import RcloneVault, S3Vault, StorageIdentity, Vault
+
+
+class Places:
+    """Every host and the vault of one stack; the same answers whether they stand in a data centre or in the sandbox.
+
+    No resources of its own except the sandbox, and that only where the stack asks for it.
+    """
+
+    sandbox: LocalSandbox | None = None
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        # Settings refuse a half sandbox, so either both are the sandbox's or neither is.
+        if isinstance(settings.intermediate, SandboxVm) and isinstance(settings.storage, SandboxVault):
+            self.sandbox = LocalSandbox(
+                "sandbox",
+                LocalSandboxArgs(
+                    directory=Path.cwd() / ".local" / "sandbox" / pulumi.get_stack(),
+                    network=settings.sandbox.network,
+                    driver=settings.sandbox.driver,
+                    machines=tuple(s.name for s in settings.sources if isinstance(s.host, SandboxSource)),
+                    rooms=tuple(s.name for s in settings.sources),
+                    lock_mode=settings.storage.lock_mode,
+                    lock_days=settings.storage.lock_days,
+                ),
+            )
+
+    def _sandbox(self) -> LocalSandbox:
+        if self.sandbox is None:
+            raise AssertionError("settings refuse sandbox members beside others, so there is a sandbox here")
+        return self.sandbox
+
+    def relay(self) -> Host:
+        """The intermediate: where the relay runs."""
+        place = self._settings.intermediate
+        if isinstance(place, SandboxVm):
+            return self._sandbox().relay
+        admin = self._settings.admin
+        return Host(
+            name="relay",
+            address=place.address,
+            port=place.port,
+            user=admin.user,
+            host_key=place.host_key,
+            private_key=_private_key(admin),
+        )
+
+    def relay_sshd_port(self) -> int:
+        """The port of the relay's own sshd; a tunnel or a port mapping may show it to this workstation as another one."""
+        place = self._settings.intermediate
+        return place.ssh_port if isinstance(place, ExistingHost) else 22
+
+    def people(self) -> tuple[Person, ...]:
+        """Who may open tunnels to the relay."""
+        return tuple(
+            Person(
+                name=person.name,
+                public_keys=person.public_keys,
+                totp_secret=None if person.totp_secret is None else _secret(person.totp_secret),
+            )
+            for person in self._settings.admin.people
+        )
+
+    def relay_as_sources_see_it(self) -> tuple[pulumi.Input[str], pulumi.Input[int]]:
+        """Address and port that a source dials; often, but not always, those that the admin dials."""
+        place = self._settings.intermediate
+        if isinstance(place, ExistingHost):
+            seen = place.as_sources_see_it()
+            return seen.address, seen.port
+        relay = self.relay()
+        return relay.address, relay.port
+
+    def source(self, source: Source) -> Host | None:
+        """The source's host, or None for one that the admin cannot reach: it gets an enrolment script."""
+        match source.host:
+            case SandboxSource():
+                return self._sandbox().hosts[source.name]
+            case ManagedHost() as host:
+                return Host(
+                    name=source.name,
+                    address=host.address,
+                    port=host.port,
+                    user=host.user,
+                    host_key=host.host_key,
+                    private_key=_private_key(self._settings.admin, host.private_key_file),
+                )
+            case UnmanagedSource():
+                return None
+
+    def vault(self) -> Vault:
+        """Where the objects end."""
+        match self._settings.storage:
+            case SandboxVault():
+                return self._sandbox().vault
+            case S3Bucket() as s3:
+                return S3Vault(
+                    endpoint=s3.endpoint,
+                    region=s3.region,
+                    bucket=s3.bucket,
+                    provider=s3.provider,
+                    prefix=s3.prefix,
+                    ca_certificate=s3.ca_certificate,
+                    lock_mode=s3.lock.mode,
+                    lock_minimum_days=s3.lock.minimum_days,
+                    identities={
+                        s.name: _identity(s.identity)
+                        for s in self._settings.sources
+                        if s.identity is not None
+                    },
+                    shared_identity=None if s3.identity is None else _identity(s3.identity),
+                )
+            case RcloneRemoteSection() as remote:
+                return RcloneVault(
+                    section=_secret(remote.section),
+                    path=remote.path,
+                    egress=tuple(str(e) for e in remote.egress),
+                )
+
+
+def _secret(value: SecretStr) -> pulumi.Output[str]:
+    """The one way out of settings for a secret: it stays one from here on."""
+    return pulumi.Output.secret(value.get_secret_value())
+
+
+def _identity(identity: Identity) -> StorageIdentity:
+    return StorageIdentity(
+        access_key_id=identity.access_key_id,
+        secret_access_key=_secret(identity.secret_access_key),
+    )
+
+
+def _private_key(admin: Admin, override: str | None = None) -> pulumi.Output[str] | None:
+    """The admin's private key as a secret, or None where the ssh agent holds it."""
+    path = override or admin.private_key_file
+    if path is not None:
+        return pulumi.Output.secret(Path(path).expanduser().read_text())
+    if admin.private_key is not None:
+        return _secret(admin.private_key)
+    return None

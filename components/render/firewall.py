@@ -1,0 +1,164 @@
+"""The relay's nftables rules and the endpoints that its sources' processes may reach. Pure text, no engine."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*\Z")
+
+
+@dataclass(frozen=True, order=True)
+class Endpoint:
+    """A host name or an address, and a port."""
+
+    host: str
+    port: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.port <= 65535:
+            raise ValueError(f"not a port: {self.port}")
+        if self.literal is None and (not _NAME.match(self.host) or len(self.host) > 253):
+            raise ValueError(f"not a host name or an address: {self.host!r}")
+
+    @property
+    def literal(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+        try:
+            return ipaddress.ip_address(self.host)
+        except ValueError:
+            return None
+
+
+def of_url(url: str, bucket: str) -> tuple[Endpoint, ...]:
+    """Where an S3 client connects for this endpoint: the name itself and, for named ones, the bucket's own name below it."""
+    parts = urlsplit(url if "//" in url else f"https://{url}")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("the endpoint is not an http or https URL")
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    own = Endpoint(parts.hostname, port)
+    return (own,) if own.literal is not None else (own, Endpoint(f"{bucket}.{parts.hostname}", port))
+
+
+def of_text(text: str) -> Endpoint:
+    """``host:port`` or ``[v6]:port``."""
+    found = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([^:\[\]]+)):([0-9]{1,5})", text)
+    if found is None:
+        raise ValueError(f"not host:port or [IPv6]:port: {text!r}")
+    return Endpoint(found[1] or found[2], int(found[3]))
+
+
+def names(endpoints: Iterable[Endpoint]) -> str:
+    """Lines ``name port`` of what must be looked up on the host; empty when every endpoint is an address."""
+    return "".join(f"{one.host} {one.port}\n" for one in sorted(set(endpoints)) if one.literal is None)
+
+
+def rules(endpoints: Iterable[Endpoint], ssh_port: int) -> str:
+    """The whole table, replaced in one transaction. ``accounts.nft`` (made on the host) defines $updaters and $sources as numbers."""
+    if not 1 <= ssh_port <= 65535:
+        raise ValueError(f"not a port: {ssh_port}")
+    known = sorted({(one.literal, one.port) for one in endpoints if one.literal is not None}, key=str)
+    sets = ""
+    for version, kind in ((4, "ipv4_addr"), (6, "ipv6_addr")):
+        fixed = ", ".join(f"{address} . {port}" for address, port in known if address.version == version)
+        elements = f"\n    elements = {{ {fixed} }}" if fixed else ""
+        sets += f"""  # Fixed addresses; looked-up ones join the second set and leave it a day after DNS stopped naming them.
+  set storage{version} {{
+    type {kind} . inet_service{elements}
+  }}
+  set looked_up{version} {{
+    type {kind} . inet_service
+    flags timeout
+  }}
+"""
+    return f"""\
+# Made by lastcopy (RelayFirewall).
+include "/etc/lastcopy/firewall/accounts.nft"
+table inet lastcopy
+delete table inet lastcopy
+table inet lastcopy {{
+{sets}
+  chain input {{
+    type filter hook input priority filter; policy drop;
+    iif lo accept
+    ct state established,related accept
+    ct state invalid drop
+    tcp dport {ssh_port} accept
+    icmp type {{ echo-request, destination-unreachable, time-exceeded, parameter-problem }} limit rate 50/second accept
+    icmpv6 type {{ echo-request, destination-unreachable, packet-too-big, time-exceeded, parameter-problem }} limit rate 50/second accept
+    icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert, mld-listener-query }} accept
+    udp sport 67 udp dport 68 accept
+    ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept
+  }}
+  chain forward {{
+    type filter hook forward priority filter; policy drop;
+  }}
+  # What a source's process opens: the storage, nothing else; not even this host itself or its names.
+  chain of_sources {{
+    ip daddr 169.254.0.0/16 counter reject with icmpx admin-prohibited
+    ip6 daddr {{ fe80::/10, fd00:ec2::/32 }} counter reject with icmpx admin-prohibited
+    ip daddr . tcp dport @storage4 accept
+    ip6 daddr . tcp dport @storage6 accept
+    ip daddr . tcp dport @looked_up4 accept
+    ip6 daddr . tcp dport @looked_up6 accept
+    counter reject with icmpx admin-prohibited
+  }}
+  chain output {{
+    type filter hook output priority filter; policy drop;
+    meta skgid $sources goto of_sources
+    oif lo accept
+    ct state established,related accept
+    # Logins that are older than these rules: until their next packet comes in, the kernel takes their answers for new connections.
+    meta skuid 0 tcp sport {ssh_port} accept
+    icmp type {{ echo-request, echo-reply }} accept
+    icmpv6 type {{ echo-request, echo-reply, nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, mld2-listener-report }} accept
+    meta skuid 0 ip daddr . tcp dport @storage4 accept
+    meta skuid 0 ip6 daddr . tcp dport @storage6 accept
+    meta skuid 0 ip daddr . tcp dport @looked_up4 accept
+    meta skuid 0 ip6 daddr . tcp dport @looked_up6 accept
+    meta skuid $updaters udp dport {{ 53, 67, 123, 547 }} accept
+    meta skuid $updaters tcp dport {{ 53, 80, 443 }} accept
+  }}
+}}
+"""
+
+
+UNIT = """\
+[Unit]
+Description=lastcopy: the relay's firewall
+# After a rollback decided at boot, and after a ruleset of the host's own, whose load flushes every table.
+After=lastcopy-guard-boot.service nftables.service
+ReloadPropagatedFrom=nftables.service
+Before=ssh.service
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/sbin/nft -f /etc/lastcopy/firewall/rules.nft
+ExecStartPost=-/usr/local/lib/lastcopy/refresh-storage
+ExecReload=/usr/sbin/nft -f /etc/lastcopy/firewall/rules.nft
+ExecReload=-/usr/local/lib/lastcopy/refresh-storage
+[Install]
+WantedBy=multi-user.target
+"""
+
+REFRESH_UNIT = """\
+[Unit]
+Description=lastcopy: the storage's current addresses, and the firewall's presence
+After=lastcopy-firewall.service
+[Service]
+Type=oneshot
+ExecStart=/usr/local/lib/lastcopy/refresh-storage
+"""
+
+REFRESH_TIMER = """\
+[Unit]
+Description=lastcopy: look after the relay's firewall
+[Timer]
+OnBootSec=20s
+OnUnitActiveSec=60s
+AccuracySec=5s
+[Install]
+WantedBy=timers.target
+"""

@@ -1,0 +1,174 @@
+"""What stands on the relay for one source: its key's line, rclone's configuration, limits and arguments. Pure text, no engine.
+
+Every function refuses a value that could end its line or start an option; settings have refused it before, with a better error.
+"""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from components.render.sshd import WRAPPER
+
+REMOTE = "lastcopy"
+CA_FILE = "/etc/lastcopy/relay/storage-ca.pem"
+_SOURCE = re.compile(r"[a-z][a-z0-9-]{0,22}\Z")
+_PATH = re.compile(r"(?:[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*)?\Z")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one source may use on the relay. Memory and time are per session; a session is one restic at work."""
+
+    sessions: int = 4
+    processes: int = 256
+    memory_mib: int = 1024
+    open_files: int = 1024
+    hours: int = 24
+
+    def __post_init__(self) -> None:
+        for name, least, most in (
+            ("sessions", 1, 64),
+            ("processes", 64, 4096),
+            ("memory_mib", 256, 65536),
+            ("open_files", 64, 65536),
+            ("hours", 1, 720),
+        ):
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"limit {name} must be {least} to {most}, not {getattr(self, name)}")
+
+
+def source_name(source: str) -> str:
+    if not _SOURCE.match(source):
+        raise ValueError(f"not a source's name: {source!r}")
+    return source
+
+
+def storage_path(root: str, source: str, generation: int) -> str:
+    """Below a bucket or a remote: ``<root>/<source>/g<generation>``."""
+    root = root.strip("/")
+    if not _PATH.match(root) or ".." in root.split("/") or "." in root.split("/"):
+        raise ValueError(f"not a path inside the storage: {root!r}")
+    if generation < 1:
+        raise ValueError(f"generations count from 1, not {generation}")
+    return f"{root}/{source_name(source)}/g{generation}".lstrip("/")
+
+
+def public_key(text: str) -> str:
+    """``ssh-ed25519 <base64>`` without its comment; nothing else is accepted from a source."""
+    words = text.strip().split(" ")
+    blob = b""
+    if len(words) >= 2 and words[0] == "ssh-ed25519":
+        try:
+            blob = base64.b64decode(words[1], validate=True)
+        except ValueError:
+            blob = b""
+    if (
+        len(blob) != 51
+        or not blob.startswith(b"\0\0\0\x0bssh-ed25519\0\0\0\x20")
+        or not text.strip().isprintable()
+    ):
+        raise ValueError("not a public key of the form 'ssh-ed25519 AAAA… comment'")
+    return f"ssh-ed25519 {base64.b64encode(blob).decode()}"
+
+
+def authorized_key(source: str, key: str, allowed_from: Sequence[str]) -> str:
+    """The one line of the source's key file."""
+    networks = [str(ipaddress.ip_network(network)) for network in allowed_from]
+    origin = f',from="{",".join(networks)}"' if networks else ""
+    return f'restrict,command="{WRAPPER} {source_name(source)}"{origin} {public_key(key)} {source}\n'
+
+
+def _value(name: str, text: str) -> str:
+    """A value that rclone reads back as it is: its parser gives meaning to quotes, line breaks and ``%(``."""
+    if (
+        not text.isprintable()
+        or text != text.strip()
+        or text[:1] in ('"', "`", "'")
+        or "%(" in text
+        or text.endswith("\\")
+    ):
+        raise ValueError(
+            f"rclone.conf cannot carry this {name}: it begins with a quote, ends with a backslash or a space, or holds %( or a line break"
+        )
+    return text
+
+
+def s3_conf(*, provider: str, endpoint: str, region: str, access_key_id: str, secret_access_key: str) -> str:
+    """rclone.conf of one source's identity. A secret."""
+    section = {
+        "type": "s3",
+        "provider": provider,
+        "env_auth": "false",
+        "access_key_id": access_key_id,
+        "secret_access_key": secret_access_key,
+        "endpoint": endpoint,
+        "region": region,
+        # The bucket was checked by the storage step; rclone must neither look for it nor make one.
+        "no_check_bucket": "true",
+    }
+    return _section(section)
+
+
+def section_conf(section: str) -> str:
+    """rclone.conf from the ``key = value`` lines of a stack file's secret section; its name becomes ours."""
+    found: dict[str, str] = {}
+    for number, line in enumerate(section.splitlines(), start=1):
+        line = line.strip()
+        if not line or line[0] in "#;[":
+            continue
+        key, sign, value = line.partition("=")
+        if not sign or not re.fullmatch(r"[a-z0-9_]+", key.strip()):
+            raise ValueError(f"line {number} of the rclone section is not of the form key = value")
+        found[key.strip()] = value.strip()
+    if "type" not in found:
+        raise ValueError("the rclone section has no line 'type = …'")
+    return _section(found)
+
+
+def _section(values: Mapping[str, str]) -> str:
+    return f"[{REMOTE}]\n" + "".join(f"{key} = {_value(key, value)}\n" for key, value in values.items())
+
+
+def serve_conf(source: str, *, path: str, limits: Limits, s3: bool, ca: bool) -> str:
+    """serve.conf: the source's limits, and the whole of rclone's command line, one argument a line."""
+    arguments = [
+        "serve",
+        "restic",
+        "--stdio",
+        "--append-only",
+        "--config",
+        f"/etc/lastcopy/relay/{source_name(source)}/rclone.conf",
+        *(["--ca-cert", CA_FILE] if ca else []),
+        # The storage itself refuses a second write of a name (412), whoever races past rclone's own look.
+        *(["--header-upload", "If-None-Match: *"] if s3 else []),
+        "--ask-password=false",
+        "--contimeout",
+        "15s",
+        "--low-level-retries",
+        "3",
+        "--stats",
+        "0",
+        "--log-level",
+        "NOTICE",
+        f"{REMOTE}:{path}",
+    ]
+    if any(not argument.isprintable() or argument != argument.strip() for argument in arguments):
+        raise ValueError("an argument of rclone would break its line")
+    lines = [
+        "# Made by lastcopy (RelayEntry); read by serve-restic.",
+        f"sessions {limits.sessions}",
+        f"processes {limits.processes}",
+        f"memory_mib {limits.memory_mib}",
+        f"open_files {limits.open_files}",
+        f"hours {limits.hours}",
+        # Objects pass through memory; only a remote of another kind than S3 may need a spool file.
+        f"file_bytes {0 if s3 else 1 << 30}",
+        # How a look at the storage may end: on S3 "not found" means a missing bucket, elsewhere a repository not made yet.
+        f"look_fine {'0' if s3 else '0 3'}",
+        *(f"arg {argument}" for argument in arguments),
+    ]
+    return "\n".join(lines) + "\n"

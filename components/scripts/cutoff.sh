@@ -1,0 +1,14 @@
+# shellcheck shell=sh
+# cutoff: goes first when a source is removed. Values: SOURCE.
+# Its removal needs the relay only, so a source that is dead or hostile loses its key although no step on it can be undone (S11).
+step_apply() {
+  source=$(value SOURCE)
+  getent passwd "bk-$source" >/dev/null ||
+    refuse "account bk-$source is not on the relay" "run 'pulumi up' without --target: the source's entry comes before this step"
+}
+
+step_remove() {
+  source=$(value SOURCE)
+  gone "/etc/ssh/lastcopy/keys/bk-$source"
+  if getent passwd "bk-$source" >/dev/null; then end_processes_of "bk-$source"; fi
+}

@@ -1,0 +1,143 @@
+# shellcheck shell=sh
+# firewall: nftables rules that are checked before they are live, dialled through again, and undone by themselves if nobody can.
+# Values: PHASE apply|confirm, GUARD_SECONDS, RULES, NAMES, REFRESH, UNIT, REFRESH_UNIT, REFRESH_TIMER.
+DIR=$ROOT_DIR/firewall
+UNITS=/etc/systemd/system
+AGAIN="then run 'pulumi up' again"
+
+# Numbers, because nft refuses the whole file for one account that a host does not have.
+accounts_file() {
+  printf '# Made by lastcopy (RelayFirewall): who may fetch updates, names and the time; and the sources.\ndefine updaters = { 0'
+  for account in _apt systemd-timesync systemd-resolve systemd-network _chrony chrony ntp ntpsec; do
+    uid=$(getent passwd "$account" | cut -d : -f 3)
+    [ -z "$uid" ] || printf ', %s' "$uid"
+  done
+  printf ' }\ndefine sources = %s\n' "$(getent group lastcopy-sources | cut -d : -f 3)"
+}
+
+look() {
+  command -v nft >/dev/null || {
+    if would "package nftables"; then
+      DEBIAN_FRONTEND=noninteractive timeout 180 apt-get install -y -q --no-install-recommends nftables >"$WORK/apt" 2>&1 ||
+        refuse "nftables is not installed and apt-get could not install it: $(tail -n 1 "$WORK/apt")" "install the package nftables on the host, $AGAIN"
+    fi
+  }
+  getent group lastcopy-sources >/dev/null || refuse "the group lastcopy-sources is missing" "apply the sshd step first: run 'pulumi up' without --target"
+  value RULES >"$WORK/rules"
+  accounts_file >"$WORK/accounts"
+  # The candidate as one file, since the include names the live place.
+  { cat "$WORK/accounts" && sed '/^include /d' "$WORK/rules"; } >"$WORK/candidate"
+  nft -c -f "$WORK/candidate" 2>"$WORK/answer" ||
+    refuse "nft refuses the rules: $(tr '\n' ' ' <"$WORK/answer")" "if it says 'Operation not supported', the host's kernel lacks nf_tables; else report it. The live rules were not touched"
+}
+
+# What the kernel holds, without counters and without the addresses that the timer looks up.
+in_kernel() {
+  nft -s list table inet lastcopy >"$WORK/kernel" 2>/dev/null || return 1
+  sed '/^\tset looked_up/,/^\t}/d' "$WORK/kernel"
+}
+
+is_live() {
+  cmp -s "$WORK/rules" "$DIR/rules.nft" && cmp -s "$WORK/accounts" "$DIR/accounts.nft" &&
+    in_kernel >"$WORK/loaded" && cmp -s "$WORK/loaded" "$DIR/loaded" &&
+    systemctl is-enabled -q lastcopy-firewall.service 2>/dev/null
+}
+
+restore_script() {
+  printf 'set -eu\numask 077\ncd %s\n' "$DIR"
+  if [ -d "$STATE_DIR/guard/firewall.previous" ]; then
+    # Gone already means: a rollback before this one was cut off after its last step.
+    printf 'if [ -d %s/guard/firewall.previous ]; then cp %s/guard/firewall.previous/*.nft .; fi\n' "$STATE_DIR" "$STATE_DIR"
+    printf '[ "$1" = boot ] || nft -f rules.nft\n'
+  else
+    printf 'systemctl disable -q lastcopy-firewall.service lastcopy-storage.timer || true\nrm -f rules.nft\n'
+    printf '[ "$1" = boot ] || { systemctl stop lastcopy-storage.timer || true; nft delete table inet lastcopy || true; }\n'
+  fi
+  printf 'rm -rf %s/guard/firewall.previous\n' "$STATE_DIR"
+}
+
+go_live() { # go_live SECONDS
+  folder "$STATE_DIR" 755 root:root
+  folder "$STATE_DIR/guard" 700 root:root
+  if ! guard_pending firewall; then
+    rm -rf "$STATE_DIR/guard/firewall.previous" "$STATE_DIR/guard/firewall.new"
+    if [ -f "$DIR/rules.nft" ] && [ -f "$DIR/accounts.nft" ]; then
+      mkdir "$STATE_DIR/guard/firewall.new"
+      cp "$DIR/rules.nft" "$DIR/accounts.nft" "$STATE_DIR/guard/firewall.new/"
+      mv "$STATE_DIR/guard/firewall.new" "$STATE_DIR/guard/firewall.previous"
+    fi
+  fi
+  restore_script >"$WORK/restore"
+  guard_arm firewall "$1" <"$WORK/restore"
+  put "$DIR/accounts.nft" 600 root:root <"$WORK/accounts"
+  put "$DIR/rules.nft" 600 root:root <"$WORK/rules"
+  systemctl daemon-reload
+  systemctl enable -q lastcopy-firewall.service
+  systemctl restart lastcopy-firewall.service ||
+    refuse "the firewall did not load" "the previous rules come back by themselves within $1 seconds; see 'journalctl -u lastcopy-firewall' on the host"
+  in_kernel >"$WORK/loaded" && put "$DIR/loaded" 600 root:root <"$WORK/loaded"
+}
+
+step_apply() {
+  look
+  folder "$ROOT_DIR" 755 root:root
+  folder "$DIR" 700 root:root
+  folder "$LIB_DIR" 755 root:root
+  put_value REFRESH "$LIB_DIR/refresh-storage" 755 root:root
+  put_value NAMES "$DIR/names" 600 root:root
+  put_value UNIT "$UNITS/lastcopy-firewall.service" 644 root:root
+  put_value REFRESH_UNIT "$UNITS/lastcopy-storage.service" 644 root:root
+  put_value REFRESH_TIMER "$UNITS/lastcopy-storage.timer" 644 root:root
+  seconds=$(value GUARD_SECONDS)
+  case $(value PHASE) in
+    apply)
+      if is_live && ! guard_pending firewall; then
+        if changed && [ "$MODE" = apply ]; then systemctl daemon-reload; fi
+      elif would "firewall rules"; then
+        go_live "$seconds"
+      fi
+      ;;
+    confirm)
+      if is_live && guard_pending firewall && would "confirm firewall rules"; then
+        guard_confirm firewall
+        # The clock may have run out this very second: a rollback that has begun is let end, and then seen below.
+        while systemctl is-active -q lastcopy-guard-firewall.service; do sleep 1; done
+      fi
+      if is_live; then
+        [ "$MODE" = check ] || rm -rf "$STATE_DIR/guard/firewall.previous"
+      elif would "firewall rules"; then
+        go_live "$((seconds * 5))"
+        refuse "the firewall rules were rolled back because no fresh login confirmed them within $seconds seconds; they are live again, for $((seconds * 5)) seconds" \
+          "run 'pulumi up' again within that time: its fresh login confirms them. If that cannot log in, the previous rules come back by themselves"
+      fi
+      if ! systemctl is-enabled -q lastcopy-storage.timer 2>/dev/null || ! systemctl is-active -q lastcopy-storage.timer; then
+        if would "firewall timer"; then systemctl enable -q --now lastcopy-storage.timer; fi
+      fi
+      if [ "$MODE" = apply ]; then
+        "$LIB_DIR/refresh-storage" || refuse "the storage's addresses could not be put into the firewall" "run $LIB_DIR/refresh-storage on the host to see why"
+        if [ -s "$DIR/names" ] && ! grep -q '^# lastcopy storage: begin$' /etc/hosts; then
+          refuse "none of the storage's names has an address: $(tr '\n' ' ' <"$DIR/names")" "correct the storage's endpoint in the stack file, or the host's DNS, $AGAIN"
+        fi
+      fi
+      ;;
+    *) refuse "unknown phase" "use apply or confirm" ;;
+  esac
+}
+
+step_remove() {
+  [ "$(value PHASE)" = apply ] || return 0
+  guard_confirm firewall
+  rm -rf "$STATE_DIR/guard/firewall.previous"
+  systemctl disable -q --now lastcopy-storage.timer lastcopy-firewall.service 2>/dev/null || true # not there: nothing to stop
+  gone "$UNITS/lastcopy-firewall.service"
+  gone "$UNITS/lastcopy-storage.service"
+  gone "$UNITS/lastcopy-storage.timer"
+  systemctl daemon-reload
+  if nft list table inet lastcopy >/dev/null 2>&1; then
+    if would "remove table"; then nft delete table inet lastcopy; fi
+  fi
+  sed '/^# lastcopy storage: begin$/,/^# lastcopy storage: end$/d' /etc/hosts >"$WORK/hosts"
+  cmp -s "$WORK/hosts" /etc/hosts || put /etc/hosts 644 root:root <"$WORK/hosts"
+  gone "$DIR"
+  gone "$LIB_DIR/refresh-storage"
+}

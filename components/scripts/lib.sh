@@ -1,0 +1,165 @@
+# shellcheck shell=sh
+# shellcheck disable=SC2034 # the scripts that follow read these names
+# Prelude of every remote step. host_step.py sends: this file, the step's values (base64), the step's script, `main "$@"`.
+# Nothing runs before the last line has arrived, so a connection cut in the middle does nothing at all.
+# Contract of a script: it defines step_apply and, where it can be undone, step_remove; stdout is one JSON line.
+#   apply   make it so; running it again changes nothing
+#   check   run step_apply with every change turned into a report of drift; exit 3 when there is any
+#   remove  undo what apply made for good reason to go
+set -eu
+umask 077
+PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH LC_ALL=C
+unset ENV BASH_ENV CDPATH
+ROOT_DIR=/etc/lastcopy
+STATE_DIR=/var/lib/lastcopy
+RUN_DIR=/run/lastcopy
+LIB_DIR=/usr/local/lib/lastcopy
+
+say() { printf '%s\n' "lastcopy ${STEP}: $*" >&2; }
+
+# value NAME: a value of this step, decoded. Values travel on stdin only, never in argv or environment.
+value() { eval "printf %s \"\${V_$1}\"" | base64 -d; }
+
+# problem WHAT FIX: note a reason to refuse; stop_on_problems prints all of them at once.
+problem() { printf 'error: %s\n  fix: %s\n' "$1" "$2" >>"$WORK/problems"; }
+stop_on_problems() {
+  [ ! -s "$WORK/problems" ] || {
+    printf 'lastcopy %s: refused on host %s; nothing was changed by this step.\n' "$STEP" "$(uname -n)" >&2
+    cat "$WORK/problems" >&2
+    exit 1
+  }
+}
+refuse() { problem "$1" "$2"; stop_on_problems; }
+
+# would WHAT: true when this run may change things; in check mode it records drift instead.
+would() {
+  if [ "$MODE" = check ]; then printf '%s\n' "$1" >>"$WORK/drift"; return 1; fi
+  printf '%s\n' "$1" >>"$WORK/changed"
+}
+changed() { [ -s "$WORK/changed" ]; }
+
+# put PATH MODE OWNER:GROUP: stdin becomes the file, atomically and durably, only when content, mode or owner differ.
+put() {
+  cat >"$WORK/put"
+  if [ -f "$1" ] && [ ! -L "$1" ] && cmp -s "$WORK/put" "$1" && [ "$(stat -c '%a %U:%G' "$1")" = "$2 $3" ]; then return 0; fi
+  if would "file $1"; then
+    put_tmp="$(dirname "$1")/.lastcopy.$$.$(basename "$1")"
+    (umask 077; cat "$WORK/put" >"$put_tmp") || { rm -f "$put_tmp"; refuse "cannot write $1 (disk full or read-only?)" "free space on $(dirname "$1") and run 'pulumi up' again"; }
+    chown "$3" "$put_tmp"
+    chmod "$2" "$put_tmp"
+    sync "$put_tmp"
+    mv -f "$put_tmp" "$1"
+  fi
+}
+put_value() { value "$1" >"$WORK/value" && put "$2" "$3" "$4" <"$WORK/value"; }
+
+# folder PATH MODE OWNER:GROUP
+folder() {
+  if [ -d "$1" ] && [ ! -L "$1" ] && [ "$(stat -c '%a %U:%G' "$1")" = "$2 $3" ]; then return 0; fi
+  [ ! -L "$1" ] || refuse "$1 is a symbolic link" "remove it on the host, then run 'pulumi up' again"
+  if would "folder $1"; then
+    mkdir -p "$1"
+    chown "$3" "$1"
+    chmod "$2" "$1"
+  fi
+}
+
+gone() {
+  if [ -e "$1" ] || [ -L "$1" ]; then
+    if would "remove $1"; then rm -rf -- "$1"; fi
+  fi
+}
+
+# end_processes_of ACCOUNT: every process of it, at once.
+end_processes_of() {
+  epo_uid=$(id -u "$1")
+  for epo_process in /proc/[0-9]*; do
+    if [ "$(stat -c %u "$epo_process" 2>/dev/null || true)" = "$epo_uid" ]; then
+      kill -KILL "${epo_process#/proc/}" 2>/dev/null || true # it ended by itself
+    fi
+  done
+}
+
+json_string() { printf '%s' "$1" | tr -d '\000-\037' | sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e '1s/^/"/' -e '$s/$/"/'; }
+json_list() {
+  printf '['
+  if [ -s "$1" ]; then
+    json_sep=
+    while IFS= read -r json_line; do printf '%s%s' "$json_sep" "$(json_string "$json_line")"; json_sep=,; done <"$1"
+  fi
+  printf ']'
+}
+
+# fact NAME TEXT: a public value that the program reads back. Never a secret.
+fact() { printf '%s%s:%s' "${FACTS:+,}" "$(json_string "$1")" "$(json_string "$2")" >>"$WORK/facts"; FACTS=1; }
+
+report() {
+  printf '{"step":"%s","mode":"%s","changed":%s,"drift":%s,"facts":{%s}}\n' \
+    "$STEP" "$MODE" "$(json_list "$WORK/changed")" "$(json_list "$WORK/drift")" "$(cat "$WORK/facts")"
+}
+
+# version_at_least HAVE FLOOR: dotted numbers; a suffix such as -beta counts as older than the plain number.
+version_at_least() {
+  va_have=${1#v}
+  case $va_have in '' | *[!0-9.]*) return 1 ;; esac
+  [ "$(printf '%s\n%s\n' "$2" "$va_have" | sort -V | head -n 1)" = "$2" ]
+}
+
+# --- guarded change: a change that could lock the admin out undoes itself unless a fresh dial confirms it (A3) ---
+# guard_arm NAME SECONDS <restore-script: keeps how to go back, also across a reboot, and starts the clock.
+guard_arm() {
+  folder "$STATE_DIR/guard" 700 root:root
+  cat >"$STATE_DIR/guard/.$1.new"
+  sync "$STATE_DIR/guard/.$1.new"
+  mv -f "$STATE_DIR/guard/.$1.new" "$STATE_DIR/guard/$1.restore"
+  cat >"$WORK/boot" <<'UNIT'
+[Unit]
+Description=lastcopy: undo access changes that no fresh login confirmed before the reboot
+ConditionPathExistsGlob=/var/lib/lastcopy/guard/*.restore
+Before=ssh.service nftables.service
+DefaultDependencies=yes
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c 'for f in /var/lib/lastcopy/guard/*.restore; do /bin/sh "$f" boot && rm -f "$f"; done'
+[Install]
+WantedBy=multi-user.target
+UNIT
+  put /etc/systemd/system/lastcopy-guard-boot.service 644 root:root <"$WORK/boot"
+  systemctl enable -q lastcopy-guard-boot.service
+  systemctl stop -q "lastcopy-guard-$1.timer" "lastcopy-guard-$1.service" 2>/dev/null || true # none runs: nothing to stop
+  systemctl reset-failed "lastcopy-guard-$1.service" 2>/dev/null || true # as above
+  systemd-run -q --collect --unit="lastcopy-guard-$1" --on-active="$2" --timer-property=AccuracySec=1s \
+    /bin/sh -c 'f=/var/lib/lastcopy/guard/$1.restore; [ ! -f "$f" ] || { logger -t lastcopy "no fresh login confirmed $1: rolling back"; /bin/sh "$f" live && rm -f "$f"; }' guard "$1" >&2
+}
+guard_pending() { [ -f "$STATE_DIR/guard/$1.restore" ]; }
+guard_confirm() {
+  rm -f "$STATE_DIR/guard/$1.restore"
+  systemctl stop -q "lastcopy-guard-$1.timer" 2>/dev/null || true # already elapsed or collected
+}
+
+main() {
+  MODE=$1
+  DIALLED_FROM=${2-}
+  FACTS=
+  [ "$(id -u)" = 0 ] || { echo "error: this step needs root; fix: let the admin account use sudo without a password" >&2; exit 1; }
+  mkdir -p "$RUN_DIR"
+  chmod 755 "$RUN_DIR"
+  # One step at a time on a host, also when two operators run `pulumi up` at once or an older run was cut off.
+  exec 9>"$RUN_DIR/step.lock"
+  flock -w 240 9 || { echo "error: another lastcopy step has been running on $(uname -n) for four minutes; fix: look at 'ps' there; end it or wait, then run 'pulumi up' again" >&2; exit 1; }
+  # What a step that was killed outright left behind may hold a secret.
+  rm -rf "$RUN_DIR"/step.??????
+  WORK=$(mktemp -d "$RUN_DIR/step.XXXXXX") || { echo "error: cannot write below $RUN_DIR; fix: free memory or space on /run" >&2; exit 1; }
+  trap 'rm -rf "$WORK"' EXIT
+  trap 'exit 130' INT TERM HUP
+  for list in problems changed drift facts; do : >"$WORK/$list"; done
+  case $MODE in
+    apply | check) step_apply ;;
+    remove) step_remove ;;
+    *) refuse "unknown mode '$MODE'" "use apply, check or remove" ;;
+  esac
+  stop_on_problems
+  report
+  if [ -s "$WORK/drift" ]; then exit 3; fi
+}

@@ -1,0 +1,50 @@
+# shellcheck shell=sh
+# relay: what all sources share: the checked rclone, the wrapper that is all they can start, folders, the storage's CA.
+# Values: RCLONE (path), FLOOR, WRAPPER, CA.
+DIR=$ROOT_DIR/relay
+AGAIN="then run 'pulumi up' again"
+
+look() {
+  [ -d /run/systemd/system ] || problem "systemd does not run this host" "give the relay a host that boots with systemd"
+  for command in setpriv prlimit flock systemd-cat logger timeout stat; do
+    command -v "$command" >/dev/null || problem "the command $command is missing" "apt-get install util-linux coreutils systemd bsdutils on the host, $AGAIN"
+  done
+  free=$(df -Pk /var | awk 'NR == 2 { print $4 }')
+  [ "$free" -ge 204800 ] || problem "only $((free / 1024)) MiB are free on /var" "free at least 200 MiB on the host, $AGAIN"
+  getent group lastcopy-sources >/dev/null || problem "the group lastcopy-sources is missing" "apply the sshd step first: run 'pulumi up' without --target"
+  rclone=$(value RCLONE)
+  if [ -x "$rclone" ]; then
+    # Whoever may write it, or a folder above it, decides what every source runs.
+    place=$(readlink -f "$rclone")
+    while [ "$place" != / ]; do
+      mode=$(stat -c '%A' "$place")
+      case $(stat -c %u "$place")${mode} in
+        0?????-??-?*) ;;
+        *) problem "$place is writable by others than root ($mode)" "chown root:root and chmod go-w it on the host, $AGAIN" ;;
+      esac
+      place=$(dirname "$place")
+    done
+    found=$(env -i PATH="$PATH" HOME="$WORK" "$rclone" version 2>/dev/null | sed -n '1s/^rclone v//p')
+    version_at_least "${found:-0}" "$(value FLOOR)" ||
+      problem "$rclone is version ${found:-unknown}, below $(value FLOOR): GHSA-45pq-889g-fcgh (paths with .. leave the served folder) and rclone PR 9925 (append-only can be raced)" "install rclone $(value FLOOR) or newer on the host, $AGAIN"
+  else
+    problem "rclone is missing at $rclone" "run 'pulumi up' again: its tool step installs it"
+  fi
+  stop_on_problems
+}
+
+step_apply() {
+  look
+  folder "$ROOT_DIR" 755 root:root
+  folder "$DIR" 755 root:root
+  folder "$LIB_DIR" 755 root:root
+  put_value WRAPPER "$LIB_DIR/serve-restic" 755 root:root
+  if [ -n "$(value CA)" ]; then put_value CA "$DIR/storage-ca.pem" 644 root:root; else gone "$DIR/storage-ca.pem"; fi
+  printf 'path %s\nseen %s\nfloor %s\n' "$rclone" "$(stat -Lc '%d:%i:%s:%Y:%Z' "$rclone")" "$(value FLOOR)" | put "$DIR/rclone" 644 root:root
+  fact rclone "$found"
+}
+
+step_remove() {
+  gone "$DIR"
+  gone "$LIB_DIR/serve-restic"
+}

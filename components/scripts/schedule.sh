@@ -1,0 +1,55 @@
+# shellcheck shell=sh
+# When and what this host backs up. Values: RUN_BACKUP, BACKUP_CONF, PATHS, EXCLUDES, SERVICE, TIMER, BACKOFF, CALENDAR, DELAY, HOOKS.
+UNITS=/etc/systemd/system
+step_apply() {
+  [ -d /run/systemd/system ] || refuse "this host does not run systemd" "backups are scheduled by a systemd timer; use a host that has one"
+  command -v systemd-analyze >/dev/null || refuse "systemd-analyze is not installed" "apt-get install systemd"
+  # This host's own systemd reads them before they are live.
+  systemd-analyze calendar -- "$(value CALENDAR)" >/dev/null 2>&1 ||
+    problem "this host's systemd does not take the schedule '$(value CALENDAR)'" "correct the source's schedule; try it with: systemd-analyze calendar '…'"
+  systemd-analyze timespan -- "$(value DELAY)" >/dev/null 2>&1 ||
+    problem "this host's systemd does not take the randomized delay '$(value DELAY)'" "correct the source's randomizedDelay, for example 30m"
+  value HOOKS >"$WORK/hooks"
+  while IFS= read -r hook; do
+    if [ ! -f "$hook" ] || [ ! -x "$hook" ]; then
+      problem "the hook $hook is missing or not executable" "put it on the host (chmod 755, owner root), or take it out of the stack"
+    elif [ "$(stat -Lc %u "$hook")" != 0 ] || [ -n "$(find -L "$hook" -perm /022)" ]; then
+      problem "the hook $hook runs as root, but others than root may change it" "chown root $hook; chmod go-w $hook"
+    fi
+  done <"$WORK/hooks"
+  stop_on_problems
+
+  folder "$ROOT_DIR" 755 root:root
+  folder "$STATE_DIR" 755 root:root
+  folder "$LIB_DIR" 755 root:root
+  put_value RUN_BACKUP "$LIB_DIR/run-backup" 755 root:root
+  put_value BACKUP_CONF "$ROOT_DIR/backup.conf" 600 root:root
+  put_value PATHS "$ROOT_DIR/paths" 600 root:root
+  put_value EXCLUDES "$ROOT_DIR/excludes" 600 root:root
+  put_value SERVICE "$UNITS/lastcopy-backup.service" 644 root:root
+  put_value TIMER "$UNITS/lastcopy-backup.timer" 644 root:root
+  if [ "$(systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')" -ge 254 ]; then
+    folder "$UNITS/lastcopy-backup.service.d" 755 root:root
+    put_value BACKOFF "$UNITS/lastcopy-backup.service.d/backoff.conf" 644 root:root
+  fi
+  # Asked of systemd, not remembered: an earlier run may have been killed between the files and the reload.
+  for unit in lastcopy-backup.service lastcopy-backup.timer; do
+    if [ "$(systemctl show -p NeedDaemonReload --value "$unit")" = yes ] && would "daemon-reload"; then systemctl daemon-reload; fi
+  done
+  if ! systemctl -q is-enabled lastcopy-backup.timer 2>/dev/null || ! systemctl -q is-active lastcopy-backup.timer; then
+    if would "enable lastcopy-backup.timer"; then systemctl -q enable --now lastcopy-backup.timer; fi
+  fi
+}
+
+step_remove() {
+  if [ -e "$UNITS/lastcopy-backup.timer" ] && would "stop lastcopy-backup"; then
+    systemctl -q disable --now lastcopy-backup.timer
+    systemctl stop lastcopy-backup.service
+  fi
+  gone "$UNITS/lastcopy-backup.service.d"
+  gone "$UNITS/lastcopy-backup.timer"
+  gone "$UNITS/lastcopy-backup.service"
+  if changed; then systemctl daemon-reload; fi
+  gone "$LIB_DIR/run-backup"
+  for file in backup.conf paths excludes; do gone "$ROOT_DIR/$file"; done
+}

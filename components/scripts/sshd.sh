@@ -1,0 +1,207 @@
+# shellcheck shell=sh
+# sshd: a drop-in that is validated before it is live, dialled again from outside, and undone by itself if nobody can (A3).
+# Values: PHASE apply|confirm, ADMIN, FACTOR, GUARD_SECONDS, HOST_KEY, DROPIN_92, DROPIN_100, EXPECT_92, EXPECT_100, EXPECT_SOURCES.
+MAIN=/etc/ssh/sshd_config
+DROPINS=/etc/ssh/sshd_config.d
+LIVE=$DROPINS/10-lastcopy.conf
+AGAIN="then run 'pulumi up' again"
+
+openssh_version() { ssh -V 2>&1 | sed -n 's/^OpenSSH_\([0-9.]*\).*/\1/p'; }
+is_loopback() { case ${1%% *} in 127.* | ::1) ;; *) return 1 ;; esac; }
+
+look_at_host() {
+  os_id='' os_version=''
+  if [ -r /etc/os-release ]; then
+    os_id=$(. /etc/os-release && printf %s "${ID-}")
+    os_version=$(. /etc/os-release && printf %s "${VERSION_ID-}")
+  fi
+  [ "$os_id" = debian ] && version_at_least "${os_version:-0}" 12 ||
+    problem "this host runs ${os_id:-an unknown system} ${os_version}, not Debian 12 or newer" "give the relay a host with Debian 12 or 13"
+  [ -d /run/systemd/system ] || problem "systemd does not run this host" "give the relay a host that boots with systemd"
+  command -v sshd >/dev/null || refuse "sshd is not installed" "apt-get install openssh-server on the host, $AGAIN"
+  ssh_version=$(openssh_version)
+  version_at_least "${ssh_version%p*}" 9.2 || problem "OpenSSH ${ssh_version:-unknown} is older than 9.2" "upgrade the host to Debian 12 or newer"
+  ! systemctl is-active -q ssh.socket ||
+    problem "ssh.socket starts sshd on demand, so a configuration's port and reload do not take effect" "on the host: systemctl disable --now ssh.socket && systemctl enable --now ssh.service, $AGAIN"
+  include=$(sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$MAIN" | head -n 1 | tr -s ' \t' '  ')
+  case ${include% } in
+    "Include $DROPINS/*.conf") ;;
+    *) problem "$MAIN does not begin with its drop-in folder, so settings there would win over ours" "make 'Include $DROPINS/*.conf' the first line of $MAIN, $AGAIN" ;;
+  esac
+  if [ -f /etc/ssh/ssh_host_ed25519_key.pub ]; then
+    host_key=$(cut -d ' ' -f 1,2 /etc/ssh/ssh_host_ed25519_key.pub)
+    [ "$host_key" = "$(value HOST_KEY | cut -d ' ' -f 1,2)" ] ||
+      problem "the stack pins another host key than this host's ed25519 key, the only one that sshd will offer" "set the relay's host key in the stack file to: $host_key"
+  else
+    problem "this host has no ed25519 host key" "on the host: ssh-keygen -A, then pin /etc/ssh/ssh_host_ed25519_key.pub in the stack file"
+  fi
+  id "$ADMIN" >/dev/null 2>&1 || problem "the admin account '$ADMIN' does not exist on this host" "create it, or correct the admin's user in the stack file"
+  stop_on_problems
+  if version_at_least "${ssh_version%p*}" 10.0; then suffix=100; else suffix=92; fi
+  value "DROPIN_$suffix" >"$WORK/dropin"
+  value "EXPECT_$suffix" >"$WORK/expect"
+  [ -s "$WORK/dropin" ] || refuse "second factor '$(value FACTOR)' needs OpenSSH 10, this host has $ssh_version" "use the second factor fido2, or a host with Debian 13"
+}
+
+# A factor that is switched on leaves the engine no way in but the tunnel; so it must be the way it came (A6).
+look_at_dial() {
+  [ "$(value FACTOR)" != none ] && [ "$MODE" = apply ] || return 0
+  is_loopback "$DIALLED_FROM" || refuse \
+    "with a second factor the engine's key works only through a tunnel that a person opened, and this run did not come through one" \
+    "a person in the stack's list runs: ssh -N -L 2222:127.0.0.1:$(sed -n 's/^Port //p' "$WORK/dropin") PERSON@RELAY; set the relay's address to 127.0.0.1 and its port to 2222, $AGAIN"
+}
+
+# The configuration as it would be, beside the live one.
+candidate() {
+  mkdir -p /run/sshd "$WORK/d"
+  find "$DROPINS" -maxdepth 1 -name '*.conf' -exec cp {} "$WORK/d/" \;
+  cp "$WORK/dropin" "$WORK/d/${LIVE##*/}"
+  sed "s|^[[:space:]]*Include[[:space:]]*$DROPINS/\*\.conf|Include $WORK/d/*.conf|" "$MAIN" >"$WORK/sshd_config"
+  sshd -t -f "$WORK/sshd_config" 2>"$WORK/answer" ||
+    refuse "sshd refuses the new configuration: $(tr '\n' ' ' <"$WORK/answer")" "look at the other files in $DROPINS and at $MAIN; the live configuration was not touched"
+}
+
+# effective USER: what the candidate means for a login of that account from where this run was dialled.
+effective() {
+  dialled=${DIALLED_FROM%% *}
+  sshd -T -f "$WORK/sshd_config" -C "user=$1,host=lastcopy.invalid,addr=${dialled:-192.0.2.1}" 2>/dev/null
+}
+
+# expect FILE EFFECTIVE WHO: of every keyword that FILE names, exactly its lines and no others.
+expect() {
+  cut -d ' ' -f 1 "$1" | sort -u >"$WORK/words"
+  while read -r word; do
+    grep "^$word " "$1" | sort >"$WORK/want"
+    grep -i "^$word " "$2" | sort >"$WORK/have" || : >"$WORK/have"
+    cmp -s "$WORK/want" "$WORK/have" ||
+      problem "for $3 sshd would use '$(tr '\n' ';' <"$WORK/have")' instead of '$(tr '\n' ';' <"$WORK/want")'" "remove that setting from $MAIN and the other files in $DROPINS, $AGAIN"
+  done <"$WORK/words"
+  # Lists that only grow: a drop-in cannot take them back.
+  ! grep -Ei '^(denyusers|denygroups|allowusers) ' "$2" >"$WORK/have" ||
+    problem "other sshd files say '$(tr '\n' ';' <"$WORK/have")', which decides beside ours who may come in" "remove it from $MAIN and $DROPINS, $AGAIN"
+  ! grep -i '^acceptenv ' "$2" | grep -Evi '^acceptenv (LANG|LC_\*|COLORTERM|NO_COLOR)$' >"$WORK/have" ||
+    problem "for $3 sshd would accept environment variables: '$(tr '\n' ';' <"$WORK/have")'" "remove those AcceptEnv lines from $MAIN and $DROPINS, $AGAIN"
+}
+
+# A key that the new rules accept must stand where the new rules look for it.
+admin_has_key() {
+  home=$(getent passwd "$ADMIN" | cut -d : -f 6)
+  types=$(sed -n 's/^pubkeyacceptedalgorithms //p' "$WORK/admin" | sed -e 's/rsa-sha2-[0-9]*/ssh-rsa/g' -e 's/[.]/[.]/g' | tr ',' '|')
+  # shellcheck disable=SC2013 # the setting is a list of words
+  for file in $(sed -n 's/^authorizedkeysfile //p' "$WORK/admin" | sed -e "s|%h|$home|g" -e "s|%u|$ADMIN|g"); do
+    case $file in /*) ;; *) file=$home/$file ;; esac
+    if [ -f "$file" ] && grep -Ev '^[[:space:]]*#' "$file" | grep -Eq "(^|[[:space:]])($types) +AAAA"; then return 0; fi
+  done
+  return 1
+}
+
+judge() {
+  effective "$ADMIN" >"$WORK/admin" || refuse "sshd -T fails for $ADMIN" "run it on the host to see why, $AGAIN"
+  effective bk-any >"$WORK/source" || refuse "sshd -T fails for a source's account" "run it on the host to see why, $AGAIN"
+  expect "$WORK/expect" "$WORK/admin.common" "$ADMIN"
+  value EXPECT_SOURCES >"$WORK/expect-sources"
+  expect "$WORK/expect-sources" "$WORK/source" "sources"
+  admin_has_key || problem "$ADMIN has no authorized key of an accepted kind: $(sed -n 's/^pubkeyacceptedalgorithms //p' "$WORK/admin")" "add an ed25519 public key to $ADMIN's ~/.ssh/authorized_keys, $AGAIN"
+  stop_on_problems
+}
+
+group_exists() { getent group "$1" >/dev/null; }
+in_group() { id -Gn "$1" | tr ' ' '\n' | grep -qx "$2"; }
+accounts() {
+  for group in lastcopy-admins lastcopy-people lastcopy-sources; do
+    if ! group_exists "$group"; then
+      if would "group $group"; then groupadd --system "$group"; fi
+    fi
+  done
+  if ! group_exists lastcopy-admins || ! in_group "$ADMIN" lastcopy-admins; then
+    if would "$ADMIN in lastcopy-admins"; then usermod -aG lastcopy-admins "$ADMIN"; fi
+  fi
+  folder /etc/ssh/lastcopy 755 root:root
+  folder /etc/ssh/lastcopy/keys 755 root:root
+}
+
+# How to go back, written before the way forward is taken; `boot` means sshd is not up yet.
+restore_script() {
+  printf 'set -eu\numask 022\n'
+  if [ -f "$STATE_DIR/guard/sshd.previous" ]; then
+    # Gone already means: a rollback before this one was cut off after its last step.
+    printf '[ ! -f %s/guard/sshd.previous ] || { cp %s/guard/sshd.previous %s.back; chmod 644 %s.back; mv -f %s.back %s; }\n' \
+      "$STATE_DIR" "$STATE_DIR" "$LIVE" "$LIVE" "$LIVE" "$LIVE"
+  else
+    printf 'rm -f %s\n' "$LIVE"
+  fi
+  printf 'sync %s\nrm -f %s/guard/sshd.previous\n' "$DROPINS" "$STATE_DIR"
+  # A sshd that died of its configuration cannot be reloaded; a restart leaves open sessions alone.
+  printf '[ "$1" = boot ] || systemctl restart ssh.service\n'
+}
+
+go_live() { # go_live SECONDS
+  folder "$STATE_DIR" 755 root:root
+  folder "$STATE_DIR/guard" 700 root:root
+  # What was confirmed last is what a rollback brings back; an unconfirmed file is never it.
+  if ! guard_pending sshd; then
+    rm -f "$STATE_DIR/guard/sshd.previous"
+    if [ -f "$LIVE" ]; then cp "$LIVE" "$STATE_DIR/guard/sshd.previous" && sync "$STATE_DIR/guard/sshd.previous"; fi
+  fi
+  restore_script >"$WORK/restore"
+  guard_arm sshd "$1" <"$WORK/restore"
+  put "$LIVE" 644 root:root <"$WORK/dropin"
+  systemctl reload ssh.service || refuse "sshd did not reload" "the previous configuration comes back by itself within $1 seconds; see 'journalctl -u ssh' on the host"
+}
+
+is_live() { [ -f "$LIVE" ] && cmp -s "$WORK/dropin" "$LIVE"; }
+
+step_apply() {
+  ADMIN=$(value ADMIN)
+  look_at_host
+  look_at_dial
+  candidate
+  # The loopback exception for the engine must not hide what everyone else gets.
+  sshd -T -f "$WORK/sshd_config" -C "user=lastcopy-nobody,host=lastcopy.invalid,addr=192.0.2.1" >"$WORK/admin.common" 2>/dev/null ||
+    refuse "sshd -T fails" "run it on the host to see why, $AGAIN"
+  judge
+  accounts
+  seconds=$(value GUARD_SECONDS)
+  case $(value PHASE) in
+    apply)
+      if is_live && ! guard_pending sshd; then :; elif would "sshd configuration"; then go_live "$seconds"; fi
+      ;;
+    confirm)
+      if is_live && guard_pending sshd && would "confirm sshd configuration"; then
+        guard_confirm sshd
+        # The clock may have run out this very second: a rollback that has begun is let end, and then seen below.
+        while systemctl is-active -q lastcopy-guard-sshd.service; do sleep 1; done
+      fi
+      if is_live; then
+        [ "$MODE" = check ] || rm -f "$STATE_DIR/guard/sshd.previous"
+      elif would "sshd configuration"; then
+        go_live "$((seconds * 5))"
+        refuse "the sshd configuration was rolled back because no fresh login confirmed it within $seconds seconds; it is live again, for $((seconds * 5)) seconds" \
+          "run 'pulumi up' again within that time: its fresh login confirms it. If that cannot log in, the previous configuration comes back by itself"
+      fi
+      ;;
+    *) refuse "unknown phase" "use apply or confirm" ;;
+  esac
+  fact openssh "$ssh_version"
+  fact debian "$os_version"
+}
+
+step_remove() {
+  [ "$(value PHASE)" = apply ] || return 0
+  guard_confirm sshd
+  gone "$STATE_DIR/guard/sshd.previous"
+  gone "$LIVE"
+  if changed; then
+    sshd -t || refuse "sshd refuses the configuration without ours" "look at $MAIN and $DROPINS on the host"
+    systemctl reload ssh.service
+  fi
+  # The last of this program's steps on the host: what all of them shared goes as well, unless something still stands in it.
+  systemctl disable -q lastcopy-guard-boot.service 2>/dev/null || true # never armed: not there
+  gone /etc/systemd/system/lastcopy-guard-boot.service
+  for folder in /etc/ssh/lastcopy/keys /etc/ssh/lastcopy "$STATE_DIR/guard" "$STATE_DIR" "$LIB_DIR" "$ROOT_DIR"; do
+    if [ -d "$folder" ]; then rmdir --ignore-fail-on-non-empty "$folder"; fi
+  done
+  for group in lastcopy-admins lastcopy-people lastcopy-sources; do
+    groupdel "$group" 2>/dev/null || true # somebody's first group, or gone before
+  done
+}

@@ -1,0 +1,43 @@
+"""Stack configuration as frozen, typed settings: every rule with its error text, and no resources."""
+
+from components.settings.hosts import (
+    Admin,
+    ExistingHost,
+    ManagedHost,
+    Sandbox,
+    SandboxSource,
+    SandboxVm,
+    UnmanagedSource,
+)
+from components.settings.load import load_settings, parse_settings
+from components.settings.people import Person
+from components.settings.problems import Problem, SettingsError
+from components.settings.sources import Limits, Restic, Source
+from components.settings.stack import Settings
+from components.settings.storage import Identity, ObjectLock, RcloneRemoteSection, S3Bucket, SandboxVault
+from components.settings.values import HostPort
+
+__all__ = [
+    "Admin",
+    "ExistingHost",
+    "HostPort",
+    "Identity",
+    "Limits",
+    "ManagedHost",
+    "ObjectLock",
+    "Person",
+    "Problem",
+    "RcloneRemoteSection",
+    "Restic",
+    "S3Bucket",
+    "Sandbox",
+    "SandboxSource",
+    "SandboxVault",
+    "SandboxVm",
+    "Settings",
+    "SettingsError",
+    "Source",
+    "UnmanagedSource",
+    "load_settings",
+    "parse_settings",
+]

@@ -1,0 +1,152 @@
+"""Settings of one backed-up host: its name, what it backs up and when, its bounds on the relay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, StrictInt
+
+from components.settings.calendar import Calendar, TimeSpan
+from components.settings.hosts import ManagedHost, SandboxSource, UnmanagedSource
+from components.settings.model import Model, OneOf
+from components.settings.problems import SECRET, Finding, Fix, Loc, finding
+from components.settings.storage import Identity
+from components.settings.values import BackupPath, Cidr, Exclude, Password, Program, SourceName
+
+HOSTS = OneOf(host=ManagedHost, sandbox=SandboxSource, publicKey=UnmanagedSource)
+
+
+class Limits(Model):
+    """What one source's account on the relay may use at the same time, so that the others still back up."""
+
+    sessions: Annotated[StrictInt, Field(ge=1, le=64)] = Field(
+        4, description="Sessions at the same time, 1 to 64."
+    )
+    processes: Annotated[StrictInt, Field(ge=64, le=4096)] = Field(
+        256, description="Processes and threads of all its sessions together, 64 to 4096."
+    )
+    memory_mib: Annotated[StrictInt, Field(ge=256, le=65536)] = Field(
+        1024, alias="memoryMiB", description="Memory of each session in MiB, 256 to 65536."
+    )
+    open_files: Annotated[StrictInt, Field(ge=128, le=65536)] = Field(
+        1024, description="Open files and connections of each process, 128 to 65536."
+    )
+    hours: Annotated[StrictInt, Field(ge=1, le=168)] = Field(
+        24, description="Longest session in hours, 1 to 168."
+    )
+
+
+class Restic(Model):
+    """restic's tuning on the source."""
+
+    pack_size_mib: Annotated[StrictInt, Field(ge=4, le=128)] = Field(
+        64,
+        alias="packSizeMiB",
+        description="Size of restic's packs in MiB, 4 to 128. Temporary space: (connections + 1) packs.",
+    )
+    connections: Annotated[StrictInt, Field(ge=1, le=32)] = Field(
+        8, description="Requests at the same time within one session, 1 to 32."
+    )
+    read_concurrency: Annotated[StrictInt, Field(ge=1, le=64)] = Field(
+        2, description="Files that the source reads at the same time, 1 to 64."
+    )
+    compression: Literal["auto", "off", "max"] = Field(
+        "auto", description="restic's compression: auto, off or max."
+    )
+
+
+class Source(Model):
+    """One backed-up host: account bk-NAME, prefix NAME/, one repository, one schedule."""
+
+    EXAMPLE: ClassVar[object] = {"name": "web1", "host": ManagedHost.EXAMPLE, "paths": ["/srv", "/etc"]}
+
+    name: SourceName = Field(
+        description="Unique name: 1 to 23 of a-z 0-9 -. It becomes account bk-NAME and prefix NAME/.",
+        examples=["web1"],
+    )
+    host: Annotated[ManagedHost | SandboxSource | UnmanagedSource, HOSTS] = Field(
+        description="Where the source is."
+    )
+    paths: Annotated[tuple[BackupPath, ...], Field(min_length=1)] = Field(
+        description="What is backed up: absolute paths, at least one.", examples=[["/srv"]]
+    )
+    exclude: tuple[Exclude, ...] = Field(
+        (), description="Patterns that are left out, as for restic --exclude.", examples=[["*.tmp"]]
+    )
+    schedule: Calendar = Field(
+        "*-*-* 02:00:00", description="When it is backed up: a systemd OnCalendar expression."
+    )
+    randomized_delay: TimeSpan = Field(
+        "30m", description="Random delay before each run, so that not all start at once: a time span."
+    )
+    pre_hook: Program | None = Field(
+        None,
+        description="Executable on the source that runs before; if it fails, so does the run.",
+        examples=["/usr/local/sbin/dump-databases"],
+    )
+    post_hook: Program | None = Field(
+        None,
+        description="Executable on the source that runs afterwards, in any case.",
+        examples=["/usr/local/sbin/after-backup"],
+    )
+    from_: tuple[Cidr, ...] = Field(
+        (),
+        alias="from",
+        description="Addresses or networks that the source's key may come from; empty: any.",
+        examples=[["203.0.113.7/32"]],
+    )
+    generation: Annotated[StrictInt, Field(ge=1, le=999999)] = Field(
+        1, description="A new number starts a new repository and leaves the old one as it is."
+    )
+    password: Password | None = Field(
+        None,
+        description="Secret: the repository's password, at least 20 characters. Default: one is made.",
+        examples=[SECRET],
+    )
+    identity: Identity | None = Field(None, description="Storage identity of this source alone.")
+    limits: Limits = Field(Limits(), description="What this source may use on the relay.")
+    restic: Restic = Field(Restic(), description="restic's tuning.")
+
+    @classmethod
+    def prepare(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+        """``host``, ``sandbox`` and ``publicKey`` stand beside the other keys; they become ``host``."""
+        rest = {key: value for key, value in raw.items() if key not in HOSTS.members}
+        return {**rest, "host": {key: raw[key] for key in HOSTS.members if key in raw}}
+
+    @classmethod
+    def located(cls, loc: Loc) -> Loc:
+        return loc[1:] if loc[:1] == ("host",) else loc
+
+    @classmethod
+    def rules(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
+        paths = raw.get("paths")
+        paths = paths if isinstance(paths, list | tuple) else []
+        for index, path in enumerate(paths):
+            if path in paths[:index]:
+                fix = Fix(say="remove one of the two:", remove=True)
+                yield finding(("paths", index), "stands in the list twice", "each path once", fix)
+        yield from _room_for_connections(raw)
+
+
+def _room_for_connections(raw: Mapping[str, Any]) -> Iterator[Finding]:
+    """If the relay allows less than restic asks for, restic hangs (restic issue 2925): refuse that here."""
+    limits, restic = raw.get("limits", {}), raw.get("restic", {})
+    if not isinstance(limits, Mapping) or not isinstance(restic, Mapping):
+        return
+    connections = restic.get("connections", 8)
+    sessions = limits.get("sessions", 4)
+    if connections not in range(1, 33) or sessions not in range(1, 65):
+        return  # their own rules speak
+    # 16 threads are what an idle Go program of rclone's size takes; each connection may hold one more.
+    needs = {
+        "processes": (256, 64, sessions * (16 + connections)),
+        "openFiles": (1024, 128, 64 + 8 * connections),
+        "memoryMiB": (1024, 256, 128 + 16 * connections),
+    }
+    for key, (default, floor, least) in needs.items():
+        given = limits.get(key, default)
+        if type(given) is int and floor <= given < least:
+            what = f"{given} is too little: restic hangs in {sessions} sessions of {connections} connections"
+            allowed = f"at least {least}, or fewer restic.connections"
+            yield finding(("limits", key), what, allowed, Fix(value=least))

@@ -1,0 +1,199 @@
+"""Settings of the vault: where the objects end, and how long nobody can delete them."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections import Counter
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, Field, SecretStr, StrictStr
+from pydantic.types import StrictInt
+
+from components.settings.model import Model
+from components.settings.problems import SECRET, Fix, refuse
+from components.settings.values import (
+    AccessKeyId,
+    Bucket,
+    Egress,
+    Endpoint,
+    LockMode,
+    Prefix,
+    RemotePath,
+    SecretAccessKey,
+    carried_by_rclone,
+    match,
+)
+
+
+def _region(value: str) -> str:
+    return match(value, r"[a-z0-9-]{1,32}", "1 to 32 of a-z 0-9 -, such as us-east-1, or auto")
+
+
+def _certificate(value: str) -> str:
+    allowed = "certificates in PEM form only: -----BEGIN CERTIFICATE----- and so on, line breaks kept"
+    if "PRIVATE KEY" in value:
+        say = "remove the private key; if this file was ever shared or committed, make a new one:"
+        raise refuse("holds a private key", allowed=allowed, fix=Fix(say=say, remove=True))
+    blocks = re.fullmatch(
+        r"(\s*-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*)+", value, re.ASCII
+    )
+    if blocks is not None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=value)
+        except (ssl.SSLError, ValueError):
+            blocks = None
+    if blocks is None:
+        raise refuse("is not a certificate", allowed=allowed)
+    return value.strip() + "\n"
+
+
+HOW_TO_GET_A_SECTION = (
+    "`rclone config show REMOTE | tail -n +2 >section.conf`, and remove that file afterwards:"
+)
+# Backends that need a second section, keep nothing, or keep it where root of the relay deletes it.
+_UNFIT = {
+    "alias": "wraps another remote",
+    "cache": "wraps another remote",
+    "chunker": "wraps another remote",
+    "combine": "wraps other remotes",
+    "compress": "wraps another remote",
+    "crypt": "wraps another remote",
+    "hasher": "wraps another remote",
+    "union": "wraps other remotes",
+    "http": "cannot write",
+    "memory": "forgets everything when it ends",
+    "local": "keeps the backups on the relay's own disk",
+}
+
+
+def _section(value: SecretStr) -> SecretStr:
+    """One section body of rclone.conf. No word of it is ever repeated: any of them may be a secret."""
+    allowed = "the lines below one [section] header of rclone.conf, `key = value` each, with a `type`"
+    found: list[str] = []
+    kind = None
+    for number, line in enumerate(value.get_secret_value().splitlines(), start=1):
+        if not line.replace("\t", " ").isprintable():
+            raise refuse(f"holds a control character in line {number}", allowed=allowed)
+        if line.lstrip().startswith("["):
+            raise refuse(f"has a [section] header in line {number}", allowed=allowed)
+        if not line.strip() or line.lstrip().startswith(("#", ";")):
+            continue
+        pair = re.fullmatch(r"\s*([a-z0-9_]+)\s*=\s*(.*?)\s*", line, re.ASCII)
+        if pair is None:
+            raise refuse(f"is not `key = value` in line {number}", allowed=allowed)
+        if not carried_by_rclone(pair[2]):
+            what = f"begins with a quote, ends with a backslash or holds %( in line {number}"
+            raise refuse(what, allowed=allowed)
+        found.append(pair[1])
+        kind = pair[2] if pair[1] == "type" else kind
+    if any(count > 1 for count in Counter(found).values()):
+        raise refuse("sets one key twice", allowed=allowed)
+    if not kind:
+        raise refuse("has no `type = …` line", allowed=allowed)
+    if kind in _UNFIT:
+        raise refuse(
+            f"is of a type that {_UNFIT[kind]}", allowed="a remote that stores objects on another machine"
+        )
+    return value
+
+
+class Identity(Model):
+    """A pair of keys of the storage; it may delete under `locks/` of its own prefix only."""
+
+    EXAMPLE: ClassVar[object] = {"accessKeyId": "AKIAEXAMPLE", "secretAccessKey": SECRET}
+
+    access_key_id: AccessKeyId = Field(description="The storage's access key id.", examples=["AKIAEXAMPLE"])
+    secret_access_key: SecretAccessKey = Field(
+        description="Secret: the storage's secret access key.", examples=[SECRET]
+    )
+
+
+class ObjectLock(Model):
+    """What the bucket must already promise; checked before anything is written."""
+
+    mode: LockMode = Field(
+        "COMPLIANCE",
+        description="COMPLIANCE: nobody shortens the lock. GOVERNANCE: who has the permission can.",
+    )
+    minimum_days: Annotated[StrictInt, Field(ge=1, le=36500)] = Field(
+        30, description="Least default retention of the bucket, in days, 1 to 36500."
+    )
+
+
+class S3Bucket(Model):
+    """An existing bucket with versioning and Object Lock at any S3-compatible endpoint."""
+
+    EXAMPLE: ClassVar[object] = {
+        "endpoint": "https://s3.example.com",
+        "region": "us-east-1",
+        "bucket": "example-backups",
+    }
+
+    endpoint: Endpoint = Field(
+        description="https://host or https://host:port of the S3 service.",
+        examples=["https://s3.example.com"],
+    )
+    region: Annotated[StrictStr, AfterValidator(_region)] = Field(
+        description="The bucket's region; us-east-1 or auto where the service has none.",
+        examples=["us-east-1"],
+    )
+    bucket: Bucket = Field(description="The bucket's name.", examples=["example-backups"])
+    prefix: Prefix = Field(
+        "", description="Place inside the bucket that holds all sources; empty: the bucket itself."
+    )
+    provider: Literal["AWS", "Minio", "Wasabi", "Ceph", "Cloudflare", "Other"] = Field(
+        "Other", description="The service, as rclone names it: AWS, Minio, Wasabi, Ceph, Cloudflare or Other."
+    )
+    ca_certificate: Annotated[StrictStr, AfterValidator(_certificate)] | None = Field(
+        None,
+        description="PEM certificates that sign the endpoint's, where they are not in the system's store.",
+        examples=["-----BEGIN CERTIFICATE-----…"],
+        json_schema_extra={"file": "ca.pem"},
+    )
+    lock: ObjectLock = Field(ObjectLock(), description="What the bucket's Object Lock must promise.")
+    identity: Identity | None = Field(
+        None,
+        description="Storage identity that sources without their own share; only the relay keeps them apart.",
+    )
+
+
+class RcloneRemoteSection(Model):
+    """Any rclone remote, without Object Lock: who takes the relay can delete the backups."""
+
+    EXAMPLE: ClassVar[object] = {
+        "section": SECRET,
+        "path": "backups",
+        "egress": ["storage.example.com:443"],
+        "withoutObjectLock": "accepted",
+    }
+
+    section: Annotated[SecretStr, AfterValidator(_section)] = Field(
+        description="Secret: the body of one rclone.conf section, `type = …` and so on.",
+        examples=[SECRET],
+        json_schema_extra={"file": "section.conf", "how": HOW_TO_GET_A_SECTION},
+    )
+    path: RemotePath = Field(
+        description="Bucket or folder of the remote that holds all sources.", examples=["backups"]
+    )
+    egress: Annotated[tuple[Egress, ...], Field(min_length=1)] = Field(
+        description="host:port of everything that the relay must reach for this storage; all else is closed.",
+        examples=[["storage.example.com:443"]],
+    )
+    without_object_lock: Literal["accepted"] = Field(
+        description="The word accepted: who takes the relay can delete every backup.",
+        examples=["accepted"],
+    )
+
+
+class SandboxVault(Model):
+    """A storage with Object Lock that `sandbox/` makes on this workstation."""
+
+    EXAMPLE: ClassVar[object] = {}
+
+    lock_mode: LockMode = Field(
+        "COMPLIANCE", description="Object Lock mode of the sandbox's bucket: COMPLIANCE or GOVERNANCE."
+    )
+    lock_days: Annotated[StrictInt, Field(ge=1, le=30)] = Field(
+        1, description="Default retention of the sandbox's bucket, in days, 1 to 30."
+    )

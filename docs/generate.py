@@ -1,0 +1,188 @@
+"""`python -m docs.generate`: rewrites the parts of the docs that are made from code; a test refuses them when they are old."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic_core import PydanticUndefined
+
+from components.settings.model import Key, Model, OneOf, aliases, keys
+from components.settings.stack import Settings
+from sandbox.policy import source_policy
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMON = (
+    "environment",
+    "protect",
+    "admin.privateKeyFile",
+    "admin.agent",
+    "admin.secondFactor",
+    "intermediate.existing.address",
+    "intermediate.existing.hostKey",
+    "intermediate.existing.sourcesReachItAt",
+    "storage.s3.endpoint",
+    "storage.s3.bucket",
+    "storage.s3.provider",
+    "storage.s3.lock.mode",
+    "storage.s3.lock.minimumDays",
+    "sources[].name",
+    "sources[].host.address",
+    "sources[].host.hostKey",
+    "sources[].publicKey",
+    "sources[].paths",
+    "sources[].exclude",
+    "sources[].schedule",
+    "sources[].preHook",
+    "sources[].from",
+    "sources[].identity.accessKeyId",
+    "sources[].identity.secretAccessKey",
+    "sources[].limits.sessions",
+    "sources[].restic.connections",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One key as a stack file writes it below ``lastcopy:``."""
+
+    key: str
+    default: str
+    meaning: str
+
+    def __str__(self) -> str:
+        return f"| `{self.key}` | {_cell(self.default)} | {_cell(self.meaning)} |"
+
+
+def _cell(text: str) -> str:
+    """GitHub would make links of bare addresses."""
+    return re.sub(r"(?<!`)https://[\w:]+", r"`\g<0>`", text.replace("|", "\\|"))
+
+
+def _default(value: object, *, required: bool, group: bool) -> str:
+    if required:
+        return "required"
+    if value is PydanticUndefined or (group and value is not None):
+        return ""
+    if value is None or value == () or value == "":
+        return "none"
+    if isinstance(value, bool):
+        return "`true`" if value else "`false`"
+    return f"`{value}`"
+
+
+def rows(model: type[Model] = Settings, before: str = "") -> Iterator[Row]:
+    """Every key of a model with those below it, in the models' order. Below a choice, `required` means: where it is chosen."""
+    known = keys(model)
+    for alias, field in aliases(model).items():
+        union = next((mark for mark in field.metadata if isinstance(mark, OneOf)), None)
+        if union is not None and model.located((alias,)) == ():
+            yield from _choice(union, before, known)
+            continue
+        name = f"{before}{alias}"
+        below = union is not None or bool(known[alias].children)
+        yield Row(
+            key=name,
+            default=_default(field.get_default(), required=field.is_required(), group=below),
+            meaning=known[alias].description,
+        )
+        if union is not None:
+            yield from _choice(union, f"{name}.", known[alias].children)
+        elif below:
+            many = str(field.annotation).startswith("tuple")
+            yield from rows(_child(field.annotation), f"{name}[]." if many else f"{name}.")
+
+
+def _choice(union: OneOf, before: str, known: dict[str, Key] | object) -> Iterator[Row]:
+    assert isinstance(known, dict)  # noqa: S101 - keys() makes dicts
+    for name, member in union.members.items():
+        yield Row(key=f"{before}{name}", default="one of these", meaning=known[name].description)
+        if name not in aliases(member):
+            yield from rows(member, f"{before}{name}.")
+
+
+def _child(annotation: object) -> type[Model]:
+    found = [annotation]
+    while found:
+        one = found.pop()
+        if isinstance(one, type) and issubclass(one, Model):
+            return one
+        found.extend(getattr(one, "__args__", ()))
+    raise AssertionError(f"no settings model in {annotation}")
+
+
+def table(which: list[Row]) -> str:
+    return "\n".join(
+        ["| key, below `lastcopy:` | default | meaning |", "| --- | --- | --- |", *map(str, which)]
+    )
+
+
+def all_options() -> str:
+    """Every key, one table per top-level key that has others below it."""
+    every, parts = list(rows()), []
+    alone = [row for row in every if not _has_below(row, every) and "." not in row.key]
+    parts.append(f"## The stack\n\n{table(alone)}")
+    for top in [row for row in every if "." not in row.key and _has_below(row, every)]:
+        inside = [row for row in every if re.split(r"[.\[]", row.key)[0] == top.key]
+        parts.append(f"## `{top.key}`\n\n{table(inside)}")
+    return "\n\n".join(parts)
+
+
+def _has_below(row: Row, every: list[Row]) -> bool:
+    return any(other.key.startswith((f"{row.key}.", f"{row.key}[].")) for other in every)
+
+
+def common_options() -> str:
+    found = {row.key: row for row in rows()}
+    return table([found[key] for key in COMMON])
+
+
+def identity_policy() -> str:
+    policy = json.dumps(source_policy("BUCKET", "SOURCE/"), indent=2)
+    # Short lists on one line, so that a reader sees the whole policy at once.
+    policy = re.sub(r"\[\s+((?:\"[^\"]*\",?\s*)+)\]", lambda m: f"[{' '.join(m[1].split())}]", policy)
+    return f"```json\n{policy}\n```"
+
+
+def decisions() -> str:
+    """The index of all decisions by their titles."""
+    lines = ["| number | decision |", "| --- | --- |"]
+    for file in sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md")):
+        number, title = file.read_text().splitlines()[0].removeprefix("# ").split(" ", 1)
+        lines.append(f"| [{number}]({file.name}) | {title} |")
+    return "\n".join(lines)
+
+
+PARTS = {
+    "docs/decisions/README.md": {"index": decisions},
+    "docs/configuration.md": {"options": all_options, "identity": identity_policy},
+    "README.md": {"options": common_options},
+}
+
+
+def rewritten(file: str, text: str) -> str:
+    """The text with every generated part as the code has it now."""
+    for name, make in PARTS[file].items():
+        begin, end = f"<!-- generated: {name} -->", f"<!-- end: {name} -->"
+        if text.count(begin) != 1 or text.count(end) != 1:
+            raise ValueError(f"{file} does not hold {begin} and {end} exactly once")
+        before, rest = text.split(begin)
+        text = f"{before}{begin}\n{make()}\n{end}{rest.split(end)[1]}"
+    return text
+
+
+def main() -> None:
+    for file in PARTS:
+        path = ROOT / file
+        text = path.read_text()
+        new = rewritten(file, text)
+        if new != text:
+            path.write_text(new)
+        print(f"{file}: {'rewritten' if new != text else 'up to date'}")
+
+
+if __name__ == "__main__":
+    main()

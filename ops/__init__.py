@@ -1,0 +1,1 @@
+"""Day-2 verbs: `python -m ops …`. They read stack outputs, never state internals."""

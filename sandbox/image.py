@@ -1,0 +1,105 @@
+"""The base image: one Debian 13 tree per recipe, made once, shared read-only by every machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from sandbox.errors import SandboxError, say
+from sandbox.run import CLEAN
+from sandbox.store import hold
+
+SUITE = "trixie"
+ADMIN, ADMIN_UID = "admin", 1000
+PACKAGES = (
+    "systemd,systemd-sysv,dbus,libpam-systemd,libnss-systemd,openssh-server,sudo,nftables,iproute2,iputils-ping,"
+    "netcat-openbsd,curl,ca-certificates,util-linux,procps,less,netbase,tzdata,fuse3,libpam-google-authenticator"
+)
+# Runs once with the tree as $1: what makes it a cloud image and not one particular host.
+CUSTOMISE = f"""\
+#!/bin/sh
+set -eu
+chroot "$1" useradd --uid {ADMIN_UID} --create-home --shell /bin/bash --groups sudo --password '*' {ADMIN}
+install -d -m 0700 -o {ADMIN_UID} -g {ADMIN_UID} "$1/home/{ADMIN}/.ssh"
+chmod 0700 "$1/home/{ADMIN}"
+printf '{ADMIN} ALL=(ALL) NOPASSWD:ALL\\n' >"$1/etc/sudoers.d/90-cloud-admin"
+chmod 0440 "$1/etc/sudoers.d/90-cloud-admin"
+rm -f "$1"/etc/ssh/ssh_host_* "$1/var/lib/dbus/machine-id"
+: >"$1/etc/machine-id"
+: >"$1/etc/resolv.conf"
+"""
+
+
+def cache_root() -> Path:
+    """Where tools and images are kept between checkouts."""
+    named = os.environ.get("LASTCOPY_CACHE")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lastcopy"
+
+
+def digest() -> str:
+    """Names the recipe: another package list or another customisation makes another image."""
+    return hashlib.sha256("\n".join((SUITE, PACKAGES, CUSTOMISE)).encode()).hexdigest()[:16]
+
+
+def tree(recipe: str) -> Path:
+    """The root of that recipe's base image, whether it is there or not."""
+    return cache_root() / "images" / recipe / "rootfs"
+
+
+def ensure_tree() -> Path:
+    """The finished base image; made when it is not there (needs Debian's package mirror)."""
+    finished = tree(digest())
+    if finished.is_dir():
+        return finished
+    images = finished.parent.parent
+    with hold(images, make=True):
+        if finished.is_dir():
+            return finished
+        for stale in images.glob(f"{digest()}.partial-*"):  # of a run that was killed; we hold the lock
+            shutil.rmtree(stale)
+        with tempfile.TemporaryDirectory(prefix=f"{digest()}.partial-", dir=images) as work:
+            _build(Path(work))
+            finished.parent.mkdir(exist_ok=True)
+            (Path(work) / "rootfs").rename(finished)
+    return finished
+
+
+def _build(work: Path) -> None:
+    hook = work / "customise"
+    hook.write_text(CUSTOMISE)
+    hook.chmod(0o700)
+    argv = ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={PACKAGES}"]
+    argv += [f"--customize-hook={hook}", SUITE, str(work / "rootfs")]
+    say(f"making the Debian 13 base image ({digest()}), once; under a minute with a near mirror")
+    start, said = time.monotonic(), []
+    keep = {name: os.environ[name] for name in os.environ if name.lower().endswith("_proxy")}
+    try:
+        build = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env={**CLEAN, **keep},
+        )
+    except FileNotFoundError:
+        raise SandboxError("mmdebstrap is not installed", fix="python -m sandbox prepare") from None
+    with build:
+        for line in build.stdout or ():
+            said.append(line.rstrip())
+            if line.startswith("I: "):
+                say(f"[{time.monotonic() - start:4.0f} s] {line[3:].rstrip()}")
+    if build.returncode != 0:
+        raise SandboxError(
+            "making the base image failed:\n    " + "\n    ".join(said[-15:]),
+            where=f"mmdebstrap {SUITE}",
+            fix="check that apt-get update works here (mirror, proxy), then run the same command again",
+        )

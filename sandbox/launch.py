@@ -1,0 +1,130 @@
+"""Start a program that outlives us inside a namespace of the sandbox, and know it again later.
+
+It gets a session, a mount namespace with an empty /run and a control group (on a systemd host: a scope) of
+its own, so that its mounts vanish with it and what it leaves behind can be found by name or by namespace.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sandbox import netns
+from sandbox.errors import SandboxError
+from sandbox.run import CLEAN, Process, end_namespace
+from sandbox.store import read_json, write_json
+
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+def on_systemd() -> bool:
+    """Whether this host was booted with systemd, which then owns the control groups."""
+    return Path("/run/systemd/system").is_dir()
+
+
+def _cgroup_roots() -> list[Path]:
+    """The hierarchies in which systemd inside a machine makes its groups."""
+    if (CGROUPS / "cgroup.procs").exists():
+        return [CGROUPS]
+    return [root for root in (CGROUPS / "unified", CGROUPS / "systemd") if root.is_dir()]
+
+
+def remove_cgroups(pattern: str) -> None:
+    """Remove the groups of ended programs; the kernel lets go of a dying process a moment late."""
+    deadline = time.monotonic() + 10
+    while left := [top for root in _cgroup_roots() for top in root.glob(pattern)]:
+        for top in left:
+            for folder, _, _ in os.walk(top, topdown=False):
+                with contextlib.suppress(OSError):
+                    Path(folder).rmdir()
+        if time.monotonic() > deadline:
+            raise SandboxError(f"cannot remove the control group {left[0]}", fix="look at its cgroup.procs")
+        if left[0].exists():
+            time.sleep(0.02)
+
+
+def running(record: Path) -> Process | None:
+    """The program recorded there, when it still runs."""
+    known = read_json(record)
+    if known is None:
+        return None
+    process = Process(known["pid"], known["started"])
+    return process if process.alive() else None
+
+
+def start(
+    namespace: str,
+    unit: str,
+    script: str,
+    arguments: Sequence[str],
+    *,
+    log: Path,
+    record: Path,
+    environment: Mapping[str, str] | None = None,
+) -> Process:
+    """Run the sh `script` with `arguments` in that network namespace and record the process.
+
+    The script ends in `exec`, so the recorded process is the program itself. What still ran in the namespace,
+    from a start that was killed before it was recorded, is ended first.
+    """
+    end_namespace(netns.inode(namespace))
+    argv = ["nsenter", f"--net={netns.path(namespace)}"]
+    if on_systemd():
+        argv = [
+            "systemd-run",
+            "--scope",
+            "--quiet",
+            "--collect",
+            f"--unit={unit}",
+            "-p",
+            "Delegate=yes",
+            "--",
+            *argv,
+        ]
+        groups = []
+    else:
+        groups = [root / unit for root in _cgroup_roots()]
+    remove_cgroups(unit)
+    for group in groups:
+        group.mkdir(exist_ok=True)
+    # A private /run: the program's own sockets and locks never land in the workstation's.
+    join = "".join(f"echo $$ >{group}/cgroup.procs\n" for group in groups)
+    whole = f"set -eu\n{join}mount -t tmpfs -o mode=755 tmpfs /run\n{script}"
+    argv += ["unshare", "--mount", "--propagation", "slave", "sh", "-c", whole, unit, *arguments]
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        child = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=handle,
+            stderr=handle,
+            start_new_session=True,
+            cwd="/",
+            env={**CLEAN, **(environment or {})},
+        )
+    except FileNotFoundError:
+        raise SandboxError(f"`{argv[0]}` is not installed", fix="python -m sandbox prepare") from None
+    finally:
+        os.close(handle)
+    process = Process.of(child.pid)
+    if process is None:
+        raise failure(unit, log, record)
+    write_json(record, {"pid": process.pid, "started": process.started})
+    return process
+
+
+def failure(unit: str, log: Path, record: Path) -> SandboxError:
+    """The error of a program that ended too early: how it ended, when it was our child, and the last that it said."""
+    said = log.read_text(errors="replace").strip().splitlines()[-12:] if log.exists() else []
+    known = read_json(record)
+    with contextlib.suppress(ChildProcessError):
+        pid, status = os.waitpid(known["pid"], os.WNOHANG) if known else (0, 0)
+        if pid:
+            said.append(f"(it ended with {os.waitstatus_to_exitcode(status)}; below 0: by that signal)")
+    return SandboxError(
+        "\n    ".join([f"{unit} does not run; it said:", *(said or ["nothing"])]), where=str(log)
+    )

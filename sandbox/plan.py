@@ -1,0 +1,165 @@
+"""Every name and address of a sandbox follows from its id, its network and a slot. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Literal
+
+from sandbox.errors import SandboxError
+
+Role = Literal["relay", "source"]
+
+MACHINE_NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?")
+FIRST_SLOT_OFFSET = 10  # .1 gateway, .2 workstation, .3 storage; machines from .10 on
+WIDEST, NARROWEST = 16, 27
+
+
+def sandbox_id(directory: Path) -> str:
+    """Eight hex digits that differ between two runtime folders; they mark everything the sandbox makes."""
+    return hashlib.sha256(str(directory).encode()).hexdigest()[:8]
+
+
+def machine_name(name: str) -> str:
+    """The name itself, when it is fit to be a host name, a folder and part of a namespace's name."""
+    if not MACHINE_NAME.fullmatch(name):
+        raise SandboxError(
+            f"machine name {name!r} is not allowed",
+            where="--name",
+            fix="use 1 to 40 of a-z, 0-9 and '-', starting with a letter, not ending with '-'",
+        )
+    return name
+
+
+def parse_network(text: str) -> IPv4Network:
+    """An IPv4 network that has room for the fixed hosts and at least a few machines."""
+    fix = "give a free IPv4 range such as 198.51.100.0/24"
+    try:
+        network = IPv4Network(text)
+    except ValueError as error:
+        raise SandboxError(f"not an IPv4 network: {error}", where="--network", fix=fix) from None
+    if not WIDEST <= network.prefixlen <= NARROWEST:
+        allowed = f"/{WIDEST} to /{NARROWEST}"
+        raise SandboxError(f"{network} is not within {allowed}", where="--network", fix=fix)
+    return network
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine as the network sees it."""
+
+    name: str
+    role: Role
+    slot: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The names and addresses of one sandbox."""
+
+    id: str
+    network: IPv4Network
+
+    @property
+    def prefix(self) -> str:
+        """Starts the name of every namespace, unit and control group of this sandbox, and of no other."""
+        return f"lc-{self.id}"
+
+    @property
+    def link(self) -> str:
+        """The one interface in the workstation's own namespace (10 characters; the kernel allows 15)."""
+        return f"lc{self.id}"
+
+    @property
+    def table(self) -> str:
+        return f"lastcopy_{self.id}"
+
+    @property
+    def router_ns(self) -> str:
+        return f"{self.prefix}_router"
+
+    @property
+    def storage_ns(self) -> str:
+        return f"{self.prefix}_storage"
+
+    def machine_ns(self, name: str) -> str:
+        return f"{self.prefix}-{name}"
+
+    @property
+    def gateway(self) -> IPv4Address:
+        return self.network[1]
+
+    @property
+    def workstation(self) -> IPv4Address:
+        return self.network[2]
+
+    @property
+    def storage(self) -> IPv4Address:
+        return self.network[3]
+
+    @property
+    def slots(self) -> range:
+        """The slots that fit before the broadcast address."""
+        return range(self.network.num_addresses - 1 - FIRST_SLOT_OFFSET)
+
+    def address(self, slot: int) -> IPv4Address:
+        if slot not in self.slots:
+            raise SandboxError(
+                f"no address left for another machine in {self.network}",
+                where="slots",
+                fix="destroy the sandbox and create it with a wider --network",
+            )
+        return self.network[FIRST_SLOT_OFFSET + slot]
+
+    @staticmethod
+    def leg(slot: int) -> str:
+        """The machine's interface inside the router."""
+        return f"m{slot}"
+
+    def first_free(self, taken: Iterable[int]) -> int:
+        """The lowest slot not taken; past the end, `address` refuses it."""
+        used = set(taken)
+        return next((slot for slot in self.slots if slot not in used), len(self.slots))
+
+
+def ruleset(plan: Plan, machines: Iterable[Machine]) -> str:
+    """The router's whole nft table, replaced in one transaction.
+
+    Default is refusal. A packet passes only with the source address of the leg it came in by, and then:
+    workstation to machines, source to relays, relay to storage. Answers follow their connection.
+    """
+    ordered = sorted(machines, key=lambda machine: machine.slot)
+    address = {machine.name: str(plan.address(machine.slot)) for machine in ordered}
+    relays = [address[machine.name] for machine in ordered if machine.role == "relay"]
+    everyone = ", ".join(address.values())
+    rules = ["ct state established,related accept"]
+    if everyone:
+        rules.append(f'iifname "host" ip saddr {plan.workstation} ip daddr {{ {everyone} }} accept')
+    for machine in ordered:
+        source = f'iifname "{plan.leg(machine.slot)}" ip saddr {address[machine.name]}'
+        if machine.role == "relay":
+            rules.append(f"{source} ip daddr {plan.storage} accept")
+        elif relays:
+            rules.append(f"{source} ip daddr {{ {', '.join(relays)} }} accept")
+    rules.append("reject with icmpx admin-prohibited")  # an answer at once, not a time-out
+    forward = "\n".join(f"    {rule}" for rule in rules)
+    return f"""\
+table inet {plan.table}
+delete table inet {plan.table}
+table inet {plan.table} {{
+  chain input {{
+    type filter hook input priority 0; policy drop;
+    ct state established,related accept
+    iifname "host" ip saddr {plan.workstation} icmp type echo-request accept
+    reject with icmpx admin-prohibited
+  }}
+  chain forward {{
+    type filter hook forward priority 0; policy drop;
+{forward}
+  }}
+}}
+"""

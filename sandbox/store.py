@@ -1,0 +1,97 @@
+"""The runtime folder: small JSON files replaced atomically, and locks on folders that vanish with them."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sandbox.errors import SandboxError, say
+
+LOCK_SECONDS = 1800  # a first base image is made under the lock
+
+
+def write_atomic(path: Path, text: str, *, mode: int = 0o600) -> None:
+    """The file holds the old text or the new, never a part; its mode holds from its first byte on."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def write_json(path: Path, value: object) -> None:
+    write_atomic(path, json.dumps(value, sort_keys=True) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The value, or None when there is no such file; a broken file is an error, not an absence."""
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError as error:
+        raise SandboxError(
+            f"unreadable state: {error}",
+            where=str(path),
+            fix="python -m sandbox destroy --dir …, then up again",
+        ) from None
+
+
+@contextmanager
+def hold(folder: Path, *, shared: bool = False, make: bool = False) -> Iterator[None]:
+    """Hold the lock of `folder` (the folder itself is the lock, so that no lock file is left behind).
+
+    Fails when the folder is missing (unless `make`) or was removed while we waited.
+    """
+    start = time.monotonic()
+    told = False
+    while True:
+        if make:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except (FileNotFoundError, NotADirectoryError):
+            raise SandboxError(
+                "there is no such sandbox or machine",
+                where=str(folder),
+                fix="run network-up (or machine-up) first",
+            ) from None
+        try:
+            while not _locked(handle, shared):
+                if not told and time.monotonic() > start + 3:
+                    say(f"waiting for another run that holds {folder}")
+                    told = True
+                if time.monotonic() > start + LOCK_SECONDS:
+                    raise SandboxError(
+                        "another run holds the sandbox", where=str(folder), fix="end that run, try again"
+                    )
+                time.sleep(0.05)
+            if _same(handle, folder):
+                yield
+                return
+        finally:
+            os.close(handle)  # releases the lock
+
+
+def _locked(handle: int, shared: bool) -> bool:
+    try:
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _same(handle: int, folder: Path) -> bool:
+    """Whether the locked folder is still the one at that path."""
+    try:
+        return os.path.samestat(os.fstat(handle), folder.stat())
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,27 @@
+"""Programs that the toolchain provides: minio for the storage, rclone and restic inside the machines."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+from sandbox.errors import SandboxError
+
+TOOLS = {"relay": "rclone", "source": "restic"}  # what a machine of that role has
+
+
+def tool(name: str) -> Path:
+    """The executable; `LASTCOPY_TOOL_<NAME>` names another one (for tests of other versions)."""
+    variable = f"LASTCOPY_TOOL_{name.upper()}"
+    named = os.environ.get(variable)
+    if named:
+        path = Path(named)
+        if not os.access(path, os.X_OK):
+            raise SandboxError(f"{path} is not an executable", where=variable, fix=f"unset {variable}")
+        return path
+    import toolchain  # late: pure parts and other verbs need none of it
+
+    with contextlib.redirect_stdout(sys.stderr):  # our stdout is one line of JSON
+        return Path(toolchain.ensure(name)[name].path)

@@ -1,0 +1,396 @@
+"""The verbs: each converges, holds the locks it needs and returns the facts that are printed.
+
+Locks, always in this order: the runtime folder (shared by what touches one machine or the storage, exclusive
+for the network and destroy), then the machine or the storage, then for moments the network plan. Boots are
+waited for outside the last, so machines start side by side.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+from sandbox import bucket as buckets
+from sandbox import storage_server
+from sandbox.bucket import Bucket
+from sandbox.driver import Driver, choose, driver
+from sandbox.errors import SandboxError
+from sandbox.image import ADMIN
+from sandbox.keys import make_key
+from sandbox.nspawn import Nspawn
+from sandbox.plan import Machine, Plan, Role, machine_name, parse_network, sandbox_id
+from sandbox.policy import BUCKET, check_identity
+from sandbox.store import hold, read_json, write_json
+
+FORMAT = 1
+Facts = dict[str, Any]
+
+
+class Sandbox:
+    """One sandbox, known by its runtime folder."""
+
+    def __init__(self, directory: Path | str) -> None:
+        self.directory = Path(directory).resolve()
+        if set(str(self.directory)) & set(":,\\\"' \n"):  # would end a mount option or a bind
+            raise SandboxError(
+                "the folder's path holds a space, quote, ':', ',' or '\\'",
+                where=str(self.directory),
+                fix="use another --dir, or move the checkout",
+            )
+        if self.directory.is_relative_to("/run"):
+            raise SandboxError("a sandbox cannot live below /run", where="--dir", fix="use another --dir")
+
+    # what is there
+
+    @property
+    def _record(self) -> Path:
+        return self.directory / "sandbox.json"
+
+    @property
+    def admin_key(self) -> Path:
+        return self.directory / "admin_ed25519"
+
+    @property
+    def storage_folder(self) -> Path:
+        return self.directory / "storage"
+
+    def _machine_folder(self, name: str) -> Path:
+        return self.directory / "machines" / machine_name(name)
+
+    def exists(self) -> bool:
+        return self._record.exists()
+
+    def _open(self) -> tuple[Plan, Driver]:
+        record = read_json(self._record)
+        if record is None:
+            fix = f"python -m sandbox network-up --dir {self.directory} --network 198.51.100.0/24"
+            raise SandboxError("there is no sandbox here", where=str(self.directory), fix=fix)
+        plan = Plan(record["id"], IPv4Network(record["network"]))
+        return plan, driver(record["driver"], self.directory, plan)
+
+    @property
+    def plan(self) -> Plan:
+        return self._open()[0]
+
+    @property
+    def driver(self) -> Driver:
+        return self._open()[1]
+
+    def machines(self) -> list[Machine]:
+        """Every machine that was made, by slot."""
+        found = []
+        for file in sorted((self.directory / "machines").glob("*/machine.json")):
+            known = read_json(file)
+            if known:
+                found.append(Machine(file.parent.name, known["role"], known["slot"]))
+        return sorted(found, key=lambda machine: machine.slot)
+
+    def machine(self, name: str) -> Machine:
+        known = read_json(self._machine_folder(name) / "machine.json")
+        if known is None:
+            fix = f"python -m sandbox machine-up --dir {self.directory} --name {name} --role source"
+            raise SandboxError(f"there is no machine {name}", where=str(self.directory), fix=fix)
+        return Machine(name, known["role"], known["slot"])
+
+    @contextmanager
+    def _shared(self) -> Iterator[tuple[Plan, Driver]]:
+        self._open()  # an error that helps, before any lock
+        with hold(self.directory, shared=True):
+            yield self._open()
+
+    # network
+
+    def network_up(self, network: str, wanted: str = "auto") -> Facts:
+        """Image, network and admin key are there."""
+        range_ = parse_network(network)
+        with hold(self.directory, make=True):
+            record = read_json(self._record)
+            if record is None:
+                record = self._new_record(range_, choose(wanted))
+                self._remove_lost()
+            elif IPv4Network(record["network"]) != range_ or wanted not in ("auto", record["driver"]):
+                raise SandboxError(
+                    f"this sandbox has network {record['network']} and driver {record['driver']}",
+                    where="--network, --driver",
+                    fix=f"keep them, or python -m sandbox destroy --dir {self.directory} first",
+                )
+            plan, machines = Plan(record["id"], range_), self.machines()
+            chosen = driver(record["driver"], self.directory, plan)
+            chosen.refuse_conflict()
+            chosen.prepare()
+            write_json(self._record, record)
+            (self.directory / "machines").mkdir(exist_ok=True)
+            make_key(self.admin_key, "lastcopy-sandbox-admin")
+            chosen.network_up(machines)
+            for machine in machines:
+                chosen.machine_wire(machine)
+        return {
+            "driver": chosen.name,
+            "admin_key_path": str(self.admin_key),
+            "network": str(range_),
+            "host_address": str(plan.workstation),
+        }
+
+    def _new_record(self, network: IPv4Network, name: str) -> dict[str, Any]:
+        return {"format": FORMAT, "id": sandbox_id(self.directory), "network": str(network), "driver": name}
+
+    def network_down(self) -> Facts:
+        """As `destroy`: without the network nothing of the sandbox can stand."""
+        return self.destroy()
+
+    def resume(self) -> Facts:
+        """All that was made runs again, after a reboot of the workstation."""
+        record = read_json(self._record)
+        if record is None:
+            self._open()
+        self.network_up(record["network"])
+        made = read_json(self.storage_folder / "bucket.json")
+        if made:
+            self.storage_up(Bucket(**made))
+        for machine in self.machines():
+            self.machine_up(machine.name, machine.role)
+        return self.status()
+
+    # machines
+
+    def machine_up(self, name: str, role: Role) -> Facts:
+        """The machine exists, is on the network and answers ssh."""
+        folder = self._machine_folder(name)
+        with self._shared() as (plan, chosen), hold(folder, make=True):
+            with hold(self.directory / "machines"):
+                machine = self._allot(plan, name, role)
+                if not (folder / "machine.json").exists():
+                    make_key(folder / "host_ed25519", f"root@{name}")
+                    admin = self.admin_key.with_name("admin_ed25519.pub").read_text().strip()
+                    chosen.machine_make(machine, folder / "host_ed25519", admin)
+                    write_json(
+                        folder / "machine.json", {"role": role, "slot": machine.slot}
+                    )  # made: from here it counts
+                chosen.network_up(self.machines())
+                chosen.machine_wire(machine)
+            chosen.machine_start(machine, self.machines())
+            chosen.machine_wait(machine)
+            return self._machine_facts(plan, chosen, machine)
+
+    def _allot(self, plan: Plan, name: str, role: Role) -> Machine:
+        """The machine's slot, kept for its name for as long as the sandbox exists."""
+        known = read_json(self._machine_folder(name) / "machine.json")
+        if known and known["role"] != role:
+            raise SandboxError(
+                f"{name} is a {known['role']}, not a {role}",
+                where="--role",
+                fix=f"python -m sandbox machine-down --dir {self.directory} --name {name}",
+            )
+        file = self.directory / "slots.json"
+        slots: dict[str, int] = read_json(file) or {}
+        if name not in slots:
+            slots[name] = plan.first_free(slots.values())
+            plan.address(slots[name])  # refuses a full range before it is written down
+            write_json(file, slots)
+        return Machine(name, role, slots[name])
+
+    def _machine_facts(self, plan: Plan, chosen: Driver, machine: Machine) -> Facts:
+        public = (self._machine_folder(machine.name) / "host_ed25519.pub").read_text().split()
+        address, port = chosen.dial(machine)
+        return {
+            "name": machine.name,
+            "address": address,
+            "port": port,
+            "private_address": str(plan.address(machine.slot)),
+            "user": ADMIN,
+            "host_key": " ".join(public[:2]),
+        }
+
+    def machine_down(self, name: str) -> Facts:
+        """The machine and all it held are gone; its address stays its own."""
+        folder = self._machine_folder(name)
+        if not self.exists():
+            return {"name": name, "removed": False}
+        with self._shared() as (_, chosen):
+            slot = (read_json(self.directory / "slots.json") or {}).get(name)
+            if not folder.exists():
+                chosen.machine_drop(name, slot)
+                return {"name": name, "removed": False}
+            with hold(folder):
+                chosen.machine_drop(name, slot)
+                (folder / "machine.json").unlink(missing_ok=True)  # first: from here it does not count
+                with hold(self.directory / "machines"):
+                    chosen.network_up(self.machines())
+                shutil.rmtree(folder)
+        return {"name": name, "removed": True}
+
+    def machine_restart(self, name: str) -> Facts:
+        """Shut down in order and boot again, as a reboot would; what it wrote stays."""
+        with self._shared() as (plan, chosen), hold(self._machine_folder(name)):
+            machine = self.machine(name)
+            chosen.machine_stop(machine)
+            chosen.machine_start(machine, self.machines())
+            chosen.machine_wait(machine)
+            return self._machine_facts(plan, chosen, machine)
+
+    def command(self, name: str, argv: list[str]) -> list[str]:
+        """The command line that runs `argv` as root inside the machine."""
+        self.machine(name)
+        return self.driver.command(name, argv)
+
+    # storage
+
+    def storage_up(self, wanted: Bucket) -> Facts:
+        """The storage answers and the bucket has exactly this lock."""
+        if not BUCKET.fullmatch(wanted.name):
+            raise SandboxError(
+                f"bucket name {wanted.name!r} is not allowed",
+                where="--bucket",
+                fix="use 3 to 63 of a-z, 0-9 and '-'",
+            )
+        if wanted.lock_mode not in ("COMPLIANCE", "GOVERNANCE") or not 1 <= wanted.lock_days <= 36500:
+            raise SandboxError(
+                "lock refused", where="--lock-mode, --lock-days", fix="COMPLIANCE or GOVERNANCE, 1 to 36500"
+            )
+        folder = self.storage_folder
+        with self._shared() as (_, chosen), hold(folder, make=True):
+            storage_server.prepare_files(folder, chosen.storage_address)
+            with hold(self.directory / "machines"):
+                chosen.network_up(self.machines())
+                chosen.storage_start(folder)
+            with chosen.storage_dial() as origin:
+                buckets.wait_ready(folder, origin, lambda: chosen.storage_check(folder))
+                buckets.ensure_bucket(folder, origin, wanted)
+            write_json(folder / "bucket.json", asdict(wanted))
+        return {
+            "endpoint": f"https://{chosen.storage_address}:{storage_server.PORT}",
+            "bucket": wanted.name,
+            "region": storage_server.REGION,
+            "ca_certificate": (folder / "certs" / "ca.crt").read_text(),
+            "lock_mode": wanted.lock_mode,
+            "lock_days": wanted.lock_days,
+        }
+
+    def storage_down(self) -> Facts:
+        """The storage and every object in it are gone, locked or not: the sandbox's storage is for trials."""
+        if not self.exists():
+            return {"removed": False}
+        with self._shared() as (_, chosen):
+            if not self.storage_folder.exists():
+                chosen.storage_drop(self.storage_folder)
+                return {"removed": False}
+            with hold(self.storage_folder):
+                chosen.storage_drop(self.storage_folder)
+                shutil.rmtree(self.storage_folder)
+        return {"removed": True}
+
+    @contextmanager
+    def storage_admin(self) -> Iterator[tuple[str, str, str, str]]:
+        """For tests and drills: origin, path of the CA certificate, root access key and secret key.
+
+        Within, connections of this thread reach the storage although the workstation has no route to it.
+        """
+        folder = self.storage_folder
+        with self.driver.storage_dial() as origin:
+            yield origin, str(folder / "certs" / "ca.crt"), *storage_server.root_credentials(folder)
+
+    # identities
+
+    def identity_up(self, source: str, prefix: str, access_key: str, secret_key: str) -> Facts:
+        """The source's storage identity has this key and exactly a source's rights under the prefix."""
+        with self._storage() as (chosen, folder, bucket):
+            known: dict[str, dict[str, str]] = read_json(folder / "identities.json") or {}
+            mine = known.get(machine_name(source), {})
+            others = {name: entry["prefix"] for name, entry in known.items() if name != source}
+            check_identity(prefix, access_key, secret_key, others)
+            if any(access_key == entry["access_key"] for name, entry in known.items() if name != source):
+                raise SandboxError(f"access key {access_key} belongs to another source", where="--access-key")
+            # Written down before it is made, so that a run killed in between leaves nothing unknown.
+            retired = sorted(
+                {mine.get("access_key", access_key), *mine.get("retired", "").split()} - {access_key}
+            )
+            entry = {"prefix": prefix, "access_key": access_key, "retired": " ".join(retired)}
+            write_json(folder / "identities.json", {**known, source: entry})
+            with chosen.storage_dial() as origin:
+                buckets.ensure_identity(folder, origin, bucket, prefix, access_key, secret_key)
+                for old in retired:
+                    buckets.remove_identity(folder, origin, old)
+            write_json(folder / "identities.json", {**known, source: {**entry, "retired": ""}})
+        return {"access_key": access_key, "prefix": prefix}
+
+    def identity_down(self, source: str) -> Facts:
+        """The source's identity is gone; its objects stay."""
+        if not (self.storage_folder / "identities.json").exists():
+            return {"source": source, "removed": False}
+        with self._storage() as (chosen, folder, _):
+            known: dict[str, dict[str, str]] = read_json(folder / "identities.json") or {}
+            mine = known.pop(source, None)
+            if mine is None:
+                return {"source": source, "removed": False}
+            with chosen.storage_dial() as origin:
+                for key in (mine["access_key"], *mine["retired"].split()):
+                    buckets.remove_identity(folder, origin, key)
+            write_json(folder / "identities.json", known)
+        return {"source": source, "removed": True}
+
+    @contextmanager
+    def _storage(self) -> Iterator[tuple[Driver, Path, str]]:
+        with self._shared() as (_, chosen), hold(self.storage_folder):
+            made = read_json(self.storage_folder / "bucket.json")
+            if made is None:
+                raise SandboxError("the storage is not up", fix="python -m sandbox storage-up …")
+            chosen.storage_check(self.storage_folder)
+            yield chosen, self.storage_folder, made["name"]
+
+    # all
+
+    def destroy(self) -> Facts:
+        """Nothing is left: machines, processes, mounts, namespaces, interfaces, rules, files."""
+        if not self.directory.exists():
+            return {"removed": self._remove_lost()}
+        with hold(self.directory):
+            record = read_json(self._record)
+            if record is not None:
+                self.driver.network_down()
+            elif all(entry.name.startswith(".sandbox.json.") for entry in self.directory.iterdir()):
+                self._remove_lost()
+            else:
+                fix = "give the sandbox's --dir"
+                raise SandboxError("this folder is not a sandbox's", where=str(self.directory), fix=fix)
+            shutil.rmtree(self.directory)
+        return {"removed": True}
+
+    def _remove_lost(self) -> bool:
+        """Take away what stands of a sandbox whose folder somebody deleted; its id follows from the path."""
+        lost = Nspawn(self.directory, Plan(sandbox_id(self.directory), IPv4Network("198.51.100.0/24")))
+        if Nspawn.missing() or not lost.stands():
+            return False
+        lost.network_down()
+        return True
+
+    def status(self) -> Facts:
+        """What stands where."""
+        plan, chosen = self._open()
+        machines = []
+        for machine in self.machines():
+            running = chosen.machine_running(machine.name)
+            machines.append(
+                {**self._machine_facts(plan, chosen, machine), "role": machine.role, "running": running}
+            )
+        made = read_json(self.storage_folder / "bucket.json") or {}
+        try:
+            chosen.storage_check(self.storage_folder)
+            up = bool(made)
+        except SandboxError:
+            up = False
+        return {
+            "driver": chosen.name,
+            "network": str(plan.network),
+            "admin_key_path": str(self.admin_key),
+            "machines": machines,
+            "storage": {
+                "endpoint": f"https://{chosen.storage_address}:{storage_server.PORT}",
+                "running": up,
+                **made,
+            },
+        }

@@ -1,0 +1,195 @@
+"""What an attacker with a source's key says to the relay: raw HTTP/2 requests through the forced command, without restic's manners."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+
+import h2.config
+import h2.connection
+import h2.events
+import h2.settings
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request; ``path`` goes on the wire as it stands here, never normalised. ``size`` sends that many zero bytes."""
+
+    method: str
+    path: str
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass
+class Response:
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    reset: bool = False
+
+
+class Gone(Exception):
+    """The forced command ended or fell silent; ``words`` is what it said on stderr, ``code`` its exit code if it ended."""
+
+    def __init__(self, words: str, code: int | None) -> None:
+        super().__init__(f"exit code {code}: {words}")
+        self.words = words
+        self.code = code
+
+
+class Session:
+    """One forced command, spoken to in HTTP/2; ``argv`` is the ssh command line without a remote command."""
+
+    def __init__(self, argv: Sequence[str], patience: float = 60) -> None:
+        self._patience = patience
+        self._process = subprocess.Popen(
+            list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        # No checks on our side: they would refuse to send what an attacker sends.
+        self._h2 = h2.connection.H2Connection(
+            h2.config.H2Configuration(
+                validate_outbound_headers=False, normalize_outbound_headers=False, header_encoding="utf-8"
+            )
+        )
+        self._h2.initiate_connection()
+        self._answers: dict[int, Response] = {}
+        self._bodies: dict[int, bytes] = {}
+        self._done: set[int] = set()
+        self._flush()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> Response:
+        return self.together([Request(method, path, body, tuple(headers.items()))])[0]
+
+    def together(self, requests: Sequence[Request]) -> list[Response]:
+        """All at once on this one connection; the answers in the requests' order."""
+        streams = [self._start(request) for request in requests]
+        deadline = time.monotonic() + self._patience
+        while not self._done.issuperset(streams):
+            for stream in streams:
+                self._push(stream)
+            self._flush()
+            self._receive(deadline)
+        return [self._answers.pop(stream) for stream in streams]
+
+    def start(self, request: Request) -> int:
+        """Send a request and do not wait for its answer."""
+        stream = self._start(request)
+        self._push(stream)
+        self._flush()
+        return stream
+
+    def _start(self, request: Request) -> int:
+        stream = self._h2.get_next_available_stream_id()
+        names = [
+            (":method", request.method),
+            (":path", request.path),
+            (":scheme", "http"),
+            (":authority", "localhost"),
+        ]
+        names += list(request.headers)
+        if request.body or request.method in ("POST", "PUT"):
+            names.append(("content-length", str(len(request.body))))
+        self._answers[stream] = Response()
+        self._bodies[stream] = request.body
+        self._h2.send_headers(stream, names, end_stream=not request.body)
+        return stream
+
+    def _push(self, stream: int) -> None:
+        """As much of the body as flow control lets through."""
+        body = self._bodies.get(stream, b"")
+        if stream in self._done:
+            return
+        while body:
+            window = min(
+                self._h2.local_flow_control_window(stream), self._h2.max_outbound_frame_size, 1 << 16
+            )
+            if window <= 0:
+                break
+            self._h2.send_data(stream, body[:window], end_stream=len(body) <= window)
+            body = body[window:]
+        self._bodies[stream] = body
+
+    def _flush(self) -> None:
+        data = self._h2.data_to_send()
+        if data:
+            assert self._process.stdin
+            try:
+                self._process.stdin.write(data)
+                self._process.stdin.flush()
+            except BrokenPipeError:
+                self._gone()
+
+    def _receive(self, deadline: float) -> None:
+        assert self._process.stdout
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([self._process.stdout], [], [], left)[0]:
+            self._gone()
+        data = self._process.stdout.read1(1 << 16)  # type: ignore[attr-defined]
+        if not data:
+            self._gone()
+        for event in self._h2.receive_data(data):
+            self._take(event)
+        self._flush()
+
+    def _take(self, event: h2.events.Event) -> None:
+        stream = getattr(event, "stream_id", 0) or 0
+        answer = self._answers.get(stream)
+        if answer is None:
+            return
+        if isinstance(event, h2.events.ResponseReceived):
+            found = {str(name): str(value) for name, value in event.headers or []}
+            answer.status = int(found.pop(":status"))
+            answer.headers = found
+        elif isinstance(event, h2.events.DataReceived):
+            answer.body += event.data or b""
+            self._h2.acknowledge_received_data(event.flow_controlled_length or 0, stream)
+        elif isinstance(event, h2.events.StreamEnded):
+            self._done.add(stream)
+        elif isinstance(event, h2.events.StreamReset):
+            answer.reset = True
+            self._done.add(stream)
+
+    def _gone(self) -> None:
+        code = self._process.poll()
+        if code is None:
+            try:
+                code = self._process.wait(2)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        raise Gone(self.words(), code)
+
+    def words(self) -> str:
+        """What came on stderr so far; ends the session."""
+        assert self._process.stderr
+        self.end()
+        return self._process.stderr.read().decode(errors="replace")
+
+    def end(self) -> None:
+        assert self._process.stdin
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(5)
+
+    def close(self) -> None:
+        self.end()
+        for pipe in (self._process.stdout, self._process.stderr):
+            if pipe:
+                pipe.close()

@@ -1,0 +1,93 @@
+"""A real OpenSSH server of the test's own, on a loopback port, with keys made on the spot."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+# Key exchanges of a hardened server. The official plugin's SSH library knows the first and not the second.
+CURVE = "curve25519-sha256"
+SNTRUP = "sntrup761x25519-sha512@openssh.com"
+
+CONFIGURATION = """\
+ListenAddress 127.0.0.1
+PidFile none
+HostKey {folder}/host
+AuthorizedKeysFile {folder}/authorized_keys
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+AllowTcpForwarding yes
+AcceptEnv LASTCOPY_TEST PULUMI_COMMAND_STDOUT
+HostKeyAlgorithms ssh-ed25519
+KexAlgorithms {kex}
+Ciphers aes256-gcm@openssh.com
+LogLevel VERBOSE
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def make_key(path: Path, passphrase: str = "") -> str:
+    """The private key at `path`; its public half as an authorized-key line."""
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-C", "test", "-N", passphrase, "-f", path], check=True
+    )
+    return path.with_suffix(".pub").read_text().strip()
+
+
+class Sshd:
+    """One server; `authorized` are the public keys that may come in as the user who runs the tests."""
+
+    def __init__(self, folder: Path, authorized: list[str], kex: str = CURVE) -> None:
+        folder.mkdir()
+        self.folder, self.port, self.user = folder, free_port(), getpass.getuser()
+        self.host_key = make_key(folder / "host")
+        (folder / "authorized_keys").write_text("".join(f"{line}\n" for line in authorized))
+        (folder / "conf").write_text(CONFIGURATION.format(folder=folder, kex=kex))
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        program = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+        if program is None:
+            raise RuntimeError("sshd is missing; install the package openssh-server")
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [program, "-D", "-e", "-f", self.folder / "conf", "-p", str(self.port)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.02)
+        raise RuntimeError(f"sshd did not start: {self.log()}")
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(10)
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text(errors="replace")
+
+    def logins(self) -> int:
+        return self.log().count("Accepted publickey")

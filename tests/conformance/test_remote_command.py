@@ -1,0 +1,266 @@
+"""command:remote:Command: what runs when, over which connection, and what is told and kept of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .sshd import CURVE, SNTRUP, Sshd, free_port
+from .stack import Stack
+
+LIFE = """
+step("full", stdin=given.get("stdin", "1"), triggers=[given.get("trigger", 1)],
+     create=f"echo create $(cat) >> {there}/full", update=f"echo update $(cat) >> {there}/full",
+     delete=given.get("delete", f"echo delete $(cat) >> {there}/full"))
+step("bare", stdin=given.get("stdin", "1"), create=f"echo create $(cat) >> {there}/bare")
+"""
+
+
+def lines(path: Path) -> list[str]:
+    """What the commands wrote since the last look."""
+    found = path.read_text().splitlines() if path.exists() else []
+    path.unlink(missing_ok=True)
+    return found
+
+
+def test_a_change_runs_update_or_else_create_and_only_triggers_replace(
+    stack: Stack, sshd: Sshd, there: Path
+) -> None:
+    full, bare = there / "full", there / "bare"
+    stack.up(LIFE)
+    assert (lines(full), lines(bare)) == (["create 1"], ["create 1"])
+    stack.unchanged()
+
+    told = stack.up(LIFE, {"stdin": "2"})
+    assert (lines(full), lines(bare)) == (["update 2"], ["create 2"])
+    assert "~ 2 updated" in told
+
+    told = stack.up(LIFE, {"stdin": "2", "delete": f"echo gone $(cat) >> {full}"})
+    assert (lines(full), lines(bare)) == (["update 2"], []), "a change of any input is an update"
+
+    told = stack.up(LIFE, {"stdin": "3", "delete": f"echo gone $(cat) >> {full}", "trigger": 2})
+    assert lines(full) == ["create 3", "gone 2"], "first the new one, then the old one's delete and stdin"
+    assert "+-1 replaced" in told
+    assert lines(bare) == ["create 3"]
+    stack.unchanged()
+
+    before = sshd.logins()
+    stack.pulumi("destroy", "--yes")
+    assert (lines(full), lines(bare)) == (["gone 3"], [])
+    assert sshd.logins() == before + 1, "without delete nothing is dialled"
+
+
+def test_a_changed_connection_is_an_update_and_delete_uses_the_recorded_one(
+    stack: Stack, there: Path
+) -> None:
+    program = """
+    step("it", connection(host=given["host"]),
+         create=f"echo up >> {there}/it", delete=f"echo down >> {there}/it")
+    """
+    stack.up(program, {"host": "127.0.0.1"})
+    assert "~ 1 updated" in stack.up(program, {"host": "localhost"})
+    stack.up("pass", {"port": 1, "key": "none", "host_key": "none"})
+    assert lines(there / "it") == ["up", "up", "down"]
+
+
+SECRET = "swordfish-not-to-be-seen"
+
+PRIVATE = """
+careful = dict(logging=remote.Logging.NONE,
+               opts=pulumi.ResourceOptions(additional_secret_outputs=["stdout", "stderr"]))
+step("kept", stdin=secret(given["secret"]), create=f"tee {there}/kept", **careful)
+step("failing", stdin=secret(given["secret"]), delete=f"touch {there}/deleted",
+     create="cat >/dev/null; echo one line; echo another >&2; exit 3")
+"""
+
+
+def test_a_secret_on_stdin_is_nowhere_in_output_state_and_error(stack: Stack, there: Path) -> None:
+    told = stack.fails(PRIVATE, {"secret": SECRET})
+    assert (there / "kept").read_text() == SECRET
+    assert SECRET not in told + stack.state()
+    assert stack.given["key"].splitlines()[1] not in told + stack.state(), "connection is always a secret"
+    assert 'Process exited with status 3: running "cat >/dev/null; echo one line' in told
+    assert "one line" in told.split("running", 1)[1]
+    assert "another" in told.split("running", 1)[1]
+
+    assert "kept" in stack.resources()
+    assert "failing" not in stack.resources(), "a failed create leaves no resource"
+    stack.pulumi("destroy", "--yes")
+    assert not (there / "deleted").exists(), "a failed create runs no delete"
+
+
+def test_sabotage_a_careless_step_is_caught_by_the_same_look(stack: Stack) -> None:
+    told = stack.up("""step("open", stdin=given["secret"], create="cat; echo")""", {"secret": SECRET})
+    assert SECRET in told, "what a command prints is logged by default"
+    assert SECRET in stack.state(), "a plain value stays plain"
+
+
+def test_only_the_pinned_host_key_is_talked_to(
+    stack: Stack, there: Path, new_sshd: Callable[..., Sshd]
+) -> None:
+    impostor = new_sshd()
+    impostor.start()
+    stack.given["port"] = impostor.port
+    program = """
+    step("it", connection() if given["pin"] else connection(host_key=None), create=f"touch {there}/it")
+    """
+    told = stack.fails(program, {"pin": True})
+    assert "after 0 failed attempts: ssh: handshake failed: ssh: host key mismatch" in told
+    assert not (there / "it").exists()
+    assert impostor.logins() == 0
+
+    told = stack.fails(program, {"pin": True, "host_key": "ssh-ed25519 nonsense"})
+    assert "failed to parse host key" in told
+
+    # Sabotage: take the pin away, and the impostor gets the command.
+    stack.up(program, {"pin": False})
+    assert (there / "it").exists()
+
+
+def test_a_dial_is_tried_again_and_gives_up_at_the_limit(stack: Stack, new_sshd: Callable[..., Sshd]) -> None:
+    program = """
+    step("it", connection(dial_error_limit=given["limit"]), create="true")
+    """
+    port = free_port()
+    told = stack.fails(program, {"port": port, "limit": 2})
+    assert f"after 2 failed attempts: dial tcp 127.0.0.1:{port}: connect: connection refused" in told
+    assert "Dial 1/2 failed: retrying" in told
+    assert "Dial 2/2 failed: retrying" in told
+
+    late = new_sshd()
+    starter = threading.Timer(2.5, late.start)
+    starter.start()
+    try:
+        told = stack.up(program, {"port": late.port, "host_key": late.host_key, "limit": 10})
+    finally:
+        starter.join()
+    assert "Dial 1/10 failed: retrying" in told
+
+
+@pytest.mark.parametrize(("kex", "meets"), [(CURVE, True), (SNTRUP, False)])
+def test_key_exchanges_are_those_of_the_official_plugins_library(
+    stack: Stack, new_sshd: Callable[..., Sshd], kex: str, meets: bool
+) -> None:
+    hardened = new_sshd(kex=kex)
+    hardened.start()
+    program = """step("it", create="true")"""
+    given = {"port": hardened.port, "host_key": hardened.host_key}
+    if meets:
+        stack.up(program, given)
+        return
+    told = stack.fails(program, given)
+    assert "no common algorithm for key exchange" in told
+    for offered in ("mlkem768x25519-sha256", CURVE):
+        assert offered in told
+
+
+def test_every_way_in_works(stack: Stack, keys: Path, there: Path) -> None:
+    """A locked key, an agent, and a jump through a proxy."""
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", there / "agent.sock"], stdout=subprocess.DEVNULL)
+    try:
+        while not (there / "agent.sock").exists():
+            time.sleep(0.02)
+        subprocess.run(
+            ["ssh-add", "-q", keys / "plain"], env={"SSH_AUTH_SOCK": str(there / "agent.sock")}, check=True
+        )
+        stack.up(
+            """
+            locked = connection(private_key=given["locked"], private_key_password="open sesame")
+            agent = connection(private_key=None, agent_socket_path=f"{there}/agent.sock")
+            proxy = remote.ProxyConnectionArgs(host="127.0.0.1", port=given["port"], user=given["user"],
+                                               private_key=given["key"], host_key=given["host_key"])
+            ways = dict(locked=locked, agent=agent, proxy=connection(proxy=proxy))
+            for name, way in ways.items():
+                step(name, way, create=f"touch {there}/{name}")
+            """,
+            {"locked": (keys / "locked").read_text()},
+        )
+    finally:
+        agent.terminate()
+        agent.wait()
+    for name in ("locked", "agent", "proxy"):
+        assert (there / name).exists(), name
+
+    dead = str(there / "nothing-here")
+    told = stack.fails("""step("it", create="true")""", change={"SSH_AUTH_SOCK": dead})
+    assert f"dial unix {dead}" in told, "a set but dead agent socket is an error"
+
+
+def test_environment_needs_the_servers_consent(stack: Stack) -> None:
+    program = """
+    it = step("it", environment={"LASTCOPY_TEST": given["value"]},
+              create='echo "$LASTCOPY_TEST after ${PULUMI_COMMAND_STDOUT-nothing}"; echo noise >&2')
+    pulumi.export("it", it.stdout)
+    quiet = step("quiet", add_previous_output_in_env=False, stdin=given["value"],
+                 create='echo "after ${PULUMI_COMMAND_STDOUT-nothing}"')
+    pulumi.export("quiet", quiet.stdout)
+    """
+    stack.up(program, {"value": "a"})
+    assert stack.outputs() == {"it": "a after nothing", "quiet": "after nothing"}
+    told = stack.up(program, {"value": "b"})
+    assert stack.outputs() == {"it": "b after a after nothing", "quiet": "after nothing"}
+    assert "Unable to set 'PULUMI_COMMAND_STDERR'" in told, "refused, so warned of, and run all the same"
+    told = stack.fails("""step("it", environment={"OTHER": "x"}, create="true")""")
+    assert 'could not set environment variable "OTHER": ssh: setenv failed' in told
+
+
+def test_logging_shows_what_it_is_asked_to_and_outputs_hold_all(stack: Stack) -> None:
+    told = stack.up("""
+    for mode in [None, *remote.Logging]:
+        name = mode.value if mode else "default"
+        it = step(name, logging=mode, create=f"echo out-{name}; echo; echo err-{name} >&2")
+        pulumi.export(name, pulumi.Output.all(it.stdout, it.stderr))
+    """)
+    shown = {
+        "default": (True, True),
+        "stdout": (True, False),
+        "stderr": (False, True),
+        "stdoutAndStderr": (True, True),
+        "none": (False, False),
+    }
+    status = [line for line in told.splitlines() if "command:remote:Command" in line]
+    for name, (out, err) in shown.items():
+        assert any(line.endswith(f"out-{name}") for line in status) is out, name
+        assert any(line.endswith(f"err-{name}") for line in status) is err, name
+    # one newline at the end is taken off, and no more
+    assert stack.outputs() == {name: [f"out-{name}\n", f"err-{name}"] for name in shown}
+
+
+def test_a_preview_runs_nothing_and_promises_no_output(stack: Stack, there: Path) -> None:
+    program = """
+    first = step("first", stdin=given["value"], create=f"cat; touch {there}/ran")
+    step("second", stdin=first.stdout, create=f"cat > {there}/second")
+    first.stdout.apply(lambda text: pathlib.Path(there, "seen").write_text(text))
+    """
+    assert "+ 3 to create" in stack.preview(program, {"value": "one"})
+    assert list(there.iterdir()) == []
+    stack.up(program, {"value": "one"})
+    assert (there / "second").read_text() == "one"
+    for name in ("ran", "seen"):
+        (there / name).unlink()
+    steps = json.loads(stack.preview(program, {"value": "two"}, "--json"))["steps"]
+    assert [step["op"] for step in steps if step["urn"].endswith(("first", "second"))] == ["update", "update"]
+    assert not (there / "ran").exists()
+    assert not (there / "seen").exists(), "the old output is not passed off as the new one"
+
+
+def test_wrong_inputs_are_named_before_anything_runs(stack: Stack, there: Path) -> None:
+    program = """
+    way = {"host": "127.0.0.1", "private_key": given["key"]} | given["change"]
+    step("it", {name: value for name, value in way.items() if value}, create=f"touch {there}/it")
+    """
+    for change, said in [
+        ({"bogus": "x"}, "bogus"),
+        ({"host": None}, "host"),
+        ({"port": "twenty-two"}, "port"),
+    ]:
+        told = stack.fails(program, {"change": change})
+        assert said in told
+        assert "problem" in told
+    assert not (there / "it").exists()

@@ -1,0 +1,124 @@
+"""A copy of the checkout with a stack of its own: the tests' real engine, state and sandbox, beside the user's and untouched by it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ops.machines import Machines
+from ops.stack import Stack
+from tests.integration.watch import ProcWatch
+
+HERE = Path(__file__).resolve().parents[2]
+
+
+def copy_checkout(target: Path) -> None:
+    """What git knows and would know, as it is in the working tree; the packages by a link to the running environment."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=HERE,
+        capture_output=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if (HERE / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(HERE / name, target / name)
+    (target / ".venv").symlink_to(sys.prefix)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One resource that a preview or an update would touch."""
+
+    op: str
+    type: str
+    name: str
+
+
+class Running:
+    """One stack with its sandbox."""
+
+    killed_output: str
+    first_up: subprocess.CompletedProcess[str]
+    watched: ProcWatch
+
+    def __init__(self, root: Path, name: str, network: str) -> None:
+        self.stack = Stack(root, name)
+        self.root = root
+        self.machines = Machines(root, root / ".local" / "sandbox" / name)
+        self.network = network
+
+    def configure(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Change the stack file the way an operator edits it; the salt that the engine wrote stays."""
+        settings = yaml.safe_load(self.stack.file.read_text())
+        change(settings["config"])
+        self.stack.file.write_text(yaml.safe_dump(settings, sort_keys=False))
+
+    def up(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.stack.run(
+            "up", "--stack", self.stack.name, "--yes", "--skip-preview", *words, quiet=True, check=check
+        )
+
+    def preview(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.stack.run("preview", "--stack", self.stack.name, *words, quiet=True, check=check)
+
+    def changes(self) -> set[Change]:
+        """What the next `pulumi up` would touch."""
+        steps = json.loads(self.preview("--json").stdout)["steps"]
+        return {
+            Change(step["op"], step["urn"].split("::")[2].rsplit("$", 1)[-1], step["urn"].rsplit("::", 1)[-1])
+            for step in steps
+            if step["op"] != "same"
+        }
+
+    def up_killed_when(self, seen: str, seconds: float = 120) -> str:
+        """Start `pulumi up` and kill the engine, with no chance to clean up, as soon as its output shows ``seen``."""
+        engine = subprocess.Popen(
+            [
+                "pulumi",
+                "up",
+                "--stack",
+                self.stack.name,
+                "--yes",
+                "--skip-preview",
+                "--non-interactive",
+                "--color=never",
+            ],
+            cwd=self.root,
+            env=self.stack.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert engine.stdout is not None
+        shown, deadline = "", time.monotonic() + seconds
+        for line in engine.stdout:
+            shown += line
+            if seen in line:
+                engine.send_signal(signal.SIGKILL)
+                break
+            assert time.monotonic() < deadline, shown
+        engine.wait(30)
+        assert engine.returncode == -signal.SIGKILL, f"ended before {seen!r} was seen:\n{shown}"
+        return shown
+
+    def close(self) -> None:
+        """Destroy what is left, through the engine where it can, through the sandbox in any case."""
+        try:
+            self.stack.run("cancel", self.stack.name, "--yes", quiet=True, check=False)
+            if self.stack.exists():
+                self.stack.destroy()
+        finally:
+            self.machines.sandbox("destroy")

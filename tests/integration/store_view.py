@@ -1,0 +1,45 @@
+"""What the storage itself holds: every version and delete marker, seen with the storage's own root, past the relay."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from sandbox import Sandbox
+from tests.integration.checkout import Running
+
+BUCKET = "backups"
+
+
+def versions(running: Running, *, contents: bool = True) -> dict[tuple[str, str], str]:
+    """(key, version id) -> SHA-256 of the version, or "marker"; locks are left out, they come and go by design."""
+    box = Sandbox(running.machines.directory)
+    with box.storage_admin() as (origin, ca, access_key, secret):
+        s3: Any = boto3.client(
+            "s3",
+            endpoint_url=origin,
+            aws_access_key_id=access_key,
+            aws_secret_access_key=secret,
+            region_name="us-east-1",
+            verify=ca,
+            config=Config(retries={"total_max_attempts": 2}, connect_timeout=5, read_timeout=20),
+        )
+        found: dict[tuple[str, str], str] = {}
+        for page in s3.get_paginator("list_object_versions").paginate(Bucket=BUCKET):
+            for version in page.get("Versions", []):
+                key = version["Key"]
+                if "/locks/" in key:
+                    continue
+                body = b""
+                if contents:
+                    body = s3.get_object(Bucket=BUCKET, Key=key, VersionId=version["VersionId"])[
+                        "Body"
+                    ].read()
+                found[key, version["VersionId"]] = hashlib.sha256(body).hexdigest()
+            for marker in page.get("DeleteMarkers", []):
+                if "/locks/" not in marker["Key"]:
+                    found[marker["Key"], marker["VersionId"]] = "marker"
+    return found

@@ -1,0 +1,328 @@
+"""Who notices a flipped bit, place by place: the table of docs/decisions/0005-data-path.md, tried against the real parts.
+
+rclone runs with the product's own rclone.conf and arguments, restic and the storage are the real ones; the wire between flips a bit.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from minio import Minio
+from urllib3 import PoolManager
+
+import toolchain
+from components.render.relay import Limits, s3_conf, serve_conf
+from sandbox.bucket import Bucket, ensure_bucket, ensure_identity
+from sandbox.errors import SandboxError
+from sandbox.storage_server import make_certificates
+from tests.integration.checkout import Running
+from tests.integration.corrupter import Wire, tap_to, wire_to_storage
+
+BUCKET, SOURCE, SECRET = "backups", "web1", "corruption-test-identity"
+CLEAN = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+Done = subprocess.CompletedProcess[str]
+
+
+@dataclass
+class Storage:
+    """A locked bucket on loopback, with one source's identity as the sandbox makes them."""
+
+    folder: Path
+    port: int
+
+    def versions(self, key: str) -> int:
+        """How many versions of this object the storage keeps, delete markers included."""
+        with PoolManager(ca_certs=str(self.folder / "certs" / "ca.crt")) as pool:
+            client = Minio(
+                f"127.0.0.1:{self.port}", "rootroot", "rootrootroot", region="us-east-1", http_client=pool
+            )
+            return len(list(client.list_objects(BUCKET, prefix=key, recursive=True, include_version=True)))
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
+    folder = tmp_path_factory.mktemp("storage")
+    (folder / "certs").mkdir()
+    make_certificates(folder / "certs", "127.0.0.1")
+    (folder / "root.env").write_text("MINIO_ROOT_USER=rootroot\nMINIO_ROOT_PASSWORD=rootrootroot\n")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [
+            toolchain.ensure("minio")["minio"].path,
+            "server",
+            "--quiet",
+            f"--address=127.0.0.1:{port}",
+            f"--certs-dir={folder / 'certs'}",
+            folder / "data",
+        ],
+        env={
+            **CLEAN,
+            "HOME": str(folder),
+            "MINIO_CONFIG_ENV_FILE": str(folder / "root.env"),
+            "MINIO_UPDATE": "off",
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        trust = ssl.create_default_context(cafile=str(folder / "certs" / "ca.crt"))
+        origin, deadline = f"https://127.0.0.1:{port}", time.monotonic() + 30
+        while True:
+            try:
+                urllib.request.urlopen(f"{origin}/minio/health/ready", context=trust, timeout=3).close()  # noqa: S310
+                # Both may be answered by 503 for a moment after "ready".
+                ensure_bucket(folder, origin, Bucket(BUCKET, "COMPLIANCE", 1))
+                ensure_identity(folder, origin, BUCKET, f"{SOURCE}/", "src-web1", SECRET)
+                break
+            except (OSError, SandboxError) as error:
+                if server.poll() is not None or time.monotonic() > deadline:
+                    pytest.fail(f"minio ended, or is not ready after 30 s: {error}")
+                time.sleep(0.1)
+        yield Storage(folder, port)
+    finally:
+        server.kill()
+        server.wait(10)
+
+
+@dataclass
+class Chain:
+    """restic, the product's rclone command line, the spoiling wire, the storage."""
+
+    folder: Path
+    wire: Wire
+    restic_program: Path
+
+    def restic(self, *words: str) -> Done:
+        return subprocess.run(
+            [
+                self.restic_program,
+                f"-o=rclone.program={self.folder / 'serve'}",
+                "-o=rclone.args=",
+                "--repo=rclone:",
+                "--insecure-no-password",
+                "--no-cache",
+                "--retry-lock=0s",
+                *words,
+            ],
+            env={**CLEAN, "HOME": str(self.folder), "TMPDIR": str(self.folder)},
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def succeeds(self, *words: str) -> str:
+        done = self.restic(*words)
+        assert done.returncode == 0, (
+            f"restic {words[0]} ended with {done.returncode}\n{done.stdout}{done.stderr}"
+        )
+        return done.stdout
+
+    def backup_with_flip(self) -> Done:
+        """Back up with one bit flipped in the first pack on its way to the storage."""
+        self.wire.flip = ("PUT", "/data/")
+        return self.restic("backup", "tree", "--quiet")
+
+    def spoiled_key(self) -> str:
+        return self.wire.spoiled().path.partition("?")[0].removeprefix(f"/{BUCKET}/")
+
+    def restores_the_same(self) -> bool:
+        target = self.folder / "restored"
+        shutil.rmtree(target, ignore_errors=True)
+        done = self.restic("restore", "latest:/tree", "--target", str(target))
+        names = sorted(path.name for path in (self.folder / "tree").iterdir())
+        return done.returncode == 0 and all(
+            (target / name).read_bytes() == (self.folder / "tree" / name).read_bytes() for name in names
+        )
+
+
+Make = Callable[..., Chain]
+
+
+@pytest.fixture
+def chain(tmp_path: Path, storage: Storage) -> Iterator[Make]:
+    """Makes the chain with a repository of its own; ``more`` are arguments that a test adds."""
+    tools = toolchain.ensure("rclone", "restic")
+    (tmp_path / "tree").mkdir()
+    for number in range(3):
+        (tmp_path / "tree" / f"{number}").write_bytes(os.urandom(3 << 20))
+    with wire_to_storage(storage.folder / "certs", storage.port) as wire:
+
+        def make(*more: str) -> Chain:
+            conf = s3_conf(
+                provider="Minio",
+                endpoint=f"https://127.0.0.1:{wire.port}",
+                region="us-east-1",
+                access_key_id="src-web1",
+                secret_access_key=SECRET,
+            )
+            (tmp_path / "rclone.conf").write_text(conf)
+            path = f"{BUCKET}/{SOURCE}/{tmp_path.name}"
+            serve = serve_conf(SOURCE, path=path, limits=Limits(), s3=True, ca=True)
+            arguments = [line.removeprefix("arg ") for line in serve.splitlines() if line.startswith("arg ")]
+            arguments[arguments.index("--config") + 1] = str(tmp_path / "rclone.conf")
+            arguments[arguments.index("--ca-cert") + 1] = str(storage.folder / "certs" / "ca.crt")
+            words = shlex.join([str(tools["rclone"].path), *arguments, *more])
+            # 4>&2: restic takes the end of a program's stderr for the end of the program.
+            (tmp_path / "serve").write_text(
+                "#!/bin/sh\n"
+                f"exec env -i PATH=/usr/bin:/bin HOME=/nonexistent {words} 4>&2 2>>{tmp_path}/relay.log\n"
+            )
+            (tmp_path / "serve").chmod(0o755)
+            made = Chain(tmp_path, wire, tools["restic"].path)
+            made.succeeds("init")
+            return made
+
+        yield make
+
+
+def test_a_flip_on_the_way_to_the_storage_fails_the_backup_and_spoils_no_snapshot(
+    chain: Make, storage: Storage
+) -> None:
+    product = chain()
+    done = product.backup_with_flip()
+    assert product.wire.spoiled().status == 200, "the storage has nothing to compare with"
+    assert "hashes differ" in (product.folder / "relay.log").read_text()
+    assert done.returncode != 0
+    assert storage.versions(product.spoiled_key()) == 1, (
+        "stored and locked: it cannot be sent again by that name"
+    )
+    product.succeeds("backup", "tree", "--quiet")  # packs of new names; the spoiled one is in no index
+    product.succeeds("check", "--read-data")
+    assert product.restores_the_same()
+
+
+def test_with_that_check_sabotaged_only_reading_all_data_back_tells(chain: Make) -> None:
+    blind = chain("--ignore-checksum")
+    done = blind.backup_with_flip()
+    assert blind.wire.spoiled().status == 200
+    assert done.returncode == 0, "nobody noticed"
+    blind.succeeds("check")  # looks at the structure: still nobody
+    read = blind.restic("check", "--read-data")
+    assert read.returncode != 0
+    assert "contains 2 errors" in read.stderr
+    assert not blind.restores_the_same()
+    blind.succeeds(
+        "backup", "tree", "--quiet", "--force"
+    )  # the blobs are in the index, so nothing is sent again
+    assert blind.restic("check", "--read-data").returncode != 0
+
+
+def test_the_storages_own_checksum_refuses_the_flip_but_takes_no_packs_of_our_size(
+    chain: Make, storage: Storage, tmp_path: Path
+) -> None:
+    """Why the product does not rest on it. rclone 1.76 sends it with keys from a shared file only (ADR 0005)."""
+    own = chain()
+    keys = tmp_path / "keys"
+    keys.write_text(f"[default]\naws_access_key_id = src-web1\naws_secret_access_key = {SECRET}\n")
+    kept = [line for line in (tmp_path / "rclone.conf").read_text().splitlines() if "access_key" not in line]
+    with_file = ["use_data_integrity_protections = true", f"shared_credentials_file = {keys}"]
+    text = "\n".join([*(line for line in kept if "integrity" not in line), *with_file])
+    (tmp_path / "rclone.conf").write_text(text.replace("env_auth = false", "env_auth = true"))
+    done = own.backup_with_flip()
+    assert own.wire.spoiled().headers["x-amz-trailer"] == "x-amz-checksum-crc32"
+    assert own.wire.spoiled().status == 400
+    assert done.returncode == 0, "sent again, and then taken"
+    own.succeeds("check", "--read-data")
+    assert storage.versions(own.spoiled_key()) == 1, "the spoiled one was never stored"
+    rclone = toolchain.ensure("rclone")["rclone"].path
+    # Straight to the storage: it hangs up in the middle of such a body, which the wire cannot pass on.
+    text = (tmp_path / "rclone.conf").read_text().replace(f":{own.wire.port}", f":{storage.port}")
+    (tmp_path / "rclone.conf").write_text(text)
+    refused = subprocess.run(
+        [
+            rclone,
+            "rcat",
+            f"--config={tmp_path / 'rclone.conf'}",
+            f"--ca-cert={storage.folder / 'certs' / 'ca.crt'}",
+            f"--size={64 << 20}",
+            f"lastcopy:{BUCKET}/{SOURCE}/big",
+        ],
+        input=bytes(64 << 20),
+        env=CLEAN,
+        capture_output=True,
+        check=False,
+    )
+    assert refused.returncode != 0
+    assert b"chunk too big" in refused.stderr
+
+
+def test_a_flip_on_the_way_back_is_noticed_and_read_again(chain: Make) -> None:
+    product = chain()
+    product.succeeds("backup", "tree", "--quiet")
+    product.wire.flip = ("answer to GET", "/data/")
+    assert product.restores_the_same()
+    assert product.wire.spoiled().status in (200, 206)
+
+
+@pytest.mark.parametrize("flip_at", [3 << 20, None], ids=["flipped", "whole"])
+def test_ssh_ends_a_session_whose_stream_was_changed(
+    running: Running, tmp_path: Path, flip_at: int | None
+) -> None:
+    def read(path: str) -> str:
+        return running.machines.run("db1", "cat", path).stdout
+
+    client = read("/etc/lastcopy/ssh_config")
+    found = {
+        word: line.split()[1]
+        for line in client.splitlines()
+        for word in ("HostName", "Port")
+        if word in line.split()[:1]
+    }
+    for name in ("id_ed25519", "known_hosts"):
+        (tmp_path / name).write_text(read(f"/etc/lastcopy/{name}"))
+        (tmp_path / name).chmod(0o600)
+    (tmp_path / "password").write_text(read("/etc/lastcopy/password"))
+    (tmp_path / "tree").write_bytes(os.urandom(8 << 20))
+    with tap_to(found["HostName"], int(found["Port"]), flip_at) as tap:
+        client = client.replace(f"HostName {found['HostName']}", "HostName 127.0.0.1").replace(
+            "/etc/lastcopy/", f"{tmp_path}/"
+        )
+        client = client.replace(f"Port {found['Port']}", f"Port {tap.port}")
+        (tmp_path / "ssh_config").write_text(client)
+        done = subprocess.run(
+            [
+                toolchain.ensure("restic")["restic"].path,
+                f"-o=rclone.program=ssh -F {tmp_path / 'ssh_config'} relay",
+                "-o=rclone.args=serve",
+                "--repo=rclone:",
+                f"--password-file={tmp_path / 'password'}",
+                "--no-cache",
+                "backup",
+                "--quiet",
+                "--dry-run" if flip_at is None else "--tag=corruption",
+                str(tmp_path / "tree"),
+            ],
+            env={**CLEAN, "HOME": str(tmp_path), "TMPDIR": str(tmp_path)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    if flip_at is None:
+        assert done.returncode == 0, (
+            done.stderr
+        )  # the same wire without the flip: it is the flip that ends it
+    else:
+        assert tap.passed > flip_at
+        assert done.returncode != 0
+        running.machines.run(
+            "db1", "restic-backup", "unlock", "--remove-all"
+        )  # its lock is all that was left behind
+        running.machines.run("db1", "restic-backup", "check", "--read-data")

@@ -1,0 +1,235 @@
+"""The whole chain through the real engine: built, idle, backed up, restored, attacked, changed piece by piece (rows S3, A7)."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from tests.integration.checkout import Change, Running
+
+TREE = "/srv/data"
+
+
+@pytest.fixture(scope="module")
+def backed_up(running: Running) -> Running:
+    """One backup of a known tree on web1, made by the timer's own service."""
+    running.machines.shell(
+        "web1",
+        f"mkdir -p {TREE}/sub && cd {TREE} && printf one >one && printf two >'sub/ two' && printf '%s' three >sub/-three && "
+        "head -c 3000000 /dev/urandom >blob && ln -sf /nowhere dangling && chown 1234:4321 blob && systemctl start lastcopy-backup.service",
+    )
+    return running
+
+
+def restic(running: Running, *words: str, check: bool = True) -> Any:
+    return running.machines.run("web1", "restic-backup", *words, check=check)
+
+
+def snapshots(running: Running) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = json.loads(restic(running, "snapshots", "--json").stdout)
+    return listed
+
+
+def manifest(running: Running, folder: str) -> str:
+    script = f"cd {folder} && find . -printf '%y %m %U:%G %s %T@ %l %p\\n' | sort && find . -type f -exec sha256sum {{}} + | sort"
+    return running.machines.shell("web1", script).stdout
+
+
+def restored_manifest(running: Running, snapshot: str) -> str:
+    running.machines.shell("web1", "rm -rf /var/tmp/restored")
+    restic(running, "restore", snapshot, "--target", "/var/tmp/restored", "--include", TREE)
+    return manifest(running, f"/var/tmp/restored{TREE}")
+
+
+def restored_equals_source(running: Running) -> bool:
+    return manifest(running, TREE) == restored_manifest(running, "latest")
+
+
+def test_an_up_that_was_killed_in_the_middle_is_finished_by_the_next(running: Running) -> None:
+    """A7: the fixture killed the engine of the very first `up` while the relay's first step was running."""
+    assert "relay-sshd" in running.killed_output
+    assert running.first_up.returncode == 0, running.first_up.stdout
+
+
+def test_a_second_preview_has_no_changes(running: Running) -> None:
+    running.preview("--expect-no-changes")
+
+
+def test_preview_would_notice_a_change(running: Running) -> None:
+    """Sabotage of the row above: the same command fails when there is something to do."""
+    text = running.stack.file.read_text()
+    running.configure(lambda config: config["lastcopy:sources"][0].update(schedule="*-*-* 05:05:00"))
+    try:
+        assert running.preview("--expect-no-changes", check=False).returncode != 0
+    finally:
+        running.stack.file.write_text(text)
+
+
+def test_the_timers_service_makes_a_backup_that_says_so(backed_up: Running) -> None:
+    status = json.loads(backed_up.machines.run("web1", "cat", "/var/lib/lastcopy/status.json").stdout)
+    assert status["result"] == "success"
+    assert status["exit_code"] == 0
+    assert status["last_success"]
+    shown = backed_up.machines.run(
+        "web1", "systemctl", "status", "lastcopy-backup.service", check=False
+    ).stdout
+    assert "success" in shown
+    timer = backed_up.machines.run(
+        "web1", "systemctl", "show", "lastcopy-backup.timer", "-p", "ActiveState,Persistent"
+    ).stdout
+    assert "ActiveState=active" in timer
+    assert "Persistent=yes" in timer
+    assert len(snapshots(backed_up)) >= 1
+
+
+def test_restore_is_byte_identical(backed_up: Running) -> None:
+    assert restored_equals_source(backed_up)
+
+
+def test_the_restore_proof_notices_one_changed_byte(backed_up: Running) -> None:
+    """Sabotage: after a byte changed on the source, the same comparison fails."""
+    backed_up.machines.shell("web1", f"cp -a {TREE}/one /var/tmp/one && printf onE >{TREE}/one")
+    try:
+        assert not restored_equals_source(backed_up)
+    finally:
+        backed_up.machines.shell("web1", f"cp -a /var/tmp/one {TREE}/one")
+
+
+def test_list_check_diff_dump_and_mount_work_for_the_source(backed_up: Running) -> None:
+    backed_up.machines.shell(
+        "web1", f"printf more >{TREE}/more && systemctl start lastcopy-backup.service && rm {TREE}/more"
+    )
+    ids = [s["short_id"] for s in snapshots(backed_up)]
+    assert f"{TREE}/one" in restic(backed_up, "ls", ids[-1]).stdout
+    assert "no errors were found" in restic(backed_up, "check", "--read-data").stdout
+    assert f"+    {TREE}/more" in restic(backed_up, "diff", ids[-2], ids[-1]).stdout
+    assert restic(backed_up, "dump", ids[-1], f"{TREE}/sub/-three").stdout == "three"
+    mounted = backed_up.machines.shell(
+        "web1",
+        "mkdir -p /mnt/backup && (restic-backup mount /mnt/backup >/dev/null 2>&1 & echo $! >/run/mount.pid); "
+        "for i in $(seq 50); do [ ! -d /mnt/backup/snapshots/latest ] || break; sleep 0.2; done; "
+        f"cat /mnt/backup/snapshots/latest{TREE}/one; umount /mnt/backup; wait",
+        check=False,
+    )
+    assert mounted.stdout.startswith("one"), mounted
+
+
+# S3: with the source's own key and password, past the wrapper, as its root would.
+DESTROYING = {
+    "forget": "forget --unsafe-allow-remove-all --tag ''",
+    "forget and prune": "forget --keep-last 1 --prune",
+    "prune": "prune --max-unused 0",
+    "rewrite": "rewrite --forget --exclude one",
+    "tag": "tag --add poisoned",
+    "repair snapshots": "repair snapshots --forget",
+    "key passwd": "key passwd --new-password-file /etc/lastcopy/password",
+}
+
+
+def test_destroying_commands_of_a_sources_root_change_nothing(backed_up: Running) -> None:
+    """S3: judged by what is there afterwards, not by exit codes; each gets 8 s of restic's own retries."""
+    before = {s["id"] for s in snapshots(backed_up)}
+    oldest = min(snapshots(backed_up), key=lambda s: s["time"])["id"]
+    as_it_was = restored_manifest(backed_up, oldest)
+    raw = "restic -o rclone.program='ssh -F /etc/lastcopy/ssh_config relay' --password-file /etc/lastcopy/password -r rclone: "
+    said = {}
+    for what, words in DESTROYING.items():
+        said[what] = backed_up.machines.shell("web1", f"timeout 8 {raw} {words} 2>&1", check=False).stdout
+        restic(
+            backed_up, "unlock", "--remove-all"
+        )  # a killed restic leaves its lock; those a source may remove
+    refused = [what for what, text in said.items() if "403" in text]
+    assert {"forget", "forget and prune", "tag"} <= set(refused), said
+    assert before <= {s["id"] for s in snapshots(backed_up)}
+    assert "no errors were found" in restic(backed_up, "check", "--read-data").stdout
+    assert restored_manifest(backed_up, oldest) == as_it_was
+
+
+def test_the_wrapper_says_at_once_why_a_destroying_command_is_useless(backed_up: Running) -> None:
+    began = time.monotonic()
+    done = restic(backed_up, "forget", "--keep-last", "1", check=False)
+    assert done.returncode != 0
+    assert "relay" in done.stderr
+    assert time.monotonic() - began < 10
+
+
+def touched(changes: set[Change]) -> set[str]:
+    return {change.name for change in changes if not change.type.startswith("pulumi:")}
+
+
+def test_a_changed_schedule_touches_only_that_schedule(running: Running) -> None:
+    running.configure(lambda config: config["lastcopy:sources"][0].update(schedule="*-*-* 04:30:00"))
+    changes = running.changes()
+    assert touched(changes)
+    assert all(name.startswith("web1-schedule") for name in touched(changes)), changes
+    assert {change.op for change in changes if change.name in touched(changes)} == {"update"}
+    running.up()
+    timers = running.machines.run("web1", "systemctl", "cat", "lastcopy-backup.timer").stdout
+    assert "OnCalendar=*-*-* 04:30:00" in timers
+    running.preview("--expect-no-changes")
+
+
+def test_a_source_is_added_and_removed_without_touching_the_others(running: Running) -> None:
+    before = running.stack.file.read_text()
+    running.configure(
+        lambda config: config["lastcopy:sources"].append({"name": "app1", "sandbox": {}, "paths": ["/etc"]})
+    )
+    changes = running.changes()
+    assert touched(changes)
+    assert all("app1" in name for name in touched(changes)), changes
+    assert {change.op for change in changes if change.name in touched(changes)} == {"create"}
+    running.up()
+    running.machines.run("app1", "systemctl", "start", "lastcopy-backup.service")
+    assert len(json.loads(running.machines.run("app1", "restic-backup", "snapshots", "--json").stdout)) == 1
+    assert "bk-app1" in running.machines.run("relay", "getent", "passwd", "bk-app1").stdout
+
+    running.stack.file.write_text(before)
+    changes = running.changes()
+    assert touched(changes)
+    assert all("app1" in name for name in touched(changes)), changes
+    assert {change.op for change in changes if change.name in touched(changes)} == {"delete"}
+    shown = running.up().stdout.splitlines()
+    # S11: the key is dead before any step would dial the source's host, which may be dead or hostile itself.
+    cut_off = next(number for number, line in enumerate(shown) if "app1-cutoff-command deleted" in line)
+    others = [n for n, line in enumerate(shown) if "remote:Command app1-" in line and "cutoff" not in line]
+    assert others
+    assert min(others) > cut_off, shown
+    assert running.machines.run("relay", "getent", "passwd", "bk-app1", check=False).returncode != 0
+    assert running.machines.run("web1", "restic-backup", "snapshots").returncode == 0
+    running.preview("--expect-no-changes")
+
+
+def test_an_unmanaged_source_enrols_itself_by_the_script_that_the_program_hands_out(running: Running) -> None:
+    """The machine stands beside the stack: the admin's key is never used on it."""
+    before = running.stack.file.read_text()
+    facts = running.machines.sandbox("machine-up", "--name", "ext1", "--role", "source")
+    assert facts.returncode == 0, facts.stderr
+    try:
+        from components.enrolment_script import key_script
+
+        made = running.machines.run("ext1", "sh", "-s", stdin=key_script())
+        key = json.loads(made.stdout.strip().splitlines()[-1])["facts"]["public_key"]
+        running.configure(
+            lambda config: config["lastcopy:sources"].append(
+                {"name": "ext1", "publicKey": key, "paths": ["/etc"]}
+            )
+        )
+        running.up()
+        outputs = running.stack.outputs(secrets=True)
+        script = outputs["enrolmentScripts"]["ext1"]
+        assert outputs["passwords"]["ext1"] not in script.replace("V_", ""), (
+            "the password travels encoded, not readable at a glance"
+        )
+        running.machines.run("ext1", "sh", "-s", stdin=script)
+        running.machines.run("ext1", "sh", "-s", stdin=script)  # running it twice changes nothing
+        running.machines.run("ext1", "systemctl", "start", "lastcopy-backup.service")
+        assert (
+            len(json.loads(running.machines.run("ext1", "restic-backup", "snapshots", "--json").stdout)) == 1
+        )
+    finally:
+        running.stack.file.write_text(before)
+        running.up()
+        running.machines.sandbox("machine-down", "--name", "ext1")

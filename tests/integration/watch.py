@@ -1,0 +1,45 @@
+"""ProcWatch: every command line and environment that appears on this machine while it watches, the sandbox's processes included."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from types import TracebackType
+
+
+class ProcWatch:
+    """Booted sandbox machines share this kernel, so their processes stand in this /proc as well. Keeps what it saw, for rows of A2."""
+
+    def __init__(self) -> None:
+        self.seen: set[bytes] = set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> ProcWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.01):
+            for process in Path("/proc").iterdir():
+                if not process.name.isdigit():
+                    continue
+                for what in ("cmdline", "environ"):
+                    try:
+                        self.seen.add((process / what).read_bytes())
+                    except OSError:
+                        break  # it ended between the two looks
+
+    def holding(self, secret: str) -> list[str]:
+        """What was seen that holds ``secret``, cut short so that a failing test does not print it all."""
+        return [
+            seen.replace(b"\0", b" ").decode(errors="replace")[:80]
+            for seen in self.seen
+            if secret.encode() in seen
+        ]

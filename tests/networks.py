@@ -1,0 +1,30 @@
+"""A free range for a test's own sandbox, so that tests and the user's stack stand side by side.
+
+From 198.18.0.0/15, which RFC 2544 keeps for tests: documentation ranges are used for real addresses in some closed networks.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import subprocess
+
+RANGES = [f"198.18.{third}.0/24" for third in range(100, 120)]
+
+
+def free_network() -> str:
+    """The first range that no address and no route of this host touches."""
+    said = subprocess.run(
+        ["ip", "-j", "route", "show", "table", "all"], capture_output=True, text=True, check=True
+    ).stdout
+    used = []
+    for route in json.loads(said):
+        destination = route.get("dst", "default")
+        if destination != "default" and ":" not in destination:
+            used.append(ipaddress.ip_network(destination, strict=False))
+    for candidate in map(ipaddress.ip_network, RANGES):
+        if not any(candidate.overlaps(net) for net in used):
+            return str(candidate)
+    raise AssertionError(
+        f"no free range for a test sandbox among {RANGES}; destroy a sandbox that is no longer needed"
+    )

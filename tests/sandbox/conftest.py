@@ -1,0 +1,63 @@
+"""One real sandbox for the whole session, beside whatever sandbox the user runs; needs root."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from sandbox import Sandbox
+from sandbox.bucket import Bucket
+
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
+NETWORK = (
+    f"198.18.{64 + WORKER}.0/24"  # a range for tests of networks; beside the user's own and other workers'
+)
+BUCKET = Bucket("backups", "COMPLIANCE", 1)
+MACHINES = {"relay": "relay", "web1": "source", "db1": "source"}
+KEYS = {"web1": ("web1key", "web1-secret-0123456789"), "db1": ("db1key", "db1-secret-0123456789")}
+
+
+def bring_up(box: Sandbox) -> None:
+    """All of it, side by side, as the engine would."""
+    box.network_up(NETWORK, "nspawn")
+    with ThreadPoolExecutor() as pool:
+        waiting = [pool.submit(box.storage_up, BUCKET)]
+        waiting += [pool.submit(box.machine_up, name, role) for name, role in MACHINES.items()]  # type: ignore[arg-type]
+    for future in waiting:
+        future.result()
+
+
+@pytest.fixture(scope="package")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    made = Sandbox(tmp_path_factory.mktemp("sandbox") / "box")
+    try:
+        bring_up(made)
+        for source, (access_key, secret) in KEYS.items():
+            made.identity_up(source, f"{source}/", access_key, secret)
+        yield made
+    finally:
+        made.destroy()
+
+
+def cli(*argv: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """`python -m sandbox …` as the engine calls it."""
+    root = Path(__file__).parents[2]
+    return subprocess.run(
+        [sys.executable, "-m", "sandbox", *argv],
+        cwd=root,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def inside(box: Sandbox, name: str, *argv: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as root in a machine."""
+    return subprocess.run(box.command(name, list(argv)), capture_output=True, text=True, check=False)

@@ -1,0 +1,255 @@
+"""One real relay, one real source and one real locked storage, driven by the very texts that the program sends.
+
+A step goes the way that HostStep goes: over ssh as the admin, through sudo, script and values on stdin.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from components.host_step import script_text
+from components.host_tool import floor
+from components.render import firewall, relay, sshd
+from components.render.relay import Limits
+from components.render.sshd import SshdPlan
+from sandbox import Sandbox
+
+FILES = Path(__file__).parents[3] / "components" / "files"
+RELAY_RCLONE = "/usr/local/bin/rclone"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a step ended, and the JSON line that it printed."""
+
+    code: int
+    line: dict[str, Any]
+    words: str
+
+    @property
+    def changed(self) -> list[str]:
+        return list(self.line["changed"])
+
+    @property
+    def drift(self) -> list[str]:
+        return list(self.line["drift"])
+
+
+@dataclass(frozen=True)
+class Step:
+    """A script with its values, as a component would send it."""
+
+    script: str
+    values: Mapping[str, str]
+
+    def but(self, **values: str) -> Step:
+        return replace(self, values={**self.values, **values})
+
+    def text(self) -> str:
+        return script_text(self.script, self.values)
+
+
+class Chain:
+    """The sandbox's relay with one source on it, and how to make every step of it."""
+
+    def __init__(self, box: Sandbox, facts: Mapping[str, Mapping[str, Any]], keys: Path) -> None:
+        self.box = box
+        self.relay_facts = facts["relay"]
+        self.storage = facts["storage"]
+        self.keys = keys
+        self.guard_seconds = 60
+        self.furnished = False
+        self.known_hosts = keys / "known_hosts"
+        self.known_hosts.write_text(f"relay {self.relay_facts['host_key']}\n")
+
+    # reaching the machines
+
+    def root(self, *argv: str, machine: str = "relay", stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """As root in a machine, past its sshd and its firewall."""
+        return subprocess.run(
+            self.box.command(machine, list(argv)),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    def sh(self, line: str, machine: str = "relay") -> str:
+        done = self.root("sh", "-c", line, machine=machine)
+        assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def ssh_argv(self, user: str, key: Path, *options: str) -> list[str]:
+        """ssh from the workstation with a pinned host key and nothing of the user's own configuration."""
+        return [
+            *("ssh", "-F", "/dev/null", *options),  # first: of a setting given twice, ssh takes the first
+            *("-o", "HostKeyAlias=relay", "-o", f"UserKnownHostsFile={self.known_hosts}"),
+            *("-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"),
+            *("-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ConnectTimeout=10", "-i", str(key)),
+            f"{user}@{self.relay_facts['address']}",
+        ]
+
+    def admin(
+        self, line: str, stdin: str = "", options: Sequence[str] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        argv = [*self.ssh_argv("admin", self.box.admin_key, *options), line]
+        return subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False, timeout=200)
+
+    def run(self, step: Step, mode: str = "apply", options: Sequence[str] = ()) -> Answer:
+        """Send a step as HostStep does."""
+        line = f'exec sudo -n timeout -k 10 300 /bin/sh -s -- {mode} "$SSH_CONNECTION"'
+        done = self.admin(line, step.text(), options)
+        last = done.stdout.strip().splitlines()[-1:] or ["{}"]
+        return Answer(done.returncode, json.loads(last[0]), done.stderr)
+
+    def apply(self, step: Step) -> Answer:
+        answer = self.run(step)
+        assert answer.code == 0, answer.words
+        return answer
+
+    def inside(self, step: Step) -> None:
+        """The step by a short cut past ssh, for putting the relay right between tests."""
+        done = self.root("sh", "-s", "--", "apply", "203.0.113.1 1 2 22", stdin=step.text())
+        assert done.returncode == 0, done.stderr
+
+    def converges(self, step: Step) -> None:
+        """The promise of every step: a second run changes nothing, and check finds no drift."""
+        again = self.apply(step)
+        assert again.changed == []
+        check = self.run(step, "check")
+        assert (check.code, check.drift) == (0, []), check.words
+
+    def killed_after(self, step: Step, seconds: float) -> None:
+        """Start the step and cut it off with SIGKILL, as a lost host or an impatient operator would."""
+        argv = self.box.command("relay", ["setsid", "sh", "-s", "--", "apply", "198.51.100.9 1 2 22"])
+        process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True
+        )
+        assert process.stdin
+        process.stdin.write(step.text())
+        process.stdin.close()
+        time.sleep(seconds)
+        # Only the step's own process group inside the machine: it is the one that holds a work folder.
+        self.root(
+            "sh",
+            "-c",
+            'for p in /proc/[0-9]*; do if tr "\\0" " " <"$p/cmdline" 2>/dev/null | grep -q "^sh -s -- apply"; '
+            'then kill -KILL -- "-${p#/proc/}" 2>/dev/null; fi; done; true',
+        )
+        process.wait(30)
+
+    # the steps, with the values that the components give them
+
+    def plan(self, **changes: Any) -> SshdPlan:
+        return SshdPlan(**{"admin_user": "admin", "second_factor": "none", "listen_port": 22, **changes})
+
+    def sshd(self, phase: str = "apply", **changes: Any) -> Step:
+        plan = self.plan(**changes)
+        return Step(
+            "sshd",
+            {
+                "PHASE": phase,
+                "ADMIN": plan.admin_user,
+                "FACTOR": plan.second_factor,
+                "GUARD_SECONDS": str(self.guard_seconds),
+                "HOST_KEY": self.relay_facts["host_key"],
+                "DROPIN_92": sshd.drop_in(plan, "9.2"),
+                "DROPIN_100": sshd.drop_in(plan, "10.0"),
+                "EXPECT_92": sshd.expected_of_everyone(plan, "9.2"),
+                "EXPECT_100": sshd.expected_of_everyone(plan, "10.0"),
+                "EXPECT_SOURCES": sshd.expected_of_sources(),
+            },
+        )
+
+    def firewall(self, phase: str = "apply", ssh_port: int = 22, endpoint: str | None = None) -> Step:
+        endpoints = firewall.of_url(endpoint or self.storage["endpoint"], self.storage["bucket"])
+        return Step(
+            "firewall",
+            {
+                "PHASE": phase,
+                "GUARD_SECONDS": str(self.guard_seconds),
+                "RULES": firewall.rules(endpoints, ssh_port),
+                "NAMES": firewall.names(endpoints),
+                "REFRESH": (FILES / "refresh-storage").read_text(),
+                "UNIT": firewall.UNIT,
+                "REFRESH_UNIT": firewall.REFRESH_UNIT,
+                "REFRESH_TIMER": firewall.REFRESH_TIMER,
+            },
+        )
+
+    def shared(self) -> Step:
+        values = {
+            "RCLONE": RELAY_RCLONE,
+            "FLOOR": floor("rclone"),
+            "WRAPPER": (FILES / "serve-restic").read_text(),
+            "CA": self.storage["ca_certificate"],
+        }
+        return Step("relay", values)
+
+    def entry(
+        self,
+        source: str,
+        *,
+        identity: tuple[str, str],
+        limits: Limits | None = None,
+        allowed_from: Sequence[str] = (),
+        generation: int = 1,
+        endpoint: str | None = None,
+        key: Path | None = None,
+    ) -> Step:
+        limits = limits or Limits()
+        path = relay.storage_path(self.storage["bucket"], source, generation)
+        public = (key or self.key(source)).with_suffix(".pub").read_text()
+        conf = relay.s3_conf(
+            provider="Minio",
+            endpoint=endpoint or self.storage["endpoint"],
+            region=self.storage["region"],
+            access_key_id=identity[0],
+            secret_access_key=identity[1],
+        )
+        values = {
+            "SOURCE": source,
+            "KEY_LINE": relay.authorized_key(source, public, allowed_from),
+            "SERVE": relay.serve_conf(source, path=path, limits=limits, s3=True, ca=True),
+            "SESSIONS": str(limits.sessions),
+            "RCLONE_CONF": conf,
+        }
+        return Step("relay_entry", values)
+
+    def storage_check(self, source: str, identity: tuple[str, str], **changes: str) -> Step:
+        values = {
+            "ENDPOINT": self.storage["endpoint"],
+            "REGION": self.storage["region"],
+            "BUCKET": self.storage["bucket"],
+            "PREFIX": f"{source}/",
+            "LOCK_MODE": self.storage["lock_mode"],
+            "MINIMUM_DAYS": str(self.storage["lock_days"]),
+            "CA": self.storage["ca_certificate"],
+            "ACCESS_KEY_ID": identity[0],
+            "SECRET_ACCESS_KEY": identity[1],
+        }
+        return Step("storage_check", {**values, **changes})
+
+    # a source's own side
+
+    def key(self, name: str) -> Path:
+        path = self.keys / name
+        if not path.exists():
+            make = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(path)]
+            subprocess.run(make, check=True, capture_output=True)
+        return path
+
+    def forced(self, source: str, *options: str) -> list[str]:
+        """The command line that opens the source's forced command, from the workstation."""
+        return self.ssh_argv(f"bk-{source}", self.key(source), *options)
+
+    def forced_line(self, source: str) -> str:
+        return shlex.join(self.forced(source))

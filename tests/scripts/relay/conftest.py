@@ -1,0 +1,69 @@
+"""One sandbox with a relay for all of these tests; needs root. Tests take `ready` to use it, `changing` to change it."""
+
+from __future__ import annotations
+
+import fcntl
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from sandbox import Sandbox
+from sandbox.bucket import Bucket
+from tests.networks import free_network
+from tests.scripts.relay.chain import Chain
+
+BUCKET = Bucket("backups", "COMPLIANCE", 1)
+IDENTITIES = {"web1": ("web1key", "web1-secret-0123456789"), "db1": ("db1key", "db1-secret-0123456789")}
+
+
+@pytest.fixture(scope="package")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    """A fresh relay that knows nothing of us, and the storage; nothing of the program has run."""
+    work = tmp_path_factory.mktemp("relay")
+    box = Sandbox(work / "box")
+    try:
+        with (Path(tempfile.gettempdir()) / "lastcopy-test-networks").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # other workers look for a free range at this very moment
+            box.network_up(free_network(), "nspawn")
+        with ThreadPoolExecutor() as pool:
+            storage = pool.submit(box.storage_up, BUCKET)
+            relay = pool.submit(box.machine_up, "relay", "relay")
+        for name, (access_key, secret) in IDENTITIES.items():
+            box.identity_up(name, f"{name}/", access_key, secret)
+        storage.result()
+        (work / "keys").mkdir(mode=0o700)
+        yield Chain(box, {"relay": relay.result(), "storage": storage.result()}, work / "keys")
+    finally:
+        box.destroy()
+
+
+def furnish(chain: Chain) -> None:
+    """Every step of the relay, in the program's order."""
+    for step in (
+        chain.sshd(),
+        chain.sshd("confirm"),
+        chain.firewall(),
+        chain.firewall("confirm"),
+        chain.shared(),
+        *(chain.entry(name, identity=identity) for name, identity in IDENTITIES.items()),
+    ):
+        chain.inside(step)
+
+
+@pytest.fixture
+def ready(chain: Chain) -> Chain:
+    """The relay as `pulumi up` leaves it, with sources web1 and db1. The test only uses it."""
+    if not chain.furnished:
+        furnish(chain)
+        chain.furnished = True
+    return chain
+
+
+@pytest.fixture
+def changing(ready: Chain) -> Chain:
+    """As `ready`, for a test that changes the relay: the next test gets it furnished anew."""
+    ready.furnished = False
+    return ready

@@ -1,0 +1,199 @@
+"""S7, R7: the relay's network lets SSH in, and out of the sources' processes nothing but the storage."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.scripts.relay.chain import Chain
+
+# curl as an account, with one of the sources' groups: what a rclone that was taken over could do.
+AS = "setpriv --reuid={user} --regid={group} --init-groups curl -s -o /dev/null --max-time 4 -w '%{{http_code}} %{{errormsg}}' {url}"
+
+
+def fetch(chain: Chain, url: str, user: str = "bk-web1", group: str = "lastcopy-sources") -> str:
+    return chain.root("sh", "-c", AS.format(user=user, group=group, url=f"'{url}'")).stdout
+
+
+@contextmanager
+def listener(chain: Chain, address: str, port: int) -> Iterator[None]:
+    """Something on the relay that answers HTTP on one more address, as instance metadata would."""
+    chain.sh(f"ip addr add {address}/32 dev lo")
+    inside = chain.box.command("relay", ["true"])[: chain.box.command("relay", ["true"]).index("--")]
+    net = [word for word in inside if word.startswith("--target") or word in ("nsenter", "--net")]
+    server = subprocess.Popen(
+        [
+            *net,
+            "--",
+            "python3",
+            "-m",
+            "http.server",
+            "--bind",
+            address,
+            str(port),
+            "--directory",
+            "/usr/share/doc",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        chain.sh(
+            f"for i in $(seq 50); do curl -s -o /dev/null http://{address}:{port}/ && exit 0; sleep 0.1; done; exit 1"
+        )
+        yield
+    finally:
+        server.terminate()
+        server.communicate()
+        chain.sh(f"ip addr del {address}/32 dev lo")
+
+
+def test_a_source_reaches_the_storage(ready: Chain) -> None:
+    assert not fetch(ready, ready.storage["endpoint"] + "/minio/health/live").startswith(
+        "000 Failed to connect"
+    )
+    refused_by_tls_only = fetch(ready, ready.storage["endpoint"] + "/")
+    assert "certificate" in refused_by_tls_only.lower() or refused_by_tls_only.startswith(("4", "2"))
+
+
+@pytest.mark.parametrize("address", ["169.254.169.254", "127.0.0.1", "127.0.0.53"])
+def test_a_source_never_reaches_instance_metadata_or_the_relay_itself(ready: Chain, address: str) -> None:
+    with listener(ready, address, 8080):
+        assert fetch(ready, f"http://{address}:8080/", user="root", group="root").startswith("200")
+        assert fetch(ready, f"http://{address}:8080/").startswith("000")
+
+
+@pytest.mark.parametrize("port", [22, 80, 443, 9001])
+def test_a_source_reaches_no_other_port_of_the_storage(ready: Chain, port: int) -> None:
+    host = ready.storage["endpoint"].removeprefix("https://").split(":")[0]
+    assert fetch(ready, f"http://{host}:{port}/").startswith("000")
+    rejected = ready.sh("nft list chain inet lastcopy of_sources | grep -c 'packets [1-9]' || true")
+    assert rejected.strip() != "0"
+
+
+def test_a_source_asks_no_dns(ready: Chain) -> None:
+    """Names are a way out for data; the storage's own is in /etc/hosts."""
+    asked = ready.root(
+        "setpriv",
+        "--reuid=bk-web1",
+        "--regid=lastcopy-sources",
+        "--init-groups",
+        "bash",
+        "-c",
+        "exec 3<>/dev/udp/198.51.100.53/53; echo x >&3",
+    )
+    assert asked.returncode != 0
+
+
+def test_other_accounts_get_out_nowhere(ready: Chain) -> None:
+    assert fetch(ready, ready.storage["endpoint"], user="nobody", group="nogroup").startswith("000")
+    assert fetch(ready, "http://198.51.100.80/", user="admin", group="admin").startswith("000")
+
+
+def test_only_ssh_comes_in(ready: Chain) -> None:
+    """A service that somebody starts on the relay is not reachable."""
+    address = ready.relay_facts["address"]
+    inside = ready.box.command("relay", ["sh", "-c", "exec nc -l 0.0.0.0 8081"])
+    service = subprocess.Popen(
+        inside, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        ready.sh("for i in $(seq 30); do ss -Hltn | grep -q :8081 && exit 0; sleep 0.1; done; exit 1")
+        with socket.socket() as client:
+            client.settimeout(2)
+            with pytest.raises(OSError, match=r"timed out|unreachable|prohibited"):
+                client.connect((address, 8081))
+        with socket.create_connection((address, 22), 5) as client:
+            assert client.recv(7) == b"SSH-2.0"
+    finally:
+        ready.sh("pkill -f '^nc -l 0.0.0.0 8081' || true")
+        service.wait(10)
+
+
+def test_sabotage_without_the_table_a_source_reaches_metadata(changing: Chain) -> None:
+    changing.sh("nft delete table inet lastcopy")
+    with listener(changing, "169.254.169.254", 8080):
+        assert fetch(changing, "http://169.254.169.254:8080/").startswith("200")
+
+
+def test_rules_that_something_flushes_come_back(changing: Chain) -> None:
+    changing.sh("nft flush ruleset && systemctl start lastcopy-storage.service")
+    assert "policy drop" in changing.sh("nft list chain inet lastcopy output")
+    assert "@storage4" in changing.sh("nft list chain inet lastcopy of_sources")
+
+
+def test_a_hosts_own_ruleset_is_left_alone_and_its_reload_does_not_cost_ours(changing: Chain) -> None:
+    own = "#!/usr/sbin/nft -f\nflush ruleset\ntable inet mine {\n chain c {\n }\n}\n"
+    changing.root("sh", "-c", "cat >/etc/nftables.conf", stdin=own)
+    changing.sh(
+        "systemctl reload-or-restart nftables.service; sleep 1; systemctl start lastcopy-storage.service"
+    )
+    tables = changing.sh("nft list tables")
+    assert "table inet mine" in tables
+    assert "table inet lastcopy" in tables
+    changing.apply(changing.firewall())
+    assert "table inet mine" in changing.sh("nft list tables")
+    assert changing.sh("cat /etc/nftables.conf") == own
+    changing.sh("nft delete table inet mine; systemctl stop nftables.service || true")
+
+
+NAMED = "https://storage.example.net:9000"
+
+
+def resolve(chain: Chain, *addresses: str) -> None:
+    """A name server for the relay, as small as it gets: glibc's own files database, read where DNS would be asked."""
+    lines = "".join(f"{address} storage.example.net\\n" for address in addresses)
+    fake = f"""#!/bin/sh
+[ "$1 $2 $3" = "-s dns ahosts" ] || exec /usr/bin/getent "$@"
+[ "$4" = storage.example.net ] && printf '{lines}' | grep . || exit 2
+"""
+    chain.root("sh", "-c", "cat >/usr/sbin/getent; chmod 755 /usr/sbin/getent", stdin=fake)
+
+
+def test_storage_with_a_name_is_followed_and_metadata_behind_it_is_not(changing: Chain) -> None:
+    storage = changing.storage["endpoint"].removeprefix("https://").split(":")[0]
+    try:
+        resolve(changing, storage, "169.254.169.254", "fd00:ec2::254")
+        changing.apply(changing.firewall(endpoint=NAMED))
+        changing.apply(changing.firewall("confirm", endpoint=NAMED))
+        changing.converges(changing.firewall(endpoint=NAMED))
+        sets = changing.sh("nft list set inet lastcopy looked_up4; nft list set inet lastcopy looked_up6")
+        assert f"{storage} . 9000" in sets
+        assert "169.254" not in sets
+        assert "ec2" not in sets
+        assert changing.sh("grep storage.example.net /etc/hosts") == f"{storage} storage.example.net\n"
+        assert (
+            fetch(changing, f"{NAMED}/").split()[0] != "000"
+            or "certificate" in fetch(changing, f"{NAMED}/").lower()
+        )
+        # The name moves: the new address joins, the old one stays a day for what is under way.
+        resolve(changing, "198.51.100.201")
+        changing.sh("systemctl start lastcopy-storage.service")
+        sets = changing.sh("nft list set inet lastcopy looked_up4")
+        assert "198.51.100.201 . 9000" in sets
+        assert f"{storage} . 9000" in sets
+        assert changing.sh("grep storage.example.net /etc/hosts") == "198.51.100.201 storage.example.net\n"
+        # DNS fails: what was known stays.
+        resolve(changing)
+        changing.sh("systemctl start lastcopy-storage.service")
+        assert changing.sh("grep storage.example.net /etc/hosts") == "198.51.100.201 storage.example.net\n"
+    finally:
+        changing.sh("rm -f /usr/sbin/getent")
+    assert changing.run(changing.firewall(endpoint=NAMED), "remove").code == 0
+    assert "storage.example.net" not in changing.sh("cat /etc/hosts")
+
+
+def test_a_name_without_any_address_is_an_error_with_its_fix(changing: Chain) -> None:
+    try:
+        resolve(changing)
+        changing.apply(changing.firewall(endpoint=NAMED))
+        refused = changing.run(changing.firewall("confirm", endpoint=NAMED))
+        assert refused.code == 1
+        assert "none of the storage's names has an address" in refused.words
+        assert "fix:" in refused.words
+    finally:
+        changing.sh("rm -f /usr/sbin/getent")

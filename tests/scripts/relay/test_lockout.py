@@ -1,0 +1,240 @@
+"""A3: a wrong sshd configuration or firewall never locks the admin out, and the relay goes back by itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.scripts.relay.chain import Chain, Step
+
+LIVE = "/etc/ssh/sshd_config.d/10-lastcopy.conf"
+AS_STEP = (
+    "sh",
+    "-s",
+    "--",
+    "apply",
+    "203.0.113.1 1 2 22",
+)  # past sshd, where a step would cut its own connection
+GUARD = "ls /var/lib/lastcopy/guard"
+
+
+def digest(chain: Chain) -> str:
+    return chain.sh(f"sha256sum <{LIVE}; nft -s list table inet lastcopy | sha256sum")
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 40) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.5)
+
+
+def dials(chain: Chain) -> bool:
+    return chain.admin("true", options=("-o", "ConnectTimeout=3")).returncode == 0
+
+
+def altered(step: Step, extra: str) -> Step:
+    return step.but(DROPIN_100=step.values["DROPIN_100"].replace("UseDNS no\n", f"UseDNS no\n{extra}\n"))
+
+
+BROKEN = [
+    "NoSuchKeyword yes",
+    "Ciphers none-of-these",
+    "Port 99999",
+    "Match",
+    "HostKey /nowhere",
+    "PermitRootLogin perhaps",
+    'Include "unterminated',
+]
+
+
+@pytest.mark.parametrize("line", BROKEN)
+def test_a_broken_configuration_is_refused_before_it_is_live(ready: Chain, line: str) -> None:
+    before = digest(ready)
+    refused = ready.run(altered(ready.sshd(), line))
+    assert refused.code == 1
+    assert "fix:" in refused.words
+    assert digest(ready) == before
+    assert ready.sh(GUARD) == ""
+    assert dials(ready)
+
+
+ELSEWHERE = {
+    "PasswordAuthentication yes\nAllowUsers somebody": "which decides beside ours who may come in",
+    "DenyUsers admin": "which decides beside ours who may come in",
+    "AcceptEnv RCLONE_*": "accept environment variables",
+    "AllowGroups wheel": "allowgroups wheel",
+    "Port 2022": "port 2022",
+}
+
+
+@pytest.mark.parametrize("text", ELSEWHERE)
+def test_settings_elsewhere_that_would_count_are_refused(changing: Chain, text: str) -> None:
+    """Some keywords add up over files instead of the first one winning."""
+    changing.root("sh", "-c", "cat >/etc/ssh/sshd_config.d/50-other.conf", stdin=text + "\n")
+    try:
+        refused = changing.run(altered(changing.sshd(), "# changed"))
+        assert refused.code == 1
+        assert ELSEWHERE[text] in refused.words
+        assert "fix:" in refused.words
+    finally:
+        changing.sh("rm /etc/ssh/sshd_config.d/50-other.conf")
+
+
+def test_a_main_file_that_wins_over_the_drop_ins_is_refused(changing: Chain) -> None:
+    changing.sh(
+        "cp /etc/ssh/sshd_config /etc/ssh/keep; sed -i '1i PasswordAuthentication yes' /etc/ssh/sshd_config"
+    )
+    try:
+        refused = changing.run(changing.sshd())
+        assert refused.code == 1
+        assert "does not begin with its drop-in folder" in refused.words
+        assert "Include /etc/ssh/sshd_config.d/*.conf" in refused.words
+    finally:
+        changing.sh("mv /etc/ssh/keep /etc/ssh/sshd_config")
+
+
+def test_an_admin_without_a_usable_key_is_refused(changing: Chain) -> None:
+    """The key that the new rules accept must be there; here only one of a kind that they refuse is."""
+    keys = "/home/admin/.ssh/authorized_keys"
+    changing.sh(f"cp -p {keys} {keys}.keep")
+    changing.sh(f"sed -i 's/^.*$/ecdsa-sha2-nistp256 AAAAE2VjZHNh admin/' {keys}")
+    try:
+        done = changing.root(
+            "sh",
+            "-s",
+            "--",
+            "apply",
+            "203.0.113.1 1 2 22",
+            stdin=altered(changing.sshd(), "# changed").text(),
+        )
+        assert done.returncode == 1
+        assert "admin has no authorized key of an accepted kind" in done.stderr
+    finally:
+        changing.sh(f"mv {keys}.keep {keys}")
+    refused = changing.run(altered(changing.sshd(), "# changed").but(ADMIN="nobody-here"))
+    assert refused.code == 1
+    assert "the admin account 'nobody-here' does not exist" in refused.words
+
+
+def test_another_pinned_host_key_is_refused(ready: Chain) -> None:
+    """Its sshd will offer the ed25519 key alone: an engine that pins another one would be locked out."""
+    other = ready.key("other").with_suffix(".pub").read_text().strip()
+    refused = ready.run(ready.sshd().but(HOST_KEY=other))
+    assert refused.code == 1
+    assert "the stack pins another host key" in refused.words
+    assert ready.relay_facts["host_key"] in refused.words
+
+
+# Valid for `sshd -t` and for `sshd -T`, and nobody can log in: only a fresh dial shows it.
+UNDIALLABLE = "PerSourceNetBlockSize 0:0\nMaxStartups 1:100:1\nListenAddress 127.0.0.1"
+
+
+def test_a_configuration_that_nobody_can_dial_is_rolled_back(changing: Chain) -> None:
+    before = changing.sh(f"cat {LIVE}")
+    changing.guard_seconds = 6
+    try:
+        changing.apply(altered(changing.sshd(), UNDIALLABLE))
+        assert not dials(changing)
+        wait_until(lambda: dials(changing))
+    finally:
+        changing.guard_seconds = 60
+    assert changing.sh(f"cat {LIVE}") == before
+    assert changing.sh(GUARD) == ""
+    assert "no fresh login confirmed sshd" in changing.sh("journalctl --no-pager -t lastcopy")
+
+
+def test_the_confirm_step_says_what_happened_and_the_next_run_confirms(changing: Chain) -> None:
+    """The window passed, although the configuration is good: a slow network, or an operator who stopped the run."""
+    changing.guard_seconds = 3
+    try:
+        wanted = altered(changing.sshd(), "# slow")
+        confirm = altered(changing.sshd("confirm"), "# slow")
+        changing.apply(wanted)
+        wait_until(lambda: changing.sh(GUARD) == "")
+        first = changing.run(confirm)
+        assert first.code == 1
+        assert "was rolled back because no fresh login confirmed it within 3 seconds" in first.words
+        assert "run 'pulumi up' again" in first.words
+        second = changing.run(confirm)
+        assert second.code == 0, second.words
+        time.sleep(16)  # longer than the second window: nothing fires after a confirmation
+        assert "# slow" in changing.sh(f"cat {LIVE}")
+        assert changing.sh(GUARD) == ""
+    finally:
+        changing.guard_seconds = 60
+
+
+def test_a_reboot_before_the_confirmation_goes_back_and_a_reboot_after_it_does_not(changing: Chain) -> None:
+    before = changing.sh(f"cat {LIVE}; cat /etc/lastcopy/firewall/rules.nft")
+    changing.guard_seconds = 600
+    try:
+        changing.apply(altered(changing.sshd(), UNDIALLABLE))
+        rules = changing.firewall()
+        shut = rules.values["RULES"].replace("tcp dport 22 accept", "tcp dport 23 accept")
+        changing.root(*AS_STEP, stdin=rules.but(RULES=shut).text())
+        assert "sshd.restore" in changing.sh(GUARD)
+        assert "firewall.restore" in changing.sh(GUARD)
+        changing.box.machine_restart(
+            "relay"
+        )  # returns when it answers ssh: that alone shows that it went back
+    finally:
+        changing.guard_seconds = 60
+    assert dials(changing)
+    assert changing.sh(f"cat {LIVE}; cat /etc/lastcopy/firewall/rules.nft") == before
+    assert changing.sh(GUARD) == ""
+    changing.apply(changing.sshd())
+    changing.apply(changing.sshd("confirm"))
+    changing.apply(changing.firewall())
+    changing.apply(changing.firewall("confirm"))
+    changing.box.machine_restart("relay")
+    assert changing.sh(f"cat {LIVE}; cat /etc/lastcopy/firewall/rules.nft") == before
+    assert "policy drop" in changing.sh("nft list chain inet lastcopy input")
+    for step in (changing.sshd(), changing.firewall(), changing.shared()):
+        assert changing.apply(step).changed == [] or step.script == "relay"
+
+
+def test_sabotage_without_the_guard_a_bad_configuration_stays(changing: Chain) -> None:
+    """The proof of the rollback can fail: take the clock away and nobody comes in any more."""
+    changing.guard_seconds = 6
+    try:
+        changing.apply(altered(changing.sshd(), UNDIALLABLE))
+        changing.sh("systemctl stop lastcopy-guard-sshd.timer")
+        time.sleep(9)
+        assert not dials(changing)
+    finally:
+        changing.guard_seconds = 60
+        changing.sh("sh /var/lib/lastcopy/guard/sshd.restore live && rm /var/lib/lastcopy/guard/sshd.restore")
+    assert dials(changing)
+
+
+def test_firewall_rules_that_keep_the_admin_out_are_rolled_back(changing: Chain) -> None:
+    rules = changing.firewall()
+    shut = rules.but(
+        RULES=rules.values["RULES"].replace("tcp dport 22 accept", "tcp dport 23 accept"), GUARD_SECONDS="12"
+    )
+    before = digest(changing)
+    changing.root(*AS_STEP, stdin=shut.text())
+    assert not dials(changing)
+    wait_until(lambda: dials(changing))
+    assert digest(changing) == before
+    assert changing.sh(GUARD) == ""
+
+
+def test_broken_firewall_rules_are_refused_before_they_are_live(ready: Chain) -> None:
+    before = digest(ready)
+    rules = ready.firewall()
+    refused = ready.run(rules.but(RULES=rules.values["RULES"].replace("policy drop", "policy maybe")))
+    assert refused.code == 1
+    assert "nft refuses the rules" in refused.words
+    assert digest(ready) == before
+
+
+def test_many_dials_at_once_are_all_served(ready: Chain) -> None:
+    """The engine runs sixteen steps side by side; none may be turned away."""
+    with ThreadPoolExecutor(24) as pool:
+        codes = list(pool.map(lambda _: ready.admin("true").returncode, range(24)))
+    assert codes == [0] * 24

@@ -1,0 +1,78 @@
+"""rclone reads back every value that we wrote into its configuration, byte for byte; what it would read differently is refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import toolchain
+from components.render import relay
+
+TRICKY = [
+    "a%b",
+    "a%%b",
+    "100%",
+    "a#b",
+    "a;b",
+    "a=b",
+    "a = b",
+    "[x]",
+    "a'b",
+    'a"b',
+    "a`b",
+    "$HOME",
+    "${x}",
+    "a\\b",
+    "\u00e9\u2713",
+    "a,b",
+    "~",
+    "=",
+    "-",
+    "#x",
+    ";x",
+]
+
+
+@pytest.fixture(scope="session")
+def rclone() -> Path:
+    return toolchain.ensure("rclone")["rclone"].path
+
+
+def read_back(rclone: Path, folder: Path, secret: str) -> None:
+    try:
+        text = relay.s3_conf(
+            provider="Other",
+            endpoint="https://x.example",
+            region="r",
+            access_key_id="a",
+            secret_access_key=secret,
+        )
+    except ValueError:
+        return
+    conf = folder / "rclone.conf"
+    conf.write_text(text)
+    said = subprocess.run(
+        [str(rclone), "--config", str(conf), "config", "dump"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"HOME": str(folder)},
+    )
+    assert json.loads(said.stdout)["lastcopy"].get("secret_access_key", "") == secret
+    assert json.loads(said.stdout).keys() == {"lastcopy"}
+
+
+@pytest.mark.parametrize("secret", TRICKY)
+def test_a_tricky_secret_is_read_back(rclone: Path, tmp_path: Path, secret: str) -> None:
+    read_back(rclone, tmp_path, secret)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(alphabet=st.sampled_from("abcXYZ019+/=#;%(){}[]\"'`\\$ ,:.~!*"), min_size=1, max_size=24))
+def test_any_secret_is_read_back_or_refused(rclone: Path, tmp_path: Path, secret: str) -> None:
+    read_back(rclone, tmp_path, secret)

@@ -1,0 +1,138 @@
+"""A throw-away Debian machine, source and relay at once: real systemd, sshd, rclone and restic."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from components.host_step import script_text
+from sandbox.image import ensure_tree
+from sandbox.run import Process, child_with_pid_one
+from toolchain import ensure
+
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LC_ALL": "C.UTF-8",
+    "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
+    "SYSTEMD_NSPAWN_LOCK": "0",
+}
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command inside the machine did."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Machine:
+    """Nothing it does leaves it: private network, all writes in memory. `stop` ends it by its process id."""
+
+    def __init__(self) -> None:
+        tools = ensure("rclone", "restic")
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the machine
+        self._nspawn = subprocess.Popen(
+            [
+                "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot", "--volatile=overlay",
+                "--private-network", "--console=pipe", "--resolv-conf=off", "--timezone=off",
+                "--link-journal=no", f"--directory={ensure_tree()}",
+                f"--machine=lastcopy-source-{os.getpid()}", "--hostname=host1",
+                f"--bind-ro={tools['rclone'].path.resolve()}:/opt/rclone",
+                f"--bind-ro={tools['restic'].path.resolve()}:/opt/restic",
+                "--bind=/dev/fuse",
+            ],
+            env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            self._leader = self._wait()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _wait(self) -> int:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if self._nspawn.poll() is not None:
+                break
+            leader = child_with_pid_one(self._nspawn.pid)
+            if leader is not None:
+                self._leader = leader
+                state = self.run("systemctl is-system-running").out.strip()
+                if state in ("running", "degraded"):
+                    return leader
+            time.sleep(0.2)
+        self._log.seek(0)
+        raise RuntimeError(f"the machine did not boot: {self._log.read().decode(errors='replace')}")
+
+    def stop(self) -> None:
+        process = Process.of(self._nspawn.pid)
+        if process:
+            process.end(grace=0)
+        self._nspawn.wait()
+        self._log.close()
+
+    def run(self, command: str, *, stdin: str = "", seconds: int = 120) -> Done:
+        """A shell line as root inside; bounded in time."""
+        enter = [
+            "nsenter",
+            f"--target={self._leader}",
+            "--mount",
+            "--uts",
+            "--ipc",
+            "--net",
+            "--pid",
+            "--cgroup",
+        ]
+        done = subprocess.run(
+            [*enter, "--", "env", "-i", f"PATH={ENVIRONMENT['PATH']}", "HOME=/root", "LC_ALL=C.UTF-8",
+             "timeout", "-k", "5", str(seconds), "sh", "-c", f"cd / && {command}"],
+            input=stdin.encode(), capture_output=True, check=False,
+        )  # fmt: skip
+        return Done(
+            done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+        )
+
+    def ok(self, command: str, *, stdin: str = "", seconds: int = 120) -> str:
+        done = self.run(command, stdin=stdin, seconds=seconds)
+        assert done.code == 0, f"{command!r} ended with {done.code}\n{done.out}\n{done.err}"
+        return done.out
+
+    def write(self, path: str, text: str, mode: str = "644") -> None:
+        quoted = shlex.quote(path)
+        self.ok(f"mkdir -p $(dirname {quoted}) && cat >{quoted} && chmod {mode} {quoted}", stdin=text)
+
+    def read(self, path: str) -> str:
+        return self.ok(f"cat {shlex.quote(path)}")
+
+    def step(
+        self, script: str, values: Mapping[str, str], mode: str = "apply", interpreter: str = "sh"
+    ) -> Step:
+        """What HostStep would do to this host."""
+        done = self.run(f"{interpreter} -s -- {mode}", stdin=script_text(script, values), seconds=200)
+        lines = done.out.strip().splitlines()
+        report: dict[str, Any] = json.loads(lines[-1]) if lines else {}
+        return Step(
+            done.code, report.get("changed", []), report.get("drift", []), report.get("facts", {}), done.err
+        )
+
+
+@dataclass(frozen=True)
+class Step:
+    """One script's end: exit code, and what it reported."""
+
+    code: int
+    changed: list[str]
+    drift: list[str]
+    facts: dict[str, str]
+    err: str

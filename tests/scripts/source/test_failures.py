@@ -1,0 +1,221 @@
+"""A refusal is told from an outage: the first waits for a person, the second is tried again."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import pytest
+
+from tests.scripts.source.bed import Bed
+
+RETRIED, STOPPED = "activating/auto-restart", "failed/failed"
+STORE = "/srv/store/web1-1"
+NEW_HOST_KEY = (
+    "mkdir -p /srv/keys && cp -a /etc/ssh/ssh_host_ed25519_key* /srv/keys/ && rm /etc/ssh/ssh_host_ed25519_key*"
+    " && ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key && systemctl restart ssh"
+)
+DROP = "nft add table inet t && nft 'add chain inet t c {type filter hook input priority 0;}'"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is broken, how it is mended, and what the run must make of it."""
+
+    breaks: str
+    mends: str
+    state: str
+    result: str
+    code: int
+    says: str
+
+
+CASES = {
+    "relay-not-listening": Case(
+        "systemctl stop ssh.service ssh.socket 2>/dev/null; true", "systemctl start ssh", RETRIED, "outage", 74,
+        "the relay was not reached",
+    ),
+    "relay-silent": Case(
+        f"sed -i 's/ConnectTimeout .*/ConnectTimeout 3/' /etc/lastcopy/ssh_config && {DROP}"
+        " && nft add rule inet t c tcp dport 22 drop", "nft delete table inet t", RETRIED, "outage", 74,
+        "the relay was not reached",
+    ),
+    "name-not-resolved": Case(
+        "sed -i 's/HostName .*/HostName relay.invalid/' /etc/lastcopy/ssh_config", "true", RETRIED, "outage", 74,
+        "the relay was not reached",
+    ),
+    "no-route": Case(
+        "sed -i 's/HostName .*/HostName 203.0.113.9/' /etc/lastcopy/ssh_config", "true", RETRIED, "outage", 74,
+        "the relay was not reached",
+    ),
+    "busy": Case(
+        "echo busy >/srv/relay/mode", "true", RETRIED, "outage", 75, "the relay is busy",
+    ),
+    "storage-down": Case(
+        "echo storage-down >/srv/relay/mode", "true", RETRIED, "outage", 69, "cannot reach its storage",
+    ),
+    "locked-by-a-prune": Case(
+        "head -c 300000 /dev/urandom >/data/random && restic-backup backup /data >/dev/null;"
+        f" cp -a {STORE} /srv/copy;"
+        f" restic --no-cache -r {STORE} --password-file /etc/lastcopy/password check --read-data"
+        " --limit-download 5 >/dev/null 2>&1 & sleep 4; chmod -R a+rwX /srv/store",
+        f"pkill -x restic; rm -rf {STORE} /srv/copy", RETRIED, "outage", 75, "locked",
+    ),
+    "disk-full": Case(
+        "head -c 3000000 /dev/urandom >/data/random; mkdir -p /var/cache/lastcopy/tmp;"
+        " mount -t tmpfs -o size=1m tmpfs /var/cache/lastcopy/tmp",
+        "umount /var/cache/lastcopy/tmp", RETRIED, "outage", 1, "disk is full",
+    ),
+    "host-key-changed": Case(
+        NEW_HOST_KEY, "cp -a /srv/keys/. /etc/ssh/ && systemctl restart ssh", STOPPED, "refused", 68,
+        "host key is not the pinned one",
+    ),
+    "key-not-accepted": Case(
+        ": >/home/bk-web1/.ssh/authorized_keys", "true", STOPPED, "refused", 67, "does not accept this host's key",
+    ),
+    "set-up": Case(
+        "echo set-up >/srv/relay/mode", "true", STOPPED, "refused", 64, "set-up for this source is not complete",
+    ),
+    "wrong-password": Case(
+        "echo other >/root/other && install -m 400 /root/other /etc/lastcopy/password", "true", STOPPED, "refused",
+        65, "does not open the repository",
+    ),
+    "repository-missing": Case(
+        f"rm -rf {STORE}", "true", STOPPED, "refused", 66, "may be hidden, not lost",
+    ),
+    "own-key-unreadable": Case(
+        "chmod 644 /etc/lastcopy/id_ed25519", "true", STOPPED, "refused", 71, "ssh cannot use",
+    ),
+    "own-key-missing": Case(
+        "rm /etc/lastcopy/id_ed25519", "true", STOPPED, "refused", 71, "ssh cannot use",
+    ),
+    "ssh-config-broken": Case(
+        "echo Nonsense >>/etc/lastcopy/ssh_config", "true", STOPPED, "refused", 71, "ssh cannot use",
+    ),
+    "no-restic-conf": Case(
+        "rm /etc/lastcopy/restic.conf", "true", STOPPED, "refused", 71, "restic.conf is missing",
+    ),
+    "no-paths-file": Case(
+        "rm /etc/lastcopy/paths", "true", STOPPED, "refused", 71, "paths is missing",
+    ),
+    "no-path-exists": Case(
+        "rm -rf /data", "true", STOPPED, "refused", 71, "none of the paths",
+    ),
+    "old-restic": Case(
+        "rm /usr/local/bin/restic", "true", STOPPED, "refused", 71, "no restic at or above 0.19.1",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_what_is_retried_and_what_waits_for_a_person(bed: Bed, case: Case) -> None:
+    bed.machine.ok(case.breaks)
+    try:
+        run = bed.back_up()
+    finally:
+        bed.machine.run(case.mends)
+    assert (run.state, run.status["result"], run.status["exit_code"]) == (
+        case.state,
+        case.result,
+        case.code,
+    ), run
+    assert case.says in run.status["message"]
+    assert case.says in run.text
+    assert run.status["consecutive_failures"] == 1
+
+
+def test_sabotage_a_unit_that_retries_everything_is_caught(bed: Bed) -> None:
+    unit = "/etc/systemd/system/lastcopy-backup.service"
+    bed.machine.ok(f"sed -i '/^RestartPreventExitStatus/d' {unit} && systemctl daemon-reload")
+    with pytest.raises(AssertionError):
+        test_what_is_retried_and_what_waits_for_a_person(bed, CASES["key-not-accepted"])
+
+
+def quickly(bed: Bed) -> None:
+    drop_in = "[Service]\nRestartSec=200ms\nRestartSteps=0\nRestartMaxDelaySec=infinity\n"
+    bed.machine.write("/etc/systemd/system/lastcopy-backup.service.d/zz-test.conf", drop_in)
+    bed.machine.ok("systemctl daemon-reload")
+
+
+def wait_for(bed: Bed, state: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    show = "systemctl show -p ActiveState --value lastcopy-backup.service"
+    while bed.machine.ok(show).strip() != state:
+        assert time.monotonic() < deadline, bed.status()
+        time.sleep(0.5)
+
+
+def test_an_outage_is_over_without_anybody_doing_anything(bed: Bed) -> None:
+    quickly(bed)
+    bed.relay.fails_with("storage-down")
+    assert bed.machine.run("systemctl start lastcopy-backup.service").code != 0
+    time.sleep(2)
+    assert bed.snapshots_at_rest() == 0
+    bed.relay.works()
+    wait_for(bed, "inactive")
+    assert bed.status()["result"] == "success"
+    assert len(bed.snapshots()) == 1
+
+
+def test_a_long_outage_ends_in_a_failed_unit_until_the_next_turn(bed: Bed) -> None:
+    quickly(bed)
+    bed.relay.fails_with("busy")
+    assert bed.machine.run("systemctl start lastcopy-backup.service").code != 0
+    wait_for(bed, "failed")
+    assert bed.machine.ok("systemctl show -p NRestarts --value lastcopy-backup.service").strip() == "8"
+    status = bed.status()
+    assert status["consecutive_failures"] == 9
+    assert "gave up after 9 tries, until the timer's next turn" in status["message"]
+    assert status["exit_code"] == 75
+    bed.relay.works()
+    assert bed.back_up().status["result"] == "success"
+
+
+def test_a_connection_cut_in_the_middle_is_an_outage_and_the_next_run_goes_on(bed: Bed) -> None:
+    bed.machine.ok("head -c 150M /dev/urandom >/data/random")
+    bed.relay.fails_with("cut")
+    run = bed.back_up()
+    assert (run.state, run.status["result"], run.status["exit_code"]) == (RETRIED, "outage", 74), run
+    bed.relay.works()
+    assert bed.back_up().status["result"] == "success"
+    bed.restic("unlock")
+    assert "no errors were found" in bed.restic("check --read-data")
+
+
+def test_a_lock_that_a_prune_left_behind_does_not_stop_backups_for_ever(bed: Bed) -> None:
+    lock = (
+        f"restic --no-cache -r {STORE} --password-file /etc/lastcopy/password check --read-data --limit-download 5"
+        " >/dev/null 2>&1 & sleep 3; pkill -KILL -x restic; chmod -R a+rwX /srv/store; ls /srv/store/web1-1/locks/*"
+    )
+    bed.machine.ok(
+        f"head -c 300000 /dev/urandom >/data/random && restic-backup backup /data >/dev/null; {lock}"
+    )
+    assert bed.back_up().status["exit_code"] == 75
+    # The killed process may take a moment to be gone; until then its lock is rightly taken for a living one's.
+    assert "success" in [bed.back_up().status["result"] for _ in range(3)]
+
+
+def test_a_file_name_cannot_pose_as_a_refusal(bed: Bed) -> None:
+    """Anybody's file may carry ssh's words; only what ssh and restic say themselves decides."""
+    fake = (
+        '#!/bin/sh\n[ "$1" = version ] && exec /opt/restic version\n'
+        'echo \'{"message_type":"error","error":{"message":"open: Host key verification failed"},"item":"x"}\' >&2\n'
+        "echo 'Fatal: something else' >&2\nexit 1\n"
+    )
+    bed.machine.write("/usr/local/lib/lastcopy/restic-9.9.9/restic", fake, "755")
+    run = bed.back_up()
+    assert (run.state, run.status["exit_code"]) == (RETRIED, 1)
+    assert "something else" in run.status["message"]
+
+
+def test_what_the_relay_says_cannot_break_the_record(bed: Bed) -> None:
+    """A relay that was taken over sends quotes, control characters and a flood."""
+    evil = "#!/bin/sh\nprintf 'relay: \\033[2J\"},{\\\\ %%s\\r\\n' >&2\nhead -c 100000 /dev/zero | tr '\\0' A >&2\nexit 3\n"
+    bed.machine.write("/srv/relay/serve", evil, "755")
+    try:
+        status = bed.back_up().status
+        assert (status["result"], status["source"]) == ("outage", "web1")
+        assert len(status["message"]) < 600
+        assert status["message"].isprintable()
+    finally:
+        bed.relay = type(bed.relay)(bed.machine)

@@ -1,0 +1,126 @@
+"""`restic-backup`: what the operator types, with the right repository behind it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+
+import pytest
+
+from tests.scripts.source.bed import Bed
+
+DESTROYING = (
+    "forget --keep-last 1",
+    "prune",
+    "tag --set x",
+    "rewrite --exclude /x --forget",
+    "repair index",
+    "key remove 00",
+    "key passwd",
+)
+
+
+def test_every_reading_command_works(bed: Bed) -> None:
+    machine = bed.machine
+    machine.ok(
+        "cp -a /usr/share/zoneinfo/Europe /data/tree && mkdir '/data/odd name' && : >'/data/odd name/-x%s'"
+    )
+    assert bed.back_up().status["result"] == "success"
+    machine.ok("echo more >/data/more")
+    assert bed.back_up().status["result"] == "success"
+    first, second = (snapshot["id"] for snapshot in bed.snapshots())
+    bed.restic("restore latest --target /srv/restored")
+    assert bed.digest("/srv/restored/data") == bed.digest("/data")
+    machine.ok("rm -rf /srv/restored")
+    assert "no errors were found" in bed.restic("check --read-data")
+    assert "/data/more" in bed.restic(f"diff {first} {second}")
+    assert bed.restic("dump latest /data/file") == "some data"
+    assert json.loads(bed.restic("stats --json"))["snapshots_count"] == 2
+    assert "/data/more" in bed.restic("find more")
+    assert "/data/odd name/-x%s" in bed.restic("ls latest")
+    bed.restic("unlock")
+
+
+def test_mount_shows_the_files(bed: Bed) -> None:
+    bed.back_up()
+    shown = bed.machine.ok(
+        "mkdir -p /srv/mnt; restic-backup mount /srv/mnt >/dev/null 2>&1 & mount=$!;"
+        " for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do"
+        "   [ ! -r /srv/mnt/snapshots/latest/data/file ] || break; sleep 1; done;"
+        " cat /srv/mnt/snapshots/latest/data/file; umount /srv/mnt; wait $mount"
+    )
+    assert shown == "some data"
+
+
+def test_copy_from_another_repository_works(bed: Bed) -> None:
+    made = "--no-cache -r /srv/store/other --password-file /root/other-password"
+    bed.machine.ok(
+        "rm -rf /srv/store/other; echo other-password >/root/other-password"
+        f" && restic {made} init && restic {made} backup /data --host web1"
+    )
+    bed.restic("copy --from-repo /srv/store/other --from-password-file /root/other-password")
+    assert [snapshot["hostname"] for snapshot in bed.snapshots()] == ["web1"]
+    bed.machine.ok("rm -rf /srv/store/other")
+
+
+@pytest.mark.parametrize("command", DESTROYING)
+def test_a_destroying_command_is_refused_at_once(bed: Bed, command: str) -> None:
+    done = bed.machine.run(f"timeout 5 restic-backup {command}")
+    assert done.code == 64
+    assert "from this host nothing can be removed" in done.err
+    assert "--try-anyway" in done.err
+
+
+def test_the_refusal_is_comfort_and_can_be_passed(bed: Bed) -> None:
+    """So that anybody can watch the relay refuse (S3); the proof that it does is in tests/integration."""
+    seen = '#!/bin/sh\n[ "$1" = version ] && exec /opt/restic version\nprintf "%s " "$@" >/root/seen\n'
+    bed.machine.write("/usr/local/lib/lastcopy/restic-9.9.9/restic", seen, "755")
+    bed.restic("--try-anyway forget latest")
+    assert bed.machine.read("/root/seen").endswith("-r rclone: forget latest ")
+
+
+def test_others_than_root_get_a_clear_error(bed: Bed) -> None:
+    done = bed.machine.run("setpriv --reuid=nobody --regid=nogroup --clear-groups restic-backup snapshots")
+    assert done.code == 71
+    assert "sudo restic-backup snapshots" in done.err
+
+
+@pytest.mark.parametrize("file", ["ssh_config", "known_hosts", "restic.conf", "password"])
+def test_a_missing_file_is_named_with_its_fix(bed: Bed, file: str) -> None:
+    bed.machine.ok(f"rm /etc/lastcopy/{file}")
+    done = bed.machine.run("restic-backup snapshots")
+    assert done.code == 71
+    assert f"/etc/lastcopy/{file} is missing" in done.err
+    assert "fix: " in done.err
+
+
+def promise_bogus_keys_do_not_lock_out(bed: Bed) -> None:
+    """S9 as far as this side goes: restic tries 20 keys at most, and an attacker can add as many as he likes."""
+    store = "/srv/store/web1-1/keys"
+    name = bed.machine.ok(f"ls {store}").strip()
+    real = json.loads(bed.machine.read(f"{store}/{name}"))
+    bogus = {}
+    for number in range(50000):
+        text = json.dumps(
+            {**real, "hostname": f"evil{number}", "data": base64.b64encode(bytes(200)).decode()}
+        )
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if digest < name:  # keys are tried in the order of their names
+            bogus[digest] = text
+        if len(bogus) == 25:
+            break
+    assert len(bogus) == 25
+    script = "".join(f"cat >{store}/{digest} <<'KEY'\n{text}\nKEY\n" for digest, text in bogus.items())
+    bed.machine.ok("sh", stdin=script)
+    bed.restic("cat config")
+
+
+def test_bogus_keys_do_not_lock_out(bed: Bed) -> None:
+    promise_bogus_keys_do_not_lock_out(bed)
+
+
+def test_sabotage_a_wrapper_without_the_key_hint_is_caught(bed: Bed) -> None:
+    bed.machine.ok("sed -i 's/^key_id=.*/key_id=/' /etc/lastcopy/repository")
+    with pytest.raises(AssertionError, match="ended with 1"):
+        promise_bogus_keys_do_not_lock_out(bed)

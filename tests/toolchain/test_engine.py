@@ -1,0 +1,251 @@
+"""The engine's own home: clean, private to the checkout, and a stand-in never masks a real plugin."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from toolchain import Toolchain, engine
+from toolchain.cache import Cache
+from toolchain.pins import load
+
+ENGINE = "#!/bin/sh\necho v3.260.0\n"
+ALL = ("pulumi", "pulumi-language-python", "pulumi-resource-command", "pulumi-resource-random")
+# the real pins, with no server and no registry to reach
+PINS = """
+[go]
+oldest = "1.26.0"
+room_gib = 0.01
+[pulumi]
+version = "3.259.0"
+below = "4.0.0"
+ask = "version"
+[pulumi-language-python]
+version = "3.259.0"
+beside = "pulumi"
+build = { package = "./cmd/pulumi-language-python", standin = true }
+[pulumi-resource-command]
+version = "1.2.1"
+plugin = "command"
+ask = "--version"
+build = { package = "./cmd/pulumi-resource-command", standin = true }
+[pulumi-resource-random]
+version = "4.21.4"
+plugin = "random"
+ask = "--version"
+build = { package = "./cmd/pulumi-resource-random", standin = true }
+"""
+
+
+@pytest.fixture
+def b(bench):
+    made = bench()
+    made.with_go()
+    made.program("pulumi", ENGINE)
+    made.pins_file = lambda: made.tmp / "versions.toml"
+    made.pins_file().write_text(PINS)
+    return made
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "check out").mkdir()
+    return tmp_path / "check out"
+
+
+def user_plugin(b, name, version):
+    return b.program(
+        f"pulumi-resource-{name}", "#!/bin/sh\n", b.home / f".pulumi/plugins/resource-{name}-v{version}"
+    )
+
+
+def test_standins_serve_in_the_checkouts_own_home_and_are_announced(b, root, capsys):
+    env = engine.environment(b.toolchain(), root)
+    plugins = root / ".local/pulumi/plugins"
+    assert env["PULUMI_HOME"] == str(plugins.parent)
+    assert sorted(str(path.relative_to(plugins)) for path in plugins.rglob("pulumi-*")) == [
+        "resource-command-v1.2.1/pulumi-resource-command",
+        "resource-random-v4.21.4/pulumi-resource-random",
+    ]
+    assert all(os.access(path, os.X_OK) for path in plugins.rglob("pulumi-*"))
+    assert not (b.home / ".pulumi").exists()
+    said = [line for line in capsys.readouterr().err.splitlines() if "stand-ins from" in line]
+    assert len(said) == 1
+    assert said[0].endswith(", ".join(ALL[1:]))
+
+
+def test_real_plugin_of_the_users_engine_wins(b, root):
+    real = user_plugin(b, "command", "1.2.1")
+    tool = b.toolchain().ensure("pulumi-resource-command")["pulumi-resource-command"]
+    assert (tool.origin, tool.path) == ("pulumi plugins", real)
+    engine.environment(b.toolchain(), root)
+    assert (root / ".local/pulumi/plugins/resource-command-v1.2.1/pulumi-resource-command").resolve() == real
+
+
+@pytest.mark.parametrize("flaw", ["another version", "half downloaded"])
+def test_unfit_plugin_of_the_users_engine_is_left_alone(b, flaw):
+    real = user_plugin(b, "command", "1.2.0" if flaw == "another version" else "1.2.1")
+    if flaw == "half downloaded":
+        real.parent.with_name(real.parent.name + ".partial").touch()
+    assert b.toolchain().ensure("pulumi-resource-command")["pulumi-resource-command"].origin == "stand-in"
+
+
+def test_real_plugin_that_appears_later_replaces_the_standin(b, root):
+    engine.environment(b.toolchain(), root)
+    real = user_plugin(b, "random", "4.21.4")
+    engine.environment(b.toolchain(), root)
+    assert (root / ".local/pulumi/plugins/resource-random-v4.21.4/pulumi-resource-random").resolve() == real
+
+
+@pytest.mark.parametrize(("version", "origin"), [("4.21.4", "PATH"), ("4.21.5", "stand-in")])
+def test_plugin_on_path_must_be_the_very_version(b, version, origin):
+    b.program("pulumi-resource-random", f"#!/bin/sh\necho {version}\n")
+    assert b.toolchain().ensure("pulumi-resource-random")["pulumi-resource-random"].origin == origin
+
+
+def test_edited_standin_is_built_anew_and_a_test_of_it_changes_nothing(b):
+    name = "pulumi-resource-command"
+    first = b.toolchain().ensure(name)[name]
+    (b.tmp / "standins/main_test.go").write_text("package main\n")
+    assert b.toolchain().ensure(name)[name] == first
+    (b.tmp / "standins/main.go").write_text("package main // edited\n")
+    assert b.toolchain().ensure(name)[name].path != first.path
+    assert b.builds() == 2
+
+
+def test_standins_of_older_sources_do_not_pile_up(b):
+    name = "pulumi-resource-command"
+    folders = []
+    for text in ("a", "b", "c"):
+        (b.tmp / "standins/main.go").write_text(text)
+        folders.append(b.toolchain().ensure(name)[name].path.parent)
+        if text == "a":
+            os.utime(folders[0], (time.time() - 90000,) * 2)
+    assert [folder.exists() for folder in folders] == [False, True, True]
+
+
+def test_after_a_day_the_real_one_is_looked_for_again(b, monkeypatch):
+    name = "pulumi-resource-command"
+    tool = b.toolchain().ensure(name)[name]
+    looked = []
+    monkeypatch.setattr(Toolchain, "_official", lambda self, pin: looked.append(pin.name) or self._built(pin))
+    b.toolchain().ensure(name)
+    assert looked == []
+    origin = tool.path.parent / "origin"
+    os.utime(origin, (time.time() - 90000,) * 2)
+    b.toolchain().ensure(name)
+    b.toolchain().ensure(name)
+    assert looked == [name]
+    assert b.builds() == 1
+
+
+def test_language_host_comes_with_its_engine(b):
+    real = b.program("pulumi-language-python", "#!/bin/sh\n")
+    tool = b.toolchain().ensure("pulumi-language-python")["pulumi-language-python"]
+    assert (tool.origin, tool.path) == ("PATH", real)
+    b.program("pulumi", "#!/bin/sh\necho v3.1.0\n")  # too old, and so is what came with it
+    assert b.toolchain().ensure("pulumi-language-python")["pulumi-language-python"].origin == "stand-in"
+
+
+def test_official_archives_language_host_serves_with_its_engine(b):
+    (b.bin / "pulumi").unlink()
+    staged = b.tmp / "staged"
+    b.program("pulumi", ENGINE, staged)
+    b.program("pulumi-language-python", "#!/bin/sh\n", staged)
+    Cache(b.cache).install(staged, "pulumi", "3.259.0", "official release")
+    tool = b.toolchain().ensure("pulumi-language-python")["pulumi-language-python"]
+    assert (tool.origin, tool.path.parent.name) == ("official release", "3.259.0")
+
+
+@pytest.mark.parametrize("host", ["beside", "stand-in"])
+def test_engine_finds_its_language_host_beside_its_own_file(b, root, host):
+    if host == "beside":
+        b.program("pulumi-language-python", "#!/bin/sh\n")
+    for _ in range(2):
+        env = engine.environment(b.toolchain(), root)
+        private = env["PATH"].split(":")[0]
+        assert private == str(root / ".local/bin")
+        folder = Path(private, "pulumi").resolve().parent  # where the engine looks
+        assert os.access(folder / "pulumi-language-python", os.X_OK)
+    assert subprocess.check_output([f"{private}/pulumi"], text=True) == "v3.260.0\n"
+    assert sorted(path.name for path in Path(private).iterdir()) == [
+        ".made-by-lastcopy",
+        "pulumi",
+        "pulumi-language-python",
+    ]
+
+
+def test_newer_engine_replaces_the_one_laid_out(b, root):
+    engine.environment(b.toolchain(), root)
+    (b.bin / "pulumi").unlink()
+    b.program("pulumi", ENGINE.replace("260", "261"))
+    env = engine.environment(b.toolchain(), root)
+    assert subprocess.check_output(["pulumi"], env=env, text=True) == "v3.261.0\n"
+
+
+def test_environment_carries_nothing_of_the_callers_that_could_be_used_or_leaked(b, root):
+    leftovers = {
+        "AWS_ACCESS_KEY_ID": "x", "AWS_CA_BUNDLE": "x", "RCLONE_CONFIG": "x", "RESTIC_PASSWORD": "x",
+        "SSH_AUTH_SOCK": "x", "PULUMI_ACCESS_TOKEN": "x", "PULUMI_CONFIG_PASSPHRASE": "x",
+    }  # fmt: skip
+    b.environ |= {**leftovers, "LANG": "C.UTF-8"}
+    b.environ["PATH"] = f".:relative::{b.environ['PATH']}"
+    env = engine.environment(b.toolchain(), root)
+    assert not leftovers.keys() & env.keys()
+    assert env["LANG"] == "C.UTF-8"
+    assert all(entry.startswith("/") for entry in env["PATH"].split(":"))
+    assert env["PATH"].split(":")[1] == str(Path(sys.executable).parent)
+    assert env["PULUMI_BACKEND_URL"] == f"file://{str(root).replace(' ', '%20')}/.local/state"
+    assert {env["PULUMI_SKIP_UPDATE_CHECK"], env["PULUMI_IGNORE_AMBIENT_PLUGINS"]} == {"true"}
+
+
+@pytest.mark.parametrize("state", ["answers", "nobody answers", "gone"])
+def test_only_an_ssh_agent_that_answers_is_kept(b, root, state):
+    # Not in tmp_path: a socket's path takes 107 bytes.
+    with tempfile.TemporaryDirectory() as short, socket.socket(socket.AF_UNIX) as agent:
+        path = Path(short, "agent")
+        agent.bind(str(path))
+        if state == "answers":
+            agent.listen()
+        if state == "gone":
+            path.unlink()
+        b.environ |= {"SSH_AUTH_SOCK": str(path), "SSH_AGENT_PID": "1"}
+        env = engine.environment(b.toolchain(), root)
+    assert env.get("SSH_AUTH_SOCK") == (str(path) if state == "answers" else None)
+    assert "SSH_AGENT_PID" not in env
+
+
+def test_passphrase_is_random_private_and_kept(b, root, tmp_path):
+    passphrase = root / ".local/passphrase"
+    env = engine.environment(b.toolchain(), root)
+    first = passphrase.read_text()
+    assert env["PULUMI_CONFIG_PASSPHRASE_FILE"] == str(passphrase)
+    assert len(first) >= 40
+    assert stat.S_IMODE(passphrase.stat().st_mode) == 0o600
+    assert {stat.S_IMODE((root / ".local" / name).stat().st_mode) for name in ("state", "pulumi")} == {0o700}
+    passphrase.chmod(0o644)
+    engine.environment(b.toolchain(), root)
+    assert (passphrase.read_text(), stat.S_IMODE(passphrase.stat().st_mode)) == (first, 0o600)
+    engine.environment(b.toolchain(), tmp_path)
+    assert (tmp_path / ".local/passphrase").read_text() != first
+    assert sorted(path.name for path in (root / ".local").iterdir()) == [
+        "bin",
+        "passphrase",
+        "pulumi",
+        "state",
+    ]
+
+
+def test_inside_its_own_environment_nothing_of_ours_passes_for_the_users(b, root):
+    env = engine.environment(b.toolchain(), root)
+    inner = Toolchain(load(b.pins_file()), {**env, "LASTCOPY_CACHE": str(b.cache)}, b.tmp).ensure(*ALL)
+    assert [inner[name].origin for name in ALL] == ["PATH", "stand-in", "stand-in", "stand-in"]
+    assert inner["pulumi"].path == b.bin / "pulumi"

@@ -1,0 +1,195 @@
+"""Mocks that keep what plain Pulumi mocks hide: every resource with its inputs and its options, secrets unwrapped but marked."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pulumi
+from google.protobuf import json_format, struct_pb2
+from pulumi.runtime import mocks
+from pulumi.runtime import settings as runtime_settings
+from pulumi.runtime.stack import Stack
+
+_SIGNATURE = "4dabf18193072939515e22adb298388d"
+_SECRET = "1b47061264138c4ac30d75fd1eb44270"
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A value that the engine was told is secret."""
+
+    value: Any
+
+
+def unwrap(value: Any) -> Any:
+    """A recorded input with Secret() where the program marked one."""
+    if isinstance(value, dict):
+        if value.get(_SIGNATURE) == _SECRET:
+            return Secret(unwrap(value["value"]))
+        return {key: unwrap(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [unwrap(item) for item in value]
+    return value
+
+
+@dataclass(frozen=True)
+class Recorded:
+    type: str
+    name: str
+    parent: str
+    inputs: dict[str, Any]
+    protect: bool
+    depends_on: tuple[str, ...]
+    deleted_with: str
+    delete_before_replace: bool
+    secret_outputs: tuple[str, ...]
+    retain_on_delete: bool
+    ignore_changes: tuple[str, ...]
+
+
+@dataclass
+class Graph:
+    """Every resource that a program registered, in order, and what components and stack hand out, by name."""
+
+    resources: list[Recorded] = field(default_factory=list)
+    outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    exports: dict[str, Any] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Recorded]:
+        return iter(self.resources)
+
+    def named(self, name: str) -> Recorded:
+        found = [r for r in self.resources if r.name == name]
+        assert len(found) == 1, f"{name}: {len(found)} of {[r.name for r in self.resources]}"
+        return found[0]
+
+    def of_type(self, type_: str) -> list[Recorded]:
+        return [r for r in self.resources if r.type == type_]
+
+    def shape(self) -> list[tuple[str, str, str]]:
+        return sorted((r.type, r.name, r.parent) for r in self.resources)
+
+
+SAMPLE_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFh"
+
+
+def sandbox_stdout(command: str, admin_key_path: str) -> str:
+    """What `python -m sandbox …` would print, so that the program can go on."""
+    words = command.split()
+    verb = next((word for word in words if word.endswith("-up")), "")
+    named = dict(itertools.pairwise(words))
+    facts: dict[str, Any] = {
+        "network-up": {"driver": "nspawn", "admin_key_path": admin_key_path, "host_address": "198.51.100.1"},
+        "storage-up": {
+            "endpoint": "https://198.51.100.250:9000",
+            "ca_certificate": "-----BEGIN CERTIFICATE-----\nx\n",
+        },
+        "machine-up": {"address": "198.51.100.10", "port": 22, "user": "admin", "host_key": SAMPLE_KEY},
+        "identity-up": {"access_key": named.get("--access-key", "")},
+    }.get(verb, {})
+    return json.dumps(facts)
+
+
+class _Answers(mocks.Mocks):
+    def __init__(self, admin_key_path: str, facts: dict[str, str]) -> None:
+        self._admin_key_path = admin_key_path
+        self._facts = facts
+
+    def call(self, args: mocks.MockCallArgs) -> Any:
+        raise AssertionError(f"unexpected invoke {args.token}")
+
+    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        outputs = dict(args.inputs)
+        if args.typ == "command:local:Command":
+            outputs["stdout"] = sandbox_stdout(outputs["create"], self._admin_key_path)
+        elif args.typ == "command:remote:Command":
+            outputs["stdout"] = json.dumps({"facts": self._facts})
+            outputs["stderr"] = ""
+        elif args.typ == "random:index/randomPassword:RandomPassword":
+            outputs["result"] = f"generated-for-{args.name}".ljust(int(outputs["length"]), "x")
+        return f"{args.name}-id", outputs
+
+
+class RecordingMonitor(mocks.MockMonitor):
+    def __init__(self, answers: mocks.Mocks, graph: Graph) -> None:
+        super().__init__(answers)
+        self._graph = graph
+
+    def RegisterResource(self, request: Any) -> Any:
+        self._graph.resources.append(
+            Recorded(
+                type=request.type,
+                name=request.name,
+                parent=request.parent.rsplit("::", 1)[-1],
+                inputs=unwrap(json_format.MessageToDict(request.object)),
+                protect=request.protect,
+                depends_on=tuple(urn.rsplit("::", 1)[-1] for urn in request.dependencies),
+                deleted_with=request.deletedWith.rsplit("::", 1)[-1],
+                delete_before_replace=request.deleteBeforeReplace,
+                secret_outputs=tuple(request.additionalSecretOutputs),
+                retain_on_delete=request.retainOnDelete,
+                ignore_changes=tuple(request.ignoreChanges),
+            )
+        )
+        response = super().RegisterResource(request)
+        # As the engine does it: what the SDK or the program names so comes back as a secret.
+        for key in set(request.additionalSecretOutputs) & set(response.object.keys()):
+            plain = response.object.fields[key]
+            secret = struct_pb2.Struct(fields={"value": plain})
+            secret[_SIGNATURE] = _SECRET
+            response.object.fields[key].CopyFrom(struct_pb2.Value(struct_value=secret))
+        return response
+
+    def RegisterResourceOutputs(self, request: Any) -> Any:
+        kind, name = request.urn.split("::")[-2:]
+        given = unwrap(json_format.MessageToDict(request.outputs))
+        (
+            self._graph.exports if kind == "pulumi:pulumi:Stack" else self._graph.outputs.setdefault(name, {})
+        ).update(given)
+        return super().RegisterResourceOutputs(request)
+
+
+def record(
+    program: Callable[[], None],
+    *,
+    stack: str = "local",
+    config: dict[str, str] | None = None,
+    secret_keys: tuple[str, ...] = (),
+    admin_key_path: str = "/nonexistent",
+    facts: dict[str, str] | None = None,
+    preview: bool = False,
+) -> Graph:
+    """Run ``program`` on its own event loop under fresh mocks and return what it registered; its errors are raised."""
+    graph = Graph()
+    asyncio.set_event_loop(asyncio.new_event_loop())
+    known = {
+        "public_key": SAMPLE_KEY,
+        "repository_id": "r" * 64,
+        "key_id": "k" * 64,
+        "version": "9.9.9",
+        "path": "/x",
+        "account": "bk-any",
+        "openssh": "10.0",
+        "debian": "13",
+    }
+    answers = _Answers(admin_key_path, known | (facts or {}))
+    monitor = RecordingMonitor(answers, graph)
+    mocks.set_mocks(answers, project="lastcopy", stack=stack, preview=preview, monitor=monitor)
+    pulumi.runtime.set_all_config(config or {}, list(secret_keys))
+
+    def whole() -> None:
+        program()
+        stack = runtime_settings.get_root_resource()
+        assert isinstance(stack, Stack)
+        stack.register_outputs(stack.outputs)
+
+    try:
+        pulumi.runtime.test(whole)()
+    finally:
+        runtime_settings.reset_options()
+    return graph

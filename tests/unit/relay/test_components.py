@@ -1,0 +1,156 @@
+"""The relay's components as the engine sees them: what runs after what, what is secret, what is undone."""
+
+from __future__ import annotations
+
+import base64
+import re
+
+import pytest
+
+from components.hardened_sshd import HardenedSshd, HardenedSshdArgs, Person
+from components.host_step import Host
+from components.rclone_remote import RcloneRemote, RcloneRemoteArgs
+from components.relay_entry import Limits, RelayEntry, RelayEntryArgs
+from components.relay_firewall import RelayFirewall, RelayFirewallArgs
+from components.vault import RcloneVault, S3Vault, StorageIdentity, Vault
+from tests.unit.recording import SAMPLE_KEY, Graph, Secret, record
+
+S3 = S3Vault(
+    endpoint="https://198.51.100.3:9000",
+    region="us-east-1",
+    bucket="backups",
+    provider="Minio",
+    lock_mode="COMPLIANCE",
+    lock_minimum_days=30,
+    ca_certificate="-----BEGIN CERTIFICATE-----\nx\n",
+    identities={
+        "web1": StorageIdentity(access_key_id="WEB1", secret_access_key="web1-very-secret"),
+        "db1": StorageIdentity(access_key_id="DB1", secret_access_key="db1-very-secret"),
+    },
+)
+REMOTE = RcloneVault(
+    section="type = sftp\nhost = h\npass = obscured-secret\n",
+    path="srv/backups",
+    egress=("h.example.net:22",),
+)
+
+
+def host() -> Host:
+    return Host(
+        name="relay", address="198.51.100.10", host_key=SAMPLE_KEY, user="admin", private_key="PRIVATE"
+    )
+
+
+def relay(vault: Vault = S3, sources: tuple[str, ...] = ("web1",), **changes: object) -> Graph:
+    def program() -> None:
+        on = host()
+        person = Person(
+            name="alice", public_keys=(SAMPLE_KEY,), totp_secret="ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+        )
+        sshd = HardenedSshd("sshd", HardenedSshdArgs(host=on, admin_user="admin", people=(person,)))
+        firewall = RelayFirewall("firewall", RelayFirewallArgs(host=on, vault=vault, after=sshd.ready))
+        shared = RcloneRemote("relay", RcloneRemoteArgs(host=on, vault=vault, after=firewall.ready))
+        for source in sources:
+            args = {"generation": 1, "public_key": SAMPLE_KEY, "limits": Limits(), **changes}
+            RelayEntry(f"{source}-entry", RelayEntryArgs(relay=shared, source=source, **args))  # type: ignore[arg-type]
+
+    return record(program)
+
+
+def sent(graph: Graph, step: str) -> str:
+    """Everything that a step sends, its values decoded."""
+    stdin = graph.named(f"{step}-command").inputs["stdin"]
+    assert isinstance(stdin, Secret)
+    return re.sub(
+        r"^V_([A-Z0-9_]+)=(.*)$",
+        lambda found: f"V_{found[1]}={base64.b64decode(found[2]).decode()}",
+        stdin.value,
+        flags=re.M,
+    )
+
+
+def reached(graph: Graph, name: str) -> set[str]:
+    """Everything that must exist before this one, over any number of hops."""
+    by_name = {r.name: r for r in graph}
+    found: set[str] = set()
+    queue = [name]
+    while queue:
+        for before in by_name[queue.pop()].depends_on:
+            if before not in found and before in by_name:
+                found.add(before)
+                queue.append(before)
+    return found
+
+
+def test_nothing_of_a_source_stands_before_sshd_firewall_and_wrapper_are_confirmed() -> None:
+    before = reached(relay(), "web1-entry-account-command")
+    assert {
+        "sshd-people-command",
+        "sshd-config-command",
+        "sshd-confirm-command",
+        "firewall-rules-command",
+        "firewall-confirm-command",
+        "relay-rclone-install-command",
+        "relay-shared-command",
+        "web1-entry-storage-command",
+    } <= before
+
+
+def test_adding_a_source_changes_no_resource_of_another_or_of_the_relay() -> None:
+    one = {r.name: r.inputs for r in relay(sources=("web1",))}
+    two = {r.name: r.inputs for r in relay(sources=("web1", "db1"))}
+    assert {name: two[name] for name in one} == one
+    assert {name.split("-")[0] for name in two.keys() - one.keys()} == {"db1"}
+
+
+@pytest.mark.parametrize(
+    "change", [{"generation": 2}, {"limits": Limits(hours=2)}, {"allowed_from": ("203.0.113.0/24",)}]
+)
+def test_a_change_of_one_source_is_seen_in_the_preview_and_only_there(change: dict[str, object]) -> None:
+    before = {r.name: r.inputs for r in relay(sources=("web1",))}
+    after = {r.name: r.inputs for r in relay(sources=("web1",), **change)}
+    differing = {name for name in before if before[name] != after[name]}
+    assert differing <= {"web1-entry", "web1-entry-account", "web1-entry-account-command"}
+    assert before["web1-entry-account"]["values"] != after["web1-entry-account"]["values"]
+
+
+@pytest.mark.parametrize("vault", [S3, REMOTE], ids=["s3", "rclone"])
+def test_no_secret_is_a_plain_input(vault: Vault) -> None:
+    graph = relay(vault)
+    everything = repr([{k: v for k, v in r.inputs.items() if not isinstance(v, Secret)} for r in graph])
+    for secret in ("web1-very-secret", "obscured-secret", "PRIVATE", "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"):
+        assert secret not in everything
+        assert base64.b64encode(secret.encode()).decode() not in everything
+
+
+def test_a_sources_steps_carry_its_own_identity_only() -> None:
+    graph = relay(sources=("web1", "db1"))
+    assert "web1-very-secret" in sent(graph, "web1-entry-account")
+    assert "db1-very-secret" not in sent(graph, "web1-entry-account") + sent(graph, "web1-entry-storage")
+    assert "very-secret" not in sent(graph, "relay-shared") + sent(graph, "firewall-rules") + sent(
+        graph, "sshd-config"
+    )
+
+
+def test_what_can_be_undone_is_and_a_confirmation_is_not() -> None:
+    graph = relay()
+    undone = {
+        r.name.removesuffix("-command")
+        for r in graph.of_type("command:remote:Command")
+        if r.inputs.get("delete")
+    }
+    assert undone == {"sshd-people", "sshd-config", "firewall-rules", "relay-shared", "web1-entry-account"}
+
+
+def test_a_remote_that_is_not_s3_has_no_storage_check_and_no_conditional_header() -> None:
+    graph = relay(REMOTE)
+    assert not [r.name for r in graph if r.name.endswith("-storage")]
+    text = sent(graph, "web1-entry-account")
+    assert "If-None-Match" not in text
+    assert "[lastcopy]\ntype = sftp\n" in text
+    assert "arg lastcopy:srv/backups/web1/g1\n" in text
+
+
+def test_a_public_key_of_another_kind_stops_the_run() -> None:
+    with pytest.raises(Exception, match="not a public key of the form"):
+        relay(public_key="ssh-rsa AAAAB3NzaC1yc2E")

@@ -1,0 +1,77 @@
+"""The relay's rendered files, as a reviewer reads them. After a wanted change: LASTCOPY_WRITE_GOLDEN=1 python -m pytest tests/unit/relay"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from components.render import firewall, relay, sshd
+from components.render.relay import Limits
+from components.render.sshd import SshdPlan
+from tests.unit.recording import SAMPLE_KEY
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def plan(**changes: object) -> SshdPlan:
+    return SshdPlan(**{"admin_user": "admin", "second_factor": "none", "listen_port": 22, **changes})  # type: ignore[arg-type]
+
+
+TEXTS: dict[str, Callable[[], str]] = {
+    "sshd-debian13.conf": lambda: sshd.drop_in(plan(), "10.0"),
+    "sshd-debian12.conf": lambda: sshd.drop_in(plan(), "9.2"),
+    "sshd-fido2.conf": lambda: sshd.drop_in(
+        plan(admin_user="root", second_factor="fido2", listen_port=2222, trusted_networks=["203.0.113.0/24"]),
+        "10.0",
+    ),
+    "sshd-totp.conf": lambda: sshd.drop_in(plan(second_factor="totp"), "10.0"),
+    "sshd-expected.txt": lambda: (
+        sshd.expected_of_everyone(plan(), "10.0") + "\n" + sshd.expected_of_sources()
+    ),
+    "firewall-address.nft": lambda: firewall.rules(
+        firewall.of_url("https://198.51.100.3:9000", "backups"), 22
+    ),
+    "firewall-name.nft": lambda: firewall.rules(firewall.of_url("https://s3.example.net", "backups"), 2222),
+    "names.txt": lambda: firewall.names(firewall.of_url("https://s3.example.net", "backups")),
+    "authorized_keys": lambda: relay.authorized_key(
+        "web1", SAMPLE_KEY + " root@web1", ["203.0.113.7", "2001:db8::/64"]
+    ),
+    "rclone-s3.conf": lambda: relay.s3_conf(
+        provider="Minio",
+        endpoint="https://198.51.100.3:9000",
+        region="us-east-1",
+        access_key_id="AKID",
+        secret_access_key="s3cr3t",
+    ),
+    "serve-s3.conf": lambda: relay.serve_conf(
+        "web1", path=relay.storage_path("backups/offsite", "web1", 2), limits=Limits(), s3=True, ca=True
+    ),
+    "serve-sftp.conf": lambda: relay.serve_conf(
+        "web1",
+        path=relay.storage_path("srv/backups", "web1", 1),
+        limits=Limits(sessions=2, hours=6),
+        s3=False,
+        ca=False,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_the_rendered_text_is_the_reviewed_one(name: str) -> None:
+    path = GOLDEN / name
+    text = TEXTS[name]()
+    if os.environ.get("LASTCOPY_WRITE_GOLDEN"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+def test_no_golden_file_is_left_over() -> None:
+    assert {path.name for path in GOLDEN.iterdir()} == set(TEXTS)
+
+
+def test_totp_is_not_rendered_for_an_openssh_that_would_ask_everybody() -> None:
+    assert sshd.drop_in(plan(second_factor="totp"), "9.2") == ""

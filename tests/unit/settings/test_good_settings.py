@@ -1,0 +1,253 @@
+"""Each shape of stack becomes typed, frozen settings with safe defaults; what weakens the promise is warned of."""
+
+from __future__ import annotations
+
+import base64
+
+import pydantic
+import pytest
+
+from components.render.sshd import people_keys
+from components.settings import (
+    ExistingHost,
+    HostPort,
+    ManagedHost,
+    RcloneRemoteSection,
+    S3Bucket,
+    SandboxSource,
+    SandboxVault,
+    SandboxVm,
+    UnmanagedSource,
+)
+from tests.unit.settings.bad import RCLONE
+from tests.unit.settings.support import KEYS, SANDBOX, certificate, good, parse, private_key, stack
+
+
+def test_own_hosts_with_a_bucket() -> None:
+    settings = good()
+    assert isinstance(settings.intermediate, ExistingHost)
+    assert isinstance(settings.storage, S3Bucket)
+    assert settings.intermediate.host_key == KEYS["RELAY-KEY"]
+    web1 = settings.sources[0]
+    assert isinstance(web1.host, ManagedHost)
+    assert (web1.host.address, web1.host.port) == ("web1.example.com", 22)
+    assert web1.identity is not None
+    assert web1.identity.secret_access_key.get_secret_value() == "kW8-web1-secret-access-key"
+    assert settings.warnings() == ()
+
+
+def test_rclone_remote() -> None:
+    storage = good(base=RCLONE).storage
+    assert isinstance(storage, RcloneRemoteSection)
+    assert storage.section.get_secret_value() == "type = b2\naccount = 12"
+    assert (storage.path, storage.egress) == ("backups", ("api.example.com:443",))
+
+
+def test_sandbox_needs_no_admin_and_has_its_own_network() -> None:
+    settings = good(base=SANDBOX)
+    assert isinstance(settings.intermediate, SandboxVm)
+    assert settings.storage == SandboxVault()
+    assert isinstance(settings.sources[0].host, SandboxSource)
+    assert (settings.sandbox.network, settings.sandbox.driver) == ("198.51.100.0/24", "auto")
+    assert settings.admin.second_factor == "none"
+
+
+def test_sandbox_takes_an_unmanaged_source_and_people() -> None:
+    settings = good(
+        "{admin: {people: [{name: alice, publicKeys: [SECURITY-KEY alice]}]},"
+        " sources: [{}, {name: cut1, publicKey: SOURCE-KEY root@cut1, paths: [/srv]}]}",
+        SANDBOX,
+    )
+    host = settings.sources[1].host
+    assert isinstance(host, UnmanagedSource)
+    assert host.public_key == KEYS["SOURCE-KEY"], "the comment is dropped"
+    assert settings.admin.people[0].public_keys == (f"{KEYS['SECURITY-KEY']} alice",)
+
+
+TUNNEL = "intermediate: {existing: {address: 127.0.0.1, port: 2222, sshPort: 22, sourcesReachItAt: relay.example.com}}"
+
+
+def test_security_keys_of_both_kinds_are_a_second_factor() -> None:
+    people = "[{name: alice, publicKeys: [SECURITY-KEY]}, {name: bob, publicKeys: [OLD-SECURITY-KEY]}]"
+    admin = good(f"{{{TUNNEL}, admin: {{secondFactor: fido2, people: {people}}}}}").admin
+    assert [person.name for person in admin.people] == ["alice", "bob"]
+    # The relay's side takes them as well: what is accepted here never fails in the middle of a run.
+    keys = people_keys({person.name: person.public_keys for person in admin.people}, "fido2")
+    assert "verify-required" in keys["bob"]
+
+
+@pytest.mark.parametrize("written", ["TOTP-SECRET", "totp-secret", "TOTP-SECRET======"])
+def test_a_totp_secret_is_kept_in_the_form_that_the_relay_compares(written: str) -> None:
+    people = f"[{{name: alice, publicKeys: [ADMIN-KEY], totpSecret: {written}}}]"
+    admin = good(f"{{{TUNNEL}, admin: {{secondFactor: totp, people: {people}}}}}").admin
+    secret = admin.people[0].totp_secret
+    assert secret is not None
+    assert secret.get_secret_value() == KEYS["TOTP-SECRET"]
+    assert len(base64.b32decode(secret.get_secret_value())) == 20
+
+
+def test_the_relays_own_port_is_apart_from_the_one_that_a_tunnel_shows() -> None:
+    tunnel, direct = good(f"{{{TUNNEL}}}").intermediate, good().intermediate
+    moved = good("{intermediate: {existing: {port: 2022, sshPort: 2022}}}").intermediate
+    assert isinstance(tunnel, ExistingHost)
+    assert (tunnel.port, tunnel.ssh_port, tunnel.as_sources_see_it()) == (
+        2222,
+        22,
+        HostPort("relay.example.com", 22),
+    )
+    assert isinstance(direct, ExistingHost)
+    assert (direct.port, direct.ssh_port) == (22, 22)
+    assert isinstance(moved, ExistingHost)
+    assert (moved.ssh_port, moved.as_sources_see_it()) == (2022, HostPort("relay.example.com", 2022))
+
+
+def test_defaults_are_the_safe_ones() -> None:
+    settings = good()
+    assert settings.protect is True
+    assert isinstance(settings.storage, S3Bucket)
+    assert (settings.storage.lock.mode, settings.storage.lock.minimum_days) == ("COMPLIANCE", 30)
+    source = settings.sources[0]
+    assert (source.schedule, source.randomized_delay, source.generation) == ("*-*-* 02:00:00", "30m", 1)
+    assert source.password is None
+    limits, restic = source.limits, source.restic
+    assert (limits.sessions, limits.processes, limits.memory_mib, limits.open_files, limits.hours) == (
+        4,
+        256,
+        1024,
+        1024,
+        24,
+    )
+    assert (restic.pack_size_mib, restic.connections, restic.read_concurrency, restic.compression) == (
+        64,
+        8,
+        2,
+        "auto",
+    )
+
+
+def test_default_limits_hold_for_every_tuning_that_is_allowed() -> None:
+    settings = good(
+        "{sources: [{restic: {connections: 32, packSizeMiB: 128, readConcurrency: 64, compression: max}}]}"
+    )
+    assert settings.sources[0].restic.connections == 32
+
+
+@pytest.mark.parametrize("way", ["{privateKeyFile: /home/me/key}", "{agent: true}", "{privateKey: PRIVATE}"])
+def test_each_way_in_is_enough(way: str) -> None:
+    raw = stack("{admin: REMOVED}")
+    raw["admin"] = {"privateKey": private_key()} if "PRIVATE" in way else stack(f"{{x: {way}}}")["x"]
+    admin = parse(raw).admin
+    ways = (admin.private_key_file, admin.private_key, admin.agent or None)
+    assert len([one for one in ways if one is not None]) == 1
+
+
+def test_a_managed_source_is_reached_as_the_admins_user_unless_it_names_one() -> None:
+    settings = good("{admin: {user: debian}, sources: [{}, {host: {user: backup}}]}")
+    hosts = [source.host for source in settings.sources]
+    assert [host.user for host in hosts if isinstance(host, ManagedHost)] == ["debian", "backup"]
+
+
+@pytest.mark.parametrize(
+    ("written", "port", "seen"),
+    [
+        ("10.0.0.5", 2222, HostPort("10.0.0.5", 2222)),
+        ("10.0.0.5:22", 2222, HostPort("10.0.0.5", 22)),
+        ("relay.internal", 22, HostPort("relay.internal", 22)),
+        ("2001:db8::5", 2222, HostPort("2001:db8::5", 2222)),
+        ("[2001:db8::5]:22", 2222, HostPort("2001:db8::5", 22)),
+    ],
+)
+def test_sources_may_dial_the_relay_elsewhere(written: str, port: int, seen: HostPort) -> None:
+    relay = good(
+        f"{{intermediate: {{existing: {{port: {port}, sshPort: {port}, sourcesReachItAt: '{written}'}}}}}}"
+    ).intermediate
+    assert isinstance(relay, ExistingHost)
+    assert relay.sources_reach_it_at == seen == relay.as_sources_see_it()
+    assert str(HostPort("2001:db8::5", 22)) == "[2001:db8::5]:22"
+
+
+def test_values_are_kept_in_one_form() -> None:
+    settings = good(
+        "{storage: {s3: {endpoint: 'https://s3.example.com:9000/', prefix: a/b/}},"
+        " sources: [{from: [10.0.0.1, '2001:db8::/64'], paths: ['/srv/my files', /], exclude: ['$RECYCLE.BIN']}]}"
+    )
+    assert isinstance(settings.storage, S3Bucket)
+    assert (settings.storage.endpoint, settings.storage.prefix) == ("https://s3.example.com:9000", "a/b")
+    assert settings.sources[0].from_ == ("10.0.0.1/32", "2001:db8::/64")
+    assert settings.sources[0].paths == ("/srv/my files", "/")
+
+
+def test_a_certificate_is_taken_whole() -> None:
+    raw = stack()
+    raw["storage"]["s3"]["caCertificate"] = certificate() * 2
+    storage = parse(raw).storage
+    assert isinstance(storage, S3Bucket)
+    assert storage.ca_certificate == certificate() * 2
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        "02:00",
+        "daily",
+        "*-*-* 02:00:00",
+        "Mon..Fri 22:30",
+        "Mon,Thu *-*-* 01:15",
+        "*-*-1,15 03:00 Europe/Berlin",
+        "*:0/30",
+        "Sat",
+    ],
+)
+def test_usual_schedules_are_accepted(schedule: str) -> None:
+    assert good(f"{{sources: [{{schedule: '{schedule}'}}]}}").sources[0].schedule == schedule
+
+
+def test_settings_cannot_be_changed() -> None:
+    settings = good()
+    for model, field in (
+        (settings, "protect"),
+        (settings.sources[0].limits, "sessions"),
+        (settings.storage, "bucket"),
+    ):
+        with pytest.raises(pydantic.ValidationError, match="frozen"):
+            setattr(model, field, getattr(model, field))
+    assert isinstance(settings.sources, tuple)
+    assert isinstance(settings.sources[0].paths, tuple)
+
+
+@pytest.mark.parametrize(
+    ("fragment", "words"),
+    [
+        ("{protect: false}", "lastcopy:protect is false"),
+        ("{storage: {s3: {lock: {mode: GOVERNANCE}}}}", "GOVERNANCE lock"),
+        ("{storage: {s3: {lock: {minimumDays: 1}}}}", "Lock of 1 day"),
+        ("{storage: {s3: {endpoint: 'https://relay.example.com:9000'}}}", "on the relay itself"),
+        (
+            f"{{{TUNNEL}, storage: {{s3: {{endpoint: 'https://relay.example.com:9000'}}}}}}",
+            "on the relay itself",
+        ),
+        ("{storage: {s3: {endpoint: 'https://127.0.0.1:9000'}}}", "on the relay itself"),
+        ("{storage: {s3: {endpoint: 'https://[::1]:9000'}}}", "on the relay itself"),
+        (
+            "{storage: {s3: {identity: {accessKeyId: SHARED, secretAccessKey: shared-secret}}}}",
+            "used by no source",
+        ),
+        (
+            "{storage: {s3: {identity: {accessKeyId: SHARED, secretAccessKey: shared-secret}}}, sources: [{identity: REMOVED}]}",
+            "SHARED STORAGE IDENTITY (web1)",
+        ),
+    ],
+)
+def test_what_weakens_the_promise_is_warned_of(fragment: str, words: str) -> None:
+    (warning,) = good(fragment).warnings()
+    assert words in warning
+
+
+def test_no_object_lock_is_said_loudly() -> None:
+    (warning,) = good(base=RCLONE).warnings()
+    assert "NO OBJECT LOCK" in warning
+
+
+def test_throw_away_stacks_are_not_warned_of() -> None:
+    assert good("{protect: false}", SANDBOX).warnings() == ()
+    assert good("{protect: false, environment: test}").warnings() == ()

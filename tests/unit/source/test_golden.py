@@ -1,0 +1,79 @@
+"""Every file that a source gets, word for word, so that a change to one shows in review.
+
+After a wanted change: LASTCOPY_WRITE_GOLDEN=1 python -m pytest tests/unit/source/test_golden.py
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from components.enrolment_script import enrolment_script, key_script
+from components.render import source_steps as steps
+from components.settings import Source
+from tests.unit.recording import SAMPLE_KEY
+
+GOLDEN = Path(__file__).parent / "golden"
+SOURCE = Source.model_validate(
+    {
+        "name": "web1",
+        "publicKey": SAMPLE_KEY,
+        "paths": ["/srv/with space", "/-dash", "/per%cent", "/quote'\""],
+        "exclude": ["*.tmp", "/srv/**/cache", "$HOME"],
+        "schedule": "Mon..Fri 22:30 Europe/Berlin",
+        "preHook": "/usr/local/sbin/before",
+        "postHook": "/usr/local/sbin/after",
+    }
+)
+CLIENT = steps.client(SOURCE, floor="0.19.1", address="relay.example.com", port=2222, host_key=SAMPLE_KEY)
+TEXTS = {
+    **{name.lower(): CLIENT[name] for name in ("SSH_CONFIG", "KNOWN_HOSTS", "RESTIC_CONF")},
+    **{
+        name.lower(): text
+        for name, text in steps.schedule(SOURCE).items()
+        if name in ("BACKUP_CONF", "PATHS", "EXCLUDES", "SERVICE", "TIMER", "BACKOFF")
+    },
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_files_are_as_reviewed(name: str) -> None:
+    golden = GOLDEN / name
+    if os.environ.get("LASTCOPY_WRITE_GOLDEN"):
+        golden.write_text(TEXTS[name])
+    assert TEXTS[name] == golden.read_text()
+
+
+def test_no_golden_file_is_left_over() -> None:
+    assert {path.name for path in GOLDEN.iterdir()} == set(TEXTS)
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+def test_the_enrolment_scripts_parse(shell: str) -> None:
+    full = enrolment_script(SOURCE, public_key=SAMPLE_KEY, client=CLIENT, password="a-password-of-words")
+    for text in (full, key_script()):
+        done = subprocess.run([shell, "-n"], input=text, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_key_script_holds_nothing_of_any_stack() -> None:
+    assert "V_PASSWORD" not in key_script()
+    assert "web1" not in key_script()
+
+
+def test_the_enrolment_script_holds_what_pulumi_up_would_send() -> None:
+    from components.host_step import script_text
+
+    full = enrolment_script(SOURCE, public_key=SAMPLE_KEY, client=CLIENT, password="a-password-of-words")
+    repository = {**steps.repository(SOURCE), "PASSWORD": "a-password-of-words"}
+    for script, values in (
+        ("source_key", steps.key(SAMPLE_KEY)),
+        ("source_client", CLIENT),
+        ("repository", repository),
+        ("schedule", steps.schedule(SOURCE)),
+    ):
+        assert script_text(script, values) in full
+    assert "a-password-of-words" not in full, "a reader over the shoulder sees no password"

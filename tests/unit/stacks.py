@@ -1,0 +1,187 @@
+"""Whole stacks under mocks: their configuration, and what the program registers for them."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.recording import SAMPLE_KEY, Graph, Recorded, record
+from tests.unit.settings.support import KEYS, ROOT, laid_over, private_key, values
+
+S3 = """
+environment: prod
+admin: {privateKeyFile: KEY-FILE}
+intermediate: {existing: {address: relay.example.com, hostKey: RELAY-KEY, sourcesReachItAt: 10.0.0.5}}
+storage: {s3: {endpoint: https://s3.example.com, region: us-east-1, bucket: example-backups, prefix: hosts}}
+sources:
+  - name: web1
+    host: {address: web1.example.com, hostKey: WEB-KEY}
+    paths: [/srv]
+    identity: {accessKeyId: EXAMPLE-WEB1, secretAccessKey: kW8-web1-secret-access-key}
+  - name: db1
+    host: {address: db1.example.com, hostKey: DB-KEY, user: root}
+    paths: [/var/lib/postgresql]
+    password: a-Password-of-db1-alone
+    identity: {accessKeyId: EXAMPLE-DB1, secretAccessKey: kW8-db1-secret-access-key}
+  - name: cut1
+    publicKey: SOURCE-KEY
+    paths: [/srv]
+    identity: {accessKeyId: EXAMPLE-CUT1, secretAccessKey: kW8-cut1-secret-access-key}
+"""
+RCLONE = """
+environment: prod
+admin: {agent: true}
+intermediate: {existing: {address: relay.example.com, port: 2022, sshPort: 2022, hostKey: RELAY-KEY}}
+storage:
+  rclone:
+    section: "type = b2\\naccount = 0012ab34cd56ef78\\nkey = K001ab34cd56ef78ghij"
+    path: backups
+    egress: ["api.example.com:443"]
+    withoutObjectLock: accepted
+sources:
+  - {name: web1, host: {address: web1.example.com, hostKey: WEB-KEY}, paths: [/srv]}
+  - {name: cut1, publicKey: SOURCE-KEY, paths: [/srv]}
+"""
+TOTP = """
+environment: test
+protect: false
+admin:
+  privateKey: PRIVATE-KEY
+  secondFactor: totp
+  people:
+    - {name: bob, publicKeys: [SECURITY-KEY], totpSecret: MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U}
+    - {name: alice, publicKeys: [ADMIN-KEY], totpSecret: totp-secret}
+intermediate:
+  existing: {address: 127.0.0.1, port: 2222, sshPort: 22, hostKey: RELAY-KEY, sourcesReachItAt: relay.example.com}
+storage:
+  s3:
+    endpoint: https://s3.example.com
+    region: us-east-1
+    bucket: example-backups
+    identity: {accessKeyId: EXAMPLE-SHARED, secretAccessKey: kW8-shared-secret-access-key}
+sources:
+  - {name: web1, host: {address: web1.example.com, hostKey: WEB-KEY}, paths: [/srv]}
+"""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A kind of stack. ``managed`` and ``unmanaged`` name its sources."""
+
+    name: str
+    text: str
+    protect: bool
+    managed: tuple[str, ...]
+    unmanaged: tuple[str, ...] = ()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (*self.managed, *self.unmanaged)
+
+    @property
+    def sandbox(self) -> bool:
+        return self.name == "local"
+
+    def config(self, changes: str = "{}", without: str = "") -> dict[str, Any]:
+        """The stack's values with changes laid over them, less one source."""
+        merged: dict[str, Any] = laid_over(values(self.text), values(changes))
+        return {**merged, "sources": [one for one in merged["sources"] if one["name"] != without]}
+
+
+def _template(name: str) -> str:
+    config = yaml.safe_load((ROOT / "stacks" / "templates" / f"{name}.yaml").read_text())["config"]
+    return yaml.safe_dump({key.removeprefix("lastcopy:"): value for key, value in config.items()})
+
+
+SHAPES = (
+    Shape("local", _template("local"), protect=False, managed=("web1", "db1")),
+    Shape("s3", S3, protect=True, managed=("web1", "db1"), unmanaged=("cut1",)),
+    Shape("rclone", RCLONE, protect=True, managed=("web1",), unmanaged=("cut1",)),
+    Shape("totp", TOTP, protect=False, managed=("web1",)),
+)
+LOCAL, OWN, REMOTE, TUNNEL = SHAPES
+PINNED = {
+    "relay.example.com": KEYS["RELAY-KEY"],
+    "127.0.0.1": KEYS["RELAY-KEY"],
+    "web1.example.com": KEYS["WEB-KEY"],
+    "db1.example.com": KEYS["DB-KEY"],
+    "198.51.100.10": SAMPLE_KEY,
+}
+
+
+def run(config: dict[str, Any]) -> Graph:
+    """What ``__main__.py`` registers for this stack."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        key = Path(folder, "key")
+        key.write_text(private_key())
+        key.chmod(0o600)
+        patch.setattr("components.settings.load._agent_answers", lambda: True)
+        text = json.dumps(config).replace("KEY-FILE", str(key))
+        text = text.replace('"PRIVATE-KEY"', json.dumps(private_key()))
+        given = {f"lastcopy:{name}": value for name, value in json.loads(text).items()}
+        return record(
+            lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__") and None,
+            stack="unit",
+            config={name: v if isinstance(v, str) else json.dumps(v) for name, v in given.items()},
+            secret_keys=("lastcopy:admin", "lastcopy:storage", "lastcopy:sources"),
+            admin_key_path=str(key),
+        )
+
+
+def tree(graph: Graph) -> str:
+    """Every resource with its type below its parent, independent of the order of registration."""
+    (root,) = graph.of_type("pulumi:pulumi:Stack")
+
+    def lines(parent: str, depth: int) -> Iterator[str]:
+        for type_, name, above in graph.shape():
+            if above == parent:
+                yield f"{'  ' * depth}{type_} {name}\n"
+                yield from lines(name, depth + 1)
+
+    return "".join(lines(root.name, 0))
+
+
+def below(graph: Graph, name: str) -> list[Recorded]:
+    """A resource's children, and theirs."""
+    children = [one for one in graph if one.parent == name]
+    return children + [deeper for child in children for deeper in below(graph, child.name)]
+
+
+def before(graph: Graph, name: str) -> set[str]:
+    """Every resource that stands before this one is made."""
+    found: set[str] = set()
+    todo = [name]
+    while todo:
+        new = set(graph.named(todo.pop()).depends_on) - found
+        found |= new
+        todo += new
+    return found
+
+
+def told(graph: Graph) -> dict[tuple[str, str], tuple[Any, ...]]:
+    """All that the engine would be told of each resource; where it differs, the resource is touched."""
+    return {
+        (one.type, one.name): (
+            one.parent,
+            one.inputs,
+            one.protect,
+            frozenset(one.depends_on),
+            one.deleted_with,
+            one.ignore_changes,
+        )
+        for one in graph
+    }
+
+
+def touched(old: Graph, new: Graph) -> set[str]:
+    """Resources that an update from one program to the other makes, changes or removes."""
+    one, other = told(old), told(new)
+    return {key[1] for key in one.keys() | other.keys() if one.get(key) != other.get(key)}

@@ -1,0 +1,89 @@
+"""What the benchmark claims about its own figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from bench.goals import Goal
+from bench.report import BEGIN, END, Report, block, rewrite
+from bench.rounds import Row, alternate, order, ratios
+
+
+@dataclass
+class Fake:
+    name: str
+    seconds: float
+    now: list[float]
+    log: list[str] = field(default_factory=list)
+    fails: bool = False
+
+    def prepare(self) -> None:
+        self.log.append("prepare")
+        self.now[0] += 100  # outside of what is timed
+
+    def backup(self) -> None:
+        self.log.append("backup")
+        self.now[0] += self.seconds
+        if self.fails:
+            raise RuntimeError("no")
+
+    def restore(self) -> None:
+        self.now[0] += 2 * self.seconds
+
+    def clean(self) -> None:
+        self.log.append("clean")
+        self.now[0] += 100
+
+
+def run(*contenders: Fake, rounds: int = 3) -> list[Row]:
+    now = contenders[0].now
+    return alternate(contenders, rounds, lambda: now[0], lambda: now[0] / 2, restore=True)
+
+
+def test_only_backup_and_restore_are_timed() -> None:
+    now = [0.0]
+    one, two = run(Fake("one", 4, now), Fake("two", 5, now))
+    assert (one.backup, one.restore, one.backup_cpu) == ([4] * 3, [8] * 3, [2] * 3)
+    assert ratios(one.backup, two.backup).median == pytest.approx(0.8)
+
+
+def test_ratios_compare_the_same_round_only() -> None:
+    assert ratios([10, 20], [5, 10]).least == 2  # a machine that became half as fast changes no ratio
+    with pytest.raises(ValueError, match="shorter"):
+        ratios([10, 20], [5])
+
+
+def test_everyone_runs_once_a_round_and_nobody_always_first() -> None:
+    orders = [order(["a", "b", "c"], number) for number in range(4)]
+    assert all(sorted(names) == ["a", "b", "c"] for names in orders)
+    assert len({names[0] for names in orders}) > 1
+
+
+def test_a_contender_that_fails_is_cleaned_up_and_leaves_no_half_table() -> None:
+    broken = Fake("one", 4, [0.0], fails=True)
+    with pytest.raises(RuntimeError):
+        run(broken)
+    assert broken.log == ["prepare", "backup", "clean"]
+
+
+def report(seconds: float) -> Report:
+    rows = [Row("straight", [8.0], [2.0], [12.0]), Row("relay", [seconds], [4.0], [16.0])]
+    return Report("2026-01-01", {"cores": "2"}, 1024, 1, rows, [Goal("relay", seconds / 8, 1, "times")], [])
+
+
+def test_a_missed_goal_is_called_missed() -> None:
+    assert "| missed |" in block(report(10))
+    assert "| kept |" in block(report(8))
+
+
+def test_figures_replace_the_old_ones_and_nothing_else() -> None:
+    document = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+    once = rewrite(document, block(report(10)))
+    assert "old" not in once
+    assert once.startswith("before\n")
+    assert once.endswith("\nafter\n")
+    assert rewrite(once, block(report(10))) == once
+    with pytest.raises(ValueError, match="one line"):
+        rewrite("no block", "figures")

@@ -1,0 +1,354 @@
+"""The whole program under mocks, for each kind of stack: the graph's shape, and what holds for every resource in it.
+
+After a wanted change of the shape: LASTCOPY_WRITE_GOLDEN=1 python -m pytest tests/unit/test_program.py
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pulumi
+import pytest
+from pulumi_command import remote
+
+from components import host_step, local_sandbox, protected_source
+from components.host_step import Host
+from components.host_tool import HostTool
+from components.render import source_steps
+from components.restic_repository import ResticRepositoryArgs
+from components.settings import SettingsError
+from tests.unit import stacks
+from tests.unit.recording import Graph, Recorded, Secret
+from tests.unit.settings.support import KEYS, leaks, private_key, secrets_in
+from tests.unit.stacks import LOCAL, OWN, REMOTE, SHAPES, TUNNEL, Shape
+
+GOLDEN = Path(__file__).parent / "golden"
+STORAGE_IS_TOUCHED_BY = ("relay_entry", "repository", "schedule")
+
+
+@functools.cache
+def graph_of(shape: Shape) -> Graph:
+    return stacks.run(shape.config())
+
+
+each_shape = pytest.mark.parametrize("shape", SHAPES, ids=[shape.name for shape in SHAPES])
+
+
+@each_shape
+def test_the_shape_is_as_reviewed(shape: Shape) -> None:
+    golden = GOLDEN / f"{shape.name}.txt"
+    if os.environ.get("LASTCOPY_WRITE_GOLDEN"):
+        golden.write_text(stacks.tree(graph_of(shape)))
+    assert stacks.tree(graph_of(shape)) == golden.read_text()
+
+
+def test_no_golden_file_is_left_over() -> None:
+    assert {path.stem for path in GOLDEN.iterdir()} == {shape.name for shape in SHAPES}
+
+
+# What holds for every resource. Each check names what breaks it; its sabotage, below, proves that it can.
+
+
+def commands(graph: Graph) -> list[Recorded]:
+    found = graph.of_type("command:remote:Command")
+    assert len(found) > 5
+    return found
+
+
+def opened(value: Any) -> Any:
+    return value.value if isinstance(value, Secret) else value
+
+
+def plain_texts(value: Any) -> Iterator[str]:
+    """Every text outside of secrets, also inside of what is only base64."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from plain_texts(key)
+            yield from plain_texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from plain_texts(item)
+    elif isinstance(value, str):
+        yield value
+        for word in re.findall(r"[A-Za-z0-9+/]{16,}={0,2}", value):
+            try:
+                yield base64.b64decode(word, validate=True).decode(errors="replace")
+            except binascii.Error:
+                continue
+
+
+def secrets_are_secret(shape: Shape, graph: Graph) -> list[str]:
+    """No secret of the stack, given or made, stands in plain among inputs, outputs and exports (A2)."""
+    secrets = {*secrets_in(shape.config()), private_key(), "generated-for-"} - {"PRIVATE-KEY"}
+    places = [(one.name, one.inputs) for one in graph]
+    places += [*graph.outputs.items(), *graph.exports.items()]
+    return [
+        name
+        for name, value in places
+        if any(leaks(text, secret) for text in plain_texts(value) for secret in secrets)
+    ]
+
+
+def passwords_are_protected_as_asked(shape: Shape, graph: Graph) -> list[str]:
+    """A5: what opens the backups stays when the stack is destroyed, and a test stack goes cleanly."""
+    given = [one["name"] for one in shape.config()["sources"] if "password" in one]
+    made = {f"{name}-repository-password" for name in shape.sources if name not in given}
+    assert made <= {one.name for one in graph}
+    return sorted({one.name for one in graph if one.protect} ^ (made if shape.protect else set()))
+
+
+def host_keys_are_pinned(_: Shape, graph: Graph) -> list[str]:
+    """A1: every dial, the first one too."""
+
+    def is_pinned(command: Recorded) -> bool:
+        connection = opened(command.inputs["connection"])
+        return bool(connection.get("hostKey") == stacks.PINNED[connection["host"]])
+
+    return [one.name for one in commands(graph) if not is_pinned(one)]
+
+
+def commands_say_nothing(_: Shape, graph: Graph) -> list[str]:
+    """A2: nothing in argv, environment, log and diff; what was said stays secret in the state."""
+
+    def is_silent(command: Recorded) -> bool:
+        inputs = command.inputs
+        lines = [inputs[verb] for verb in ("create", "delete") if verb in inputs]
+        return (
+            inputs["logging"] == "none"
+            and {"stdout", "stderr"} <= set(command.secret_outputs)
+            and isinstance(inputs["stdin"], Secret)
+            and inputs["addPreviousOutputInEnv"] is False
+            # `triggers` would replace a step, and a replacement runs the old one's undoing last
+            and not {"environment", "triggers", "update"} & set(inputs)
+            and all(re.search(r"/bin/sh -s -- (apply|remove) \"\$SSH_CONNECTION\"$", line) for line in lines)
+        )
+
+    return [one.name for one in commands(graph) if not is_silent(one)]
+
+
+def storage_comes_last(shape: Shape, graph: Graph) -> list[str]:
+    """Nothing reaches the storage before sshd and firewall were confirmed and the bucket's lock was proved."""
+    late = []
+    for step in graph.of_type("lastcopy:host:HostStep"):
+        if step.inputs["script"] not in (*STORAGE_IS_TOUCHED_BY, "storage_check"):
+            continue
+        source = next(name for name in shape.sources if step.name.startswith(f"{name}-"))
+        wanted = {"relay-sshd-confirm-command", "relay-firewall-confirm-command", "relay-shared-command"}
+        if step.inputs["script"] in STORAGE_IS_TOUCHED_BY and shape is not REMOTE:
+            wanted.add(f"{source}-enrolment-entry-storage-command")
+        if not wanted <= stacks.before(graph, f"{step.name}-command"):
+            late.append(step.name)
+    return late
+
+
+def a_sources_children_carry_its_name(shape: Shape, graph: Graph) -> list[str]:
+    """So that no two sources can take each other's resources, and a reader knows whose one is."""
+    rooms = {name: stacks.below(graph, name) for name in shape.sources}
+    assert all(rooms.values())
+    return [
+        one.name for name, inside in rooms.items() for one in inside if not one.name.startswith(f"{name}-")
+    ]
+
+
+def steps_go_with_their_machine(shape: Shape, graph: Graph) -> list[str]:
+    """A destroy dials no machine that is gone; a machine that is not ours has to be dialled."""
+
+    def machine(command: Recorded) -> str:
+        if not shape.sandbox:
+            return ""
+        on_relay = (
+            command.name.startswith("relay-") or "-entry-" in command.name or "-cutoff-" in command.name
+        )
+        return f"sandbox-machine-{'relay' if on_relay else command.name.split('-')[0]}"
+
+    return [
+        one.name
+        for one in commands(graph)
+        if one.deleted_with != machine(one) or not {machine(one)} - {""} <= set(one.depends_on)
+    ]
+
+
+def nothing_stays_behind_unseen(_: Shape, graph: Graph) -> list[str]:
+    """A5: what the engine forgot would stay on a host without anyone who knows of it."""
+    return [one.name for one in graph if one.retain_on_delete]
+
+
+Check = Callable[[Shape, Graph], list[str]]
+CHECKS: tuple[Check, ...] = (
+    secrets_are_secret, passwords_are_protected_as_asked, host_keys_are_pinned, commands_say_nothing,
+    storage_comes_last, a_sources_children_carry_its_name, steps_go_with_their_machine, nothing_stays_behind_unseen,
+)  # fmt: skip
+
+
+@each_shape
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_it_holds_for_every_resource(shape: Shape, check: Check) -> None:
+    assert check(shape, graph_of(shape)) == []
+
+
+# Sabotage: the program with one careless component, and the check that must notice.
+
+
+def _repository(**changes: Any) -> Callable[..., ResticRepositoryArgs]:
+    return lambda **given: ResticRepositoryArgs(**{**given, **changes})
+
+
+def _step_that_tells_the_password(source: Any) -> dict[str, str]:
+    hint = source.password.get_secret_value() if source.password else ""
+    return {"SOURCE": source.name, "GENERATION": str(source.generation), "HINT": hint}
+
+
+def _unpinned(**given: Any) -> remote.ConnectionArgs:
+    return REAL_CONNECTION(**{**given, "host_key": None})
+
+
+def _misnamed(name: str, *rest: Any, **more: Any) -> HostTool:
+    return HostTool(f"restic-of-{name}", *rest, **more)
+
+
+def _forgotten(name: str, **given: Any) -> remote.Command:
+    return REAL_COMMAND(name, **{**given, "opts": pulumi.ResourceOptions(retain_on_delete=True)})
+
+
+REAL_CONNECTION, REAL_COMMAND = remote.ConnectionArgs, remote.Command
+SABOTAGE: tuple[tuple[str, Check, Shape, object, str, object], ...] = (
+    ("a step is told the password as a public value", secrets_are_secret, OWN, source_steps, "repository", _step_that_tells_the_password),
+    ("a given secret is handed on as plain text", secrets_are_secret, TUNNEL, host_step.pulumi.Output, "secret", host_step.pulumi.Output.from_input),
+    ("a password is not protected", passwords_are_protected_as_asked, OWN, protected_source, "ResticRepositoryArgs", _repository(protect=False)),
+    ("a test's password is protected", passwords_are_protected_as_asked, LOCAL, protected_source, "ResticRepositoryArgs", _repository(protect=True)),
+    ("any host key is taken", host_keys_are_pinned, OWN, remote, "ConnectionArgs", _unpinned),
+    ("output is logged", commands_say_nothing, OWN, remote, "Logging", SimpleNamespace(NONE=remote.Logging.STDOUT)),
+    ("a repository does not wait", storage_comes_last, OWN, protected_source, "ResticRepositoryArgs", _repository(after=())),
+    ("a child is named for what it is", a_sources_children_carry_its_name, OWN, protected_source, "HostTool", _misnamed),
+    ("a host outlives its machine", steps_go_with_their_machine, LOCAL, local_sandbox, "Host", lambda **given: Host(**{**given, "machine": None})),
+    ("a step is forgotten, not undone", nothing_stays_behind_unseen, OWN, remote, "Command", _forgotten),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("check", "shape", "where", "name", "careless"),
+    [row[1:] for row in SABOTAGE],
+    ids=[row[0] for row in SABOTAGE],
+)
+def test_a_careless_component_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, check: Check, shape: Shape, where: object, name: str, careless: object
+) -> None:
+    monkeypatch.setattr(where, name, careless)
+    assert check(shape, stacks.run(shape.config())) != []
+
+
+# What a change of the stack file touches.
+
+
+@pytest.mark.parametrize(
+    ("shape", "source"),
+    [
+        pytest.param(shape, source, id=f"{shape.name}-{source}")
+        for shape in (LOCAL, OWN, REMOTE)
+        for source in shape.sources
+    ],
+)
+def test_removing_a_source_removes_exactly_its_resources(shape: Shape, source: str) -> None:
+    full = graph_of(shape)
+    rest = stacks.run(shape.config(without=source))
+    own = {source, *(one.name for one in stacks.below(full, source))}
+    if shape.sandbox:
+        own |= {f"sandbox-{role}-{source}" for role in ("machine", "secret", "identity")}
+    assert stacks.touched(full, rest) == own
+    assert not own & {one.name for one in rest}
+
+
+@pytest.mark.parametrize("shape", [LOCAL, OWN], ids=["local", "s3"])
+def test_a_changed_schedule_touches_that_step_only(shape: Shape) -> None:
+    changed = stacks.run(shape.config("{sources: [{schedule: hourly}]}"))
+    steps = {"web1-schedule", "web1-schedule-units", "web1-schedule-units-command"}
+    assert stacks.touched(graph_of(shape), changed) == steps
+
+
+def test_an_unmanaged_sources_schedule_is_in_its_script_only() -> None:
+    changed = stacks.run(OWN.config("{sources: [{}, {}, {schedule: hourly}]}"))
+    assert stacks.touched(graph_of(OWN), changed) == set()
+    assert changed.exports["enrolmentScripts"] != graph_of(OWN).exports["enrolmentScripts"]
+
+
+def test_the_same_stack_is_told_the_same_way_twice() -> None:
+    assert stacks.touched(graph_of(OWN), stacks.run(OWN.config())) == set()
+
+
+# People and ports.
+
+
+def test_people_stand_before_sshd_asks_for_their_second_factor() -> None:
+    graph = graph_of(TUNNEL)
+    step = graph.named("relay-sshd-people")
+    assert step.inputs["values"]["PEOPLE"] == "alice\nbob\n"
+    assert f"alice restrict,port-forwarding {KEYS['ADMIN-KEY']}\n" in step.inputs["values"]["KEYS"]
+    stdin = opened(graph.named("relay-sshd-people-command").inputs["stdin"])
+    secrets = dict(re.findall(r"^V_(TOTP_\d)=(.*)$", stdin, re.MULTILINE))
+    assert base64.b64decode(secrets["TOTP_0"]).decode() == KEYS["TOTP-SECRET"], "alice's, in PEOPLE's order"
+    assert len(secrets) == 2
+    assert "relay-sshd-people-command" in stacks.before(graph, "relay-sshd-config-command")
+
+
+def test_another_person_touches_the_peoples_step_only() -> None:
+    more = "{admin: {people: [{}, {}, {name: carol, publicKeys: [OLD-SECURITY-KEY], totpSecret: ONSWG4TFOQQGC3TEEBZWKY3SMV2CA5DP}]}}"
+    found = stacks.touched(graph_of(TUNNEL), stacks.run(TUNNEL.config(more)))
+    assert found == {"relay-sshd", "relay-sshd-people", "relay-sshd-people-command"}
+
+
+@pytest.mark.parametrize(
+    ("shape", "dialled", "own", "sources_dial"),
+    [
+        (OWN, ("relay.example.com", 22), 22, ("10.0.0.5", 22)),
+        (REMOTE, ("relay.example.com", 2022), 2022, ("relay.example.com", 2022)),
+        (TUNNEL, ("127.0.0.1", 2222), 22, ("relay.example.com", 22)),
+    ],
+    ids=["port 22", "another port", "tunnel"],
+)
+def test_sshd_and_firewall_keep_the_port_that_sshd_itself_has(
+    shape: Shape, dialled: tuple[str, int], own: int, sources_dial: tuple[str, int]
+) -> None:
+    graph = graph_of(shape)
+    for role in ("relay-sshd-config", "relay-sshd-confirm", "relay-firewall-rules", "relay-firewall-confirm"):
+        connection = opened(graph.named(f"{role}-command").inputs["connection"])
+        assert (connection["host"], connection["port"]) == dialled
+    values = graph.named("relay-sshd-config").inputs["values"]
+    assert {f"\nPort {own}\n" in values[name] for name in ("DROPIN_100", "DROPIN_92") if values[name]} == {
+        True
+    }
+    assert f"tcp dport {own} accept" in graph.named("relay-firewall-rules").inputs["values"]["RULES"]
+    told = graph.named("web1-enrolment-client").inputs["values"]["SSH_CONFIG"]
+    assert re.search(rf"HostName {re.escape(sources_dial[0])}\n", told)
+    assert re.search(rf"Port {sources_dial[1]}\n", told)
+
+
+# What the stack hands out.
+
+
+@each_shape
+def test_exports(shape: Shape) -> None:
+    exports = graph_of(shape).exports
+    assert set(exports["sources"]) == set(exports["passwords"]) == set(shape.sources)
+    assert set(exports["enrolmentScripts"]) == set(shape.unmanaged)
+    assert all(isinstance(value, Secret) for value in exports["passwords"].values())
+    assert all(isinstance(value, Secret) for value in exports["enrolmentScripts"].values())
+    assert {name for name in shape.sources if exports["sources"][name]["managed"]} == set(shape.managed)
+    assert not any(isinstance(value, Secret) for value in exports["sources"].values()), "ops reads these"
+
+
+def test_a_vault_without_object_lock_is_said_loudly(caplog: pytest.LogCaptureFixture) -> None:
+    stacks.run(REMOTE.config())
+    assert [one.levelname for one in caplog.records if "NO OBJECT LOCK" in one.message] == ["WARNING"]
+
+
+def test_bad_settings_register_nothing() -> None:
+    with pytest.raises(SettingsError, match=r"1 problem in stacks/Pulumi\.unit\.yaml; nothing was changed"):
+        stacks.run(OWN.config("{protect: maybe}"))

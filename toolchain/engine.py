@@ -1,0 +1,118 @@
+"""Lays out an engine home of this checkout's own, where nothing of the user's engine is read or masked."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from .cache import Tool
+from .ensure import Toolchain
+from .find import PRIVATE_MARK, clean_path
+
+ENGINE, LANGUAGE = "pulumi", "pulumi-language-python"
+# Credentials and settings of the caller's that would reach the program, rclone or the command plugin unasked.
+DROPPED = ("AWS_", "RCLONE_", "RESTIC_", "PULUMI_")
+AGENT = "SSH_AUTH_SOCK"
+DROPPED_NAMES = (AGENT, "SSH_AGENT_PID")
+
+
+def environment(toolchain: Toolchain, root: Path) -> dict[str, str]:
+    """The whole environment for `pulumi` in the checkout at `root`, with engine and plugins in place."""
+    plugins = {name: pin for name, pin in toolchain.pins.tools.items() if pin.plugin}
+    tools = toolchain.ensure(ENGINE, LANGUAGE, *plugins)
+    local = root.resolve() / ".local"
+    private, home, state = local / "bin", local / "pulumi", local / "state"
+    private.mkdir(parents=True, exist_ok=True)
+    for folder in (home, state):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o700)
+    (private / PRIVATE_MARK).touch()
+    _lay_engine(tools[ENGINE], tools[LANGUAGE], private)
+    for name, pin in plugins.items():
+        folder = home / "plugins" / f"resource-{pin.plugin}-v{pin.version}"
+        folder.mkdir(parents=True, exist_ok=True)
+        _link(tools[name].path, folder / name)
+    kept = {
+        name: value
+        for name, value in toolchain.environ.items()
+        if not name.startswith(DROPPED) and name not in DROPPED_NAMES
+    }
+    path = [private, Path(sys.executable).parent, *clean_path(toolchain.environ)]
+    return {
+        **kept,
+        **_live_agent(toolchain.environ),
+        "PATH": os.pathsep.join(dict.fromkeys(map(str, path))),
+        "PULUMI_HOME": str(home),
+        "PULUMI_BACKEND_URL": state.as_uri(),
+        "PULUMI_CONFIG_PASSPHRASE_FILE": str(_passphrase(local / "passphrase")),
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        # plugins come from PULUMI_HOME and from beside the engine, never from PATH
+        "PULUMI_IGNORE_AMBIENT_PLUGINS": "true",
+    }
+
+
+def _live_agent(environ: Mapping[str, str]) -> dict[str, str]:
+    """The caller's ssh agent, if it answers: the command plugin fails every step where the socket is dead."""
+    path = environ.get(AGENT, "")
+    if not Path(path).is_absolute():
+        return {}
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.settimeout(1)
+        try:
+            agent.connect(path)
+        except OSError:
+            return {}
+    return {AGENT: path}
+
+
+def _lay_engine(engine: Tool, language: Tool, private: Path) -> None:
+    _link(language.path, private / LANGUAGE)
+    target = private / ENGINE
+    if engine.path.resolve().parent == language.path.resolve().parent:
+        _link(engine.path, target)
+        return
+    # The engine looks for its language host beside its own file, links resolved: so that file must be here.
+    source = engine.path.resolve()
+    if target.exists() and not target.is_symlink():
+        here, there = target.stat(), source.stat()
+        if os.path.samestat(here, there) or (here.st_size, here.st_mtime) == (there.st_size, there.st_mtime):
+            return
+    new = _beside(target)
+    try:
+        os.link(source, new)
+    except OSError:  # another file system, or not our file
+        shutil.copy2(source, new)
+    new.replace(target)
+
+
+def _link(source: Path, target: Path) -> None:
+    if target.is_symlink() and target.readlink() == source:
+        return
+    new = _beside(target)
+    new.symlink_to(source)
+    new.replace(target)
+
+
+def _beside(target: Path) -> Path:
+    return target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}")
+
+
+def _passphrase(path: Path) -> Path:
+    """Encrypts this checkout's local state: made once, readable by its owner only."""
+    if not path.exists():
+        new = _beside(path)
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:  # noqa: PTH123
+            handle.write(secrets.token_urlsafe(32))
+        try:
+            os.link(new, path)  # never over one that another run just made
+        except FileExistsError:
+            pass
+        finally:
+            new.unlink()
+    path.chmod(0o600)
+    return path

@@ -1,0 +1,159 @@
+"""Brings a tool here: what the user has, else the official release, else a build from package registries."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from . import fetch, find, signature
+from .build import GoBuilder, sources_digest
+from .cache import Cache, Tool, cache_root
+from .errors import Closed, ToolError
+from .pins import HERE, Pin, Pins, load
+from .progress import note, step
+
+STANDIN_SECONDS = 86400.0  # after a day without it, the real one is looked for again
+
+
+@dataclass
+class Toolchain:
+    """One run's pins, cache and ways to a tool."""
+
+    pins: Pins = field(default_factory=load)
+    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    sources: Path = HERE
+
+    def __post_init__(self) -> None:
+        self.cache = Cache(cache_root(self.environ))
+        self.go = GoBuilder(self.pins, self.sources, self.cache.root, self.environ)
+
+    def ensure(self, *names: str) -> dict[str, Tool]:
+        """Every named tool (all when none is named), or one ToolError that tells all that is missing."""
+        wanted = self._pins(names)
+        got: dict[str, Tool] = {}
+        missing: list[str] = []
+        for pin in wanted:
+            tried: dict[str, str] = {}
+            tool = self.have(pin, tried) or self._get(pin, tried)
+            if tool is None:
+                missing.append(self._explain(pin, tried))
+                continue
+            got[pin.name] = tool
+        if missing:
+            raise ToolError("\n\n".join(missing))
+        self.go.tidy()
+        if standins := [tool.name for tool in got.values() if tool.origin == "stand-in"]:
+            note(f"stand-ins from toolchain/standins serve, no real ones being here: {', '.join(standins)}")
+        return got
+
+    def have(self, pin: Pin, tried: dict[str, str]) -> Tool | None:
+        """The tool, if it needs neither network nor building."""
+        tool = _try("on PATH", tried, lambda: find.on_path(self.pins, pin, self.environ))
+        if tool is None and pin.plugin:
+            tool = _try("in Pulumi's plugins", tried, lambda: find.in_pulumi_home(pin, self.environ))
+        return tool or self._cached(pin)
+
+    def _cached(self, pin: Pin) -> Tool | None:
+        versions = [pin.release.version] if pin.release else []
+        for version in dict.fromkeys([*versions, pin.version]):
+            if tool := self.cache.get(pin.name, version):
+                return tool
+        if pin.beside and (tool := self.cache.get(pin.name, pin.version, folder_of=pin.beside)):
+            return tool
+        tool = self._standin(pin)
+        if tool and time.time() - (tool.path.parent / "origin").stat().st_mtime < STANDIN_SECONDS:
+            return tool
+        return None
+
+    def _standin(self, pin: Pin) -> Tool | None:
+        if pin.build and pin.build.standin:
+            return self.cache.get(pin.name, self._standin_version(pin))
+        return None
+
+    def _standin_version(self, pin: Pin) -> str:
+        return f"{pin.version}-standin-{sources_digest(self.sources / 'standins')}"
+
+    def _get(self, pin: Pin, tried: dict[str, str]) -> Tool | None:
+        if passed_over := tried.get("on PATH", "not found").removeprefix("not found"):
+            note(f"{pin.name} on PATH is passed over: {passed_over}")
+        with self.cache.lock():
+            tool = self._cached(pin)  # got by the run that held the lock
+            tool = tool or _try("official release", tried, lambda: self._official(pin))
+            if tool is None:
+                note(f"official release not used: {tried['official release']}")
+            return tool or _try("built with Go", tried, lambda: self._built(pin))
+
+    def _official(self, pin: Pin) -> Tool:
+        release = pin.release
+        if release is None:
+            raise Closed(f"upstream publishes no {pin.name} for this platform")
+        fetch.reach(release.archive, [p.release.archive for p in self.pins.tools.values() if p.release])
+        if release.fingerprint:
+            signature.need_gpg(pin.name)
+        name = PurePosixPath(urlsplit(release.archive).path).name
+        downloads = self.cache.root / "downloads" / f"{pin.name}-{release.version}"
+        downloads.mkdir(parents=True, exist_ok=True)
+        archive = downloads / name
+        with self.cache.staging() as stage:
+            with step(f"{pin.name}: official release {release.version}") as update:
+                if not archive.exists():
+                    fetch.download(release.archive, archive, update)
+                fetch.verify(pin.name, release, archive, name, stage)
+                programs = stage / "programs"
+                programs.mkdir()
+                fetch.unpack(archive, release.members, programs)
+            if not (programs / pin.name).is_file():
+                raise ToolError(f"{pin.name}: {name} holds no {pin.name}; correct toolchain/versions.toml")
+            tool = self.cache.install(programs, pin.name, release.version, "official release")
+        archive.unlink()
+        downloads.rmdir()
+        return tool
+
+    def _built(self, pin: Pin) -> Tool:
+        if pin.build is None:
+            raise Closed("no registry holds its source")
+        if pin.build.standin and (tool := self._standin(pin)):
+            os.utime(tool.path.parent / "origin")
+            return tool
+        with self.cache.staging() as stage:
+            programs = stage / "programs"
+            programs.mkdir()
+            self.go.build(pin, programs / pin.name)
+            if not pin.build.standin:
+                return self.cache.install(programs, pin.name, pin.version, "built from registry")
+            tool = self.cache.install(programs, pin.name, self._standin_version(pin), "stand-in")
+        for old in tool.path.parent.parent.glob("*-standin-*"):  # of sources that were edited since
+            if old != tool.path.parent and time.time() - old.stat().st_mtime > STANDIN_SECONDS:
+                shutil.rmtree(old, ignore_errors=True)
+        return tool
+
+    def _pins(self, names: tuple[str, ...]) -> list[Pin]:
+        unknown = [name for name in names if name not in self.pins.tools]
+        if unknown:
+            known = ", ".join(self.pins.tools)
+            raise ToolError(f"no tool is named {', '.join(unknown)}; the tools are {known}")
+        return [self.pins.tools[name] for name in names or tuple(self.pins.tools)]
+
+    def _explain(self, pin: Pin, tried: dict[str, str]) -> str:
+        lines = [f"{pin.name} {pin.fitting} is needed and could not be had:"]
+        lines += [f"  {way}: {reason}" for way, reason in tried.items()]
+        fixes = [f"put {pin.name} {pin.fitting} on PATH"]
+        if pin.build:
+            fixes.append(f"install Go {self.pins.go_oldest} or newer (https://go.dev/dl)")
+        if pin.release:
+            fixes.append(f"let this machine reach {urlsplit(pin.release.archive).netloc}")
+        lines.append(f"Fix: {', or '.join(fixes)}; then run: python -m toolchain ensure {pin.name}")
+        return "\n".join(lines)
+
+
+def _try(way: str, tried: dict[str, str], get: Callable[[], Tool]) -> Tool | None:
+    try:
+        return get()
+    except Closed as reason:
+        tried[way] = str(reason)
+        return None

@@ -1,0 +1,142 @@
+"""Reads versions.toml: every pin, typed and with its URLs filled in for this machine."""
+
+from __future__ import annotations
+
+import platform
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import ToolError
+
+HERE = Path(__file__).resolve().parent
+MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+# A release's date (minio) or three numbers; what follows with a dash marks a build that is no release.
+DATED = re.compile(r"(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ)()")
+NUMBERED = re.compile(r"\bv?(\d+\.\d+\.\d+)(-[\w.]+)?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """Where the official release is and what proves it."""
+
+    version: str
+    archive: str
+    members: tuple[str, ...]
+    sums: str = ""
+    signature: str = ""
+    fingerprint: str = ""
+    keys: tuple[str, ...] = ()
+    sha256: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """How Go builds the tool; `standin` means our own source instead of upstream's."""
+
+    package: str
+    module: str = ""
+    ldflags: str = ""
+    standin: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pin:
+    """All that is pinned of one tool."""
+
+    name: str
+    version: str
+    oldest: str
+    below: str = ""
+    why: str = ""
+    ask: str = ""
+    beside: str = ""
+    plugin: str = ""
+    release: Release | None = None
+    build: Build | None = None
+
+    @property
+    def fitting(self) -> str:
+        """The versions that fit, in words for an error text."""
+        if self.plugin or self.beside:
+            return self.version
+        return f"{self.oldest} or newer" + (f", below {self.below}" if self.below else "")
+
+    def reads(self, output: str) -> tuple[str, bool]:
+        """The version that a tool printed, and whether it fits."""
+        found = (DATED if DATED.fullmatch(self.version) else NUMBERED).search(output)
+        if not found:
+            return "without a readable version", False
+        version, suffix = found[1], found[2] or ""
+        if self.plugin:
+            return version + suffix, version + suffix == self.version
+        # 1.76.0-beta.3 came before 1.76.0
+        new_enough = numbers(version) > numbers(self.oldest) or (version == self.oldest and not suffix)
+        return version + suffix, new_enough and not (self.below and numbers(version) >= numbers(self.below))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pins:
+    """The whole file."""
+
+    tools: dict[str, Pin]
+    go_oldest: str
+    room_gib: float
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """A version as numbers, so that 1.9 comes before 1.10."""
+    return tuple(int(part) for part in re.findall(r"\d+", version))
+
+
+def this_machine() -> tuple[str, str]:
+    """Operating system and processor in Go's words, or the error that names the supported ones."""
+    system, machine = platform.system().lower(), MACHINES.get(platform.machine().lower())
+    if system not in ("linux", "darwin") or machine is None:
+        here = f"{platform.system()} on {platform.machine()}"
+        raise ToolError(f"{here} is not supported: use Linux or macOS on amd64 or arm64")
+    return system, machine
+
+
+def load(path: Path = HERE / "versions.toml") -> Pins:
+    """Reads the pins for this machine."""
+    data = tomllib.loads(path.read_text(encoding="utf-8"))
+    go = data.pop("go")
+    tools = {name: _pin(name, dict(table)) for name, table in data.items()}
+    return Pins(tools=tools, go_oldest=go["oldest"], room_gib=go["room_gib"])
+
+
+def _pin(name: str, table: dict[str, Any]) -> Pin:
+    release, build, version = table.pop("release", None), table.pop("build", None), table["version"]
+    table.setdefault("oldest", version)
+    return Pin(
+        name=name,
+        release=_release(dict(release), version) if release else None,
+        build=_build(dict(build), version) if build else None,
+        **table,
+    )
+
+
+def _build(table: dict[str, Any], version: str) -> Build:
+    for key in ("module", "ldflags"):
+        table[key] = table.get(key, "").format(version=version)
+    return Build(**table)
+
+
+def _release(table: dict[str, Any], version: str) -> Release | None:
+    system, machine = this_machine()
+    words = {
+        "version": table.setdefault("version", version),
+        "os": table.pop("os", {}).get(system, system),
+        "arch": table.pop("arch", {}).get(machine, machine),
+    }
+    digests = table.pop("sha256", None)
+    if digests is not None:
+        if f"{system}-{machine}" not in digests:
+            return None  # no digest, no proof: for this platform there is no official release
+        table["sha256"] = digests[f"{system}-{machine}"]
+    for key in ("archive", "sums", "signature"):
+        table[key] = table.get(key, "").format(**words)
+    return Release(**{**table, "members": tuple(table["members"]), "keys": tuple(table.get("keys", ()))})
