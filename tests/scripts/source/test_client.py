@@ -84,16 +84,28 @@ def test_sabotage_a_wrapper_without_its_own_ssh_configuration_is_caught(bed: Bed
 SURPRISES = (
     "RESTIC_REPOSITORY=/nowhere RESTIC_PASSWORD=wrong RESTIC_PASSWORD_COMMAND=false RESTIC_KEY_HINT=00"
     " RESTIC_COMPRESSION=none RESTIC_PACK_SIZE=999 RCLONE_CONFIG=/nowhere AWS_ACCESS_KEY_ID=x"
-    " LD_PRELOAD=/nowhere.so SSH_AUTH_SOCK=/nowhere TMPDIR=/nowhere RESTIC_CACHE_DIR=/root/leak HOME=/nowhere"
+    " LD_PRELOAD=/nowhere.so SSH_AUTH_SOCK=/nowhere TMPDIR=/nowhere RESTIC_CACHE_DIR=/root/leak HOME=/nowhere GOMAXPROCS=77"
 )
 
 
 def promise_the_callers_environment_does_not_count(bed: Bed) -> None:
-    seen = '#!/bin/sh\n[ "$1" = version ] || env >/root/environment\nexec /opt/restic "$@"\n'
-    bed.machine.write("/usr/local/lib/lastcopy/restic-9.9.9/restic", seen, "755")
+    spy = '#!/bin/sh\n[ "$1" = version ] || env >/root/environment\nexec /opt/restic "$@"\n'
+    bed.machine.write("/usr/local/lib/lastcopy/restic-9.9.9/restic", spy, "755")
     bed.machine.ok(f"env {SURPRISES} restic-backup snapshots")
-    names = {line.split("=")[0] for line in bed.machine.read("/root/environment").splitlines()}
-    assert names <= {"PATH", "HOME", "LC_ALL", "TERM", "TMPDIR", "PWD", "SHLVL", "_", "OLDPWD"}
+    seen = dict(line.split("=", 1) for line in bed.machine.read("/root/environment").splitlines())
+    assert seen["GOMAXPROCS"] != "77"
+    assert seen.keys() <= {
+        "PATH",
+        "HOME",
+        "LC_ALL",
+        "TERM",
+        "TMPDIR",
+        "GOMAXPROCS",
+        "PWD",
+        "SHLVL",
+        "_",
+        "OLDPWD",
+    }
 
 
 def test_the_callers_environment_does_not_count(bed: Bed) -> None:
