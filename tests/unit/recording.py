@@ -114,7 +114,8 @@ class _Answers(mocks.Mocks):
         elif args.typ == "random:index/randomPassword:RandomPassword":
             outputs["result"] = f"generated-for-{args.name}".ljust(int(outputs["length"]), "x")
         elif args.typ.startswith("aws:"):
-            outputs.setdefault("arn", f"arn:aws:test:::{args.name}")
+            service = args.typ.split(":")[1].split("/")[0]
+            outputs.setdefault("arn", f"arn:aws:{service}:eu-central-1:123456789012:{args.name}")
             if args.typ == "aws:iam/accessKey:AccessKey":
                 outputs["secret"] = f"secret-of-{args.name}"
         return f"{args.name}-id", outputs
