@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from components.render.first_key import first_key
 from components.settings.keys import public_half
 from tests.unit.recording import SAMPLE_KEY, Graph, Recorded, record
 from tests.unit.settings.support import KEYS, ROOT, laid_over, private_key, values
@@ -130,6 +131,11 @@ class Shape:
         return (*self.managed, *self.unmanaged)
 
     @property
+    def machine(self) -> str:
+        """What the relay runs on, where the program makes that."""
+        return {"local": "sandbox-machine-relay", "aws": "relay-machine-vm-g1"}.get(self.name, "")
+
+    @property
     def sandbox(self) -> bool:
         return self.name == "local"
 
@@ -153,7 +159,9 @@ SHAPES = (
     Shape("trial", TRIAL, protect=False, managed=("web1",), unmanaged=("cut1",)),
 )
 LOCAL, OWN, REMOTE, TUNNEL, CLOUD, TRY = SHAPES
+BORN_WITH = first_key("generated-for-relay-machine-seed-g1".ljust(64, "x")).public  # until the first contact
 PINNED = {
+    "203.0.113.50": SAMPLE_KEY,
     "relay.example.com": KEYS["RELAY-KEY"],
     "127.0.0.1": KEYS["RELAY-KEY"],
     "web1.example.com": KEYS["WEB-KEY"],
