@@ -86,6 +86,7 @@ class RelayEntry(pulumi.ComponentResource):
                         "LOCK_MODE": vault.lock_mode,
                         "MINIMUM_DAYS": str(vault.lock_minimum_days),
                         "CA": vault.ca_certificate or "",
+                        **({"SETTLE": str(vault.settle_seconds)} if vault.settle_seconds else {}),
                     },
                     secrets={
                         "ACCESS_KEY_ID": identity.access_key_id,

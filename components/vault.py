@@ -24,7 +24,8 @@ class S3Vault:
     """An S3 bucket with versioning, Object Lock and a default retention of at least ``lock_minimum_days``.
 
     ``identities`` maps a source's name to the identity that may reach ``<prefix><source>/`` alone; ``shared_identity`` serves the sources
-    without one of their own. The relay checks versioning, lock mode and retention before anything is written.
+    without one of their own. The relay checks versioning, lock mode and retention before anything is written. ``settle_seconds``: how long a
+    key that this program has just made may be unknown to the storage; on AWS, IAM tells S3 within seconds, not at once.
     """
 
     endpoint: pulumi.Input[str]
@@ -37,6 +38,7 @@ class S3Vault:
     ca_certificate: pulumi.Input[str] | None = None
     identities: Mapping[str, StorageIdentity]
     shared_identity: StorageIdentity | None = None
+    settle_seconds: int = 0
 
     def identity(self, source: str) -> StorageIdentity:
         found = self.identities.get(source) or self.shared_identity
