@@ -186,13 +186,13 @@ def test_what_other_storages_say(ready: Chain, name: str) -> None:
 def test_a_key_made_by_this_run_gets_the_time_until_the_storage_knows_it(ready: Chain) -> None:
     answers = [ENABLED, GOOD_LOCK, LISTED]
     with storage_that_says(ready, answers, unknown=2) as endpoint:
-        step = ready.storage_check("web1", WEB1, ENDPOINT=endpoint, CA="", MINIMUM_DAYS="30", SETTLE="60")
+        step = ready.storage_check("web1", WEB1, ENDPOINT=endpoint, CA="", MINIMUM_DAYS="30", PATIENCE="60")
         ready.apply(step)
     # Another's key is told at once, and one that stays unknown in the end, too.
     with storage_that_says(ready, answers, unknown=2) as endpoint:
         assert "does not know this access key id" in refused(ready, ENDPOINT=endpoint, CA="")
     with storage_that_says(ready, answers, unknown=99) as endpoint:
-        assert "does not know this access key id" in refused(ready, ENDPOINT=endpoint, CA="", SETTLE="3")
+        assert "does not know this access key id" in refused(ready, ENDPOINT=endpoint, CA="", PATIENCE="3")
 
 
 def test_several_faults_are_told_at_once(ready: Chain) -> None:

@@ -153,8 +153,10 @@ def test_a_remote_that_is_not_s3_has_no_storage_check_and_no_conditional_header(
 
 
 def test_a_key_that_was_just_made_is_given_time_and_one_from_elsewhere_is_not() -> None:
-    assert "\nV_SETTLE=60\n" in sent(relay(dataclasses.replace(S3, settle_seconds=60)), "web1-entry-storage")
-    assert "\nV_SETTLE=" not in sent(relay(), "web1-entry-storage")
+    made = dataclasses.replace(S3.identities["web1"], settles_seconds=60)
+    vault = dataclasses.replace(S3, identities={"web1": made})
+    assert "\nV_PATIENCE=60\n" in sent(relay(vault), "web1-entry-storage")
+    assert "\nV_PATIENCE=" not in sent(relay(), "web1-entry-storage")
 
 
 def test_a_public_key_of_another_kind_stops_the_run() -> None:
