@@ -153,6 +153,8 @@ class LockedBucket(pulumi.ComponentResource):
                     else {"sse_algorithm": "aws:kms", "kms_master_key_id": args.kms_key},
                     # One call to KMS per stretch of time instead of one per object.
                     "bucket_key_enabled": args.kms_key is not None,
+                    # S3 sets this for new buckets by itself. Said here, or each refresh would find a difference that only break-glass may write.
+                    "blocked_encryption_types": ["SSE-C"],
                 }
             ],
             opts=option(),
