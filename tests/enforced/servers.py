@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def free_port() -> int:
 
 
 def s3_client(endpoint: str, ca: Path, access_key: str, secret_key: str) -> Any:
-    """Told each refusal at once: no retries, short waits."""
+    """Short waits. A refusal is told at once; only a broken connection is tried again (versitygw refuses a body before it has read it)."""
     return boto3.client(
         "s3",
         endpoint_url=endpoint,
@@ -56,7 +57,7 @@ def s3_client(endpoint: str, ca: Path, access_key: str, secret_key: str) -> Any:
         region_name=REGION,
         verify=str(ca),
         config=Config(
-            retries={"total_max_attempts": 1},
+            retries={"total_max_attempts": 6, "mode": "standard"},
             connect_timeout=5,
             read_timeout=15,
             s3={"addressing_style": "path"},
@@ -114,7 +115,7 @@ class Server:
     def client(self, identity: Identity) -> Any:
         return s3_client(self.endpoint, self.ca, identity.access_key, identity.secret_key)
 
-    @property
+    @cached_property
     def root(self) -> Any:
         """Sees everything; for the tests' own eyes."""
         return s3_client(self.endpoint, self.ca, self.root_key, self.root_secret)
@@ -140,7 +141,7 @@ class Versity(Server):
     socket: Path = Path()
     account: str = "000000000000"
 
-    @property
+    @cached_property
     def iam(self) -> Any:
         return boto3.client(
             "iam",
@@ -196,7 +197,7 @@ class Versity(Server):
 class Minio(Server):
     """minio: the server of the local stack. Bucket policies bind strangers only, so identities carry all that binds them."""
 
-    @property
+    @cached_property
     def admin(self) -> Any:
         import urllib3
         from minio.credentials.providers import StaticProvider
