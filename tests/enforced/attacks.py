@@ -68,7 +68,12 @@ def r4_change_the_bucket(s3: Any, vault: Vault) -> Calls:
     open_to_all = {
         "Version": "2012-10-17",
         "Statement": [
-            {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
+            {
+                "Effect": "Allow",
+                "Principal": "*",
+                "Action": "s3:GetObject",
+                "Resource": f"arn:aws:s3:::{bucket}/*",
+            }
         ],
     }
     lock = {"ObjectLockEnabled": "Enabled"}
@@ -93,23 +98,31 @@ def r4_change_the_bucket(s3: Any, vault: Vault) -> Calls:
         "suspend versioning": lambda: s3.put_bucket_versioning(
             Bucket=bucket, VersioningConfiguration={"Status": "Suspended"}
         ),
-        "lifecycle": lambda: s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration=expire),
         "no lifecycle": lambda: s3.delete_bucket_lifecycle(Bucket=bucket),
+        "lifecycle": lambda: s3.put_bucket_lifecycle_configuration(
+            Bucket=bucket, LifecycleConfiguration=expire
+        ),
         "lock without a default": lambda: s3.put_object_lock_configuration(
             Bucket=bucket, ObjectLockConfiguration=lock
         ),
-        "another lock": lambda: s3.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=lock_short),
-        "policy": lambda: s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(open_to_all)),
+        "another lock": lambda: s3.put_object_lock_configuration(
+            Bucket=bucket, ObjectLockConfiguration=lock_short
+        ),
         "no policy": lambda: s3.delete_bucket_policy(Bucket=bucket),
-        "replication": lambda: s3.put_bucket_replication(Bucket=bucket, ReplicationConfiguration=replicate),
+        "policy": lambda: s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(open_to_all)),
         "no replication": lambda: s3.delete_bucket_replication(Bucket=bucket),
-        "encryption": lambda: s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=encrypt),
+        "replication": lambda: s3.put_bucket_replication(Bucket=bucket, ReplicationConfiguration=replicate),
         "no encryption": lambda: s3.delete_bucket_encryption(Bucket=bucket),
+        "encryption": lambda: s3.put_bucket_encryption(
+            Bucket=bucket, ServerSideEncryptionConfiguration=encrypt
+        ),
         "ownership": lambda: s3.put_bucket_ownership_controls(
             Bucket=bucket, OwnershipControls={"Rules": [{"ObjectOwnership": "ObjectWriter"}]}
         ),
         "no public access block": lambda: s3.delete_public_access_block(Bucket=bucket),
-        "public access": lambda: s3.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=closed),
+        "public access": lambda: s3.put_public_access_block(
+            Bucket=bucket, PublicAccessBlockConfiguration=closed
+        ),
         "public list": lambda: s3.put_bucket_acl(Bucket=bucket, ACL="public-read"),
         "delete the bucket": lambda: s3.delete_bucket(Bucket=bucket),
     }
@@ -157,7 +170,9 @@ def r8_reach_into(s3: Any, vault: Vault, room: str = "db1") -> Calls:
         "read a version": lambda: s3.get_object(**at, VersionId=version),
         "look": lambda: s3.head_object(**at),
         "read retention": lambda: s3.get_object_retention(**at),
-        "copy to my room": lambda: s3.copy_object(Bucket=bucket, Key="web1/g1/data/ab/loot", CopySource=source),
+        "copy to my room": lambda: s3.copy_object(
+            Bucket=bucket, Key="web1/g1/data/ab/loot", CopySource=source
+        ),
         "copy over": lambda: s3.copy_object(**at, CopySource={"Bucket": bucket, "Key": MINE[0]}),
         "write": lambda: s3.put_object(Bucket=bucket, Key=f"{room}/g1/data/ab/evil", Body=b"x"),
         "overwrite": lambda: s3.put_object(**at, Body=b"x"),

@@ -14,7 +14,10 @@ from components.render.aws_policies import bucket_policy, source_identity
 
 BREAK_GLASS = "arn:aws:iam::000000000000:role/break-glass"
 CAP_DAYS = 60
-EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"]}]}
+EVERYTHING = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"]}],
+}
 Document = dict[str, Any]
 
 # Request headers that a server does not tell its policies about: it refuses a document that asks for them.
@@ -46,7 +49,9 @@ class Dialect:
         return any(key in self.keys and action in (self.keys[key] or {action}) for key in asked)
 
 
-_ODD = frozenset({"s3:ObjectOwnerOverrideToBucketOwner", "s3:PutObjectVersionAcl", "s3:UpdateObjectEncryption"})
+_ODD = frozenset(
+    {"s3:ObjectOwnerOverrideToBucketOwner", "s3:PutObjectVersionAcl", "s3:UpdateObjectEncryption"}
+)
 VERSITY = Dialect(
     _ODD | {"s3:ReplicateDelete", "s3:ReplicateObject"},
     dict.fromkeys(_HEADERS, frozenset()),

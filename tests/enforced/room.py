@@ -20,7 +20,14 @@ class Room:
     """One source's repository, reached as a forced command reaches it: restic speaks to rclone's standard input and output."""
 
     def __init__(
-        self, vault: Vault, source: str, identity: Identity, folder: Path, *, at: str = "", append_only: bool = True
+        self,
+        vault: Vault,
+        source: str,
+        identity: Identity,
+        folder: Path,
+        *,
+        at: str = "",
+        append_only: bool = True,
     ) -> None:
         """`at`: look at the bucket as it was then, as docs/operations.md tells."""
         self.folder = folder

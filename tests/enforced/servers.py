@@ -66,7 +66,9 @@ def s3_client(endpoint: str, ca: Path, access_key: str, secret_key: str) -> Any:
 
 
 @contextmanager
-def running(argv: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    argv: Sequence[str], environment: Mapping[str, str], log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
     """A server for as long as the block lasts; secrets are in its environment only."""
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -252,7 +254,15 @@ def versity(folder: Path) -> Iterator[Versity]:
     gateway += ["--versioning-dir", str(folder / "versions"), str(folder / "objects")]
     tls = ["--cert", str(certs / "public.crt"), "--key", str(certs / "private.key")]
     starts = {
-        "iam": ["--port", f"127.0.0.1:{iam_port}", "iam", "--dir", str(folder / "iam"), "--private-ports", str(server.socket)],
+        "iam": [
+            "--port",
+            f"127.0.0.1:{iam_port}",
+            "iam",
+            "--dir",
+            str(folder / "iam"),
+            "--private-ports",
+            str(server.socket),
+        ],
         "tls": ["--port", f"127.0.0.1:{port}", *tls, *gateway],
         "plain": ["--port", f"127.0.0.1:{plain}", *gateway],
     }
@@ -278,9 +288,7 @@ def minio(folder: Path) -> Iterator[Minio]:
     (certs / "public.crt").chmod(0o644)
     (folder / "data").mkdir()
     port = free_port()
-    server = Minio(
-        name="minio", folder=folder, endpoint=f"https://127.0.0.1:{port}", ca=certs / "ca.crt"
-    )
+    server = Minio(name="minio", folder=folder, endpoint=f"https://127.0.0.1:{port}", ca=certs / "ca.crt")
     environment = {
         "MINIO_ROOT_USER": server.root_key,
         "MINIO_ROOT_PASSWORD": server.root_secret,

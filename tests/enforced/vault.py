@@ -48,7 +48,9 @@ class Vault:
         vault = cls(server, bucket)
         for source in ("web1", "db1"):
             for name in (*OBJECTS, LOCK):
-                server.root.put_object(Bucket=bucket, Key=f"{source}/{name}", Body=f"{source} {name}".encode())
+                server.root.put_object(
+                    Bucket=bucket, Key=f"{source}/{name}", Body=f"{source} {name}".encode()
+                )
         return vault
 
     def set_policy(self, policy: documents.Document) -> None:
@@ -56,7 +58,9 @@ class Vault:
 
     def relay(self, source: str = "web1") -> Identity:
         """The identity that stands on the relay for a source."""
-        return self.server.add_identity(f"{source}-{self.bucket}"[:20], documents.identity(self.bucket, source))
+        return self.server.add_identity(
+            f"{source}-{self.bucket}"[:20], documents.identity(self.bucket, source)
+        )
 
     def careless(self, policy: documents.Document | None) -> Identity:
         """Somebody with all rights of S3, whom the bucket policy alone binds; with None nothing does."""
@@ -65,8 +69,10 @@ class Vault:
             mine = documents.taken(policy, self.server.name)
             if isinstance(self.server, Versity):
                 self.set_policy(mine)
-                rest = [s for s in policy["Statement"] if "NotResource" in s]  # not a word of its bucket policies
-                own.append(documents.as_identity_policy({**policy, "Statement": rest}))
+                rest = [
+                    s for s in policy["Statement"] if "NotResource" in s
+                ]  # not a word of its bucket policies
+                own += [documents.as_identity_policy({**policy, "Statement": rest})] if rest else []
             else:
                 own.append(documents.as_identity_policy(mine, stranger=True))
         return self.server.add_identity(name, *own)
@@ -83,15 +89,13 @@ class Vault:
         """Every version with its content and locks, every delete marker, every setting."""
         root, found = self.server.root, {}
         for version in self.versions():
-            body = root.get_object(Bucket=self.bucket, **version)["Body"].read()
-            lock = [hashlib.sha256(body).hexdigest()[:16]]
-            for ask in (root.get_object_retention, root.get_object_legal_hold):
-                try:
-                    answer = ask(Bucket=self.bucket, **version)
-                    lock.append(str(answer.get("Retention") or answer.get("LegalHold")))
-                except ClientError as error:
-                    lock.append(str(error.response["Error"]["Code"]))
-            found[f"{version['Key']} {version['VersionId']}"] = " ".join(lock)
+            answer = root.get_object(Bucket=self.bucket, **version)
+            digest = hashlib.sha256(answer["Body"].read()).hexdigest()
+            locks = [
+                str(answer.get(f"ObjectLock{name}"))
+                for name in ("Mode", "RetainUntilDate", "LegalHoldStatus")
+            ]
+            found[f"{version['Key']} {version['VersionId']}"] = " ".join([digest, *locks])
         for page in root.get_paginator("list_object_versions").paginate(Bucket=self.bucket):
             for marker in page.get("DeleteMarkers", []):
                 found[f"marker {marker['Key']}"] = "hidden"
@@ -118,11 +122,10 @@ class Vault:
         """How far ahead the furthest retention of any version reaches."""
         furthest = now = datetime.datetime.now(datetime.UTC)
         for version in self.versions():
-            try:
-                retention = self.server.root.get_object_retention(Bucket=self.bucket, **version)["Retention"]
-            except ClientError:
-                continue
-            furthest = max(furthest, retention["RetainUntilDate"])
+            until = self.server.root.head_object(Bucket=self.bucket, **version).get(
+                "ObjectLockRetainUntilDate"
+            )
+            furthest = max(furthest, until or now)
         return furthest - now
 
 
