@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shlex
 import subprocess
@@ -19,18 +20,9 @@ PROVIDER = {"versitygw": "Other", "minio": "Minio"}
 class Room:
     """One source's repository, reached as a forced command reaches it: restic speaks to rclone's standard input and output."""
 
-    def __init__(
-        self,
-        vault: Vault,
-        source: str,
-        identity: Identity,
-        folder: Path,
-        *,
-        at: str = "",
-        append_only: bool = True,
-    ) -> None:
+    def __init__(self, vault: Vault, source: str, identity: Identity, folder: Path, *, at: str = "") -> None:
         """`at`: look at the bucket as it was then, as docs/operations.md tells."""
-        self.folder = folder
+        self.folder, self.ca = folder, vault.server.ca
         self.folder.mkdir(parents=True, exist_ok=True)
         conf = folder / "rclone.conf"
         conf.touch(mode=0o600)
@@ -50,8 +42,6 @@ class Room:
         arguments = [here.get(argument, argument) for argument in arguments]
         if at:
             arguments += ["--s3-version-at", at]
-        if not append_only:
-            arguments.remove("--append-only")
         line = shlex.join([os.fspath(tool("rclone")), *arguments])
         self.serve = folder / "serve"
         # 4>&2: restic takes the end of a program's stderr for the end of the program.
@@ -76,6 +66,19 @@ class Room:
             timeout=seconds,
         )
 
+    def rclone(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        """rclone with the same rclone.conf, as whoever took the relay would run it."""
+        once = ("--retries", "1", "--low-level-retries", "1", "--config", str(self.folder / "rclone.conf"))
+        return subprocess.run(
+            [os.fspath(tool("rclone")), *argv, *once, "--ca-cert", str(self.ca)],
+            env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
     def ok(self, *argv: str) -> str:
         done = self.restic(*argv)
         assert done.returncode == 0, f"restic {argv}: {done.stderr[-1500:]}\n{self.log()}"
@@ -87,8 +90,6 @@ class Room:
         return log.read_text()[-1500:] if log.exists() else ""
 
     def snapshots(self, *options: str) -> list[str]:
-        import json
-
         return [one["id"] for one in json.loads(self.ok("snapshots", "--json", *options))]
 
 

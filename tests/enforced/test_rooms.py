@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from typing import Any
 
 from tests.enforced import attacks, documents
 from tests.enforced.conftest import Make
@@ -23,23 +25,47 @@ def test_r8_another_sources_room_cannot_be_listed_read_written_or_emptied(
     assert made.state() == before
 
 
+def at_home(s3: Any, bucket: str) -> dict[str, str]:
+    """What the relay's rclone does for restic, and the relay's check of the bucket, in web1's own room."""
+    key = "web1/g1/data/cd/parts"
+    made = {"Bucket": bucket, "Key": key}
+    return all_tried(
+        {
+            "list": lambda: s3.list_objects_v2(Bucket=bucket, Prefix="web1/g1/"),
+            "read": lambda: s3.get_object(Bucket=bucket, Key=f"web1/{OBJECTS[0]}"),
+            "write": lambda: s3.put_object(
+                Bucket=bucket, Key="web1/g1/data/cd/new", Body=b"x", IfNoneMatch="*"
+            ),
+            "abort": lambda: s3.abort_multipart_upload(
+                **made, UploadId=s3.create_multipart_upload(**made)["UploadId"]
+            ),
+            "unlock": lambda: s3.delete_object(Bucket=bucket, Key=f"web1/{LOCK}"),
+            "ask for versioning": lambda: s3.get_bucket_versioning(Bucket=bucket),
+            "ask for the lock": lambda: s3.get_object_lock_configuration(Bucket=bucket),
+        }
+    )
+
+
 def test_r8_a_source_works_in_its_own_room(server: Server, vault: Make) -> None:
-    """What is refused above is refused for the room's sake: the same calls of restic's go through at home."""
+    """What is refused above is refused for the room's sake: what restic needs goes through at home."""
     made = vault(server)
-    s3, bucket = server.client(made.relay("web1")), made.bucket
-    upload = s3.create_multipart_upload(Bucket=bucket, Key="web1/g1/data/cd/parts")["UploadId"]
-    parts = {"Bucket": bucket, "Key": "web1/g1/data/cd/parts", "UploadId": upload}
-    calls = {
-        "list": lambda: s3.list_objects_v2(Bucket=bucket, Prefix="web1/g1/"),
-        "read": lambda: s3.get_object(Bucket=bucket, Key=f"web1/{OBJECTS[0]}"),
-        "write": lambda: s3.put_object(Bucket=bucket, Key="web1/g1/data/cd/new", Body=b"x", IfNoneMatch="*"),
-        "write a part": lambda: s3.upload_part(**parts, PartNumber=1, Body=b"x"),
-        "abort": lambda: s3.abort_multipart_upload(**parts),
-        "unlock": lambda: s3.delete_object(Bucket=bucket, Key=f"web1/{LOCK}"),
-        "ask for versioning": lambda: s3.get_bucket_versioning(Bucket=bucket),
-        "ask for the lock": lambda: s3.get_object_lock_configuration(Bucket=bucket),
-    }
-    assert set(all_tried(calls).values()) == {"done"}
+    answers = at_home(server.client(made.relay("web1")), made.bucket)
+    assert set(answers.values()) == {"done"}, answers
+
+
+def test_every_action_of_the_identity_is_needed(server: Server, vault: Make) -> None:
+    """Sabotage of the test above: without any one of them, it fails. But for s3:GetBucketLocation, which AWS's own tools ask for."""
+    made = vault(server)
+    whole = documents.identity(made.bucket, "web1")
+    actions = {action for statement in whole["Statement"] for action in statement["Action"]}
+    for number, action in enumerate(sorted(actions - {"s3:GetBucketLocation"})):
+        less = copy.deepcopy(whole)
+        for statement in less["Statement"]:
+            statement["Action"] = [one for one in statement["Action"] if one != action]
+        less["Statement"] = [statement for statement in less["Statement"] if statement["Action"]]
+        s3 = server.client(server.add_identity(f"less{number}", less))
+        answers = at_home(s3, made.bucket)
+        assert set(answers.values()) & REFUSED, f"{action} is not needed"
 
 
 def test_r8_sabotage_with_a_wider_room_the_others_are_within_reach(server: Server, vault: Make) -> None:
@@ -50,7 +76,7 @@ def test_r8_sabotage_with_a_wider_room_the_others_are_within_reach(server: Serve
     before = made.state()
     answers = all_tried(attacks.r8_reach_into(s3, made, "db1"))
     reached = {name for name, code in answers.items() if code == "done"}
-    assert {"list all", "read", "look", "copy to my room", "overwrite", "write in parts"} <= reached
+    assert {"list 'db1/'", "read", "look", "copy to my room", "overwrite", "write in parts"} <= reached
     assert (
         damage(before, made.state()) == []
     )  # added versions and a hidden lock: what the lock of R1 to R3 is for
