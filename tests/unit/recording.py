@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +50,7 @@ class Recorded:
     secret_outputs: tuple[str, ...]
     retain_on_delete: bool
     ignore_changes: tuple[str, ...]
+    provider: str = ""  # the explicit one's name
 
 
 @dataclass
@@ -60,6 +61,7 @@ class Graph:
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     exports: dict[str, Any] = field(default_factory=dict)
     imports: dict[str, str] = field(default_factory=dict)  # name -> what is adopted instead of made
+    invokes: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[Recorded]:
         return iter(self.resources)
@@ -96,13 +98,29 @@ def sandbox_stdout(command: str, admin_key_path: str) -> str:
     return json.dumps(facts)
 
 
+INVOKED: dict[str, dict[str, Any]] = {
+    "pulumi:pulumi:readStackOutputs": {"outputs": {}},
+    "aws:ec2/getAmi:getAmi": {"id": "ami-newest"},
+    "aws:ec2/getSubnet:getSubnet": {"id": "subnet-given", "vpcId": "vpc-given"},
+}
+
+
 class _Answers(mocks.Mocks):
-    def __init__(self, admin_key_path: str, facts: dict[str, str]) -> None:
+    def __init__(
+        self, graph: Graph, admin_key_path: str, facts: dict[str, str], last_outputs: Mapping[str, Any]
+    ) -> None:
+        self._last_outputs = last_outputs
+        self._graph = graph
         self._admin_key_path = admin_key_path
         self._facts = facts
 
     def call(self, args: mocks.MockCallArgs) -> Any:
-        raise AssertionError(f"unexpected invoke {args.token}")
+        if args.token not in INVOKED:
+            raise AssertionError(f"unexpected invoke {args.token}")
+        self._graph.invokes.append((args.token, dict(args.args)))
+        if args.token == "pulumi:pulumi:readStackOutputs":
+            return {"outputs": dict(self._last_outputs)}
+        return INVOKED[args.token]
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         outputs = dict(args.inputs)
@@ -113,8 +131,15 @@ class _Answers(mocks.Mocks):
             outputs["stderr"] = ""
         elif args.typ == "random:index/randomPassword:RandomPassword":
             outputs["result"] = f"generated-for-{args.name}".ljust(int(outputs["length"]), "x")
-        elif args.typ.startswith("aws:"):
-            outputs.setdefault("arn", f"arn:aws:test:::{args.name}")
+        elif args.typ == "aws:ec2/eip:Eip":
+            outputs |= {"publicIp": "203.0.113.50", "allocationId": f"{args.name}-allocation"}
+        elif args.typ == "aws:sns/topic:Topic":
+            outputs["arn"] = f"arn:aws:sns:eu-central-1:123456789012:{args.name}"
+        elif args.typ in ("aws:iam/role:Role", "aws:iam/instanceProfile:InstanceProfile"):
+            outputs["name"] = f"{args.name}-name"
+        if args.typ.startswith("aws:"):
+            service = args.typ.split(":")[1].split("/")[0]
+            outputs.setdefault("arn", f"arn:aws:{service}:eu-central-1:123456789012:{args.name}")
             if args.typ == "aws:iam/accessKey:AccessKey":
                 outputs["secret"] = f"secret-of-{args.name}"
         return f"{args.name}-id", outputs
@@ -141,6 +166,7 @@ class RecordingMonitor(mocks.MockMonitor):
                 secret_outputs=tuple(request.additionalSecretOutputs),
                 retain_on_delete=request.retainOnDelete,
                 ignore_changes=tuple(request.ignoreChanges),
+                provider=request.provider.rsplit("::", 2)[-2] if request.provider else "",
             )
         )
         response = super().RegisterResource(request)
@@ -170,10 +196,15 @@ def record(
     admin_key_path: str = "/nonexistent",
     facts: dict[str, str] | None = None,
     preview: bool = False,
+    last_outputs: Mapping[str, Any] | None = None,
 ) -> Graph:
-    """Run ``program`` on its own event loop under fresh mocks and return what it registered; its errors are raised."""
+    """Run ``program`` on its own event loop under fresh mocks and return what it registered; its errors are raised.
+
+    ``last_outputs``: what the stack's state has from the run before.
+    """
     graph = Graph()
-    asyncio.set_event_loop(asyncio.new_event_loop())
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
     known = {
         "public_key": SAMPLE_KEY,
         "repository_id": "r" * 64,
@@ -184,7 +215,7 @@ def record(
         "openssh": "10.0",
         "debian": "13",
     }
-    answers = _Answers(admin_key_path, known | (facts or {}))
+    answers = _Answers(graph, admin_key_path, known | (facts or {}), last_outputs or {})
     monitor = RecordingMonitor(answers, graph)
     mocks.set_mocks(answers, project="lastcopy", stack=stack, preview=preview, monitor=monitor)
     pulumi.runtime.set_all_config(config or {}, list(secret_keys))
@@ -197,6 +228,22 @@ def record(
 
     try:
         pulumi.runtime.test(whole)()
+    except BaseException:
+        _end_what_waits(loop)
+        raise
     finally:
         runtime_settings.reset_options()
+    left = asyncio.all_tasks(loop)
+    assert not left, f"the program ended while this was still at work: {left}"
+    loop.close()
     return graph
+
+
+def _end_what_waits(loop: asyncio.AbstractEventLoop) -> None:
+    """After a program's error: end the resources that wait for the failed one. What they say is an echo of the error that is raised."""
+    loop.set_exception_handler(lambda _, __: None)
+    waiting = asyncio.all_tasks(loop)
+    for task in waiting:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*waiting, return_exceptions=True))
+    loop.close()
