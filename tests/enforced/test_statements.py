@@ -14,7 +14,8 @@ Where a statement is enforced on real objects, and where it is only asked about:
 | WritesAddAndNeverReplace | **no**: refuses a policy with these keys | **no**: the same | yes |
 | NoOtherLockMode | no | yes | yes |
 | NoLockBeyondTheCap | no | by s3:PutObjectRetention; not by headers | yes |
-| NoKeyOfTheCaller, NoOtherEncryption, NoOtherKey, NoOtherStorageClass | no | taken, not tried | yes |
+| NoKeyOfTheCaller, NoOtherStorageClass | no | yes | yes |
+| NoOtherEncryption, NoOtherKey | no | refused, but without the statement it has no key service to use | yes |
 
 So nobody here enforces WritesAddAndNeverReplace as a policy; that both refuse a second write when the header is sent is in test_rooms.py.
 """
@@ -189,6 +190,29 @@ def test_r5_nothing_is_written_under_a_mode_that_nobody_can_undo(minio: Minio, v
     assert tried(lambda: s3.put_object(**key, **{**lock, "ObjectLockMode": "GOVERNANCE"})) == "done"
     free = limited(minio, "writer2", None, made.bucket)
     assert tried(lambda: free.put_object(**key, **lock)) == "done"  # the sabotage
+
+
+@pytest.mark.parametrize(
+    ("sid", "headers", "unbound"),
+    [
+        ("NoKeyOfTheCaller", {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}, "done"),
+        ("NoOtherStorageClass", {"StorageClass": "REDUCED_REDUNDANCY"}, "done"),
+        ("NoOtherEncryption", {"ServerSideEncryption": "aws:kms"}, "NotImplemented"),
+        ("NoOtherKey", {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "thief"}, "NotImplemented"),
+    ],
+)
+def test_r3_nothing_is_written_that_only_a_thief_could_read(
+    minio: Minio, empty: Make, sid: str, headers: dict[str, str], unbound: str
+) -> None:
+    """Ransom by a key of the thief's, or by an archive class: refused. `unbound`: what is answered without the statement (the sabotage)."""
+    made = empty(minio)
+    new = {"Bucket": made.bucket, "Key": "web1/g1/data/ab/new", "Body": b"x"}
+    bound = limited(minio, f"b-{made.bucket}", STATEMENTS[sid], made.bucket)
+    assert tried(lambda: bound.put_object(**new, **headers)) == "AccessDenied"
+    assert made.versions() == []
+    assert tried(lambda: bound.put_object(**new)) == "done"
+    free = limited(minio, f"f-{made.bucket}", None, made.bucket)
+    assert tried(lambda: free.put_object(**new, **headers)) == unbound
 
 
 def test_what_is_left_out_for_a_server_is_what_it_refuses(server: Server, vault: Make) -> None:
