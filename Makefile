@@ -13,11 +13,12 @@ clean-local: $(READY) ## remove the local stack and everything it made
 
 setup: $(READY) ## the tools and host packages that the local stack and the tests need
 	@$(PY) -m sandbox prepare
-	@$(PY) -m toolchain ensure
+	@$(PY) -m toolchain ensure $(ALSO)
 
 check: $(READY) ## format, lint, types, shellcheck, unit tests: under a minute
 	@$(PY) -m ops check
 
+test: ALSO := --tests
 test: setup ## everything, against real parts; what CI runs
 	@$(PY) -m ops test-packages
 	@$(PY) -m ops check --no-unit
