@@ -50,6 +50,7 @@ class Recorded:
     secret_outputs: tuple[str, ...]
     retain_on_delete: bool
     ignore_changes: tuple[str, ...]
+    refers: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass
@@ -134,6 +135,10 @@ class RecordingMonitor(mocks.MockMonitor):
                 secret_outputs=tuple(request.additionalSecretOutputs),
                 retain_on_delete=request.retainOnDelete,
                 ignore_changes=tuple(request.ignoreChanges),
+                refers={
+                    key: tuple(urn.rsplit("::", 1)[-1] for urn in found.urns)
+                    for key, found in request.propertyDependencies.items()
+                },
             )
         )
         response = super().RegisterResource(request)
