@@ -59,7 +59,7 @@ def _bucket(bucket: AwsBucket, sources: int) -> Bucket:
     alarms = bucket.alarms is not None
     return Bucket(
         lock_days=bucket.lock.days,
-        moves=[(move.after_days, move.class_) for move in bucket.storage_classes],
+        moves=tuple((move.after_days, move.class_) for move in bucket.storage_classes),
         kms=bucket.kms_key is not None,
         alarms=(sources + 2) if alarms else 0,
         metrics=(sources + 2) if alarms else 0,

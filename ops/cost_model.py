@@ -134,7 +134,7 @@ def estimate(plan: Plan, usage: Usage, prices: Prices) -> tuple[Line, ...]:
         lines += _machine(plan.machine, prices)
     if usage.restored_gib:
         lines.append(_line("restores, out of AWS", (usage.restored_gib, "GiB"), "egress", prices))
-    return tuple(line for line in lines if line.usd)
+    return tuple(line for line in lines if line.usd > 0)
 
 
 def total(lines: Sequence[Line]) -> float:
@@ -218,11 +218,12 @@ def _bucket_extras(bucket: Bucket, usage: Usage, prices: Prices) -> Iterator[Lin
     yield _line("metrics of the vault", (bucket.metrics, "metrics"), "metric", prices)
     if bucket.kms:
         yield _line("KMS key", (1, "key"), "kms_key", prices)
-    live = by_class(bucket, usage)
-    whole = sum(live.values())
-    for name in [name for _, name in bucket.moves]:
-        share = usage.restored_gib * live[name] / whole if whole else 0.0
-        yield _line(f"restores, from {name}", (share, "GiB"), f"retrieve_{name.lower()}", prices)
+    # Restores are counted as read from the coldest class first, which is the dearest to read.
+    live, left = by_class(bucket, usage), usage.restored_gib
+    for _, name in reversed(bucket.moves):
+        read = min(left, live[name])
+        left -= read
+        yield _line(f"restores, from {name}", (read, "GiB"), f"retrieve_{name.lower()}", prices)
 
 
 def _machine(machine: Machine, prices: Prices) -> Iterator[Line]:
