@@ -285,7 +285,8 @@ def lifecycle(*, lock_days: int, prefix: str = "", transitions: Sequence[Transit
         least = 30 if transition.storage_class == "STANDARD_IA" else 0
         if previous is not None:
             least = max(least, previous.after_days + 30)
-        if transition.after_days < least or previous is not None and previous.storage_class == "GLACIER_IR":
+        after_the_last = previous is not None and previous.storage_class == "GLACIER_IR"
+        if transition.after_days < least or after_the_last:
             raise ValueError(
                 "transitions come in the order STANDARD_IA (30 days or more), GLACIER_IR, 30 days apart"
             )
