@@ -23,20 +23,19 @@ class Statement:
     not_resources: tuple[str, ...]
     conditions: Mapping[str, Mapping[str, tuple[str, ...]]]
 
+    def speaks_of(self, action: str) -> bool:
+        if self.actions:
+            return any(matches(one, action, fold=True) for one in self.actions)
+        return bool(self.not_actions) and not any(matches(one, action, fold=True) for one in self.not_actions)
+
     def covers(self, action: str, resource: str) -> bool:
         """Whether it speaks of this action on this resource, its conditions left aside."""
-        acts = (
-            any(matches(one, action, fold=True) for one in self.actions)
-            if self.actions
-            else bool(self.not_actions)
-            and not any(matches(one, action, fold=True) for one in self.not_actions)
-        )
         where = (
             any(matches(one, resource) for one in self.resources)
             if self.resources
             else bool(self.not_resources) and not any(matches(one, resource) for one in self.not_resources)
         )
-        return acts and where
+        return self.speaks_of(action) and where
 
     def spares(self) -> tuple[str, ...] | None:
         """Whom a denial leaves out: nobody, or the principals it names. None: it has other conditions, so it does not hold always."""

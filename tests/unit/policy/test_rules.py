@@ -21,7 +21,7 @@ from tests.unit.policy.support import (
     spared,
     without,
 )
-from tests.unit.recording import SAMPLE_KEY
+from tests.unit.recording import SAMPLE_KEY, record
 from tests.unit.stacks import SHAPES, Shape, run
 
 
@@ -215,6 +215,19 @@ SABOTAGE: list[tuple[str, str, Graph]] = [
     ),
     ("identity-adds-only", "bucket settings", lets("s3:PutBucketPolicy", Resource=ARN)),
     ("identity-adds-only", "all but", lets("", Action=None, NotAction=["s3:GetObject"])),
+    ("identity-adds-only", "its own room", lets("s3:DeleteObject", Resource=f"{ARN}/web1/*")),
+    (
+        "identity-adds-only",
+        "an attached policy",
+        (
+            *good(),
+            Node(
+                type="aws:iam/rolePolicyAttachment:RolePolicyAttachment",
+                name="all",
+                inputs={"policyArn": "arn:aws:iam::aws:policy/AmazonS3FullAccess"},
+            ),
+        ),
+    ),
     ("vault-stays", "force destroy", changed("vault", {"forceDestroy": True})),
     ("vault-stays", "perhaps force destroy", changed("vault", {"forceDestroy": UNKNOWN})),
     ("vault-stays", "unprotected", changed("vault", protect=False)),
@@ -328,3 +341,48 @@ def test_every_kind_of_stack_keeps_the_rules(shape: Shape) -> None:
     graph = graph_of(run(shape.config()))
     assert len(graph) > 10
     assert violations(graph) == []
+
+
+def vault(**change: Any) -> Graph:
+    """What the program's own vault and identities register."""
+    from components.locked_bucket import LockedBucket, LockedBucketArgs
+    from components.source_identity import SourceIdentity, SourceIdentityArgs
+
+    given: dict[str, Any] = {
+        "bucket": "example-backups",
+        "region": "eu-central-1",
+        "lock_mode": "COMPLIANCE",
+        "lock_days": 30,
+        "maximum_days": 60,
+        "break_glass": BREAK_GLASS,
+    }
+
+    def program() -> None:
+        bucket = LockedBucket("vault", LockedBucketArgs(**given | change))
+        SourceIdentity(
+            "web1",
+            SourceIdentityArgs(source="web1", bucket="example-backups", room="web1/", after=bucket.ready),
+        )
+
+    return graph_of(record(program))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"lock_mode": "GOVERNANCE", "lock_days": 90, "maximum_days": 90},
+        {"origin": "adopted"},
+        {"kms_key": "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"},
+        {"lock_mode": "GOVERNANCE", "lock_days": 1, "purpose": "test"},
+    ],
+    ids=str,
+)
+def test_the_programs_own_vault_keeps_the_rules(change: dict[str, Any]) -> None:
+    graph = vault(**change)
+    assert sum(node.type.startswith("aws:s3/") for node in graph) == 8
+    assert violations(graph) == []
+
+
+def test_a_test_vault_with_a_long_lock_would_not_pass() -> None:
+    assert broken(vault(lock_mode="GOVERNANCE", lock_days=30, purpose="test")) == {"vault-stays"}
