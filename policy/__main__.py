@@ -61,12 +61,16 @@ def _inputs(props: Mapping[str, Any]) -> dict[str, Any]:
     return inputs
 
 
+# What a resource was asked to be, by URN: the engine tells inputs for each resource alone, and only outputs for the stack as a whole.
+_asked: dict[str, dict[str, Any]] = {}
+
+
 def _of_node(rule: NodeRule) -> Callable[[ResourceValidationArgs, ReportViolation], None]:
     def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
         node = Node(
             type=args.resource_type,
             name=args.name,
-            inputs=_inputs(args.props),
+            inputs=_asked.setdefault(args.urn, _inputs(args.props)),
             protect=args.opts.protect,
             secret_outputs=frozenset(args.opts.additional_secret_outputs),
         )
@@ -82,7 +86,7 @@ def _of_graph(rule: GraphRule) -> Callable[[StackValidationArgs, ReportViolation
             one.urn: Node(
                 type=one.resource_type,
                 name=one.name,
-                inputs=_inputs(one.props),
+                inputs=_asked.get(one.urn) or _inputs(one.props),
                 protect=one.opts.protect,
                 refers={
                     key: frozenset(other.name for other in others)
