@@ -171,7 +171,8 @@ def record(
 ) -> Graph:
     """Run ``program`` on its own event loop under fresh mocks and return what it registered; its errors are raised."""
     graph = Graph()
-    asyncio.set_event_loop(asyncio.new_event_loop())
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
     known = {
         "public_key": SAMPLE_KEY,
         "repository_id": "r" * 64,
@@ -195,6 +196,22 @@ def record(
 
     try:
         pulumi.runtime.test(whole)()
+    except BaseException:
+        _end_what_waits(loop)
+        raise
     finally:
         runtime_settings.reset_options()
+    left = asyncio.all_tasks(loop)
+    assert not left, f"the program ended while this was still at work: {left}"
+    loop.close()
     return graph
+
+
+def _end_what_waits(loop: asyncio.AbstractEventLoop) -> None:
+    """After a program's error: end the resources that wait for the failed one. What they say is an echo of the error that is raised."""
+    loop.set_exception_handler(lambda _, __: None)
+    waiting = asyncio.all_tasks(loop)
+    for task in waiting:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*waiting, return_exceptions=True))
+    loop.close()
