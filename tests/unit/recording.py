@@ -114,8 +114,11 @@ class _Answers(mocks.Mocks):
             outputs["stderr"] = ""
         elif args.typ == "random:index/randomPassword:RandomPassword":
             outputs["result"] = f"generated-for-{args.name}".ljust(int(outputs["length"]), "x")
-        elif args.typ == "aws:iam/accessKey:AccessKey":
-            outputs["secret"] = f"secret-of-{args.name}"
+        elif args.typ.startswith("aws:"):
+            service = args.typ.split(":")[1].split("/")[0]
+            outputs.setdefault("arn", f"arn:aws:{service}:eu-central-1:123456789012:{args.name}")
+            if args.typ == "aws:iam/accessKey:AccessKey":
+                outputs["secret"] = f"secret-of-{args.name}"
         return f"{args.name}-id", outputs
 
 
