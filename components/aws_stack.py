@@ -69,7 +69,6 @@ class AwsStack:
                 "vault-alarms",
                 VaultAlarmsArgs(
                     bucket=place.bucket,
-                    region=self._account.region,
                     account=self._account.account,
                     rooms=rooms,
                     email=place.alarms.email,
@@ -139,6 +138,7 @@ class AwsStack:
                 private_key=private_key,
                 purpose="production" if self._settings.protect else "test",
                 storage_ports=_storage_ports(self._settings),
+                open_to_all_because=place.open_to_all_because,
             ),
             self._options,
         )

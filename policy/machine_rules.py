@@ -10,16 +10,15 @@ from policy.bucket_rules import BUCKET, is_test_vault
 from policy.graph import UNKNOWN, Graph, GraphRule, Node, NodeRule, Rule, reveal
 
 INSTANCE = "aws:ec2/instance:Instance"
+ADDRESS = "aws:ec2/eip:Eip"
 GROUP = "aws:ec2/securityGroup:SecurityGroup"
 OLD_RULE = "aws:ec2/securityGroupRule:SecurityGroupRule"
 INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 REMOTE = "command:remote:Command"
 SSH = 22
-EVERYBODY = ("0.0.0.0/0", "::/0")
 # The reason travels in the rule's own description, where the console shows it, too.
 REASON = re.compile(r"open to all because .{10,}", re.IGNORECASE | re.DOTALL)
 HOST_KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]{60,}={0,2}( .*)?\Z")
-PURPOSE = "lastcopy:purpose"
 
 
 def _list(value: Any) -> list[Any]:
@@ -74,11 +73,11 @@ def _speaks_of_ssh(first: Any, last: Any, protocol: Any) -> bool:
 
 
 def _world(network: Any) -> bool:
-    """The whole world, or a part of it that is as good as the whole."""
+    """The whole world, or a part of it that is as good as the whole: a reason is due from a /7 on, as in settings."""
     if network is UNKNOWN:
         return True
-    size = str(network).partition("/")[2]
-    return network in EVERYBODY or (size.isdecimal() and int(size) <= 1)
+    address, _, size = str(network).partition("/")
+    return not size.isdecimal() or int(size) < (16 if ":" in address else 8)
 
 
 def _world_open_ssh(node: Node) -> Iterator[str]:
@@ -112,24 +111,15 @@ def _disk(node: Node) -> Iterator[str]:
                 yield f"ebsBlockDevices[{number}].encrypted is not true"
 
 
-def _called_test(node: Node) -> bool:
-    tags = node.get("tags")
-    return isinstance(tags, Mapping) and reveal(tags.get(PURPOSE)) == "test"
-
-
 def _machine_stays(graph: Graph) -> Iterator[tuple[Node, str]]:
-    production = [one for one in graph if one.type == BUCKET and not is_test_vault(graph, one)]
+    """A stack is a test where all its vaults are; the machine itself may be replaced, so it is the address that is protected."""
+    vaults = [one for one in graph if one.type == BUCKET]
+    if vaults and all(is_test_vault(graph, one) for one in vaults):
+        return
     for node in graph:
-        if _called_test(node) and production and node.type == INSTANCE:
-            yield node, f"is tagged {PURPOSE}=test beside the production vault {production[0].name}"
-        if node.type != INSTANCE or (_called_test(node) and not production):
-            continue
-        if node.get("disableApiTermination") is not True:
-            yield (
-                node,
-                f"disableApiTermination is not true; only a stack tagged {PURPOSE}=test may do without",
-            )
-        if not node.protect:
+        if node.type == INSTANCE and node.get("disableApiTermination") is not True:
+            yield node, "disableApiTermination is not true; production needs lastcopy:protect: true"
+        if node.type == ADDRESS and not node.protect:
             yield node, "is not protected; production needs lastcopy:protect: true"
 
 
@@ -160,7 +150,7 @@ RULES: tuple[Rule, ...] = (
     NodeRule(name="disks-encrypted", promise="Disks are encrypted.", check=_disk),
     GraphRule(
         name="machine-stays",
-        promise="A production machine is protected and refuses termination.",
+        promise="A production machine refuses termination, and its address is protected.",
         check=_machine_stays,
     ),
     NodeRule(

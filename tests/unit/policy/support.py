@@ -18,7 +18,7 @@ from policy.bucket_rules import (
     VERSIONING,
 )
 from policy.graph import Graph, Node, Secret
-from policy.machine_rules import GROUP, INGRESS, INSTANCE, REMOTE
+from policy.machine_rules import ADDRESS, GROUP, INGRESS, INSTANCE, REMOTE
 from policy.rules import violations
 from policy.secret_rules import ACCESS_KEY
 from tests.unit import recording
@@ -140,8 +140,8 @@ _NODES = (
             "rootBlockDevice": {"encrypted": True},
             "userDataBase64": Secret("I2Nsb3VkLWNvbmZpZwo="),
         },
-        protect=True,
     ),
+    Node(type=ADDRESS, name="address", inputs={"domain": "vpc"}, protect=True),
     Node(type=GROUP, name="group", inputs={"ingress": []}),
     Node(
         type=INGRESS,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from policy import bucket_rules, machine_rules
+from policy import bucket_rules
 from policy.graph import UNKNOWN, Graph, Node, Secret
 from policy.rules import RULES, violations
 from tests.unit.policy.support import (
@@ -235,6 +235,7 @@ SABOTAGE: list[tuple[str, str, Graph]] = [
     ("no-world-open-ssh", "IPv4", ingress(**OPEN)),
     ("no-world-open-ssh", "IPv6", ingress(cidrIpv4=None, cidrIpv6="::/0")),
     ("no-world-open-ssh", "half the world", ingress(cidrIpv4="128.0.0.0/1")),
+    ("no-world-open-ssh", "a big part", ingress(cidrIpv4="12.0.0.0/7")),
     ("no-world-open-ssh", "a range", ingress(**OPEN, fromPort=1, toPort=1024)),
     ("no-world-open-ssh", "all protocols", ingress(**OPEN, ipProtocol="-1", fromPort=None, toPort=None)),
     ("no-world-open-ssh", "no reason", ingress(**OPEN, description="open to all because")),
@@ -263,8 +264,7 @@ SABOTAGE: list[tuple[str, str, Graph]] = [
     ("disks-encrypted", "root", changed("relay", {"rootBlockDevice": {"volumeSize": 8}})),
     ("disks-encrypted", "another", changed("relay", {"ebsBlockDevices": [{"deviceName": "/dev/sdf"}]})),
     ("machine-stays", "termination", changed("relay", {"disableApiTermination": False})),
-    ("machine-stays", "unprotected", changed("relay", protect=False)),
-    ("machine-stays", "called a test", changed("relay", {"tags": {machine_rules.PURPOSE: "test"}})),
+    ("machine-stays", "unprotected", changed("address", protect=False)),
     ("steps-pinned", "any host", connection()),
     ("steps-pinned", "another kind", connection(hostKey="ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQ")),
     ("steps-pinned", "proxy", connection(hostKey=SAMPLE_KEY, proxy={"host": "198.51.100.9"})),
@@ -316,7 +316,8 @@ def test_every_rule_has_its_sabotage() -> None:
         changed("encryption", {"rules": [{"applyServerSideEncryptionByDefault": {"sseAlgorithm": "aws:kms"}}]}),
         changed("policy", {"policy": document({"Effect": "Deny", "Principal": {"AWS": "*"}, "Action": "s3:Delete*", "Resource": [ARN, f"{ARN}/*"]})}),
         as_test_stack(changed("vault", {"forceDestroy": True}, protect=False)),
-        as_test_stack(changed("relay", {"tags": {machine_rules.PURPOSE: "test"}, "disableApiTermination": False}, protect=False)),
+        as_test_stack(changed("relay", {"disableApiTermination": False})),
+        as_test_stack(changed("address", protect=False)),
     ],
 )  # fmt: skip
 def test_what_is_allowed_is_not_refused(graph: Graph) -> None:
