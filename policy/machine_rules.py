@@ -18,7 +18,8 @@ REMOTE = "command:remote:Command"
 SSH = 22
 # The reason travels in the rule's own description, where the console shows it, too.
 REASON = re.compile(r"open to all because .{10,}", re.IGNORECASE | re.DOTALL)
-HOST_KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]{60,}={0,2}( .*)?\Z")
+# ed25519, or ECDSA where a new machine is met for the first time.
+HOST_KEY = re.compile(r"(?:ssh-ed25519|ecdsa-sha2-nistp256) [A-Za-z0-9+/]{60,}={0,2}(?: .*)?\Z")
 
 
 def _list(value: Any) -> list[Any]:
@@ -131,7 +132,7 @@ def _pinned(node: Node) -> Iterator[str]:
     for where in [("connection",), *([("connection", "proxy")] if proxied is not None else [])]:
         key = node.get(*where, "hostKey")
         if key is not UNKNOWN and not (isinstance(key, str) and HOST_KEY.match(key.strip())):
-            yield f"{'.'.join(where)}.hostKey is no ed25519 key: any host would be believed"
+            yield f"{'.'.join(where)}.hostKey is no ed25519 or ECDSA key: any host would be believed"
     if node.get("addPreviousOutputInEnv") is not False:
         yield "addPreviousOutputInEnv is not false: output would travel in the environment"
     if node.get("environment"):

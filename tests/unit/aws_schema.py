@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import importlib
 import inspect
+import json
 import re
 import types
 import typing
@@ -49,8 +50,18 @@ def _resource(one: Recorded) -> Iterator[str]:
     if arguments is None:
         yield f"{one.name}: {one.type} is no resource type of the installed pulumi-aws"
         return
-    for path, what in _mapping(arguments, one.inputs, ""):
+    inputs = _decoded(arguments, one.inputs) if one.type == PROVIDER else one.inputs
+    for path, what in _mapping(arguments, inputs, ""):
         yield f"{one.name}: {path}: {what}"
+
+
+def _decoded(arguments: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """A provider's inputs travel as text: JSON where they are no text themselves."""
+    known = sdk.input_type_types(arguments)
+    return {
+        key: json.loads(value) if isinstance(value, str) and known.get(key, str) is not str else value
+        for key, value in given.items()
+    }
 
 
 @cache
@@ -98,7 +109,8 @@ def _required(arguments: type, python: Mapping[str, str]) -> set[str]:
 def _listed_values(arguments: type, name: str) -> frozenset[str]:
     """The words that the documentation of an input lists; none where it lists none."""
     documented = getattr(getattr(arguments, name, None), "fget", None)
-    found = _LISTED.search(documented.__doc__ or "") if documented is not None else None
+    text = documented.__doc__ or "" if documented is not None else ""
+    found = _LISTED.search(text) if "also valid" not in text else None
     return frozenset(re.findall(r"`\"?([\w.:*-]+)\"?`", found[1])) if found else frozenset()
 
 
