@@ -61,8 +61,9 @@ def _bucket(bucket: AwsBucket, sources: int) -> Bucket:
         lock_days=bucket.lock.days,
         moves=tuple((move.after_days, move.class_) for move in bucket.storage_classes),
         kms=bucket.kms_key is not None,
-        alarms=(sources + 2) if alarms else 0,
-        metrics=(sources + 2) if alarms else 0,
+        # As VaultAlarms has them: one per source, and hidden, destroyed, reconfigured, denied, growth.
+        alarms=(sources + 5) if alarms else 0,
+        events=alarms,
     )
 
 

@@ -69,13 +69,13 @@ def prices_of(region: str, file: Path = PRICES) -> Prices:
 
 @dataclass(frozen=True, kw_only=True)
 class Bucket:
-    """What the estimate needs of storage.aws. ``moves``: (age in days, class), in order."""
+    """What the estimate needs of storage.aws. ``moves``: (age in days, class), in order. ``events``: each new object is reported."""
 
     lock_days: int
     moves: Sequence[tuple[int, str]] = ()
     kms: bool = False
     alarms: int = 0
-    metrics: int = 0
+    events: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +198,8 @@ def _requests(plan: Plan, bucket: Bucket, usage: Usage, prices: Prices) -> Itera
     puts = packs + locks + runs * PUTS_PER_RUN
     lists = runs * LISTS_PER_RUN
     yield _line("requests PUT, LIST", (puts + lists, "requests"), "put_standard", prices, per=1000)
+    if bucket.events:
+        yield _line("events of the vault", (puts, "events"), "events", prices, per=1_000_000)
     gets = puts * HEADS_PER_PUT + runs * GETS_PER_RUN
     yield _line("requests GET, HEAD", (gets, "requests"), "get_standard", prices, per=1000)
     for days, name in bucket.moves:
@@ -215,7 +217,6 @@ def _moved_gib(days: int, usage: Usage) -> float:
 
 def _bucket_extras(bucket: Bucket, usage: Usage, prices: Prices) -> Iterator[Line]:
     yield _line("alarms of the vault", (bucket.alarms, "alarms"), "alarm", prices)
-    yield _line("metrics of the vault", (bucket.metrics, "metrics"), "metric", prices)
     if bucket.kms:
         yield _line("KMS key", (1, "key"), "kms_key", prices)
     # Restores are counted as read from the coldest class first, which is the dearest to read.

@@ -38,6 +38,7 @@ buckets = st.builds(
     moves=st.sampled_from(MOVES),
     kms=st.booleans(),
     alarms=st.integers(0, 9),
+    events=st.booleans(),
 )
 plans = st.builds(
     Plan, sources=st.integers(1, 50), pack_mib=st.integers(4, 128), bucket=buckets, machine=st.none()
