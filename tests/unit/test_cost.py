@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ from ops.cost_model import (
     total,
     versions_gib,
 )
+from tests.unit.recording import SAMPLE_KEY
+from tests.unit.stacks import SHAPES
+from tests.unit.stacks import run as run_stack
 
 PRICES = prices_of("eu-central-1")
 MOVES = ([], [(30, "STANDARD_IA")], [(0, "GLACIER_IR")], [(30, "STANDARD_IA"), (120, "GLACIER_IR")])
@@ -254,3 +258,12 @@ def test_settings_reach_the_plan() -> None:
     plan, region = plan_of(config)
     assert region == "us-east-1"
     assert plan == Plan(sources=2, pack_mib=32, bucket=Bucket(lock_days=90, kms=True))
+
+
+def test_the_alarms_that_are_counted_are_those_that_the_program_makes() -> None:
+    (shape,) = [one for one in SHAPES if one.name == "aws"]
+    plan, _ = plan_of(json.loads(json.dumps(shape.config()).replace("OWN-PUBLIC-HALF", SAMPLE_KEY)))
+    assert plan.bucket is not None
+    assert plan.machine is not None
+    made = run_stack(shape.config()).of_type("aws:cloudwatch/metricAlarm:MetricAlarm")
+    assert len(made) == plan.bucket.alarms + plan.machine.alarms > 5

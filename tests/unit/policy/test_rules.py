@@ -17,12 +17,10 @@ from tests.unit.policy.support import (
     changed,
     document,
     good,
-    graph_of,
     spared,
     without,
 )
-from tests.unit.recording import SAMPLE_KEY, record
-from tests.unit.stacks import SHAPES, Shape, run
+from tests.unit.recording import SAMPLE_KEY
 
 
 def ingress(**inputs: Any) -> Graph:
@@ -335,55 +333,3 @@ def test_no_lock_that_binds_for_longer_counts_as_a_test(mode: str, days: int) ->
         if one.name != "relay"
     )
     assert "vault-stays" in broken(graph)
-
-
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
-def test_every_kind_of_stack_keeps_the_rules(shape: Shape) -> None:
-    graph = graph_of(run(shape.config()))
-    assert len(graph) > 10
-    assert violations(graph) == []
-
-
-def vault(**change: Any) -> Graph:
-    """What the program's own vault and identities register."""
-    from components.locked_bucket import LockedBucket, LockedBucketArgs
-    from components.source_identity import SourceIdentity, SourceIdentityArgs
-
-    given: dict[str, Any] = {
-        "bucket": "example-backups",
-        "region": "eu-central-1",
-        "lock_mode": "COMPLIANCE",
-        "lock_days": 30,
-        "maximum_days": 60,
-        "break_glass": BREAK_GLASS,
-    }
-
-    def program() -> None:
-        bucket = LockedBucket("vault", LockedBucketArgs(**given | change))
-        SourceIdentity(
-            "web1",
-            SourceIdentityArgs(source="web1", bucket="example-backups", room="web1/", after=bucket.ready),
-        )
-
-    return graph_of(record(program))
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {},
-        {"lock_mode": "GOVERNANCE", "lock_days": 90, "maximum_days": 90},
-        {"origin": "adopted"},
-        {"kms_key": "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"},
-        {"lock_mode": "GOVERNANCE", "lock_days": 1, "purpose": "test"},
-    ],
-    ids=str,
-)
-def test_the_programs_own_vault_keeps_the_rules(change: dict[str, Any]) -> None:
-    graph = vault(**change)
-    assert sum(node.type.startswith("aws:s3/") for node in graph) == 8
-    assert violations(graph) == []
-
-
-def test_a_test_vault_with_a_long_lock_would_not_pass() -> None:
-    assert broken(vault(lock_mode="GOVERNANCE", lock_days=30, purpose="test")) == {"vault-stays"}
