@@ -24,7 +24,7 @@ from pulumi_policy import (
 from pulumi_policy import policy as sdk
 from pulumi_policy.proxy import _is_unknown
 from pulumi_policy.secret import Secret as SdkSecret
-from pulumi_policy.secret import _DictSecretsProxy
+from pulumi_policy.secret import _DictSecretsProxy, _ListSecretsProxy
 
 from policy.graph import UNKNOWN, GraphRule, Node, NodeRule, Rule, Secret
 from policy.rules import RULES
@@ -43,6 +43,8 @@ vars(sdk)["deserialize_properties"] = _keeping_secrets
 def _value(given: Any) -> Any:
     if isinstance(given, SdkSecret):
         return Secret(_value(given.value))
+    if isinstance(given, _DictSecretsProxy | _ListSecretsProxy):
+        return _value(given["__target"])  # the proxy itself would hand out values without their mark
     if _is_unknown(given):
         return UNKNOWN
     if isinstance(given, Mapping):
@@ -57,7 +59,7 @@ def _inputs(props: Mapping[str, Any]) -> dict[str, Any]:
         raise RuntimeError(
             "this pulumi-policy no longer tells what is secret; use the version in requirements.txt"
         )
-    inputs: dict[str, Any] = _value(props["__target"])
+    inputs: dict[str, Any] = _value(props)
     return inputs
 
 

@@ -24,6 +24,8 @@ step("kept", create="true", stdin=secret("x"), add_previous_output_in_env=False,
 def hide(value):
     if isinstance(value, dict) and value.keys() == {"hidden"}:
         return secret(value["hidden"])
+    if isinstance(value, list):
+        return [hide(item) for item in value]
     return {key: hide(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 for type_, name, inputs, protect in given["graph"]:
@@ -94,6 +96,7 @@ def test_what_is_secret_is_known_to_the_pack(stack: Stack) -> None:
     for _, name, inputs, _ in hidden:
         if name == "relay":
             inputs["userData"] = {"hidden": key}
+            inputs["deep"] = [{"settings": {"adminPassword": {"hidden": "deep inside"}}}]
     code, broken, text = told(stack, PROGRAM, hidden)
     assert (code, broken) == (0, set()), text
     plain = json.loads(json.dumps(hidden).replace(json.dumps({"hidden": key}), json.dumps(key)))

@@ -142,7 +142,15 @@ _NODES = (
         },
     ),
     Node(type=ADDRESS, name="address", inputs={"domain": "vpc"}, protect=True),
-    Node(type=GROUP, name="group", inputs={"ingress": []}),
+    Node(
+        type=GROUP,
+        name="group",
+        inputs={
+            "ingress": [
+                {"cidrBlocks": ["203.0.113.0/24"], "fromPort": 22, "toPort": 22, "protocol": "tcp"},
+            ]
+        },
+    ),
     Node(
         type=INGRESS,
         name="ssh",
