@@ -138,6 +138,7 @@ class AwsStack:
                 private_key=private_key,
                 purpose="production" if self._settings.protect else "test",
                 storage_ports=_storage_ports(self._settings),
+                open_to_all_because=place.open_to_all_because,
             ),
             self._options,
         )

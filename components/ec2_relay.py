@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -31,7 +32,8 @@ class Ec2RelayArgs:
     ``admin_public_key``, ``admin_user`` and ``door`` are told at the first boot and count for machines made from then on: change them
     together with ``generation``. Exactly one of ``network`` (IPv4 in CIDR form, a VPC of its own) and ``subnet`` (an existing public one).
     ``storage_ports``: TCP ports at which the storage is reached, beside 80 and 443 that updates need.
-    ``private_key``: the admin's; None where the ssh agent holds it.
+    ``private_key``: the admin's; None where the ssh agent holds it. ``open_to_all_because`` stands in the door's description, where the
+    console and the policy pack look for it.
     """
 
     region: str
@@ -51,6 +53,7 @@ class Ec2RelayArgs:
     admin_user: str = "admin"
     private_key: pulumi.Input[str] | None = None
     storage_ports: Sequence[int] = (443,)
+    open_to_all_because: str | None = None
 
     def __post_init__(self) -> None:
         if (self.network is None) == (self.subnet is None):
@@ -168,7 +171,7 @@ class Ec2Relay(pulumi.ComponentResource):
                     from_port=22,
                     to_port=22,
                     cidr_blocks=self._args.doors(),
-                    description="SSH",
+                    description=door_text(self._args.open_to_all_because),
                 )
             ],
             egress=[everywhere(port) for port in sorted({*_UPDATES, *self._args.storage_ports})],
@@ -360,3 +363,10 @@ class Ec2Relay(pulumi.ComponentResource):
             opts=self._child,
         )
         return host(own, (retired,))
+
+
+def door_text(reason: str | None) -> str:
+    """A description as AWS takes it: 255 of a few characters at most."""
+    if reason is None:
+        return "SSH"
+    return re.sub(r"[^A-Za-z0-9 ._:/()#,@\[\]+=&;{}!$*-]", "_", f"SSH, open to all because {reason}")[:255]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from ops import checks, local, packages
+from ops import checks, cost, local, packages
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, help=__doc__
 )
 app.add_typer(local.app, name="local")
 app.command("check")(checks.check)
+app.command("cost")(cost.cost)
 app.command("test-packages")(packages.install_for_tests)
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ class Recorded:
     retain_on_delete: bool
     ignore_changes: tuple[str, ...]
     provider: str = ""  # the explicit one's name
+    refers: dict[str, tuple[str, ...]] = field(default_factory=dict)  # input -> resources that it is made of
 
 
 @dataclass
@@ -105,6 +106,13 @@ INVOKED: dict[str, dict[str, Any]] = {
 }
 
 
+NAMED_BY_THE_PROVIDER = (
+    "aws:iam/role:Role",
+    "aws:iam/instanceProfile:InstanceProfile",
+    "aws:cloudwatch/eventRule:EventRule",
+)
+
+
 class _Answers(mocks.Mocks):
     def __init__(
         self, graph: Graph, admin_key_path: str, facts: dict[str, str], last_outputs: Mapping[str, Any]
@@ -135,8 +143,8 @@ class _Answers(mocks.Mocks):
             outputs |= {"publicIp": "203.0.113.50", "allocationId": f"{args.name}-allocation"}
         elif args.typ == "aws:sns/topic:Topic":
             outputs["arn"] = f"arn:aws:sns:eu-central-1:123456789012:{args.name}"
-        elif args.typ in ("aws:iam/role:Role", "aws:iam/instanceProfile:InstanceProfile"):
-            outputs["name"] = f"{args.name}-name"
+        elif args.typ in NAMED_BY_THE_PROVIDER:
+            outputs.setdefault("name", f"{args.name}-name")
         if args.typ.startswith("aws:"):
             service = args.typ.split(":")[1].split("/")[0]
             outputs.setdefault("arn", f"arn:aws:{service}:eu-central-1:123456789012:{args.name}")
@@ -167,6 +175,10 @@ class RecordingMonitor(mocks.MockMonitor):
                 retain_on_delete=request.retainOnDelete,
                 ignore_changes=tuple(request.ignoreChanges),
                 provider=request.provider.rsplit("::", 2)[-2] if request.provider else "",
+                refers={
+                    key: tuple(urn.rsplit("::", 1)[-1] for urn in found.urns)
+                    for key, found in request.propertyDependencies.items()
+                },
             )
         )
         response = super().RegisterResource(request)
