@@ -12,6 +12,8 @@ from components.host_step import Host
 from components.local_sandbox import LocalSandbox, LocalSandboxArgs
 from components.settings import (
     Admin,
+    AwsBucket,
+    Ec2Vm,
     ExistingHost,
     Identity,
     ManagedHost,
@@ -62,6 +64,8 @@ class Places:
         place = self._settings.intermediate
         if isinstance(place, SandboxVm):
             return self._sandbox().relay
+        if isinstance(place, Ec2Vm):
+            raise NotImplementedError
         admin = self._settings.admin
         return Host(
             name="relay",
@@ -136,6 +140,8 @@ class Places:
                     },
                     shared_identity=None if s3.identity is None else _identity(s3.identity),
                 )
+            case AwsBucket():
+                raise NotImplementedError
             case RcloneRemoteSection() as remote:
                 return RcloneVault(
                     section=_secret(remote.section),
