@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib import metadata
 from typing import Any
 
 import grpc
@@ -29,7 +30,7 @@ from tests.aws.double.refused import Refused
 from tests.aws.double.tables import KINDS
 from tests.aws.double.wire import UNKNOWN, Props, changed, plain, struct
 
-VERSION = "0.0.0-double"
+VERSION = metadata.version("pulumi_aws")  # what it plays; another one makes the engine warn
 REGION = "region"  # pulumi-aws 7: every resource takes one
 THREADS = 32
 

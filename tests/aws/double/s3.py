@@ -158,6 +158,13 @@ def _rules(props: Props) -> list[Props]:
     return rules  # type: ignore[no-any-return]
 
 
+def _lock(found: Props) -> Props:
+    """moto names the unit that is not used as well."""
+    rule = (found.get("Rule") or {}).get("DefaultRetention")
+    retention = {name: value for name, value in camel(rule or {}).items() if value}
+    return {"objectLockEnabled": "Enabled", **({"rule": {"defaultRetention": retention}} if retention else {})}
+
+
 BLOCK = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
 
 KINDS: dict[str, Kind] = {
@@ -186,7 +193,7 @@ KINDS: dict[str, Kind] = {
             Bucket=name,
             ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", **pascal(only(new, "rule"))},
         ),
-        lambda s3, name: camel(s3.get_object_lock_configuration(Bucket=name)["ObjectLockConfiguration"]),
+        lambda s3, name: _lock(s3.get_object_lock_configuration(Bucket=name)["ObjectLockConfiguration"]),
         lambda s3, name: s3.put_object_lock_configuration(
             Bucket=name, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled"}
         ),

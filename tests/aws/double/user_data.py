@@ -113,7 +113,7 @@ def _network(box: Sandbox, machine: Machine) -> None:
 
 def _accounts(machine: Machine, users: list[Any], keys: list[str]) -> None:
     """The image's own account ("default") and others; the sandbox's own way in ends here."""
-    machine.sh(f': >"/home/{ADMIN}/.ssh/authorized_keys"')
+    machine.sh(f': >"/home/{ADMIN}/.ssh/authorized_keys"; rm -f /etc/sudoers.d/90-cloud-admin')
     for user in users:
         entry = {"name": ADMIN} if user == "default" else dict(user)
         known = {
