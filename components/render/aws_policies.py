@@ -6,6 +6,8 @@ could widen a document (a wildcard, a policy variable, a second path); settings 
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ _ROLE = re.compile(
     r"arn:(aws|aws-cn|aws-us-gov):iam::[0-9]{12}:role/(?:[A-Za-z0-9+=,.@_-]+/)*[A-Za-z0-9+=,.@_-]{1,64}"
 )
 _KEY = re.compile(r"arn:(aws|aws-cn|aws-us-gov):kms:([a-z0-9-]+):[0-9]{12}:key/[A-Za-z0-9-]{1,64}")
+
+_INLINE_LIMIT = 2048  # of all inline policies of one IAM user
 
 # Object Lock, versions and the rules around them: what R2 and R4 try. PutObject with a retention, a legal hold or an ACL in its headers
 # needs the action named for it as well, so it is refused by the same statement.
@@ -142,7 +146,13 @@ def source_identity(
                 },
             }
         )
-    return {"Version": "2012-10-17", "Statement": statements}
+    document = {"Version": "2012-10-17", "Statement": statements}
+    size = len(json.dumps(document, separators=(",", ":")))
+    if size > _INLINE_LIMIT:
+        raise ValueError(
+            f"the identity's policy has {size} characters, IAM takes {_INLINE_LIMIT}: use a shorter prefix"
+        )
+    return document
 
 
 def bucket_policy(
@@ -280,17 +290,16 @@ def lifecycle(*, lock_days: int, prefix: str = "", transitions: Sequence[Transit
         raise ValueError(f"a lock lasts at least one day, not {lock_days}")
     if prefix:
         room_path(prefix)
-    previous: Transition | None = None
-    for transition in transitions:
-        least = 30 if transition.storage_class == "STANDARD_IA" else 0
-        if previous is not None:
-            least = max(least, previous.after_days + 30)
-        after_the_last = previous is not None and previous.storage_class == "GLACIER_IR"
-        if transition.after_days < least or after_the_last:
+    least = {"STANDARD_IA": 30, "GLACIER_IR": 0}
+    for place, move in enumerate(transitions):
+        if move.after_days < least.get(move.storage_class, math.inf):
             raise ValueError(
-                "transitions come in the order STANDARD_IA (30 days or more), GLACIER_IR, 30 days apart"
+                "transitions come in this order: STANDARD_IA after 30 days or more, GLACIER_IR 30 days after that"
             )
-        previous = transition
+        # What S3 takes after this one: at most a move to the class below, a month later.
+        least = (
+            {"GLACIER_IR": move.after_days + 30} if place == 0 and move.storage_class == "STANDARD_IA" else {}
+        )
     rules: list[Document] = [
         {
             "id": "deleted-versions",

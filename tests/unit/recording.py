@@ -59,6 +59,7 @@ class Graph:
     resources: list[Recorded] = field(default_factory=list)
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     exports: dict[str, Any] = field(default_factory=dict)
+    imports: dict[str, str] = field(default_factory=dict)  # name -> what is adopted instead of made
 
     def __iter__(self) -> Iterator[Recorded]:
         return iter(self.resources)
@@ -112,6 +113,8 @@ class _Answers(mocks.Mocks):
             outputs["stderr"] = ""
         elif args.typ == "random:index/randomPassword:RandomPassword":
             outputs["result"] = f"generated-for-{args.name}".ljust(int(outputs["length"]), "x")
+        elif args.typ == "aws:iam/accessKey:AccessKey":
+            outputs["secret"] = f"secret-of-{args.name}"
         return f"{args.name}-id", outputs
 
 
@@ -121,6 +124,8 @@ class RecordingMonitor(mocks.MockMonitor):
         self._graph = graph
 
     def RegisterResource(self, request: Any) -> Any:
+        if request.importId:
+            self._graph.imports[request.name] = request.importId
         self._graph.resources.append(
             Recorded(
                 type=request.type,
