@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import threading
@@ -21,7 +22,11 @@ class NameServer:
         self._thread.start()
 
     def close(self) -> None:
-        self._socket.shutdown(socket.SHUT_RDWR) if False else self._socket.close()
+        """Frees the network: a socket left open would keep its namespace."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread, then says that there was no peer
+        self._thread.join(5)
+        self._socket.close()
 
     def _serve(self) -> None:
         while True:

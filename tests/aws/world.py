@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import ExitStack
 from importlib import metadata
@@ -19,12 +20,10 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError
 
 from sandbox import Sandbox, netns, storage_server
 from sandbox.bucket import wait_ready
 from sandbox.store import hold
-from tests.aws.double.cloud import SANDBOX
 from tests.aws.double.faults import FAULTS
 from tests.aws.names import NameServer
 
@@ -49,7 +48,6 @@ class Moto:
         images = folder / "amis.json"
         images.write_text(json.dumps([_image(*one) for one in IMAGES]))
         self.url = f"http://127.0.0.1:{self.port}"
-        # Removed at once: the file's only reader holds it open, and a full pipe would stop the server.
         with (folder / "moto.log").open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)],
@@ -69,6 +67,25 @@ class Moto:
                 assert self.process.poll() is None, "moto ended"
                 assert time.monotonic() < deadline, "moto does not answer"
                 time.sleep(0.1)
+
+    def warm(self) -> None:
+        """Have every part loaded that is used: the first question to each costs seconds."""
+        questions = [
+            ("ec2", "describe_vpcs"),
+            ("iam", "list_users"),
+            ("s3", "list_buckets"),
+            ("sts", "get_caller_identity"),
+            ("cloudwatch", "describe_alarms"),
+            ("events", "list_rules"),
+            ("sns", "list_topics"),
+        ]
+
+        def ask() -> None:
+            self.wait()
+            for service, question in questions:
+                getattr(self.client(service), question)()
+
+        threading.Thread(target=ask, daemon=True).start()
 
     def close(self) -> None:
         self.process.terminate()
@@ -179,6 +196,3 @@ def _inside(namespace: str, *argv: str, stdin: str) -> None:
         check=True,
         capture_output=True,
     )
-
-
-__all__ = ["ACCOUNT", "REGION", "S3", "SANDBOX", "BotoCoreError", "Cloud", "Moto", "aws_environment", "install_double"]

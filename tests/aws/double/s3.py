@@ -162,7 +162,10 @@ def _lock(found: Props) -> Props:
     """moto names the unit that is not used as well."""
     rule = (found.get("Rule") or {}).get("DefaultRetention")
     retention = {name: value for name, value in camel(rule or {}).items() if value}
-    return {"objectLockEnabled": "Enabled", **({"rule": {"defaultRetention": retention}} if retention else {})}
+    return {
+        "objectLockEnabled": "Enabled",
+        **({"rule": {"defaultRetention": retention}} if retention else {}),
+    }
 
 
 BLOCK = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
