@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, StrictInt
+from pydantic import AfterValidator, Field, StrictInt
 
 from components.settings.aws import ACCOUNT, REGION, Email, KeyArn, RoleArn, TopicArn
 from components.settings.model import Model
-from components.settings.problems import Finding, Fix, finding
+from components.settings.problems import Finding, Fix, finding, refuse, shown
 from components.settings.values import Bucket, LockMode, Prefix
 
+IN_ITS_CLASS = {"STANDARD_IA": 30, "GLACIER_IR": 90}  # days that AWS bills at least
+_ONE_CHANNEL = "exactly one of: email, topic"
 Days = Annotated[StrictInt, Field(ge=1, le=36500)]
 LOCK_DAYS = 30
 
@@ -82,6 +84,24 @@ class Alarms(Model):
         description="Alarm when the bucket grows by more than so many GiB in a day.",
     )
 
+    @classmethod
+    def rules(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
+        chosen = [way for way in ("email", "topic") if raw.get(way) is not None]
+        if not chosen:
+            yield finding(
+                (), "has none of email, topic: nobody would be told", _ONE_CHANNEL, Fix(add=cls.EXAMPLE)
+            )
+        elif len(chosen) == 2:
+            fix = Fix(say="keep one, for example:", remove=True, at=("topic",))
+            yield finding((), "has email and topic, which exclude each other", _ONE_CHANNEL, fix)
+
+
+def _without_dots(value: str) -> str:
+    if "." in value:
+        what = f"{shown(value)} holds a dot, which no certificate of AWS covers"
+        raise refuse(what, allowed="3 to 63 of a-z 0-9 -, beginning and ending with a letter or digit")
+    return value
+
 
 class AwsBucket(Model):
     """An S3 bucket that the program makes, or adopts, and locks, with an identity for every source."""
@@ -91,7 +111,9 @@ class AwsBucket(Model):
         "breakGlass": f"arn:aws:iam::{ACCOUNT}:role/break-glass",
     }
 
-    bucket: Bucket = Field(description="The bucket's name.", examples=["example-backups-prod"])
+    bucket: Annotated[Bucket, AfterValidator(_without_dots)] = Field(
+        description="The bucket's name.", examples=["example-backups-prod"]
+    )
     origin: Literal["new", "adopted"] = Field(
         "new",
         description="new: the program makes it. adopted: it exists, with versioning and Object Lock on, and stays"
@@ -121,3 +143,29 @@ class AwsBucket(Model):
         " and protect false.",
     )
     alarms: Alarms | None = Field(None, description="Alarms of the vault; default: none.")
+
+    @classmethod
+    def rules(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
+        """S3's own rules for moves; it would refuse them in the middle of a run."""
+        moves = raw.get("storageClasses")
+        known: dict[str, int] = {}
+        for index, move in enumerate(moves if isinstance(moves, list | tuple) else []):
+            if not isinstance(move, Mapping) or move.get("class") not in IN_ITS_CLASS:
+                continue  # their own rules speak
+            age, into, loc = move.get("afterDays"), str(move["class"]), ("storageClasses", index)
+            if into in known:
+                yield finding(
+                    loc, "is a class that stands in the list twice", "each class once", Fix(remove=True)
+                )
+            elif type(age) is int and age >= 0:
+                known[into] = age
+                if into == "STANDARD_IA" and age < 30:
+                    what = f"{age} is too early: S3 moves nothing to STANDARD_IA before"
+                    yield finding((*loc, "afterDays"), what, "30 or more", Fix(value=30))
+        first, last = known.get("STANDARD_IA"), known.get("GLACIER_IR")
+        if first is not None and last is not None and last < first + 30:
+            what = f"has GLACIER_IR {last} days after upload, STANDARD_IA {first}: S3 wants 30 days between the two"
+            fix = Fix(say="keep one, for example:", remove=True, at=(0,))
+            yield finding(
+                ("storageClasses",), what, "STANDARD_IA first, GLACIER_IR at least 30 days later", fix
+            )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, StrictInt, StrictStr
@@ -11,7 +12,7 @@ from pydantic import AfterValidator, Field, StrictInt, StrictStr
 from components.settings.aws import Email
 from components.settings.keys import PUBLIC_KEY_EXAMPLE, PublicKey
 from components.settings.model import Model
-from components.settings.problems import refuse, shown
+from components.settings.problems import Finding, Fix, finding, refuse, shown
 from components.settings.values import match, network
 
 NETWORK = "10.77.0.0/24"
@@ -39,7 +40,11 @@ def _subnet(value: str) -> str:
 def _vpc_range(value: str) -> str:
     allowed = f"a private IPv4 network from /16 to /28, such as {NETWORK}, without host bits"
     found = network(value)
-    if found is None or found.version != 4 or not 16 <= found.prefixlen <= 28 or not found.is_private:
+    if (
+        not isinstance(found, ipaddress.IPv4Network)
+        or not 16 <= found.prefixlen <= 28
+        or not found.is_private
+    ):
         raise refuse(f"{shown(value)} is not a private IPv4 network of the right size", allowed=allowed)
     return str(found)
 
@@ -52,7 +57,23 @@ def _reason(value: str) -> str:
 
 
 def _door_range(value: str) -> str:
-    return value
+    allowed = "an IPv4 address or a network in CIDR form, such as 203.0.113.0/24, without host bits"
+    found = network(value)
+    if found is not None and found.version == 4:
+        return str(found)
+    if found is not None:
+        raise refuse(f"{shown(value)} is IPv6, and the relay has an IPv4 address only", allowed=allowed)
+    try:
+        whole = str(ipaddress.IPv4Network(value, strict=False))
+    except ValueError:
+        raise refuse(f"{shown(value)} is not a network", allowed=allowed) from None
+    raise refuse(f"{shown(value)} has host bits", allowed=allowed, fix=Fix(value=whole))
+
+
+def is_wide(value: object) -> bool:
+    """Whether the network is the whole Internet, or so large a part of it that it must be said why."""
+    found = network(value)
+    return found is not None and found.prefixlen < 8
 
 
 DoorRange = Annotated[StrictStr, AfterValidator(_door_range)]
@@ -125,7 +146,40 @@ class Ec2Vm(Model):
         """In an existing subnet there is no network of its own."""
         return {**raw, "network": None} if "subnet" in raw and "network" not in raw else raw
 
+    @classmethod
+    def rules(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
+        if raw.get("network") is not None and raw.get("subnet") is not None:
+            fix = Fix(say="keep one, for example:", remove=True, at=("subnet",))
+            allowed = "exactly one of: network, subnet"
+            yield finding((), "has network and subnet, which exclude each other", allowed, fix)
+        admins, door = raw.get("adminsFrom"), raw.get("door", "ssh")
+        if door == "ssh" and admins in (None, [], ()):
+            what, allowed = "is empty, so no operator could come in", "at least one network, or door ssm"
+            yield finding(("adminsFrom",), what, allowed)
+        if door == "ssm" and admins not in (None, [], ()):
+            what = "is not used with door ssm: port 22 is for the sources only"
+            yield finding(("adminsFrom",), what, "with door ssh only", Fix(remove=True))
+        yield from _openness(raw)
+
     def architecture(self) -> Literal["arm64", "amd64"]:
         """As Debian names it; AWS marks its own ARM processors by a g behind the generation's number."""
         family = self.instance_type.split(".")[0]
         return "arm64" if re.match(r"a1$|[a-z]+[0-9]+g", family) else "amd64"
+
+
+def _openness(raw: Mapping[str, Any]) -> Iterator[Finding]:
+    """A door for everybody is opened by two keys that agree, never by one."""
+    wide = [
+        f"{network} in {key}"
+        for key in ("adminsFrom", "sourcesFrom")
+        for network in (raw[key] if isinstance(raw.get(key), list | tuple) else [])
+        if is_wide(network)
+    ]
+    reason = raw.get("openToAllBecause")
+    if wide and reason is None:
+        what = f"is missing, but {' and '.join(wide)} lets everybody connect"
+        allowed = "smaller networks, or the reason in one line of 10 to 200 characters"
+        yield finding(("openToAllBecause",), what, allowed)
+    if not wide and reason is not None:
+        what = "is a reason for nothing: no network is open to all"
+        yield finding(("openToAllBecause",), what, "only where one is", Fix(remove=True))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, StrictBool
 
-from components.settings import across
+from components.settings import across, across_aws
 from components.settings.aws import AwsAccount
 from components.settings.aws_bucket import AwsBucket
 from components.settings.ec2 import Ec2Vm
@@ -70,6 +70,7 @@ class Settings(Model):
     @classmethod
     def rules(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
         yield from across.rules(raw)
+        yield from across_aws.rules(raw)
 
     def warnings(self) -> tuple[str, ...]:
         """What is allowed but weakens the promise, each with its remedy; said on every run."""

@@ -95,14 +95,15 @@ class Moto:
             self.process.kill()
             self.process.wait(10)
 
-    def client(self, service: str) -> Any:
-        """For a test's own look into the account."""
+    def client(self, service: str, keys: tuple[str, str, str | None] = ("test", "test", None)) -> Any:
+        """For a test's own look into the account, or with `keys` into another one."""
         return boto3.client(
             service,
             region_name=REGION,
             endpoint_url=self.url,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
+            aws_access_key_id=keys[0],
+            aws_secret_access_key=keys[1],
+            aws_session_token=keys[2],
             config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 2}),
         )
 

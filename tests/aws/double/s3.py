@@ -33,14 +33,12 @@ def _make_bucket(cloud: Cloud, props: Props) -> Made:
     )
     locked = bool(props.get("objectLockEnabled"))
     s3 = cloud.client("s3")
-    try:
-        s3.head_bucket(Bucket=name)
-    except ClientError:
-        s3.create_bucket(Bucket=name, ObjectLockEnabledForBucket=locked, **place)
-    else:
+    # AWS's first region answers as if all was well; the provider then asks whose bucket it is.
+    if any(one["Name"] == name for one in s3.list_buckets()["Buckets"]):
         raise Refused(
             f"api error BucketAlreadyOwnedByYou: {name}: your previous request to create the named bucket succeeded and you already own it."
         )
+    s3.create_bucket(Bucket=name, ObjectLockEnabledForBucket=locked, **place)
     mirror.bucket_made(cloud, name, locked=locked)
     _tag(cloud, name, props)
     return name, _bucket_outputs(cloud, name)
