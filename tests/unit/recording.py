@@ -113,8 +113,10 @@ class _Answers(mocks.Mocks):
             outputs["stderr"] = ""
         elif args.typ == "random:index/randomPassword:RandomPassword":
             outputs["result"] = f"generated-for-{args.name}".ljust(int(outputs["length"]), "x")
-        elif args.typ == "aws:iam/accessKey:AccessKey":
-            outputs["secret"] = f"secret-of-{args.name}"
+        elif args.typ.startswith("aws:"):
+            outputs.setdefault("arn", f"arn:aws:test:::{args.name}")
+            if args.typ == "aws:iam/accessKey:AccessKey":
+                outputs["secret"] = f"secret-of-{args.name}"
         return f"{args.name}-id", outputs
 
 
