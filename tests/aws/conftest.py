@@ -42,6 +42,7 @@ def aws(account: Moto, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws
 @pytest.fixture(scope="package")
 def environ(account: Moto, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """For programs of the tests' own, which use the components without a relay: the real provider's engine home where there is one."""
+    account.wait()
     return engine(account, tmp_path_factory.mktemp("engine"))
 
 
