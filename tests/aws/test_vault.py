@@ -36,7 +36,9 @@ def has_policy(account: Moto, bucket: str) -> bool:
     return True
 
 
-def test_a_production_vault_survives_destroy_and_a_change_of_its_name(account: Moto, program: Program) -> None:
+def test_a_production_vault_survives_destroy_and_a_change_of_its_name(
+    account: Moto, program: Program
+) -> None:
     """A5: neither takes a step; nothing of the vault is touched."""
     up(program, bucket="example-kept")
     program.program(VAULT, {"bucket": "example-renamed"})

@@ -234,6 +234,7 @@ def _drop_profile(cloud: Cloud, name: str, state: Props) -> None:
 
 KINDS: dict[str, Kind] = {
     "aws:iam/user:User": Kind(
+        named=True,
         takes=words("name path permissionsBoundary forceDestroy tags"),
         create=_make_user,
         read=_read_user,
@@ -243,6 +244,7 @@ KINDS: dict[str, Kind] = {
         new=words("name path permissionsBoundary"),
     ),
     "aws:iam/userPolicy:UserPolicy": Kind(
+        named=True,
         takes=words("name user policy"),
         create=_make_policy,
         read=_read_policy,
@@ -260,6 +262,7 @@ KINDS: dict[str, Kind] = {
         secrets=words("secret"),
     ),
     "aws:iam/role:Role": Kind(
+        named=True,
         takes=words("name path description assumeRolePolicy permissionsBoundary maxSessionDuration tags"),
         create=_make_role,
         read=_read_role,
@@ -268,6 +271,7 @@ KINDS: dict[str, Kind] = {
         new=words("name path"),
     ),
     "aws:iam/rolePolicy:RolePolicy": Kind(
+        named=True,
         takes=words("name role policy"),
         create=_make_role_policy,
         read=_read_role_policy,
@@ -285,6 +289,7 @@ KINDS: dict[str, Kind] = {
         new=words("role policyArn"),
     ),
     "aws:iam/instanceProfile:InstanceProfile": Kind(
+        named=True,
         takes=words("name path role tags"),
         create=_make_profile,
         read=_read_profile,

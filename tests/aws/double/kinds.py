@@ -14,7 +14,10 @@ Made = tuple[str, Props]
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """One resource type. `takes` are its known inputs; a change of one in `new` replaces, of any other calls `update`."""
+    """One resource type. `takes` are its known inputs; a change of one in `new` replaces, of any other calls `update`.
+
+    `named`: the provider gives it a name of its own, `<resource>-<7 hex digits>`, where the program gives none.
+    """
 
     takes: frozenset[str]
     create: Callable[[Cloud, Props], Made]
@@ -24,6 +27,7 @@ class Kind:
     new: frozenset[str] = field(default_factory=frozenset)
     secrets: frozenset[str] = field(default_factory=frozenset)
     new_if: Callable[[Props, Props], set[str]] = lambda *_: set()
+    named: bool = False
     delete_first: bool = False
 
 

@@ -70,12 +70,16 @@ class Double(provider_pb2_grpc.ResourceProviderServicer):
     # resources
 
     def Check(self, request: Any, context: Any) -> Any:
-        news = plain(request.news)
+        news, inputs = plain(request.news), request.news
         with _answering(context, "checking"):
-            unknown = sorted(news.keys() - _kind(request.urn).takes - {REGION})
+            kind = _kind(request.urn)
+            unknown = sorted(news.keys() - kind.takes - {REGION})
             if unknown:
                 raise Refused(f"the double of AWS does not know {', '.join(unknown)} of {_type(request.urn)}")
-        return provider_pb2.CheckResponse(inputs=request.news)
+            if kind.named and "name" not in news:
+                made = f"{request.urn.split('::')[-1]}-{request.randomSeed[:4].hex()[:7]}"
+                inputs.update({"name": plain(request.olds).get("name") or made})
+        return provider_pb2.CheckResponse(inputs=inputs)
 
     def Diff(self, request: Any, context: Any) -> Any:
         with _answering(context, "comparing"):

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from tests.aws.double import ec2, iam, instance, s3, watch
+from tests.aws.double import ec2, groups, iam, instance, s3, watch
 from tests.aws.double.kinds import Kind
 
-KINDS: dict[str, Kind] = {**s3.KINDS, **iam.KINDS, **ec2.KINDS, **instance.KIND, **watch.KINDS}
+KINDS: dict[str, Kind] = {
+    **s3.KINDS,
+    **iam.KINDS,
+    **ec2.KINDS,
+    **groups.KINDS,
+    **instance.KIND,
+    **watch.KINDS,
+}

@@ -218,6 +218,7 @@ def _named(put: Callable[[Cloud, str, Props, Props], Props]) -> Callable[[Cloud,
 
 KINDS: dict[str, Kind] = {
     "aws:sns/topic:Topic": Kind(
+        named=True,
         takes=words("name displayName kmsMasterKeyId policy tags"),
         create=_make_topic,
         read=_read_topic,
@@ -241,6 +242,7 @@ KINDS: dict[str, Kind] = {
         new=words("topic protocol endpoint"),
     ),
     "aws:cloudwatch/metricAlarm:MetricAlarm": Kind(
+        named=True,
         takes=words(f"name tags {ALARM}"),
         create=_named(_put_alarm),
         read=_read_alarm,
@@ -249,6 +251,7 @@ KINDS: dict[str, Kind] = {
         new=words("name"),
     ),
     "aws:cloudwatch/eventRule:EventRule": Kind(
+        named=True,
         takes=words("name description eventPattern scheduleExpression state roleArn eventBusName tags"),
         create=_named(_put_rule),
         read=lambda cloud, name, _: (
@@ -272,6 +275,7 @@ KINDS: dict[str, Kind] = {
         new=words("rule targetId eventBusName"),
     ),
     "aws:cloudwatch/logGroup:LogGroup": Kind(
+        named=True,
         takes=words("name retentionInDays tags"),
         create=_make_group,
         read=_read_group,
