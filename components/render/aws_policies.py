@@ -24,6 +24,7 @@ _ROLE = re.compile(
 )
 _KEY = re.compile(r"arn:(aws|aws-cn|aws-us-gov):kms:([a-z0-9-]+):[0-9]{12}:key/[A-Za-z0-9-]{1,64}")
 
+_TOPIC = re.compile(r"arn:(aws|aws-cn|aws-us-gov):sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}")
 _INLINE_LIMIT = 2048  # of all inline policies of one IAM user
 
 # Object Lock, versions and the rules around them: what R2 and R4 try. PutObject with a retention, a legal hold or an ACL in its headers
@@ -273,6 +274,34 @@ def bucket_policy(
 def _merged(one: Document, other: Document) -> Document:
     """Two condition blocks that both must hold."""
     return {operator: {**one.get(operator, {}), **other.get(operator, {})} for operator in {**one, **other}}
+
+
+def operators_topic(topic: str, *, account: str) -> Document:
+    """CloudWatch alarms of this account may publish; nobody else's may."""
+    return _topic(topic, "cloudwatch", {"StringEquals": {"aws:SourceAccount": account}})
+
+
+def rules_topic(topic: str) -> Document:
+    """EventBridge may publish. No condition: EventBridge sends no context that one could look at, and a topic with one gets nothing.
+
+    So a rule of another account could publish, too. Nobody subscribes to this topic, and alarms count invocations of our own rules.
+    """
+    return _topic(topic, "events", None)
+
+
+def _topic(topic: str, service: str, condition: Document | None) -> Document:
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": f"{service}.amazonaws.com"},
+                "Action": ["sns:Publish"],
+                "Resource": [_whole(_TOPIC, topic, "the ARN of one topic")],
+                **({} if condition is None else {"Condition": condition}),
+            }
+        ],
+    }
 
 
 LARGE = 1024 * 1024

@@ -114,7 +114,8 @@ class _Answers(mocks.Mocks):
         elif args.typ == "random:index/randomPassword:RandomPassword":
             outputs["result"] = f"generated-for-{args.name}".ljust(int(outputs["length"]), "x")
         elif args.typ.startswith("aws:"):
-            outputs.setdefault("arn", f"arn:aws:test:::{args.name}")
+            service = args.typ.split(":")[1].split("/")[0]
+            outputs.setdefault("arn", f"arn:aws:{service}:eu-central-1:123456789012:{args.name}")
             if args.typ == "aws:iam/accessKey:AccessKey":
                 outputs["secret"] = f"secret-of-{args.name}"
         return f"{args.name}-id", outputs
@@ -173,7 +174,8 @@ def record(
 ) -> Graph:
     """Run ``program`` on its own event loop under fresh mocks and return what it registered; its errors are raised."""
     graph = Graph()
-    asyncio.set_event_loop(asyncio.new_event_loop())
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
     known = {
         "public_key": SAMPLE_KEY,
         "repository_id": "r" * 64,
@@ -197,6 +199,22 @@ def record(
 
     try:
         pulumi.runtime.test(whole)()
+    except BaseException:
+        _end_what_waits(loop)
+        raise
     finally:
         runtime_settings.reset_options()
+    left = asyncio.all_tasks(loop)
+    assert not left, f"the program ended while this was still at work: {left}"
+    loop.close()
     return graph
+
+
+def _end_what_waits(loop: asyncio.AbstractEventLoop) -> None:
+    """After a program's error: end the resources that wait for the failed one. What they say is an echo of the error that is raised."""
+    loop.set_exception_handler(lambda _, __: None)
+    waiting = asyncio.all_tasks(loop)
+    for task in waiting:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*waiting, return_exceptions=True))
+    loop.close()

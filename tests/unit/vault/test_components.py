@@ -249,6 +249,6 @@ def test_outputs_say_where_the_vault_is() -> None:
     graph = vault()
     assert graph.outputs["vault"] == {
         "bucketName": BUCKET,
-        "arn": "arn:aws:test:::vault-bucket",
+        "arn": "arn:aws:s3:eu-central-1:123456789012:vault-bucket",
         "endpoint": "https://s3.eu-central-1.amazonaws.com",
     }
