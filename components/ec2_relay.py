@@ -66,9 +66,10 @@ class Ec2RelayArgs:
     def doors(self) -> list[str]:
         """The networks that reach port 22; with SSM the operators come another way."""
         known = {*self.sources_from, *(self.admins_from if self.door == "ssh" else ())}
-        return [
-            str(network) for network in sorted(ipaddress.IPv4Network(one) for one in known)
-        ]  # an IPv6 one is an error: the address is IPv4
+        try:
+            return [str(network) for network in sorted(ipaddress.IPv4Network(one) for one in known)]
+        except ValueError as wrong:
+            raise ValueError(f"not an IPv4 network in CIDR form: {wrong}") from wrong
 
 
 class Ec2Relay(pulumi.ComponentResource):

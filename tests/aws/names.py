@@ -32,6 +32,8 @@ class NameServer:
         while True:
             try:
                 question, sender = self._socket.recvfrom(1024)
+                if not question:  # shut down
+                    return
                 self._socket.sendto(self._answer(question), sender)
             except OSError:
                 return

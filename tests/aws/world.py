@@ -175,7 +175,7 @@ class Cloud:
             with driver.storage_dial() as origin:
                 wait_ready(folder, origin, lambda: driver.storage_check(folder))
         namespace = self.box.plan.storage_ns
-        rules = "table ip s3 { chain arriving { type nat hook prerouting priority dstnat; tcp dport 443 redirect to :9000; } }"
+        rules = "table ip s3 {\nchain arriving { type nat hook prerouting priority dstnat;\ntcp dport 443 redirect to :9000\n}\n}\n"
         _inside(namespace, "nft", "-f", "-", stdin=rules)
         with netns.inside(namespace):
             names = NameServer(address, S3, address)

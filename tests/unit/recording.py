@@ -60,6 +60,7 @@ class Graph:
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     exports: dict[str, Any] = field(default_factory=dict)
     imports: dict[str, str] = field(default_factory=dict)  # name -> what is adopted instead of made
+    invokes: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[Recorded]:
         return iter(self.resources)
@@ -96,13 +97,23 @@ def sandbox_stdout(command: str, admin_key_path: str) -> str:
     return json.dumps(facts)
 
 
+INVOKED: dict[str, dict[str, Any]] = {
+    "aws:ec2/getAmi:getAmi": {"id": "ami-newest"},
+    "aws:ec2/getSubnet:getSubnet": {"id": "subnet-given", "vpcId": "vpc-given"},
+}
+
+
 class _Answers(mocks.Mocks):
-    def __init__(self, admin_key_path: str, facts: dict[str, str]) -> None:
+    def __init__(self, graph: Graph, admin_key_path: str, facts: dict[str, str]) -> None:
+        self._graph = graph
         self._admin_key_path = admin_key_path
         self._facts = facts
 
     def call(self, args: mocks.MockCallArgs) -> Any:
-        raise AssertionError(f"unexpected invoke {args.token}")
+        if args.token not in INVOKED:
+            raise AssertionError(f"unexpected invoke {args.token}")
+        self._graph.invokes.append((args.token, dict(args.args)))
+        return INVOKED[args.token]
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         outputs = dict(args.inputs)
@@ -113,6 +124,12 @@ class _Answers(mocks.Mocks):
             outputs["stderr"] = ""
         elif args.typ == "random:index/randomPassword:RandomPassword":
             outputs["result"] = f"generated-for-{args.name}".ljust(int(outputs["length"]), "x")
+        elif args.typ == "aws:ec2/eip:Eip":
+            outputs |= {"publicIp": "203.0.113.50", "allocationId": f"{args.name}-allocation"}
+        elif args.typ == "aws:sns/topic:Topic":
+            outputs["arn"] = f"arn:aws:sns:eu-central-1:123456789012:{args.name}"
+        elif args.typ in ("aws:iam/role:Role", "aws:iam/instanceProfile:InstanceProfile"):
+            outputs["name"] = f"{args.name}-name"
         elif args.typ.startswith("aws:"):
             service = args.typ.split(":")[1].split("/")[0]
             outputs.setdefault("arn", f"arn:aws:{service}:eu-central-1:123456789012:{args.name}")
@@ -186,7 +203,7 @@ def record(
         "openssh": "10.0",
         "debian": "13",
     }
-    answers = _Answers(admin_key_path, known | (facts or {}))
+    answers = _Answers(graph, admin_key_path, known | (facts or {}))
     monitor = RecordingMonitor(answers, graph)
     mocks.set_mocks(answers, project="lastcopy", stack=stack, preview=preview, monitor=monitor)
     pulumi.runtime.set_all_config(config or {}, list(secret_keys))
