@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -143,15 +144,21 @@ def _put_rule(cloud: Cloud, name: str, old: Props, new: Props) -> Props:  # noqa
     return {"arn": arn}
 
 
+def _make_target(cloud: Cloud, props: Props) -> Made:
+    name = props.get("targetId") or f"target-{secrets.token_hex(6)}"
+    return f"{props['rule']}-{name}", _put_target(cloud, "", {}, {**props, "targetId": name})
+
+
 def _put_target(cloud: Cloud, made: str, old: Props, new: Props) -> Props:  # noqa: ARG001
-    target = {"Id": new["targetId"], **pascal(only(new, "arn", "input", "inputPath", "roleArn"))}
+    name = new.get("targetId") or old["targetId"]
+    target = {"Id": name, **pascal(only(new, "arn", "input", "inputPath", "roleArn"))}
     if change := new.get("inputTransformer"):
         target["InputTransformer"] = {
             "InputPathsMap": change.get("inputPaths") or {},
             "InputTemplate": change["inputTemplate"],
         }
     cloud.client("events").put_targets(Rule=new["rule"], Targets=[target])
-    return {}
+    return {"targetId": name}
 
 
 def _read_target(cloud: Cloud, made: str, state: Props) -> Props | None:  # noqa: ARG001
@@ -263,10 +270,7 @@ KINDS: dict[str, Kind] = {
     ),
     "aws:cloudwatch/eventTarget:EventTarget": Kind(
         takes=words("rule arn targetId input inputPath inputTransformer roleArn eventBusName"),
-        create=lambda cloud, props: (
-            f"{props['rule']}-{props['targetId']}",
-            _put_target(cloud, "", {}, props),
-        ),
+        create=_make_target,
         read=_read_target,
         update=_put_target,
         delete=lambda cloud, _, state: _quiet(
