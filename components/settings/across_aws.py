@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from components.settings.across import mapping, sources_of, union
-from components.settings.aws import Arn
+from components.settings.aws import Arn, account_text
 from components.settings.aws_bucket import LOCK_DAYS
 from components.settings.keys import blob_of
 from components.settings.people import entries, keys_of
@@ -56,7 +56,7 @@ def _one_account(raw: Mapping[str, Any]) -> Iterator[Finding]:
         (("storage", "aws", "kmsKey"), bucket.get("kmsKey")),
         (("storage", "aws", "alarms", "topic"), mapping(bucket.get("alarms")).get("topic")),
     )
-    account, region = aws.get("account"), aws.get("region")
+    account, region = account_text(aws.get("account")), aws.get("region")
     for loc, text in named:
         arn = Arn.read(text)
         if arn is None or not isinstance(account, str) or len(account) != 12:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, Field, StrictStr
+from pydantic import AfterValidator, BeforeValidator, Field, StrictStr
 
 from components.settings.model import Model
 from components.settings.problems import refuse, shown
@@ -15,7 +15,7 @@ from components.settings.values import match
 ACCOUNT = "123456789012"
 REGION = "eu-central-1"
 _REGION = "a region of AWS's standard partition, such as eu-central-1"
-_ACCOUNT = "12 digits, in quotes"
+_ACCOUNT = "12 digits; in quotes where the first is 0"
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ def _region(value: str) -> str:
         # Other names in ARNs and endpoints, other Debian images: nothing of it was ever tried.
         raise refuse(f"{shown(value)} belongs to another partition of AWS", allowed=_REGION)
     return value
+
+
+def account_text(value: object) -> object:
+    """`pulumi config set --path` makes a number of twelve digits; here it is a name."""
+    return str(value) if type(value) is int else value
 
 
 def _account(value: str) -> str:
@@ -82,7 +87,7 @@ def _email(value: str) -> str:
 
 
 Region = Annotated[StrictStr, AfterValidator(_region)]
-Account = Annotated[StrictStr, AfterValidator(_account)]
+Account = Annotated[StrictStr, BeforeValidator(account_text), AfterValidator(_account)]
 RoleArn = Annotated[StrictStr, AfterValidator(_role)]
 KeyArn = Annotated[StrictStr, AfterValidator(_key)]
 TopicArn = Annotated[StrictStr, AfterValidator(_topic)]
@@ -98,7 +103,7 @@ class AwsAccount(Model):
         description="Region of everything that is made in AWS, such as eu-central-1.", examples=[REGION]
     )
     account: Account = Field(
-        description="Account number, 12 digits in quotes; credentials of another account are refused.",
+        description="Account number, 12 digits; credentials of another account are refused.",
         examples=[ACCOUNT],
     )
     profile: Annotated[StrictStr, AfterValidator(_profile)] | None = Field(
