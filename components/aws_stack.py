@@ -69,7 +69,6 @@ class AwsStack:
                 "vault-alarms",
                 VaultAlarmsArgs(
                     bucket=place.bucket,
-                    region=self._account.region,
                     account=self._account.account,
                     rooms=rooms,
                     email=place.alarms.email,

@@ -58,7 +58,7 @@ class AwsStack:
             "lastcopy:storage": {
                 "aws": {
                     "bucket": BUCKET,
-                    "lock": {"mode": "GOVERNANCE", "days": 1},
+                    "lock": {"mode": "GOVERNANCE", "days": 2},
                     "breakGlass": BREAK_GLASS,
                     "purpose": "test",
                     "alarms": {"email": "ops@example.com"},

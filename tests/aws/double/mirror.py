@@ -97,12 +97,15 @@ def key_gone(cloud: Cloud, access_key: str) -> None:
 
 def rights_changed(cloud: Cloud, user: str) -> None:
     """Every key of the user has exactly the S3 rights that its inline policies give."""
+    if cloud.sandbox is None:
+        return
+    # Before: within, this thread's connections are in the storage's network, where moto is not.
+    keys, statements = _keys(cloud, user), _statements(cloud, user)
     with _storage(cloud) as there:
         if not there:
             return
-        admin, statements = there[1], _statements(cloud, user)
-        known = json.loads(admin.user_list())
-        for key in _keys(cloud, user):
+        admin, known = there[1], json.loads(there[1].user_list())
+        for key in keys:
             if key not in known:
                 continue
             attached = json.loads(admin.user_info(key)).get("policyName", "").split(",")
