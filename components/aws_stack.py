@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 import pulumi
-from pulumi_aws import Provider
+from pulumi_aws import Provider, ProviderAssumeRoleArgs, ProviderDefaultTagsArgs
 
 from components.ec2_relay import Ec2Relay, Ec2RelayArgs
 from components.locked_bucket import LockedBucket, LockedBucketArgs, Transition
@@ -151,13 +151,15 @@ def _account(settings: Settings) -> AwsAccount:
 
 def _provider(account: AwsAccount, environment: str) -> Provider:
     tags = {"lastcopy:project": pulumi.get_project(), "lastcopy:stack": pulumi.get_stack()}
+    role = account.assume_role
     return Provider(
         "aws",
         region=account.region,
         allowed_account_ids=[account.account],
         profile=account.profile,
-        assume_roles=None if account.assume_role is None else [{"role_arn": account.assume_role}],
-        default_tags={"tags": {**tags, "lastcopy:environment": environment}},
+        # Typed on purpose: a plain dict goes out as it is, `role_arn`, which the provider does not know.
+        assume_roles=None if role is None else [ProviderAssumeRoleArgs(role_arn=role)],
+        default_tags=ProviderDefaultTagsArgs(tags={**tags, "lastcopy:environment": environment}),
     )
 
 

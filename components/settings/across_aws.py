@@ -13,6 +13,9 @@ from components.settings.people import entries, keys_of
 from components.settings.problems import Finding, Fix, Loc, finding, path_text
 
 TEST_DAYS = 7
+MOST_PREFIX = (
+    100  # characters; with the longest bucket and source the policy still fits IAM's 2048 characters
+)
 ADMIN = "admin"  # the account of Debian's images
 
 
@@ -22,6 +25,7 @@ def rules(raw: Mapping[str, Any]) -> Iterator[Finding]:
     yield from _one_account(raw)
     yield from _purpose(raw)
     yield from _lock_is_long_enough(raw)
+    yield from _names_in_policies(raw)
     yield from _identity_generations(raw)
     yield from _admin_of_the_machine(raw)
 
@@ -120,6 +124,22 @@ def _lock_is_long_enough(raw: Mapping[str, Any]) -> Iterator[Finding]:
             what = f"is {hours}, longer than the lock of {days} day(s): a backup's first packs would stand unlocked before it ends"
             fix = Fix(value=24 * days)
             yield finding(("sources", index, "limits", "hours"), what, f"at most {24 * days}", fix)
+
+
+def _names_in_policies(raw: Mapping[str, Any]) -> Iterator[Finding]:
+    """The path part ``locks`` tells the vault's policies what may be deleted; IAM bounds how long a policy may be."""
+    bucket = _bucket(raw)
+    prefix, loc = bucket.get("prefix"), ("storage", "aws", "prefix")
+    if isinstance(prefix, str) and "locks" in prefix.split("/"):
+        what = "has a part named locks, below which restic's locks are deleted: no backup would be safe there"
+        yield finding(loc, what, "other words", Fix(value="hosts"))
+    if isinstance(prefix, str) and len(prefix) > MOST_PREFIX:
+        what = f"has {len(prefix)} characters, too many for the policy of an IAM user"
+        yield finding(loc, what, f"at most {MOST_PREFIX}", Fix(value="hosts"))
+    for index, source in enumerate(sources_of(raw)):
+        if bucket and source.get("name") == "locks":
+            what = "is locks, the place of what may be deleted: no backup would be safe there"
+            yield finding(("sources", index, "name"), what, "another name", Fix(value="locks1"))
 
 
 def _identity_generations(raw: Mapping[str, Any]) -> Iterator[Finding]:

@@ -48,7 +48,7 @@ class DefaultRetention(Model):
 
 
 class StorageClassMove(Model):
-    """After how many days packs move to a cheaper class that restic can still read at once."""
+    """After how many days objects above 1 MiB, which are packs, move to a cheaper class that restic can still read at once."""
 
     EXAMPLE: ClassVar[object] = {"afterDays": 30, "class": "STANDARD_IA"}
 
@@ -134,7 +134,7 @@ class AwsBucket(Model):
     )
     storage_classes: tuple[StorageClassMove, ...] = Field(
         (),
-        description="Moves of restic's packs (data/) to cheaper classes; default: none.",
+        description="Moves of objects above 1 MiB, restic's packs, to cheaper classes; default: none.",
         examples=[[StorageClassMove.EXAMPLE]],
     )
     purpose: Literal["production", "test"] = Field(

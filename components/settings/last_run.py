@@ -44,7 +44,7 @@ def moved_vault(settings: Settings) -> Iterator[tuple[Loc, str, str, Fix]]:
     for name, loc, value in now:
         before = old.get(name)
         if isinstance(before, str) and before != value:
-            what = f'is {value}, but this stack\'s vault stands: {name} "{before}", with backups that nobody may leave behind'
+            what = f'is {value}, but the vault of this stack stands: {name} "{before}", with backups that nobody may leave behind'
             allowed = f"{before}, as long as this stack lives"
             say = "set it back; another vault belongs to another stack (pulumi stack init):"
             yield loc, what, allowed, Fix(say=say, value=before)

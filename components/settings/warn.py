@@ -75,7 +75,13 @@ def _aws_warnings(settings: Settings, storage: AwsBucket) -> Iterator[str]:
             f"Lock of {lock.days} day(s) ({where}.lock.days): an attack that nobody notices for longer can delete "
             "every backup. Use 30 or more."
         )
-    if settings.aws is not None and settings.aws.assume_role == storage.break_glass:
+    deployer = settings.aws.assume_role if settings.aws is not None else None
+    if storage.purpose == "test" and deployer not in (None, storage.break_glass):
+        yield (
+            f"Another role than {where}.breakGlass deploys (lastcopy:aws.assumeRole): `pulumi destroy` will be refused, "
+            "as only break-glass may empty the bucket. In a test let it deploy."
+        )
+    if storage.purpose == "production" and deployer == storage.break_glass:
         yield (
             "The break-glass role deploys (lastcopy:aws.assumeRole): every run could loosen the vault's policy. "
             "Use it for one change of the vault, then the deploying role again."

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
+from minio import Minio
 
+from tests.aws.double import machines
 from tests.aws.double.cloud import SANDBOX
+from tests.aws.double.mirror import storage_of
 from tests.aws.world import ACCOUNT, REGION, Cloud, Moto, aws_environment, install_double
 from tests.integration.checkout import Running, copy_checkout
 from tests.networks import free_network
@@ -94,13 +99,65 @@ class AwsStack:
 
         self.running.configure(edit)
 
-    def fault(self, **faults: tuple[str, str]) -> None:
-        """What AWS will refuse from now on: type -> code and message."""
+    def fault(self, faults: dict[str, tuple[str, str]]) -> None:
+        """What AWS refuses from now on: type -> code and message."""
         self.faults.write_text(json.dumps(faults))
 
     def relays(self) -> list[str]:
         """The instances that run as machines."""
         return [machine.name for machine in self.cloud.box.machines() if machine.role == "relay"]
+
+    # the account and the storage, as they are
+
+    def in_account(self) -> dict[str, list[str]]:
+        """What the stack has there; other tests' things are not its own."""
+        ask = self.account.client
+        instances = ask("ec2").describe_instances()["Reservations"]
+        return {
+            "instances": [
+                one["InstanceId"]
+                for reservation in instances
+                for one in reservation["Instances"]
+                if one["State"]["Name"] != "terminated"
+            ],
+            "addresses": [one["AllocationId"] for one in ask("ec2").describe_addresses()["Addresses"]],
+            "networks": [one["VpcId"] for one in ask("ec2").describe_vpcs()["Vpcs"] if not one["IsDefault"]],
+            "buckets": [one["Name"] for one in ask("s3").list_buckets()["Buckets"] if one["Name"] == BUCKET],
+            "users": [
+                one["UserName"]
+                for one in ask("iam").list_users()["Users"]
+                if one["UserName"].endswith(f"@{BUCKET}")
+            ],
+            "topics": [one["TopicArn"] for one in ask("sns").list_topics()["Topics"]],
+            "rules": [one["Name"] for one in ask("events").list_rules()["Rules"]],
+            "alarms": [one["AlarmName"] for one in ask("cloudwatch").describe_alarms()["MetricAlarms"]],
+        }
+
+    @contextmanager
+    def storage(self) -> Iterator[Minio]:
+        """The object storage, with its own root's rights."""
+        with storage_of(self.cloud.box) as (client, _):
+            yield client
+
+    def storage_keys(self) -> list[str]:
+        """The access keys that the storage takes."""
+        with storage_of(self.cloud.box) as (_, admin):
+            return sorted(json.loads(admin.user_list()))
+
+    def impostor(self) -> None:
+        """The relay's address leads to a machine that answers ssh, takes every key, and is not the relay."""
+        facts = self.cloud.box.machine_up("impostor", "relay")
+        self._turn(facts["private_address"])
+
+    def impostor_gone(self) -> None:
+        (relay,) = [name for name in self.relays() if name != "impostor"]
+        self._turn(str(self.cloud.box.plan.address(self.cloud.box.machine(relay).slot)))
+        self.cloud.box.machine_down("impostor")
+
+    def _turn(self, target: str) -> None:
+        with machines.elastic(self.machines.directory) as known:
+            for entry in known.values():
+                entry["target"] = target
 
     # a source's own doing
 

@@ -63,7 +63,7 @@ def lend(cloud: Cloud, allocation: str) -> str | None:
     if cloud.sandbox is None:
         return None
     network = Sandbox(cloud.sandbox).plan.network
-    with _elastic(cloud.sandbox) as known:
+    with elastic(cloud.sandbox) as known:
         used = {entry["address"] for entry in known.values()}
         free = (str(network[offset]) for offset in range(FIRST_ELASTIC, network.num_addresses - 1))
         address = next(one for one in free if one not in used)
@@ -77,18 +77,18 @@ def point(cloud: Cloud, allocation: str, instance: str | None) -> None:
         return
     box = Sandbox(cloud.sandbox)
     target = str(box.plan.address(box.machine(instance).slot)) if instance else ""
-    with _elastic(cloud.sandbox) as known:
+    with elastic(cloud.sandbox) as known:
         known[allocation]["target"] = target
 
 
 def take_back(cloud: Cloud, allocation: str) -> None:
     if cloud.sandbox is not None:
-        with _elastic(cloud.sandbox) as known:
+        with elastic(cloud.sandbox) as known:
             known.pop(allocation, None)
 
 
 @contextmanager
-def _elastic(folder: Path) -> Iterator[Elastic]:
+def elastic(folder: Path) -> Iterator[Elastic]:
     """The addresses lent; what is changed within is what the router does from then on."""
     file = folder / "elastic.json"
     with (folder / "elastic.lock").open("w") as lock:

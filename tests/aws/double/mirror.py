@@ -23,17 +23,23 @@ from tests.aws.double.wire import Props
 
 
 @contextmanager
-def _storage(cloud: Cloud) -> Iterator[tuple[Minio, MinioAdmin] | None]:
-    if cloud.sandbox is None:
-        yield None
-        return
-    box = Sandbox(cloud.sandbox)
+def storage_of(box: Sandbox) -> Iterator[tuple[Minio, MinioAdmin]]:
+    """The sandbox's storage with its own root's rights. Within, this thread's connections are in the storage's network: moto is not there."""
     with box.storage_admin() as (origin, _, user, password):
         pool, host = _pool(box.storage_folder, 30), origin.removeprefix("https://")
         admin = MinioAdmin(
             endpoint=host, credentials=StaticProvider(user, password), region=REGION, http_client=pool
         )
         yield Minio(host, user, password, region=REGION, http_client=pool), admin
+
+
+@contextmanager
+def _storage(cloud: Cloud) -> Iterator[tuple[Minio, MinioAdmin] | None]:
+    if cloud.sandbox is None:
+        yield None
+        return
+    with storage_of(Sandbox(cloud.sandbox)) as there:
+        yield there
 
 
 def bucket_made(cloud: Cloud, name: str, *, locked: bool) -> None:
@@ -74,12 +80,6 @@ def bucket_gone(cloud: Cloud, name: str, *, force: bool) -> None:
         client.remove_bucket(name)
 
 
-def objects(cloud: Cloud, name: str) -> int:
-    """How many versions stand in the bucket."""
-    with _storage(cloud) as there:
-        return len(list(there[0].list_objects(name, recursive=True, include_version=True))) if there else 0
-
-
 def key_made(cloud: Cloud, access_key: str, secret: str) -> None:
     """Without a policy it may do nothing yet."""
     with _storage(cloud) as there:
@@ -99,7 +99,7 @@ def rights_changed(cloud: Cloud, user: str) -> None:
     """Every key of the user has exactly the S3 rights that its inline policies give."""
     if cloud.sandbox is None:
         return
-    # Before: within, this thread's connections are in the storage's network, where moto is not.
+    # Before, not within.
     keys, statements = _keys(cloud, user), _statements(cloud, user)
     with _storage(cloud) as there:
         if not there:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from components.render import aws_policies as render
 from components.render.aws_policies import Transition
+from components.settings.across_aws import MOST_PREFIX
 from tests.unit.vault.documents import ARN, BREAK_GLASS, BUCKET, DEPLOYER, KEY, bucket_policy, identity
 from tests.unit.vault.iam import effects, problems
 from tests.unit.vault.promises import LOCK, PACK, REFUSED, broken, put
@@ -316,7 +317,8 @@ def test_break_glass_is_one_role(role: str) -> None:
 
 
 def test_a_prefix_too_long_for_iam_is_refused_before_iam_does() -> None:
-    assert identity(bucket="b" * 63, room="p" * 100 + "/web1/", kms_key=KEY)
+    longest = f"{'p' * MOST_PREFIX}/{'s' * 23}/"
+    assert identity(bucket="b" * 63, room=longest, kms_key=KEY.replace("1234abcd", "mrk-1234abcd"))
     with pytest.raises(ValueError, match="shorter prefix"):
         identity(bucket="b" * 63, room="p" * 300 + "/web1/", kms_key=KEY)
 
