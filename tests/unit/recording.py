@@ -137,11 +137,7 @@ class _Answers(mocks.Mocks):
             outputs["arn"] = f"arn:aws:sns:eu-central-1:123456789012:{args.name}"
         elif args.typ in ("aws:iam/role:Role", "aws:iam/instanceProfile:InstanceProfile"):
             outputs["name"] = f"{args.name}-name"
-<<<<<<< HEAD
-        elif args.typ.startswith("aws:"):
-=======
         if args.typ.startswith("aws:"):
->>>>>>> aws-a
             service = args.typ.split(":")[1].split("/")[0]
             outputs.setdefault("arn", f"arn:aws:{service}:eu-central-1:123456789012:{args.name}")
             if args.typ == "aws:iam/accessKey:AccessKey":
