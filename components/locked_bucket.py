@@ -62,7 +62,8 @@ class LockedBucket(pulumi.ComponentResource):
     Outputs: ``bucket_name``, ``arn``, ``endpoint``; ``ready``: what must stand before anybody gets a key to it.
     Production and adopted buckets are never deleted, emptied or loosened by Pulumi: protected, and kept when they leave the program.
     Errors: an adopted bucket without Object Lock stops the import ("inputs to import do not match") before anything is changed.
-    Does not protect from the account's root user, who may lift the policy but not a COMPLIANCE lock, nor from the closing of the account.
+    Does not protect from the account's root user, who may lift the policy but not a COMPLIANCE lock, from the closing of the account, nor,
+    with ``kms_key``, from whoever may delete that key: what it encrypted is lost with it, locked or not.
     """
 
     bucket_name: pulumi.Output[str]
@@ -153,6 +154,8 @@ class LockedBucket(pulumi.ComponentResource):
                     else {"sse_algorithm": "aws:kms", "kms_master_key_id": args.kms_key},
                     # One call to KMS per stretch of time instead of one per object.
                     "bucket_key_enabled": args.kms_key is not None,
+                    # S3 sets this for new buckets by itself. Said here, or each refresh would find a difference that only break-glass may write.
+                    "blocked_encryption_types": ["SSE-C"],
                 }
             ],
             opts=option(),

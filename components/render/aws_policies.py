@@ -120,6 +120,8 @@ def source_identity(
             "Effect": "Allow",
             "Action": ["s3:ListBucket"],
             "Resource": [of_bucket],
+            # Also what turns a look at a missing object into 404, not 403: AWS asks it with the object's name as the prefix. Without that,
+            # rclone could not tell a new name from a refusal and would take no upload (ceph's pull request 68577 copies AWS in this).
             "Condition": {"StringLike": {"s3:prefix": [f"{room}*"]}},
         },
         {

@@ -153,6 +153,8 @@ GRANTED = [
     Request("backup", "s3:GetBucketVersioning", ARN),
     Request("backup", "s3:GetBucketObjectLockConfiguration", ARN),
     Request("backup", "s3:ListBucket", ARN, context={"s3:prefix": "web1/g1/snapshots/"}),
+    # Asked by S3 itself for an object that is missing: allowed, the answer is 404; else 403, and no upload could begin.
+    Request("backup", "s3:ListBucket", ARN, context={"s3:prefix": "web1/g1/data/ab/abcd"}),
     *(Request("backup", f"s3:{verb}", PACK) for verb in ("GetObject", "PutObject", "AbortMultipartUpload")),
     Request("backup", "s3:DeleteObject", LOCK),
 ]

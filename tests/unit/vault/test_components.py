@@ -79,7 +79,11 @@ def test_every_setting_is_what_the_vault_promises() -> None:
         "restrictPublicBuckets": True,
     }
     assert found["encryption"].inputs["rules"] == [
-        {"applyServerSideEncryptionByDefault": {"sseAlgorithm": "AES256"}, "bucketKeyEnabled": False}
+        {
+            "applyServerSideEncryptionByDefault": {"sseAlgorithm": "AES256"},
+            "bucketKeyEnabled": False,
+            "blockedEncryptionTypes": ["SSE-C"],
+        }
     ]
     assert [rule["id"] for rule in found["lifecycle"].inputs["rules"]] == [
         "deleted-versions",
@@ -116,6 +120,7 @@ def test_a_key_of_ones_own_is_used_by_the_bucket_and_allowed_to_the_identity() -
         {
             "applyServerSideEncryptionByDefault": {"sseAlgorithm": "aws:kms", "kmsMasterKeyId": KEY},
             "bucketKeyEnabled": True,
+            "blockedEncryptionTypes": ["SSE-C"],
         }
     ]
     assert json.loads(children(graph)["policy"].inputs["policy"]) == bucket_policy(kms_key=KEY)
@@ -127,6 +132,14 @@ def test_the_policy_comes_last_and_no_key_exists_before_it() -> None:
     # Each of them would be refused to the deployer once the policy stands.
     assert before(graph, "vault-policy") >= {f"vault-{one}" for one in ("bucket", *SETTINGS[:-1])}
     assert before(graph, "web1-identity-key-g1") >= {"vault-policy", "vault-lock", "web1-identity-policy"}
+
+
+def test_a_key_that_does_not_wait_for_the_vault_is_noticed() -> None:
+    def program() -> None:
+        LockedBucket("vault", arguments())
+        SourceIdentity("web1-identity", SourceIdentityArgs(source="web1", bucket=BUCKET, room="web1/"))
+
+    assert "vault-policy" not in before(record(program), "web1-identity-key-g1")
 
 
 def test_s3_is_asked_for_one_change_of_the_bucket_at_a_time() -> None:
