@@ -1,6 +1,6 @@
 """What a new relay in AWS is told at its first boot: `#cloud-config` for cloud-init on Debian 13. Pure text, no engine.
 
-The whole of what is used, for whoever reads or imitates it: ssh_deletekeys, ssh_genkeytypes, ssh_keys (ecdsa_private, ecdsa_public),
+The whole of what is used, for whoever reads or imitates it: ssh_deletekeys, ssh_keys (ecdsa_private, ecdsa_public),
 ssh_pwauth, disable_root, users (one: name, shell, lock_passwd, sudo, ssh_authorized_keys), package_update, packages, write_files (path,
 permissions, content), runcmd (lists of words; only with SSM).
 """
@@ -66,7 +66,6 @@ def _config(plan: UserDataPlan) -> dict[str, Any]:
     config: dict[str, Any] = {
         # What an image brought along is nobody's in particular; the lasting key is made on first contact.
         "ssh_deletekeys": True,
-        "ssh_genkeytypes": [],
         "ssh_keys": {"ecdsa_private": plan.first_key.private, "ecdsa_public": plan.first_key.public + "\n"},
         "ssh_pwauth": False,
         "disable_root": True,
