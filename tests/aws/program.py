@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import textwrap
 from importlib import metadata
 from pathlib import Path
@@ -38,8 +39,10 @@ def engine(account: Moto, folder: Path) -> dict[str, str]:
     environ = toolchain.engine_environment(folder)
     plugins, real = Path(environ["PULUMI_HOME"]), real_plugin()
     if real is None:
+        print("tests/aws: the double serves, no AWS provider of this version being here", file=sys.stderr)
         install_double(plugins)
     else:
+        print(f"tests/aws: {real} serves, against moto", file=sys.stderr)
         place = plugins / "plugins" / real.parent.name
         place.mkdir(parents=True)
         (place / real.name).symlink_to(real)

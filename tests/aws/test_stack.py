@@ -162,6 +162,9 @@ def test_a_machine_that_took_the_address_is_not_trusted(aws: AwsStack) -> None:
     """A1, sabotage of the row above: the address leads to another machine; sources do not talk to it."""
     aws.impostor()
     try:
+        said = aws.machines.run("web1", "restic-backup", "snapshots", check=False)
+        assert said.returncode != 0
+        assert "Host key verification failed" in said.stdout + said.stderr
         with pytest.raises(CommandFailed):
             aws.backup("web1")
     finally:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.aws.program import Program
+from tests.aws.double.faults import FAULTS
+from tests.aws.program import Program, real_plugin
 from tests.aws.world import ACCOUNT, Moto
 
 VAULT = """
@@ -34,6 +36,10 @@ def has_policy(account: Moto, bucket: str) -> bool:
     except ClientError:
         return False
     return True
+
+
+def key_count(account: Moto, user: str) -> int:
+    return len(account.client("iam").list_access_keys(UserName=user)["AccessKeyMetadata"])
 
 
 def test_a_production_vault_survives_destroy_and_a_change_of_its_name(
@@ -97,6 +103,31 @@ def test_a_name_that_somebody_else_has_is_one_clear_error(account: Moto, program
     assert "vault-bucket" in said
     up(program, bucket="example-free")
     assert "example-free" in buckets(account)
+
+
+@pytest.mark.skipif(real_plugin() is not None, reason="only the double can be told what AWS refuses")
+def test_a_missing_right_stops_before_any_key_exists(account: Moto, program: Program) -> None:
+    """Whoever may not set the bucket's policy gets no identity either; with the right given, the next run goes on."""
+    text = (
+        VAULT
+        + """
+    from components.source_identity import SourceIdentity, SourceIdentityArgs
+    SourceIdentity("web1", SourceIdentityArgs(source="web1", bucket=given["bucket"], room="web1/", after=vault.ready), there)
+"""
+    )
+    faults = Path(program.environ[FAULTS])
+    faults.write_text(
+        json.dumps({"aws:s3/bucketPolicy:BucketPolicy": ["AccessDenied", "s3:PutBucketPolicy"]})
+    )
+    try:
+        said = program.fails(text, {"bucket": "example-denied"})
+    finally:
+        faults.unlink()
+    assert "AccessDenied: s3:PutBucketPolicy" in said.split("Diagnostics:")[1]
+    assert key_count(account, "web1@example-denied") == 0
+    program.up(text, {"bucket": "example-denied"})
+    assert has_policy(account, "example-denied")
+    assert key_count(account, "web1@example-denied") == 1
 
 
 def test_credentials_of_another_account_are_refused(program: Program) -> None:
