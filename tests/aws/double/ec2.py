@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-
 from tests.aws.double import machines
 from tests.aws.double.cloud import Cloud
 from tests.aws.double.kinds import Kind, Made
@@ -98,20 +96,6 @@ def _make_table(cloud: Cloud, props: Props) -> Made:
 def _look_table(cloud: Cloud, made: str) -> Props | None:
     found = look(cloud.client("ec2").describe_route_tables, "RouteTables", RouteTableIds=[made])
     return found and {"vpcId": found["VpcId"]}
-
-
-def _make_route(cloud: Cloud, props: Props) -> Made:
-    target = only(props, "routeTableId", "destinationCidrBlock", "destinationIpv6CidrBlock", "gatewayId")
-    cloud.client("ec2").create_route(**pascal(target))
-    return (
-        f"r-{props['routeTableId']}{props.get('destinationCidrBlock') or props.get('destinationIpv6CidrBlock')}",
-        {},
-    )
-
-
-def _drop_route(cloud: Cloud, _: str, state: Props) -> None:
-    where = only(state, "routeTableId", "destinationCidrBlock", "destinationIpv6CidrBlock")
-    drop(cloud.client("ec2").delete_route, **pascal(where))
 
 
 def _make_link(cloud: Cloud, props: Props) -> Made:
@@ -209,17 +193,6 @@ def _drop_association(cloud: Cloud, made: str, state: Props) -> None:
         drop(cloud.client("ec2").disassociate_address, AssociationId=made)
 
 
-def _make_key_pair(cloud: Cloud, props: Props) -> Made:
-    text = base64.b64encode(props["publicKey"].encode()).decode()
-    cloud.client("ec2").import_key_pair(KeyName=props["keyName"], PublicKeyMaterial=text.encode())
-    return props["keyName"], {}
-
-
-def _look_key_pair(cloud: Cloud, made: str) -> Props | None:
-    found = look(cloud.client("ec2").describe_key_pairs, "KeyPairs", KeyNames=[made])
-    return found and {"keyName": made}
-
-
 KINDS: dict[str, Kind] = {
     "aws:ec2/vpc:Vpc": thing(
         "cidrBlock enableDnsSupport enableDnsHostnames tags",
@@ -244,12 +217,6 @@ KINDS: dict[str, Kind] = {
         _look_table,
         lambda cloud, made, _: drop(cloud.client("ec2").delete_route_table, RouteTableId=made),
     ),
-    "aws:ec2/route:Route": thing(
-        "routeTableId destinationCidrBlock destinationIpv6CidrBlock gatewayId",
-        _make_route,
-        lambda *_: {},
-        _drop_route,
-    ),
     "aws:ec2/routeTableAssociation:RouteTableAssociation": thing(
         "routeTableId subnetId",
         _make_link,
@@ -269,11 +236,5 @@ KINDS: dict[str, Kind] = {
     ),
     "aws:ec2/eipAssociation:EipAssociation": thing(
         "allocationId instanceId allowReassociation", _make_association, _look_association, _drop_association
-    ),
-    "aws:ec2/keyPair:KeyPair": thing(
-        "keyName publicKey tags",
-        _make_key_pair,
-        _look_key_pair,
-        lambda cloud, made, _: drop(cloud.client("ec2").delete_key_pair, KeyName=made),
     ),
 }

@@ -174,25 +174,6 @@ def _update_role(cloud: Cloud, name: str, old: Props, new: Props) -> Props:  # n
     return {}
 
 
-def _make_role_policy(cloud: Cloud, props: Props) -> Made:
-    name = props.get("name") or "policy"
-    cloud.client("iam").put_role_policy(
-        RoleName=props["role"], PolicyName=name, PolicyDocument=_document(props["policy"])
-    )
-    return f"{props['role']}:{name}", {"name": name}
-
-
-def _read_role_policy(cloud: Cloud, made: str, state: Props) -> Props | None:  # noqa: ARG001
-    role, name = made.split(":", 1)
-    document = _found(cloud.client("iam").get_role_policy, "PolicyDocument", RoleName=role, PolicyName=name)
-    return None if document is None else {"role": role, "name": name, "policy": _document(document)}
-
-
-def _drop_role_policy(cloud: Cloud, made: str, state: Props) -> None:  # noqa: ARG001
-    role, name = made.split(":", 1)
-    _drop(cloud.client("iam").delete_role_policy, RoleName=role, PolicyName=name)
-
-
 def _attach(cloud: Cloud, props: Props) -> Made:
     cloud.client("iam").attach_role_policy(RoleName=props["role"], PolicyArn=props["policyArn"])
     return f"{props['role']}-{props['policyArn']}", {}
@@ -269,15 +250,6 @@ KINDS: dict[str, Kind] = {
         update=_update_role,
         delete=lambda cloud, name, _: _drop(cloud.client("iam").delete_role, RoleName=name),
         new=words("name path"),
-    ),
-    "aws:iam/rolePolicy:RolePolicy": Kind(
-        named=True,
-        takes=words("name role policy"),
-        create=_make_role_policy,
-        read=_read_role_policy,
-        update=lambda cloud, _, old, new: _make_role_policy(cloud, {**new, "name": old["name"]})[1],
-        delete=_drop_role_policy,
-        new=words("name role"),
     ),
     "aws:iam/rolePolicyAttachment:RolePolicyAttachment": Kind(
         takes=words("role policyArn"),

@@ -20,7 +20,7 @@ IN_PLACE = words(
     "userDataReplaceOnChange disableApiTermination disableApiStop monitoring maintenanceOptions "
     "creditSpecification instanceInitiatedShutdownBehavior sourceDestCheck forceDestroy tags volumeTags"
 )
-NEW = words("ami subnetId keyName privateIp associatePublicIpAddress availabilityZone ebsOptimized")
+NEW = words("ami subnetId privateIp associatePublicIpAddress availabilityZone ebsOptimized")
 
 
 def _text(props: Props) -> str:
@@ -34,9 +34,7 @@ def _make(cloud: Cloud, props: Props) -> Made:
     ec2 = cloud.client("ec2")
     if not ec2.describe_images(ImageIds=[props["ami"]])["Images"]:
         raise Refused(f"api error InvalidAMIID.NotFound: The image id '[{props['ami']}]' does not exist")
-    given = pascal(
-        only(props, "instanceType", "subnetId", "keyName", "metadataOptions", "disableApiTermination")
-    )
+    given = pascal(only(props, "instanceType", "subnetId", "metadataOptions", "disableApiTermination"))
     if props.get("vpcSecurityGroupIds"):
         given["SecurityGroupIds"] = props["vpcSecurityGroupIds"]
     if props.get("iamInstanceProfile"):
@@ -54,13 +52,8 @@ def _make(cloud: Cloud, props: Props) -> Made:
         **given,
     )["Instances"][0]
     name = made["InstanceId"]
-    key = None
-    if props.get("keyName"):
-        key = ec2.describe_key_pairs(KeyNames=[props["keyName"]], IncludePublicKey=True)["KeyPairs"][0].get(
-            "PublicKey"
-        )
     try:
-        address = machines.boot(cloud, name, _text(props), key)
+        address = machines.boot(cloud, name, _text(props))
     except BaseException:
         ec2.terminate_instances(InstanceIds=[name])
         raise

@@ -37,13 +37,13 @@ def _sandbox(folder: Path, verb: str, *words: str) -> dict[str, str]:
     return facts
 
 
-def boot(cloud: Cloud, instance: str, data: str, key: str | None) -> str | None:
+def boot(cloud: Cloud, instance: str, data: str) -> str | None:
     """A new machine with the user data applied; its private address."""
     if cloud.sandbox is None:
         return None
     facts = _sandbox(cloud.sandbox, "machine-up", "--name", instance, "--role", "relay")
     try:
-        user_data.apply(Sandbox(cloud.sandbox), instance, data, key)
+        user_data.apply(Sandbox(cloud.sandbox), instance, data)
     except BaseException:
         _sandbox(cloud.sandbox, "machine-down", "--name", instance)
         raise

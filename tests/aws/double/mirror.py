@@ -5,15 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
-from minio import Minio
-from minio.credentials.providers import StaticProvider
-from minio.deleteobjects import DeleteObject
-from minio.minioadmin import MinioAdmin
-from minio.objectlockconfig import DAYS, YEARS, ObjectLockConfig
-
 from sandbox import Sandbox
 from sandbox.bucket import _pool
 from sandbox.storage_server import REGION
@@ -21,10 +15,18 @@ from tests.aws.double.cloud import Cloud
 from tests.aws.double.refused import Refused
 from tests.aws.double.wire import Props
 
+if TYPE_CHECKING:  # late otherwise: slow to load, and not needed where there is no sandbox
+    from minio import Minio
+    from minio.minioadmin import MinioAdmin
+
 
 @contextmanager
 def storage_of(box: Sandbox) -> Iterator[tuple[Minio, MinioAdmin]]:
     """The sandbox's storage with its own root's rights. Within, this thread's connections are in the storage's network: moto is not there."""
+    from minio import Minio
+    from minio.credentials.providers import StaticProvider
+    from minio.minioadmin import MinioAdmin
+
     with box.storage_admin() as (origin, _, user, password):
         pool, host = _pool(box.storage_folder, 30), origin.removeprefix("https://")
         admin = MinioAdmin(
@@ -51,14 +53,15 @@ def bucket_made(cloud: Cloud, name: str, *, locked: bool) -> None:
 def lock_set(cloud: Cloud, name: str, retention: Props | None) -> None:
     """Default retention: of new objects, as in S3."""
     with _storage(cloud) as there:
-        if there:
-            if not retention:
-                there[0].delete_object_lock_config(name)
-            else:
-                days, unit = (
-                    (retention["days"], DAYS) if retention.get("days") else (retention["years"], YEARS)
-                )
-                there[0].set_object_lock_config(name, ObjectLockConfig(retention["mode"], days, unit))
+        if not there:
+            return
+        from minio.objectlockconfig import DAYS, YEARS, ObjectLockConfig
+
+        if not retention:
+            there[0].delete_object_lock_config(name)
+            return
+        days, unit = (retention["days"], DAYS) if retention.get("days") else (retention["years"], YEARS)
+        there[0].set_object_lock_config(name, ObjectLockConfig(retention["mode"], days, unit))
 
 
 def bucket_gone(cloud: Cloud, name: str, *, force: bool) -> None:
@@ -73,6 +76,8 @@ def bucket_gone(cloud: Cloud, name: str, *, force: bool) -> None:
                 "api error BucketNotEmpty: The bucket you tried to delete is not empty. You must delete all versions in the bucket."
             )
         if found:
+            from minio.deleteobjects import DeleteObject
+
             wanted = [DeleteObject(one.object_name, one.version_id) for one in found]
             stuck = list(client.remove_objects(name, wanted, bypass_governance_mode=True))
             if stuck:

@@ -71,15 +71,14 @@ class Machine:
         self.sh(script, path, mode, owner, stdin=content)
 
 
-def apply(box: Sandbox, name: str, text: str, key: str | None) -> None:
-    """`key` is the EC2 key pair's public half, which goes to the image's own account beside the user data's."""
+def apply(box: Sandbox, name: str, text: str) -> None:
+    """The machine is as the user data want it, and nobody else gets in."""
     config = parse(text)
     machine = Machine(box, name)
     _network(box, machine)
     for command in config.get("bootcmd") or []:
         _command(machine, command)
-    keys = [*(config.get("ssh_authorized_keys") or []), *([key] if key else [])]
-    _accounts(machine, config.get("users") or ["default"], keys)
+    _accounts(machine, config.get("users") or ["default"], config.get("ssh_authorized_keys") or [])
     for file in config.get("write_files") or []:
         _file(machine, file)
     if config.get("hostname"):

@@ -1,4 +1,4 @@
-"""Who is told of what: SNS, CloudWatch, EventBridge, CloudTrail, as records; nothing is ever sent."""
+"""Who is told of what: SNS, CloudWatch and EventBridge, as records; nothing is ever sent."""
 
 from __future__ import annotations
 
@@ -167,58 +167,6 @@ def _read_target(cloud: Cloud, made: str, state: Props) -> Props | None:  # noqa
     return only(state, "rule", "arn", "targetId") if here else None
 
 
-# CloudTrail and logs
-
-
-def _make_trail(cloud: Cloud, props: Props) -> Made:
-    trail, name = cloud.client("cloudtrail"), props["name"]
-    given = pascal(
-        only(
-            props,
-            "s3BucketName",
-            "s3KeyPrefix",
-            "includeGlobalServiceEvents",
-            "isMultiRegionTrail",
-            "snsTopicName",
-        )
-    )
-    if "enableLogFileValidation" in props:
-        given["EnableLogFileValidation"] = props["enableLogFileValidation"]
-    arn = trail.create_trail(Name=name, **given)["TrailARN"]
-    trail.start_logging(Name=name)
-    _select(cloud, name, {}, props)
-    return arn, {"arn": arn, "homeRegion": cloud.region}
-
-
-def _select(cloud: Cloud, name: str, old: Props, new: Props) -> Props:  # noqa: ARG001
-    """moto keeps plain event selectors; of advanced ones it is enough that they are taken."""
-    return {}
-
-
-def _read_trail(cloud: Cloud, arn: str, state: Props) -> Props | None:  # noqa: ARG001
-    found = cloud.client("cloudtrail").describe_trails(trailNameList=[arn])["trailList"]
-    return {"name": found[0]["Name"], "arn": arn} if found else None
-
-
-def _make_group(cloud: Cloud, props: Props) -> Made:
-    logs, name = cloud.client("logs"), props["name"]
-    logs.create_log_group(logGroupName=name, **({"tags": cloud.tags(props)} if cloud.tags(props) else {}))
-    _keep(cloud, name, {}, props)
-    return name, {"arn": cloud.arn("logs", f"log-group:{name}")}
-
-
-def _keep(cloud: Cloud, name: str, old: Props, new: Props) -> Props:  # noqa: ARG001
-    if new.get("retentionInDays"):
-        cloud.client("logs").put_retention_policy(logGroupName=name, retentionInDays=new["retentionInDays"])
-    return {}
-
-
-def _read_group(cloud: Cloud, name: str, state: Props) -> Props | None:  # noqa: ARG001
-    found = cloud.client("logs").describe_log_groups(logGroupNamePrefix=name)["logGroups"]
-    here = [one for one in found if one["logGroupName"] == name]
-    return {"name": name, "arn": cloud.arn("logs", f"log-group:{name}")} if here else None
-
-
 def _named(put: Callable[[Cloud, str, Props, Props], Props]) -> Callable[[Cloud, Props], Made]:
     return lambda cloud, props: (props["name"], put(cloud, props["name"], {}, props))
 
@@ -277,25 +225,5 @@ KINDS: dict[str, Kind] = {
             cloud.client("events").remove_targets, Rule=state["rule"], Ids=[state["targetId"]]
         ),
         new=words("rule targetId eventBusName"),
-    ),
-    "aws:cloudwatch/logGroup:LogGroup": Kind(
-        named=True,
-        takes=words("name retentionInDays tags"),
-        create=_make_group,
-        read=_read_group,
-        update=_keep,
-        delete=lambda cloud, name, _: _quiet(cloud.client("logs").delete_log_group, logGroupName=name),
-        new=words("name"),
-    ),
-    "aws:cloudtrail/trail:Trail": Kind(
-        takes=words(
-            "name s3BucketName s3KeyPrefix includeGlobalServiceEvents isMultiRegionTrail snsTopicName "
-            "enableLogFileValidation enableLogging advancedEventSelectors eventSelectors tags"
-        ),
-        create=_make_trail,
-        read=_read_trail,
-        update=_select,
-        delete=lambda cloud, arn, _: _quiet(cloud.client("cloudtrail").delete_trail, Name=arn),
-        new=words("name"),
     ),
 }
