@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
+
 from sandbox import Sandbox
 from sandbox.bucket import _pool
 from sandbox.storage_server import REGION
