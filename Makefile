@@ -21,7 +21,7 @@ check: $(READY) ## format, lint, types, shellcheck, unit tests: under a minute
 test: setup ## everything, against real parts; what CI runs
 	@$(PY) -m ops test-packages
 	@$(PY) -m ops check --no-unit
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 bench: setup ## figures for the docs, measured on this machine
 	@$(PY) -m bench

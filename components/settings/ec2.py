@@ -104,7 +104,8 @@ class Ec2Vm(Model):
         16, alias="diskGiB", description="Size of the encrypted root disk in GiB, 8 to 16384."
     )
     admin_public_key: PublicKey = Field(
-        description="Public half of lastcopy:admin's key: one line, ssh-ed25519 AAAA…; for account admin.",
+        description="Public half of lastcopy:admin's key: one line, ssh-ed25519 AAAA…; for account admin. A new one needs a new"
+        " generation.",
         examples=[PUBLIC_KEY_EXAMPLE],
         json_schema_extra={"how": HOW_TO_GET_THE_PUBLIC_KEY},
     )

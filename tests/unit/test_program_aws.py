@@ -143,6 +143,36 @@ def test_a_key_that_was_just_made_is_waited_for() -> None:
     assert patience == {"web1": str(aws_stack.SETTLES_SECONDS), "cut1": None}
 
 
+# The relay's machine, and a bucket that stands already.
+
+
+def test_another_machine_touches_neither_vault_nor_password_nor_identity() -> None:
+    new = stacks.run(CLOUD.config("{intermediate: {ec2: {generation: 2}}}"))
+    touched = stacks.touched(graph_of(CLOUD), new)
+    assert {"relay-machine-vm-g1", "relay-machine-vm-g2", "web1-enrolment-entry-account-command"} <= touched
+    assert not [name for name in touched if name.startswith("vault") or name.endswith("-password")]
+    assert "relay-machine-address" not in touched, "the sources dial the same address"
+    assert "relay-machine-host-key-command" in stacks.before(new, "web1-enrolment-client-command")
+
+
+def test_behind_a_session_the_engine_dials_the_tunnel_and_the_sources_the_machine() -> None:
+    graph = stacks.run(CLOUD.config("{intermediate: {ec2: {door: ssm, adminsFrom: REMOVED}}}"))
+    connection = graph.named("relay-sshd-config-command").inputs["connection"]
+    connection = connection.value if isinstance(connection, Secret) else connection
+    assert (connection["host"], connection["port"]) == ("127.0.0.1", 2222)
+    told = graph.named("web1-enrolment-client").inputs["values"]["SSH_CONFIG"]
+    assert "HostName 203.0.113.50\n" in told
+    assert "Port 22\n" in told
+    assert "tcp dport 22 accept" in graph.named("relay-firewall-rules").inputs["values"]["RULES"]
+
+
+def test_a_bucket_that_stands_already_is_adopted_and_stays() -> None:
+    graph = stacks.run(CLOUD.config("{storage: {aws: {origin: adopted}}}"))
+    assert graph.imports == {"vault-bucket": "example-backups-prod"}
+    assert graph.named("vault-bucket").retain_on_delete
+    assert graph_of(CLOUD).imports == {}
+
+
 # Another vault in the place of the last one.
 
 OTHERS = {
