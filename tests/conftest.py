@@ -11,7 +11,7 @@ import pytest
 
 HERE = Path(__file__).parent
 # Longest first, so that no worker is left alone with one at the end; what is not named here comes last, file by file.
-GROUPS = ("integration", "scripts/relay", "scripts/source", "sandbox", "conformance", "toolchain")
+GROUPS = ("integration", "aws", "scripts/relay", "scripts/source", "sandbox", "conformance", "enforced", "recover", "toolchain")
 
 
 def group(folder: str, file: str) -> tuple[int, str]:
