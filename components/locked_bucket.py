@@ -61,7 +61,8 @@ class LockedBucket(pulumi.ComponentResource):
     ``pulumi up`` as break-glass (docs/decisions/0006). A run without changes writes nothing, and reads are not refused.
     Outputs: ``bucket_name``, ``arn``, ``endpoint``; ``ready``: what must stand before anybody gets a key to it.
     Production and adopted buckets are never deleted, emptied or loosened by Pulumi: protected, and kept when they leave the program.
-    Errors: an adopted bucket without Object Lock stops the import ("inputs to import do not match") before anything is changed.
+    Errors: an adopted bucket without Object Lock would have to be replaced; only ``protect`` stops the engine there. Its message advises
+    to take ``protect`` away: never do; enable Object Lock on the bucket instead. Nothing is changed.
     Does not protect from the account's root user, who may lift the policy but not a COMPLIANCE lock, from the closing of the account, nor,
     with ``kms_key``, from whoever may delete that key: what it encrypted is lost with it, locked or not.
     """
