@@ -38,6 +38,17 @@ class S3Vault:
     identities: Mapping[str, StorageIdentity]
     shared_identity: StorageIdentity | None = None
 
+    def place(self) -> dict[str, pulumi.Input[str]]:
+        """Where the objects stand, for `ops recover` and the recovery kit; nothing of it is secret."""
+        place: dict[str, pulumi.Input[str]] = {
+            "endpoint": self.endpoint,
+            "region": self.region,
+            "bucket": self.bucket,
+            "prefix": self.prefix,
+            "provider": self.provider,
+        }
+        return place | ({"caCertificate": self.ca_certificate} if self.ca_certificate is not None else {})
+
     def identity(self, source: str) -> StorageIdentity:
         found = self.identities.get(source) or self.shared_identity
         if found is None:
