@@ -111,13 +111,16 @@ def _first_write(entry: Entry) -> Kind:
 def _bursts(found: list[Act], where: str, kind: Kind, least: int, window: timedelta) -> Iterator[Act]:
     """The same acts; plain writes in ``where`` of which ``least`` or more fall into one window become ``kind``."""
     plain = [i for i, act in enumerate(found) if act.kind is Kind.BACKUP and area(act.entry.name) == where]
+    if kind is Kind.KEYS:
+        plain = plain[1:]  # the first is the one that `restic init` made; an attack may come minutes later
     dense: set[int] = set()
-    start = 0
+    start = told = 0
     for end, index in enumerate(plain):
         while found[index].entry.at - found[plain[start]].entry.at > window:
             start += 1
         if end - start + 1 >= least:
-            dense.update(plain[start : end + 1])
+            dense.update(plain[max(start, told) : end + 1])  # each once: a flood must not cost its square
+            told = end + 1
     for i, act in enumerate(found):
         yield Act(kind=kind, entry=act.entry) if i in dense else act
 

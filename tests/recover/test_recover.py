@@ -127,12 +127,9 @@ def test_the_newest_snapshot_is_the_one_that_the_storage_got_last_whatever_its_d
     bed: Bed, tmp_path: Path
 ) -> None:
     with bed.restic(key_hint=bed.access.room.key_id) as live:
+        (bed.folder / "other").mkdir()
         forged = live.ask(
-            "backup", "--time", "2031-01-01 00:00:00", "--host", "\x1b[2Jdb1", str(bed.folder / "kit")
-        )
-        (bed.folder / "kit").mkdir()
-        forged = live.ask(
-            "backup", "--time", "2001-01-01 00:00:00", "--host", "\x1b[2Jdb1", str(bed.folder / "kit")
+            "backup", "--time", "2001-01-01 00:00:00", "--host", "\x1b[2Jdb1", str(bed.folder / "other")
         )
     assert forged.ok, forged.words
     with bed.recovery() as found:

@@ -145,6 +145,17 @@ def test_bursts_of_snapshots_are_told_and_are_no_proof() -> None:
     assert propose(store.history()).sign is None
 
 
+def test_the_key_of_a_new_repository_is_no_part_of_a_burst_minutes_later() -> None:
+    store = Store()
+    store.init()
+    store.back_up(1)
+    before = store.shows()
+    bogus_keys(store)
+    found = propose(store.history())
+    assert found.at is not None
+    assert store.shows(found.at) == before
+
+
 def test_four_keys_an_hour_are_not_a_burst() -> None:
     store = healthy()
     for number in range(1, 20):
