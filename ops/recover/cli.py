@@ -130,17 +130,15 @@ def look(
 def timeline(found: Recovery) -> Table:
     """One row for each group of acts. Names are shown escaped: whoever wrote them may be hostile."""
     table = Table(title=Text(f"What the storage remembers of {found.access.path}"))
-    for name in ("from (UTC)", "until", "objects", "bytes", "what", "where", "for example"):
-        table.add_column(name, overflow="fold")
+    for name in ("from (UTC)", "what", "where"):
+        table.add_column(name, overflow="fold", no_wrap=name == "from (UTC)")
     for event in events(acts(found.history)):
+        size = f", {human(event.size)}" if event.size else ""
+        counts = ", ".join(f"{where} {count}" for where, count in event.counts)
         row = (
-            iso(event.first)[:19],
-            iso(event.last)[11:19],
-            str(event.count),
-            human(event.size) if event.size else "",
-            event.kind.value,
-            ", ".join(f"{where} {count}" for where, count in event.counts),
-            shown(event.names[0], 40),
+            f"{iso(event.first)[:19].replace('T', ' ')}\n to {iso(event.last)[11:19]}",
+            f"{event.count} {event.kind.value}{size}",
+            f"{counts}\nfor example {shown(event.names[0], 48)}",
         )
         old = found.since is not None and event.last <= found.since[0]
         style = "bold red" if event.kind in SIGNS and not old else ""
@@ -285,4 +283,4 @@ def tell_plan(found: Recovery, steps: Plan) -> None:
         say(f"{locks_of(steps)} locks are hidden too: no backup may run now")
     last = found.history.last
     if last and (datetime.now(UTC) - last).total_seconds() < _BUSY_SECONDS:
-        say(f"the last write is of {iso(last)}, minutes ago: cut the source off first (docs/operations.md)")
+        say(f"somebody wrote as late as {iso(last)}: cut the source off first (docs/operations.md)")
