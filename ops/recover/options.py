@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -135,7 +136,12 @@ def _access(asked: Asked, key: StorageKey | None) -> Access:
 
 @contextmanager
 def errors_shown(console: Console) -> Iterator[None]:
-    """Errors of ours as text and exit status 1; an interruption says what it left."""
+    """Errors of ours as text and exit status 1; an interruption, also by a lost connection, cleans up and says what it left."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     except RecoverError as error:
@@ -148,3 +154,6 @@ def errors_shown(console: Console) -> Iterator[None]:
             markup=False,
         )
         raise typer.Exit(130) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

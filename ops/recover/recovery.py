@@ -18,6 +18,11 @@ from ops.recover.storage import Refused, Storage
 from ops.recover.timeline import Proposal, propose
 
 Say = Callable[[str], None]
+_WRONG = 12  # restic's exit code
+_NOT_ITS = (
+    "the password is not this repository's (was it rotated, or is it of another --generation?), "
+    "or its key was replaced before that moment: give an earlier --at"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +93,9 @@ class Recovery:
             raise RecoverError(
                 f"the repository as of {iso(moment)} does not pass restic's check:\n{answer.words}",
                 where="--at" if at else "",
-                fix="give an earlier --at; or take what can be read with --even-if-damaged",
+                fix=_NOT_ITS
+                if answer.code == _WRONG
+                else "give an earlier --at; or take what can be read with --even-if-damaged",
             )
         return self._opened(moment, why, whole=answer.ok)
 

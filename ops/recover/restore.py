@@ -90,7 +90,7 @@ def restore(
     check_target(target, existing)
     includes = [word for path in paths for word in ("--include", pattern(path))]
     try:
-        target.mkdir(parents=True, exist_ok=True)
+        target.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise RecoverError(f"{shown(target)} cannot be made: {error.strerror}", where="--target") from None
     last: dict[str, Any] = {}

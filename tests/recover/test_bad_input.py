@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -147,6 +148,30 @@ def test_an_interrupted_restore_ends_its_programs_and_goes_on(bed: Bed, tmp_path
     assert bed.came_back(target) == bed.tree
 
 
+def test_a_terminated_restore_leaves_no_secret_behind(bed: Bed, tmp_path: Path) -> None:
+    """As when the connection of whoever restores is lost."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    kit, phrase = bed.kit(bed.vault.key)
+    running = subprocess.Popen(
+        [sys.executable, "-m", "ops", "recover", "restore", "--kit", str(kit), "--passphrase-file", str(phrase),
+         "--source", bed.access.room.name, "--target", str(tmp_path / "target")],
+        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "TMPDIR": str(scratch)},
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 60
+        while not list(scratch.glob("lastcopy-recover-*/cache-*")):  # its programs are at work
+            assert running.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        running.terminate()
+        assert running.wait(60) == 130
+    finally:
+        running.kill()
+        running.wait(10)
+    assert not list(scratch.glob("lastcopy-recover-*"))
+
+
 def _command(process: Path) -> bytes:
     try:
         return (process / "cmdline").read_bytes()
@@ -173,6 +198,7 @@ def test_wrong_times_keys_and_passwords_are_told(bed: Bed, tmp_path: Path) -> No
     wrong = replace(bed.access, password=SecretStr("not the password at all"))
     with bed.recovery(wrong) as found, pytest.raises(RecoverError) as caught:
         found.good(None, even_if_damaged=False)
+    assert "the password is not this repository's" in str(caught.value)
     assert "not the password at all" not in str(caught.value)
 
     for key, expected in (
