@@ -13,15 +13,16 @@ clean-local: $(READY) ## remove the local stack and everything it made
 
 setup: $(READY) ## the tools and host packages that the local stack and the tests need
 	@$(PY) -m sandbox prepare
-	@$(PY) -m toolchain ensure
+	@$(PY) -m toolchain ensure $(ALSO)
 
 check: $(READY) ## format, lint, types, shellcheck, unit tests: under a minute
 	@$(PY) -m ops check
 
+test: ALSO := --tests
 test: setup ## everything, against real parts; what CI runs
 	@$(PY) -m ops test-packages
 	@$(PY) -m ops check --no-unit
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 bench: setup ## figures for the docs, measured on this machine
 	@$(PY) -m bench

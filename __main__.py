@@ -8,7 +8,6 @@ from components.protected_source import ProtectedSource, ProtectedSourceArgs
 from components.rclone_remote import RcloneRemote, RcloneRemoteArgs
 from components.relay_firewall import RelayFirewall, RelayFirewallArgs
 from components.settings import load_settings
-from components.vault import S3Vault
 
 settings = load_settings()  # every problem at once, before any resource exists
 places = Places(settings)  # where things stand: own hosts, or the sandbox
@@ -49,8 +48,7 @@ rooms = {  # one room per source: key, entry, identity, repository, schedule
 for warning in settings.warnings():
     pulumi.log.warn(warning)
 pulumi.export("relay", {"address": host.address, "hostKey": host.host_key})
-if isinstance(vault, S3Vault):  # where recovery looks; an rclone remote has no versions to go back to
-    pulumi.export("storage", pulumi.Output.unsecret(pulumi.Output.all(**vault.place())))
+pulumi.export("vault", vault.summary())
 pulumi.export("sources", {name: room.summary for name, room in rooms.items()})
 pulumi.export("passwords", {name: room.password for name, room in rooms.items()})
 pulumi.export(

@@ -12,11 +12,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import pulumi
 from pulumi_command import remote
 
 SCRIPTS = Path(__file__).parent / "scripts"
+# Everything but `triggers`: the engine takes the new values of these, too, when the triggers replace the step.
+_ONCE = ("connection", "create", "stdin", "logging", "addPreviousOutputInEnv")
 _VALUE_NAME = re.compile(r"[A-Z][A-Z0-9_]*\Z")
 
 
@@ -25,7 +28,9 @@ class Host:
     """A machine reached by SSH whose host key is known before the first dial (A1).
 
     ``ready`` are the resources that must exist before it can be dialled; ``machine`` is the one with which it disappears, so that a
-    destroy does not dial a host that is gone.
+    destroy does not dial a host that is gone. ``incarnation`` names the one machine behind the address, where another may take its place:
+    every step is made anew on the next one. ``instance_metadata``: whether root may ask the cloud about the machine (169.254.169.254);
+    the sources' processes never may. ``dials``: how often a refused or lost dial is repeated, with waits of up to 5 s in between.
     """
 
     name: str
@@ -36,6 +41,9 @@ class Host:
     private_key: pulumi.Input[str] | None = None
     ready: Sequence[pulumi.Resource] = field(default_factory=tuple)
     machine: pulumi.Resource | None = None
+    incarnation: pulumi.Input[str] | None = None
+    instance_metadata: Literal["open", "closed"] = "open"
+    dials: int = 4
 
     def connection(self) -> remote.ConnectionArgs:
         """Typed on purpose: an unknown field in a loose dict would print the private key in the error."""
@@ -45,7 +53,7 @@ class Host:
             user=self.user,
             host_key=self.host_key,
             private_key=None if self.private_key is None else pulumi.Output.secret(self.private_key),
-            dial_error_limit=4,
+            dial_error_limit=self.dials,
             per_dial_timeout=10,
         )
 
@@ -79,6 +87,8 @@ class HostStep(pulumi.ComponentResource):
     ``values`` are public: they are this component's inputs, so that ``pulumi preview --diff`` shows a reviewer which line of which file
     will change. ``secrets`` travel beside them on stdin and are encrypted in the state. Output ``facts``: the public values that the
     script reported. A failed step leaves no resource and the next run repeats it; scripts converge (A7).
+    On a host with an ``incarnation`` another machine means a new step, and the old one's undoing is skipped with the old machine. ``once``: a
+    step that can be dialled only once in a machine's life; later changes of its text or connection do not run it again.
     Does not see drift made on the host by hand: the engine's refresh cannot. Run with ``check`` in place of ``apply``, the same text
     reports drift and changes nothing.
     """
@@ -94,6 +104,7 @@ class HostStep(pulumi.ComponentResource):
         values: Mapping[str, pulumi.Input[str]] | None = None,
         secrets: Mapping[str, pulumi.Input[str]] | None = None,
         undo: bool = False,
+        once: bool = False,
         seconds: int = 300,
         after: Sequence[pulumi.Resource] = (),
         opts: pulumi.ResourceOptions | None = None,
@@ -125,6 +136,7 @@ class HostStep(pulumi.ComponentResource):
             create=line("apply"),
             delete=line("remove") if undo else None,
             stdin=stdin,
+            triggers=None if host.incarnation is None else [host.incarnation],
             add_previous_output_in_env=False,
             logging=remote.Logging.NONE,
             opts=pulumi.ResourceOptions(
@@ -132,6 +144,7 @@ class HostStep(pulumi.ComponentResource):
                 depends_on=[*host.ready, *after],
                 additional_secret_outputs=["stdout", "stderr"],
                 deleted_with=host.machine,
+                ignore_changes=list(_ONCE) if once else None,
             ),
         )
         # Facts are public by the scripts' contract; everything else that a command prints stays secret.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pulumi
 from pydantic import SecretStr
@@ -12,6 +14,8 @@ from components.host_step import Host
 from components.local_sandbox import LocalSandbox, LocalSandboxArgs
 from components.settings import (
     Admin,
+    AwsBucket,
+    Ec2Vm,
     ExistingHost,
     Identity,
     ManagedHost,
@@ -26,14 +30,19 @@ from components.settings import (
 )
 from components.vault import RcloneVault, S3Vault, StorageIdentity, Vault
 
+if TYPE_CHECKING:
+    from components.aws_stack import AwsStack
+    from components.ec2_relay import Ec2Relay
+
 
 class Places:
     """Every host and the vault of one stack; the same answers whether they stand in a data centre or in the sandbox.
 
-    No resources of its own except the sandbox, and that only where the stack asks for it.
+    No resources of its own except the sandbox and what stands in AWS, and those only where the stack asks for them.
     """
 
     sandbox: LocalSandbox | None = None
+    aws: AwsStack | None = None
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -51,6 +60,19 @@ class Places:
                     lock_days=settings.storage.lock_days,
                 ),
             )
+        if settings.aws is not None:
+            from components.aws_stack import AwsStack  # here: pulumi_aws is slow, and most stacks do without
+
+            self.aws = AwsStack(settings)
+
+    def _aws(self) -> AwsStack:
+        if self.aws is None:
+            raise AssertionError("settings refuse parts in AWS without an account, so there is one here")
+        return self.aws
+
+    @cached_property
+    def _ec2(self) -> Ec2Relay:
+        return self._aws().relay(_private_key(self._settings.admin))
 
     def _sandbox(self) -> LocalSandbox:
         if self.sandbox is None:
@@ -62,6 +84,8 @@ class Places:
         place = self._settings.intermediate
         if isinstance(place, SandboxVm):
             return self._sandbox().relay
+        if isinstance(place, Ec2Vm):
+            return self._ec2.host
         admin = self._settings.admin
         return Host(
             name="relay",
@@ -94,6 +118,8 @@ class Places:
         if isinstance(place, ExistingHost):
             seen = place.as_sources_see_it()
             return seen.address, seen.port
+        if isinstance(place, Ec2Vm):
+            return self._ec2.seen_by_sources
         relay = self.relay()
         return relay.address, relay.port
 
@@ -129,19 +155,21 @@ class Places:
                     ca_certificate=s3.ca_certificate,
                     lock_mode=s3.lock.mode,
                     lock_minimum_days=s3.lock.minimum_days,
-                    identities={
-                        s.name: _identity(s.identity)
-                        for s in self._settings.sources
-                        if s.identity is not None
-                    },
+                    identities=self._identities(),
                     shared_identity=None if s3.identity is None else _identity(s3.identity),
                 )
+            case AwsBucket():
+                return self._aws().vault(self._identities())
             case RcloneRemoteSection() as remote:
                 return RcloneVault(
                     section=_secret(remote.section),
                     path=remote.path,
                     egress=tuple(str(e) for e in remote.egress),
                 )
+
+    def _identities(self) -> dict[str, StorageIdentity]:
+        """The identities that were made elsewhere and stand in the settings."""
+        return {s.name: _identity(s.identity) for s in self._settings.sources if s.identity is not None}
 
 
 def _secret(value: SecretStr) -> pulumi.Output[str]:

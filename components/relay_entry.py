@@ -86,12 +86,13 @@ class RelayEntry(pulumi.ComponentResource):
                         "LOCK_MODE": vault.lock_mode,
                         "MINIMUM_DAYS": str(vault.lock_minimum_days),
                         "CA": vault.ca_certificate or "",
+                        **({"PATIENCE": str(identity.settles_seconds)} if identity.settles_seconds else {}),
                     },
                     secrets={
                         "ACCESS_KEY_ID": identity.access_key_id,
                         "SECRET_ACCESS_KEY": identity.secret_access_key,
                     },
-                    after=relay.ready,
+                    after=[*relay.ready, *vault.ready, *identity.ready],
                     opts=child,
                 )
             )

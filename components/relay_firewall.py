@@ -34,7 +34,8 @@ class RelayFirewall(pulumi.ComponentResource):
     checked by ``nft -c``, undo themselves unless a fresh dial confirms them, load at boot before sshd, and come back within a minute
     when something else flushes them. The sources are known by their group, so adding one does not touch this component.
     Storage with a name: its addresses are kept in the rules and in /etc/hosts by a timer; sources may not ask DNS.
-    Root, apt, DNS and time accounts may fetch updates, names and the time; nothing else leaves.
+    Root, apt, DNS and time accounts may fetch updates, names and the time; nothing else leaves. Where the host says that its instance
+    metadata are closed, root may not ask for them either.
     Output: ``ready``. Does not protect from root on the relay, who can change it.
     """
 
@@ -55,7 +56,9 @@ class RelayFirewall(pulumi.ComponentResource):
         else:
             endpoints = pulumi.Output.from_input(tuple(firewall.of_text(text) for text in vault.egress))
         values: dict[str, pulumi.Input[str]] = {
-            "RULES": endpoints.apply(lambda known: firewall.rules(known, args.ssh_port)),
+            "RULES": endpoints.apply(
+                lambda known: firewall.rules(known, args.ssh_port, args.host.instance_metadata)
+            ),
             "NAMES": endpoints.apply(firewall.names),
             "REFRESH": _REFRESH.read_text(),
             "UNIT": firewall.UNIT,

@@ -5,7 +5,7 @@ Plain data, no resources: a vault says what the relay needs to know and nothing 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -13,10 +13,15 @@ import pulumi
 
 @dataclass(frozen=True, kw_only=True)
 class StorageIdentity:
-    """One identity in the storage. ``secret_access_key`` is a secret output; it stands on the relay only (R6, R8)."""
+    """One identity in the storage. ``secret_access_key`` is a secret output; it stands on the relay only (R6, R8).
+
+    ``ready``: what must stand before it is used. ``settles_seconds``: how long the storage may refuse a new one that it does not know yet.
+    """
 
     access_key_id: pulumi.Input[str]
     secret_access_key: pulumi.Input[str]
+    ready: Sequence[pulumi.Resource] = ()
+    settles_seconds: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +30,7 @@ class S3Vault:
 
     ``identities`` maps a source's name to the identity that may reach ``<prefix><source>/`` alone; ``shared_identity`` serves the sources
     without one of their own. The relay checks versioning, lock mode and retention before anything is written.
+    ``ready``: what locks the bucket, where the program does that. ``account`` is known for a vault in AWS that the program made.
     """
 
     endpoint: pulumi.Input[str]
@@ -37,17 +43,27 @@ class S3Vault:
     ca_certificate: pulumi.Input[str] | None = None
     identities: Mapping[str, StorageIdentity]
     shared_identity: StorageIdentity | None = None
+    ready: Sequence[pulumi.Resource] = ()
+    arn: pulumi.Input[str] | None = None
+    account: str | None = None
+    purpose: str | None = None
 
-    def place(self) -> dict[str, pulumi.Input[str]]:
-        """Where the objects stand, for `ops recover` and the recovery kit; nothing of it is secret."""
-        place: dict[str, pulumi.Input[str]] = {
+    def summary(self) -> Mapping[str, pulumi.Input[str] | None]:
+        """Where the objects are, for ``ops`` (recovery, kit) and for the next run, which must not leave them behind. Nothing is secret."""
+        known = {
             "endpoint": self.endpoint,
             "region": self.region,
             "bucket": self.bucket,
             "prefix": self.prefix,
             "provider": self.provider,
         }
-        return place | ({"caCertificate": self.ca_certificate} if self.ca_certificate is not None else {})
+        made = {
+            "caCertificate": self.ca_certificate,
+            "arn": self.arn,
+            "account": self.account,
+            "purpose": self.purpose,
+        }
+        return {**known, **{name: value for name, value in made.items() if value is not None}}
 
     def identity(self, source: str) -> StorageIdentity:
         found = self.identities.get(source) or self.shared_identity
@@ -63,6 +79,10 @@ class RcloneVault:
     section: pulumi.Input[str]
     path: str
     egress: tuple[str, ...]
+
+    def summary(self) -> Mapping[str, pulumi.Input[str] | None]:
+        """Where the objects are; the section, which holds keys, stays out of it."""
+        return {"path": self.path}
 
 
 Vault = S3Vault | RcloneVault

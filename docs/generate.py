@@ -10,9 +10,9 @@ from pathlib import Path
 
 from pydantic_core import PydanticUndefined
 
+from components.render.aws_policies import source_identity
 from components.settings.model import Key, Model, OneOf, aliases, keys
 from components.settings.stack import Settings
-from sandbox.policy import source_policy
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMON = (
@@ -141,7 +141,9 @@ def common_options() -> str:
 
 
 def identity_policy() -> str:
-    policy = json.dumps(source_policy("BUCKET", "SOURCE/"), indent=2)
+    # Made of valid names, shown with the words that a reader replaces.
+    policy = json.dumps(source_identity("a-bucket", "a-source/"), indent=2)
+    policy = policy.replace("a-bucket", "BUCKET").replace("a-source/", "SOURCE/")
     # Short lists on one line, so that a reader sees the whole policy at once.
     policy = re.sub(r"\[\s+((?:\"[^\"]*\",?\s*)+)\]", lambda m: f"[{' '.join(m[1].split())}]", policy)
     return f"```json\n{policy}\n```"

@@ -31,6 +31,7 @@ def _commands(unit: bool) -> dict[str, list[str]]:
             "__main__.py",
             "components",
             "ops",
+            "policy",
             "sandbox",
             "toolchain",
             "bench",

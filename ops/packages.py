@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import typer
 from rich.console import Console
+
+from sandbox import apt
+from sandbox.errors import SandboxError
 
 # program -> Debian packages
 NEEDS = {
@@ -31,24 +33,15 @@ def missing() -> list[str]:
 
 def install_for_tests() -> None:
     """Install the missing ones; the SSH server's program is wanted, its service is not, so that is masked before it could start."""
-    console = Console(stderr=True, highlight=False)
     packages = missing()
     if not packages:
         return
-    line = f"apt-get install --no-install-recommends {' '.join(packages)}"
-    if shutil.which("apt-get") is None or os.geteuid() != 0:
-        console.print(f"[red]error:[/] the tests need the packages {', '.join(packages)}\n  fix: sudo {line}")
-        raise typer.Exit(1)
-    console.print(f"tests: {line}")
-    if "openssh-server" in packages and UNITS.is_dir():
+    if "openssh-server" in packages and UNITS.is_dir() and os.geteuid() == 0:
         for unit in ("ssh.service", "ssh.socket"):
             if not (UNITS / unit).exists():
                 (UNITS / unit).symlink_to("/dev/null")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for words in (["apt-get", "-qq", "update"], ["apt-get", "-qq", "-y", *line.split()[1:]]):
-        if (
-            subprocess.run(words, stdin=subprocess.DEVNULL, stdout=2, env=environment, check=False).returncode
-            != 0
-        ):
-            console.print(f"[red]error:[/] `{' '.join(words)}` failed, see above\n  fix: sudo {line}")
-            raise typer.Exit(1)
+    try:
+        apt.install(packages, purpose="tests")
+    except SandboxError as error:
+        Console(stderr=True, highlight=False).print(f"[red]error:[/] {error}")
+        raise typer.Exit(1) from None

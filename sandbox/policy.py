@@ -1,9 +1,8 @@
-"""What a source's storage identity may do, as an S3 policy document. Pure."""
+"""Which storage identities the sandbox makes; what they may do is written in components/render/aws_policies.py. Pure."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from sandbox.errors import SandboxError
 
@@ -11,41 +10,6 @@ PREFIX = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,62}/){1,4}")
 ACCESS_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,19}")
 BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 SECRET_LENGTH = range(8, 41)  # minio's limits
-
-
-def source_policy(bucket: str, prefix: str) -> dict[str, Any]:
-    """List its own prefix, read and add objects under it, delete nothing but restic's locks; nothing else."""
-    of_bucket = f"arn:aws:s3:::{bucket}"
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Action": [
-                    "s3:GetBucketLocation",
-                    "s3:GetBucketObjectLockConfiguration",
-                    "s3:GetBucketVersioning",
-                ],
-                "Resource": [of_bucket],
-            },
-            {
-                "Effect": "Allow",
-                "Action": ["s3:ListBucket"],
-                "Resource": [of_bucket],
-                "Condition": {"StringLike": {"s3:prefix": [f"{prefix}*"]}},
-            },
-            {
-                "Effect": "Allow",
-                "Action": ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"],
-                "Resource": [f"{of_bucket}/{prefix}*"],
-            },
-            {
-                "Effect": "Allow",
-                "Action": ["s3:DeleteObject"],
-                "Resource": [f"{of_bucket}/{prefix}*/locks/*", f"{of_bucket}/{prefix}locks/*"],
-            },
-        ],
-    }
 
 
 def check_identity(prefix: str, access_key: str, secret_key: str, others: dict[str, str]) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
+from sandbox import apt
 from sandbox.errors import SandboxError, say
 from sandbox.nspawn import NEEDS
 from sandbox.run import CLEAN
@@ -44,23 +44,11 @@ def prepare() -> dict[str, object]:
             f"this account cannot install what driver nspawn needs; {other} is here and will run the machines"
         )
         return {"installed": [], "driver": other}
-    line = f"apt-get install --no-install-recommends {' '.join(packages)}"
-    if shutil.which("apt-get") is None:
-        raise SandboxError(
-            f"this host has no apt-get; driver nspawn needs {', '.join(packages)}",
-            fix="install these with your system's own means, or install podman or docker",
-        )
-    if os.geteuid() != 0:
-        raise SandboxError(f"only root can install {', '.join(packages)}", fix=f"sudo {line}")
-    say(line)
-    environment = {**os.environ, **CLEAN, "DEBIAN_FRONTEND": "noninteractive"}
-    for argv in (["apt-get", "-q", "update"], ["apt-get", "-q", "-y", *line.split()[1:]]):
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=2, env=environment, check=False)
-        if done.returncode != 0:
-            raise SandboxError(
-                f"`{' '.join(argv)}` failed with status {done.returncode}", fix="see above, run again"
-            )
+    apt.install(packages, purpose="driver nspawn")
     left = missing_packages()
     if left:
-        raise SandboxError(f"still missing after the installation: {', '.join(left)}", fix=line)
+        raise SandboxError(
+            f"still missing after the installation: {', '.join(left)}",
+            fix=f"apt-get install {' '.join(left)}",
+        )
     return {"installed": packages}

@@ -9,6 +9,7 @@ import datetime
 import ipaddress
 import secrets
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from sandbox.store import write_atomic
@@ -37,8 +38,8 @@ mount --bind "$program" /run/storage/minio
 {SERVE_STORAGE}"""
 
 
-def prepare_files(folder: Path, address: str) -> None:
-    """Root credentials and certificates; what is there and whole stays."""
+def prepare_files(folder: Path, address: str, names: Sequence[str] = ()) -> None:
+    """Root credentials and certificates; what is there and whole stays. `names`: further names that the certificate is good for."""
     certs = folder / "certs"
     if not (folder / "root.env").exists():
         lines = {
@@ -53,7 +54,7 @@ def prepare_files(folder: Path, address: str) -> None:
         fresh = folder / ".certs.new"
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
-        make_certificates(fresh, address)
+        make_certificates(fresh, address, names)
         fresh.rename(certs)
 
 
@@ -63,8 +64,8 @@ def root_credentials(folder: Path) -> tuple[str, str]:
     return pairs["MINIO_ROOT_USER"], pairs["MINIO_ROOT_PASSWORD"]
 
 
-def make_certificates(folder: Path, address: str) -> None:
-    """ca.crt, and a server certificate for `address` signed by it; the CA's key is never written down."""
+def make_certificates(folder: Path, address: str, others: Sequence[str] = ()) -> None:
+    """ca.crt, and a server certificate for `address` and `others` signed by it; the CA's key is never written down."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -106,6 +107,7 @@ def make_certificates(folder: Path, address: str) -> None:
         x509.IPAddress(ipaddress.ip_address(address)),
         x509.IPAddress(ipaddress.ip_address("127.0.0.1")),  # the local door of an engine
         x509.DNSName("storage"),
+        *map(x509.DNSName, others),
     ]
     server = (
         builder("storage", key)

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 import subprocess
 
-RANGES = [f"198.18.{third}.0/24" for third in range(100, 120)]
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+# Each worker has its own, for two that look at the same moment would see the same one free.
+RANGES = [f"198.18.{third}.0/24" for third in range(100 + 10 * WORKER, 110 + 10 * WORKER)]
 
 
 def free_network() -> str:

@@ -1,4 +1,4 @@
-"""python -m toolchain ensure [NAME…] | list | path NAME | env"""
+"""python -m toolchain ensure [--tests] [NAME…] | list | path NAME | env"""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ def main() -> int:
     """Runs one verb; results go to standard output, all else to standard error."""
     parser = argparse.ArgumentParser(prog="python -m toolchain", description="Finds or gets pinned tools.")
     verbs = parser.add_subparsers(dest="verb", required=True)
-    verbs.add_parser("ensure", help="get what is missing").add_argument("names", nargs="*", metavar="NAME")
+    wanted_tools = verbs.add_parser("ensure", help="get what is missing")
+    wanted_tools.add_argument("names", nargs="*", metavar="NAME")
+    wanted_tools.add_argument("--tests", action="store_true", help="also what only tests run")
     verbs.add_parser("list", help="tell what is pinned and what is here; gets nothing")
     verbs.add_parser("path", help="print where a tool is, got if need be").add_argument(
         "name", metavar="NAME"
@@ -26,7 +28,7 @@ def main() -> int:
     try:
         toolchain = Toolchain()
         if args.verb == "ensure":
-            for tool in toolchain.ensure(*args.names).values():
+            for tool in toolchain.ensure(*args.names, tests=args.tests).values():
                 print(f"{tool.name:24} {tool.version:44} {tool.origin:20} {tool.path}")
         elif args.verb == "list":
             for pin in toolchain.pins.tools.values():

@@ -32,9 +32,12 @@ class Toolchain:
         self.cache = Cache(cache_root(self.environ))
         self.go = GoBuilder(self.pins, self.sources, self.cache.root, self.environ)
 
-    def ensure(self, *names: str) -> dict[str, Tool]:
-        """Every named tool (all when none is named), or one ToolError that tells all that is missing."""
-        wanted = self._pins(names)
+    def ensure(self, *names: str, tests: bool = False) -> dict[str, Tool]:
+        """Every named tool, or one ToolError that tells all that is missing.
+
+        None named: all that the program and the local stack run, with `tests` also what only tests run.
+        """
+        wanted = self._pins(names, tests)
         got: dict[str, Tool] = {}
         missing: list[str] = []
         for pin in wanted:
@@ -132,12 +135,14 @@ class Toolchain:
                 shutil.rmtree(old, ignore_errors=True)
         return tool
 
-    def _pins(self, names: tuple[str, ...]) -> list[Pin]:
+    def _pins(self, names: tuple[str, ...], tests: bool) -> list[Pin]:
         unknown = [name for name in names if name not in self.pins.tools]
         if unknown:
             known = ", ".join(self.pins.tools)
             raise ToolError(f"no tool is named {', '.join(unknown)}; the tools are {known}")
-        return [self.pins.tools[name] for name in names or tuple(self.pins.tools)]
+        if names:
+            return [self.pins.tools[name] for name in names]
+        return [pin for pin in self.pins.tools.values() if tests or not pin.only]
 
     def _explain(self, pin: Pin, tried: dict[str, str]) -> str:
         lines = [f"{pin.name} {pin.fitting} is needed and could not be had:"]

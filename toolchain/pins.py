@@ -54,6 +54,7 @@ class Pin:
     ask: str = ""
     beside: str = ""
     plugin: str = ""
+    only: str = ""
     release: Release | None = None
     build: Build | None = None
 

@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import urlsplit
 
 _NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*\Z")
@@ -55,8 +56,13 @@ def names(endpoints: Iterable[Endpoint]) -> str:
     return "".join(f"{one.host} {one.port}\n" for one in sorted(set(endpoints)) if one.literal is None)
 
 
-def rules(endpoints: Iterable[Endpoint], ssh_port: int) -> str:
-    """The whole table, replaced in one transaction. ``accounts.nft`` (made on the host) defines $updaters and $sources as numbers."""
+def rules(
+    endpoints: Iterable[Endpoint], ssh_port: int, instance_metadata: Literal["open", "closed"] = "open"
+) -> str:
+    """The whole table, replaced in one transaction. ``accounts.nft`` (made on the host) defines $updaters and $sources as numbers.
+
+    ``instance_metadata``: whether root may ask the cloud about this machine. Sources' processes never may.
+    """
     if not 1 <= ssh_port <= 65535:
         raise ValueError(f"not a port: {ssh_port}")
     known = sorted({(one.literal, one.port) for one in endpoints if one.literal is not None}, key=str)
@@ -73,6 +79,15 @@ def rules(endpoints: Iterable[Endpoint], ssh_port: int) -> str:
     flags timeout
   }}
 """
+    # By its addresses alone: time and names come from other link-local ones.
+    metadata = (
+        ""
+        if instance_metadata == "open"
+        else """\
+    ip daddr 169.254.169.254 counter reject with icmpx admin-prohibited
+    ip6 daddr fd00:ec2::254 counter reject with icmpx admin-prohibited
+"""
+    )
     return f"""\
 # Made by lastcopy (RelayFirewall).
 include "/etc/lastcopy/firewall/accounts.nft"
@@ -114,7 +129,7 @@ table inet lastcopy {{
     meta skuid 0 tcp sport {ssh_port} accept
     icmp type {{ echo-request, echo-reply }} accept
     icmpv6 type {{ echo-request, echo-reply, nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, mld2-listener-report }} accept
-    meta skuid 0 ip daddr . tcp dport @storage4 accept
+{metadata}    meta skuid 0 ip daddr . tcp dport @storage4 accept
     meta skuid 0 ip6 daddr . tcp dport @storage6 accept
     meta skuid 0 ip daddr . tcp dport @looked_up4 accept
     meta skuid 0 ip6 daddr . tcp dport @looked_up6 accept

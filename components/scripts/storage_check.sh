@@ -1,6 +1,7 @@
 # shellcheck shell=sh
 # storage_check: the bucket keeps what it gets, and this identity may reach its room, seen with the relay's own eyes before anything is written.
-# Values: ENDPOINT, REGION, BUCKET, PREFIX (with its last slash), LOCK_MODE, MINIMUM_DAYS, CA. Secrets: ACCESS_KEY_ID, SECRET_ACCESS_KEY.
+# Values: ENDPOINT, REGION, BUCKET, PREFIX (with its last slash), LOCK_MODE, MINIMUM_DAYS, CA; PATIENCE, where the
+# storage takes so many seconds to know an identity that was just made. Secrets: ACCESS_KEY_ID, SECRET_ACCESS_KEY.
 AGAIN="then run 'pulumi up' again"
 
 curl_present() {
@@ -17,8 +18,14 @@ quoted() { value "$1" | sed -e 's/\\/\\\\/g' -e 's/"/\\"/g'; }
 encoded() { printf %s "$1" | sed -e 's|%|%25|g' -e 's|/|%2F|g' -e 's|+|%2B|g' -e 's| |%20|g'; }
 tag() { tr -d '\n\r' <"$WORK/body" | sed -n "s|.*<$1>\([^<]*\)</$1>.*|\1|p"; }
 
-# ask QUERY: GET of the bucket; the answer is in $WORK/body, its status in $status. The key goes in on stdin, never in argv.
+# ask QUERY: as look does; an identity that was just made is refused for a while (IAM spreads slowly).
 ask() {
+  until look "$1" && { [ "$status" != 403 ] || [ "$(date +%s)" -ge "$deadline" ]; }; do sleep 3; done
+  explain
+}
+
+# look QUERY: GET of the bucket; the answer is in $WORK/body, its status in $status. The key goes in on stdin, never in argv.
+look() {
   code=0
   status=$({
     printf 'user = "%s:%s"\n' "$(quoted ACCESS_KEY_ID)" "$(quoted SECRET_ACCESS_KEY)"
@@ -34,6 +41,9 @@ ask() {
     *) refuse "the storage at $where is not reached from the relay: $(sed -n '1s/^curl: //p' "$WORK/answer")" "check the endpoint in the stack file, that the storage runs, and that no firewall stands between, $AGAIN" ;;
   esac
   reason=$(tag Code)
+}
+
+explain() {
   case $reason in
     RequestTimeTooSkewed) refuse "the relay's clock is wrong: the storage refuses its signatures (here it is $(date -u +%FT%TZ))" "set the host's clock, for example: timedatectl set-ntp true, $AGAIN" ;;
     InvalidAccessKeyId) refuse "the storage does not know this access key id" "correct the storage identity's access key id in the stack's configuration" ;;
@@ -54,6 +64,9 @@ step_apply() {
   done
   stop_on_problems
   curl_present
+  patience=0
+  [ -z "${V_PATIENCE:-}" ] || patience=$(value PATIENCE)
+  deadline=$(($(date +%s) + patience))
   ca=''
   if [ -n "$(value CA)" ]; then value CA >"$WORK/ca.pem" && ca=$WORK/ca.pem; fi
   recreate="Object Lock can be set when a bucket is created (aws s3api create-bucket --object-lock-enabled-for-bucket …); make a new bucket and name it in the stack file"

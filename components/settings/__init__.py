@@ -1,5 +1,8 @@
 """Stack configuration as frozen, typed settings: every rule with its error text, and no resources."""
 
+from components.settings.aws import AwsAccount
+from components.settings.aws_bucket import Alarms, AwsBucket, DefaultRetention, StorageClassMove
+from components.settings.ec2 import Ec2Vm
 from components.settings.hosts import (
     Admin,
     ExistingHost,
@@ -19,6 +22,11 @@ from components.settings.values import HostPort
 
 __all__ = [
     "Admin",
+    "Alarms",
+    "AwsAccount",
+    "AwsBucket",
+    "DefaultRetention",
+    "Ec2Vm",
     "ExistingHost",
     "HostPort",
     "Identity",
@@ -37,6 +45,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Source",
+    "StorageClassMove",
     "UnmanagedSource",
     "load_settings",
     "parse_settings",

@@ -21,7 +21,7 @@ def mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _sources(raw: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def sources_of(raw: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     given = raw.get("sources")
     return [mapping(source) for source in given] if isinstance(given, list | tuple) else []
 
@@ -34,7 +34,7 @@ def with_user(source: object, user: object) -> object:
     return {**source, "host": {"user": user, **host}}
 
 
-def _union(value: object) -> Mapping[str, Any]:
+def union(value: object) -> Mapping[str, Any]:
     """A map of which one key is chosen; empty where several are, which its own rule refuses."""
     return value if isinstance(value, Mapping) and len(value) == 1 else {}
 
@@ -49,8 +49,8 @@ def rules(raw: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _sandbox_is_whole(raw: Mapping[str, Any]) -> Iterator[Finding]:
-    relay, storage, sources = _union(raw.get("intermediate")), _union(raw.get("storage")), _sources(raw)
-    local, outside = "sandbox" in relay, "existing" in relay
+    relay, storage, sources = union(raw.get("intermediate")), union(raw.get("storage")), sources_of(raw)
+    local, outside = "sandbox" in relay, bool(relay.keys() & {"existing", "ec2"})
     if local and storage and "sandbox" not in storage:
         fix = Fix(remove=True, at=tuple(storage), add={"sandbox": {}})
         yield finding(("storage",), "is outside, but the relay is in the sandbox", SANDBOX, fix)
@@ -80,13 +80,13 @@ def _network_is_large_enough(sandbox: Mapping[str, Any], sources: int) -> Iterat
 
 
 def _way_in(raw: Mapping[str, Any]) -> Iterator[Finding]:
-    relay, admin = _union(raw.get("intermediate")), mapping(raw.get("admin"))
+    relay, admin = union(raw.get("intermediate")), mapping(raw.get("admin"))
     given = [key for key in ("user", *WAYS_IN) if admin.get(key) not in (None, False)]
     if "sandbox" in relay:
         for key in given:
             what, allowed = "the sandbox makes its own user and key", "people only"
             yield finding(("admin", key), what, allowed, Fix(remove=True))
-    elif "existing" in relay and not set(given) & set(WAYS_IN):
+    elif relay.keys() & {"existing", "ec2"} and not set(given) & set(WAYS_IN):
         fix = Fix(add={"privateKeyFile": "~/.ssh/backup-admin"})
         yield finding(("admin",), f"has none of {', '.join(WAYS_IN)}", WAY_IN, fix)
     if admin.get("secondFactor") in FACTORS[1:]:
@@ -98,6 +98,11 @@ def _tunnel(relay: Mapping[str, Any], factor: str) -> Iterator[Finding]:
     if "sandbox" in relay:
         what, allowed = "the sandbox's relay is dialled directly, without a person", "none, with the sandbox"
         yield finding(("admin", "secondFactor"), what, allowed, Fix(remove=True))
+    if mapping(relay.get("ec2")).get("door", "ssh") == "ssh" and "ec2" in relay:
+        what = f"is ssh, so the relay is dialled directly, but secondFactor {factor} lets the engine in only from loopback"
+        allowed = "door ssm with a second factor: its session ends on the relay's loopback"
+        fix = Fix(value="ssm", say="see docs/decisions/0004; adminsFrom is empty then:")
+        yield finding(("intermediate", "ec2", "door"), what, allowed, fix)
     host = mapping(relay.get("existing"))
     address, port = host.get("address"), host.get("sshPort", host.get("port", 22))
     if not is_address(address) or is_loopback(address) or type(port) is not int:
@@ -153,7 +158,7 @@ _UNIQUE: tuple[tuple[Loc, Callable[[Mapping[str, Any]], str | None], str, Fix], 
 
 
 def _nothing_twice(raw: Mapping[str, Any]) -> Iterator[Finding]:
-    sources = _sources(raw)
+    sources = sources_of(raw)
     for loc, read, allowed, fix in _UNIQUE:
         first: dict[str, int] = {}
         for index, source in enumerate(sources):
@@ -176,9 +181,9 @@ _NO_IDENTITY_IN = {
 
 
 def _identities(raw: Mapping[str, Any]) -> Iterator[Finding]:
-    storage = _union(raw.get("storage"))
+    storage = union(raw.get("storage"))
     shared = mapping(storage.get("s3")).get("identity")
-    for index, source in enumerate(_sources(raw)):
+    for index, source in enumerate(sources_of(raw)):
         own = source.get("identity")
         if source and "s3" in storage and own is None and shared is None:
             allowed = f"{IDENTITIES}, or storage.s3.identity shared by those without"
@@ -186,7 +191,12 @@ def _identities(raw: Mapping[str, Any]) -> Iterator[Finding]:
             yield finding(("sources", index), "has no storage identity", allowed, fix)
         for kind, what in _NO_IDENTITY_IN.items():
             if own is not None and kind in storage:
-                yield finding(("sources", index, "identity"), what, "with storage.s3 only", Fix(remove=True))
+                yield finding(
+                    ("sources", index, "identity"),
+                    what,
+                    "with storage.s3 or storage.aws only",
+                    Fix(remove=True),
+                )
         for part in ("accessKeyId", "secretAccessKey"):
             value = mapping(own).get(part)
             if value is not None and value == mapping(shared).get(part):
@@ -195,9 +205,9 @@ def _identities(raw: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _relay_stands_alone(raw: Mapping[str, Any]) -> Iterator[Finding]:
-    relay = mapping(_union(raw.get("intermediate")).get("existing"))
+    relay = mapping(union(raw.get("intermediate")).get("existing"))
     key = blob_of(relay.get("hostKey"))
-    for index, source in enumerate(_sources(raw)):
+    for index, source in enumerate(sources_of(raw)):
         host = mapping(source.get("host"))
         if _dialled(host) is not None and _dialled(host) == _dialled(relay):
             what = "is the relay itself: whoever takes this source would own the relay"

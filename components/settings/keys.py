@@ -122,8 +122,22 @@ def private_key_problems(text: str) -> Iterator[str]:
         yield "is protected by a passphrase, which nobody can type while the program runs"
 
 
+def public_half(text: str) -> str | None:
+    """The base64 part of the public key that an OpenSSH private key of kind ed25519 carries, None for any other text."""
+    body = re.search(r"-----BEGIN OPENSSH PRIVATE KEY-----\n(.+?)-----END", text, re.DOTALL)
+    opened = _opened(body[1]) if body else None
+    blob = base64.b64encode(opened[1]).decode() if opened else ""
+    return blob if _is_key(ED25519, blob) else None
+
+
 def _openssh_cipher(text: str) -> bytes | None:
-    """How an OpenSSH private key is encrypted; None when it is not a whole one (PROTOCOL.key in OpenSSH's source)."""
+    """How an OpenSSH private key is encrypted; None when it is not a whole one."""
+    opened = _opened(text)
+    return None if opened is None else opened[0]
+
+
+def _opened(text: str) -> tuple[bytes, bytes] | None:
+    """Cipher and public key of an OpenSSH private key, None when it is not a whole one (PROTOCOL.key in OpenSSH's source)."""
     try:
         blob = base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
@@ -135,7 +149,8 @@ def _openssh_cipher(text: str) -> bytes | None:
         head.append(rest[4 : 4 + size])
         rest = rest[4 + size :]
     fields = _fields(rest[4:])  # behind the number of keys: the public and the private one
-    return head[0] if magic == b"openssh-key-v1\0" and fields is not None and len(fields) == 2 else None
+    whole = magic == b"openssh-key-v1\0" and fields is not None and len(fields) == 2
+    return (head[0], fields[0]) if whole and fields else None
 
 
 def _private_key(value: SecretStr) -> SecretStr:

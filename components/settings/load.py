@@ -16,8 +16,10 @@ import yaml
 from pulumi.runtime import config as runtime_config
 from pydantic import ValidationError
 
+from components.settings.ec2 import Ec2Vm
 from components.settings.explain import KEYS, Explainer
-from components.settings.keys import PRIVATE_KEY_ALLOWED, private_key_problems
+from components.settings.keys import PRIVATE_KEY_ALLOWED, blob_of, private_key_problems, public_half
+from components.settings.last_run import moved_vault
 from components.settings.model import Key
 from components.settings.problems import Fix, Loc, Problem, SettingsError
 from components.settings.stack import Settings
@@ -36,7 +38,7 @@ def parse_settings(raw: Mapping[str, object], *, stack_file: str) -> Settings:
 
 
 def load_settings(config: pulumi.Config | None = None) -> Settings:
-    """The running stack's settings. Refuses, besides, secrets stored in plain and useless key files."""
+    """The running stack's settings. Refuses, besides, secrets stored in plain, useless key files and another vault than the last."""
     config = config or pulumi.Config(PROJECT)
     stack_file = f"stacks/Pulumi.{pulumi.get_stack()}.yaml"
     explainer = Explainer(stack_file)
@@ -45,6 +47,9 @@ def load_settings(config: pulumi.Config | None = None) -> Settings:
     problems += _plain_secrets(raw, config.name, _stored(ROOT / stack_file, config.name), explainer)
     problems += _key_files(raw, explainer)
     problems += _dead_agent(raw)
+    if settings is not None:
+        problems += _other_admin_key(settings, explainer)
+        problems += [explainer.problem(*found) for found in moved_vault(settings)]
     if settings is None or problems:
         raise SettingsError(problems, stack_file=stack_file)
     return settings
@@ -161,6 +166,26 @@ def _key_files(raw: Mapping[str, object], explainer: Explainer) -> Iterator[Prob
                 allowed = f"{PRIVATE_KEY_ALLOWED}; readable by its owner only (0600)"
                 fix = Fix(say="repair the file, or name another one:")
                 yield explainer.problem(loc, what, allowed, fix)
+
+
+def _other_admin_key(settings: Settings, explainer: Explainer) -> Iterator[Problem]:
+    """A machine whose first boot is told another key than the engine has would be made, and then never reached."""
+    relay, admin = settings.intermediate, settings.admin
+    if not isinstance(relay, Ec2Vm):
+        return
+    text = "" if admin.private_key is None else admin.private_key.get_secret_value()
+    if admin.private_key_file is not None:
+        try:
+            text = Path(admin.private_key_file).expanduser().read_text(errors="replace")
+        except (OSError, RuntimeError):
+            return  # `_key_files` says what is wrong
+    half = public_half(text)
+    if half is not None and half != blob_of(relay.admin_public_key):
+        what = "is not the public half of lastcopy:admin's key: the machine would let nobody in"
+        fix = Fix(say="its public half, if the private one is right:", value=f"ssh-ed25519 {half}")
+        yield explainer.problem(
+            ("intermediate", "ec2", "adminPublicKey"), what, "the key's own .pub file", fix
+        )
 
 
 def _dead_agent(raw: Mapping[str, object]) -> Iterator[Problem]:

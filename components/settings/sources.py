@@ -105,6 +105,11 @@ class Source(Model):
         examples=[SECRET],
     )
     identity: Identity | None = Field(None, description="Storage identity of this source alone.")
+    identity_generation: Annotated[StrictInt, Field(ge=1, le=999999)] = Field(
+        1,
+        description="With storage.aws: a new number gives the source a new storage key without a gap and deletes"
+        " the old one.",
+    )
     limits: Limits = Field(Limits(), description="What this source may use on the relay.")
     restic: Restic = Field(Restic(), description="restic's tuning.")
 

@@ -7,7 +7,10 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, StrictBool
 
-from components.settings import across
+from components.settings import across, across_aws
+from components.settings.aws import AwsAccount
+from components.settings.aws_bucket import AwsBucket
+from components.settings.ec2 import Ec2Vm
 from components.settings.hosts import Admin, ExistingHost, Sandbox, SandboxVm
 from components.settings.model import Model, OneOf
 from components.settings.problems import Finding
@@ -16,8 +19,8 @@ from components.settings.storage import RcloneRemoteSection, S3Bucket, SandboxVa
 from components.settings.values import EnvironmentName, is_account
 from components.settings.warn import warnings_of
 
-INTERMEDIATE = OneOf(existing=ExistingHost, sandbox=SandboxVm)
-STORAGE = OneOf(s3=S3Bucket, rclone=RcloneRemoteSection, sandbox=SandboxVault)
+INTERMEDIATE = OneOf(existing=ExistingHost, ec2=Ec2Vm, sandbox=SandboxVm)
+STORAGE = OneOf(s3=S3Bucket, aws=AwsBucket, rclone=RcloneRemoteSection, sandbox=SandboxVault)
 
 
 class Settings(Model):
@@ -36,12 +39,16 @@ class Settings(Model):
         Admin(),
         description="How the operator reaches the hosts; not for the sandbox, which brings its own way.",
     )
-    intermediate: Annotated[ExistingHost | SandboxVm, INTERMEDIATE] = Field(
-        description="The relay's machine: exactly one of existing, sandbox.",
+    aws: AwsAccount | None = Field(
+        None, description="The AWS account; only with storage.aws or intermediate.ec2, which need it."
+    )
+    intermediate: Annotated[ExistingHost | Ec2Vm | SandboxVm, INTERMEDIATE] = Field(
+        description="The relay's machine: exactly one of existing, ec2, sandbox.",
         examples=[{"existing": ExistingHost.EXAMPLE}],
     )
-    storage: Annotated[S3Bucket | RcloneRemoteSection | SandboxVault, STORAGE] = Field(
-        description="The vault: exactly one of s3, rclone, sandbox.", examples=[{"s3": S3Bucket.EXAMPLE}]
+    storage: Annotated[S3Bucket | AwsBucket | RcloneRemoteSection | SandboxVault, STORAGE] = Field(
+        description="The vault: exactly one of s3, aws, rclone, sandbox.",
+        examples=[{"s3": S3Bucket.EXAMPLE}],
     )
     sandbox: Sandbox = Field(
         Sandbox(), description="The sandbox's network and driver; only with sandbox members."
@@ -52,7 +59,8 @@ class Settings(Model):
 
     @classmethod
     def prepare(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A managed source without a user of its own is reached as the admin's user."""
+        """A managed source without a user of its own is reached as the admin's user; an empty aws is none."""
+        raw = {key: value for key, value in raw.items() if key != "aws" or value != {}}
         user = across.mapping(raw.get("admin")).get("user")
         sources = raw.get("sources")
         if not is_account(user) or not isinstance(sources, list | tuple):
@@ -62,6 +70,7 @@ class Settings(Model):
     @classmethod
     def rules(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
         yield from across.rules(raw)
+        yield from across_aws.rules(raw)
 
     def warnings(self) -> tuple[str, ...]:
         """What is allowed but weakens the promise, each with its remedy; said on every run."""

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from components.settings.hosts import ExistingHost
+from components.settings.aws_bucket import IN_ITS_CLASS, AwsBucket
+from components.settings.hosts import ExistingHost, SandboxVm
 from components.settings.storage import RcloneRemoteSection, S3Bucket
 from components.settings.values import is_loopback
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def warnings_of(settings: Settings) -> Iterator[str]:
     """The stack's warnings. The sandbox is for trials: its lock and missing protection need none."""
     relay, storage = settings.intermediate, settings.storage
-    if not isinstance(relay, ExistingHost):
+    if isinstance(relay, SandboxVm):
         return
     if not settings.protect and settings.environment not in ("local", "test"):
         yield (
@@ -30,10 +31,12 @@ def warnings_of(settings: Settings) -> Iterator[str]:
             "the relay or the storage's keys can delete all of them. Use storage.s3 with a locked bucket."
         )
     if isinstance(storage, S3Bucket):
-        yield from _bucket_warnings(settings, storage, relay)
+        yield from _bucket_warnings(settings, storage)
+    if isinstance(storage, AwsBucket):
+        yield from _aws_warnings(settings, storage)
 
 
-def _bucket_warnings(settings: Settings, storage: S3Bucket, relay: ExistingHost) -> Iterator[str]:
+def _bucket_warnings(settings: Settings, storage: S3Bucket) -> Iterator[str]:
     sharing = [source.name for source in settings.sources if source.identity is None]
     if storage.identity is not None and sharing:
         yield (
@@ -52,9 +55,41 @@ def _bucket_warnings(settings: Settings, storage: S3Bucket, relay: ExistingHost)
             f"Lock of {storage.lock.minimum_days} day(s) (lastcopy:storage.s3.lock.minimumDays): an attack "
             "that nobody notices for longer can delete every backup. Use 30 or more."
         )
-    host = urlsplit(storage.endpoint).hostname or ""
-    if host in (relay.address.lower(), relay.as_sources_see_it().address.lower()) or is_loopback(host):
+    host, relay = urlsplit(storage.endpoint).hostname or "", settings.intermediate
+    own = isinstance(relay, ExistingHost) and (relay.address, relay.as_sources_see_it().address)
+    if host in [name.lower() for name in own or ()] or is_loopback(host):
         yield (
             "The storage stands on the relay itself (lastcopy:storage.s3.endpoint): root there owns every "
             "backup. Use another machine."
         )
+
+
+def _aws_warnings(settings: Settings, storage: AwsBucket) -> Iterator[str]:
+    where, lock = "lastcopy:storage.aws", storage.lock
+    if storage.purpose == "test" and settings.environment not in ("local", "test"):
+        yield f"{where}.purpose is test: `pulumi destroy` deletes the bucket with every backup. Use production."
+    if storage.purpose == "production" and lock.mode == "GOVERNANCE":
+        yield f"GOVERNANCE lock ({where}.lock.mode): the break-glass role can delete locked backups. Use COMPLIANCE."
+    if storage.purpose == "production" and lock.days < 7:
+        yield (
+            f"Lock of {lock.days} day(s) ({where}.lock.days): an attack that nobody notices for longer can delete "
+            "every backup. Use 30 or more."
+        )
+    deployer = settings.aws.assume_role if settings.aws is not None else None
+    if storage.purpose == "test" and deployer not in (None, storage.break_glass):
+        yield (
+            f"Another role than {where}.breakGlass deploys (lastcopy:aws.assumeRole): `pulumi destroy` will be refused, "
+            "as only break-glass may empty the bucket. In a test let it deploy."
+        )
+    if storage.purpose == "production" and deployer == storage.break_glass:
+        yield (
+            "The break-glass role deploys (lastcopy:aws.assumeRole): every run could loosen the vault's policy. "
+            "Use it for one change of the vault, then the deploying role again."
+        )
+    for move in storage.storage_classes:
+        least = IN_ITS_CLASS[move.class_]
+        if lock.days < least:
+            yield (
+                f"{move.class_} bills {least} days at least, the lock is {lock.days} ({where}.storageClasses): what is "
+                "removed as soon as it may be costs more than without the move."
+            )

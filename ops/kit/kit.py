@@ -19,6 +19,7 @@ from ops.recover.access import (
     Where,
     pick,
     rooms_of,
+    where_of,
 )
 from ops.recover.errors import RecoverError
 from ops.recover.history import iso
@@ -147,13 +148,7 @@ def from_outputs(
     identities: str = "",
 ) -> Kit:
     """All sources of a stack."""
-    if "storage" not in outputs:
-        raise RecoverError(
-            "this stack does not tell where its storage is: it was last run by an older program, or stores on an rclone remote without versions",
-            where=f"output storage of stack {stack}",
-            fix="pulumi up",
-        )
-    where = Where.read(outputs["storage"], "output storage")
+    where = where_of(outputs)
     rooms = tuple(
         KitSource(**room.model_dump(), password=SecretStr(outputs["passwords"][name]))
         for name, room in rooms_of(outputs).items()

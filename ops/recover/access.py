@@ -84,7 +84,7 @@ class Document(BaseModel):
 
 
 class Where(Document):
-    """Where the objects stand; the stack's output ``storage``."""
+    """Where the objects stand; the stack's output ``vault``."""
 
     endpoint: Annotated[str, _form(r"https://[A-Za-z0-9.:\[\]-]+", "https://host or https://host:port")]
     region: Annotated[str, _form(r"[a-z0-9-]{1,32}", "1 to 32 of a-z 0-9 -")]
@@ -129,18 +129,24 @@ class Access:
 
 def from_outputs(outputs: Mapping[str, Any], source: str, key: StorageKey) -> Access:
     """From a stack's outputs with their secrets."""
-    rooms = outputs.get("sources", {})
-    if "storage" not in outputs:
-        raise RecoverError(
-            "this stack does not tell where its storage is: it was last run by an older program, or stores on an rclone remote without versions",
-            where="output storage",
-            fix="pulumi up; or give the recovery kit",
-        )
+    where, rooms = where_of(outputs), outputs.get("sources", {})
     if source not in rooms:
         raise _unknown(source, rooms)
     room = Room.read(_room_of(source, rooms[source]), f"output sources.{source}")
-    where = Where.read(outputs["storage"], "output storage")
     return Access(where=where, room=room, key=key, password=SecretStr(outputs["passwords"][source]))
+
+
+def where_of(outputs: Mapping[str, Any]) -> Where:
+    """The storage of a stack's outputs; an rclone remote has no versions to go back to, so it is none."""
+    vault = outputs.get("vault", {})
+    if "bucket" not in vault:
+        raise RecoverError(
+            "this stack does not tell where its storage is: it was last run by an older program, or stores on an rclone remote without versions",
+            where="output vault",
+            fix="pulumi up; or give the recovery kit",
+        )
+    known = ("endpoint", "region", "bucket", "prefix", "provider", "caCertificate")
+    return Where.read({name: vault[name] for name in known if name in vault}, "output vault")
 
 
 def rooms_of(outputs: Mapping[str, Any]) -> dict[str, Room]:

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.render.aws_policies import source_identity
 from sandbox.errors import SandboxError
 from sandbox.plan import Machine, Plan, machine_name, parse_network, ruleset, sandbox_id
-from sandbox.policy import check_identity, source_policy
+from sandbox.policy import check_identity
 
 PLAN = Plan("0123abcd", IPv4Network("203.0.113.0/24"))
 NAMES = st.from_regex(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", fullmatch=True)
@@ -96,7 +97,7 @@ def allowed(action: str, key: str) -> bool:
     return any(
         action in statement["Action"]
         and any(fnmatch.fnmatchcase(f"arn:aws:s3:::backups/{key}", p) for p in statement["Resource"])
-        for statement in source_policy("backups", "web1/")["Statement"]
+        for statement in source_identity("backups", "web1/")["Statement"]
     )
 
 
@@ -119,7 +120,7 @@ def test_policy_never_reaches_another_prefix(other: str) -> None:
 def test_policy_holds_no_action_that_touches_versions_retention_or_the_bucket() -> None:
     actions = {
         action
-        for statement in source_policy("backups", "web1/")["Statement"]
+        for statement in source_identity("backups", "web1/")["Statement"]
         for action in statement["Action"]
     }
     assert actions == {

@@ -81,6 +81,8 @@ def test_every_release_has_proof_and_comes_by_https(tool):
         ("restic", ("Linux", "x86_64"), "restic_0.19.1_linux_amd64.bz2"),
         ("minio", ("Linux", "aarch64"), "minio.linux-arm64.RELEASE.2025-09-07T16-13-09Z"),
         ("minio", ("Darwin", "arm64"), None),
+        ("versitygw", ("Linux", "x86_64"), "versitygw_v1.8.0_Linux_x86_64.tar.gz"),
+        ("versitygw", ("Darwin", "arm64"), "versitygw_v1.8.0_Darwin_arm64.tar.gz"),
     ],
 )
 def test_archives_are_named_as_upstream_names_them(monkeypatch, tool, machine, archive):
@@ -108,6 +110,8 @@ def test_unsupported_machine_is_told(monkeypatch):
         ("pulumi", "v4.0.0\n", "4.0.0", False),
         ("minio", "minio version RELEASE.2025-09-07T16-13-09Z (commit-id=x)", "2025-09-07T16-13-09Z", True),
         ("minio", "minio version RELEASE.2024-01-01T16-36-33Z (commit-id=x)", "2024-01-01T16-36-33Z", False),
+        ("versitygw", "Version  : 1.8.0\nBuild    : \nBuildTime: \n", "1.8.0", True),
+        ("versitygw", "Version  : git\nBuild    : \nBuildTime: \n", "without a readable version", False),
         ("minio", "minio version DEVELOPMENT.GOGET\nRuntime: go1.26.8", "without a readable version", False),
     ],
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from toolchain import ToolError, build
+from toolchain import Toolchain, ToolError, build
 
 
 def says(version: str) -> str:
@@ -178,3 +178,18 @@ def test_folder_without_its_mark_is_not_taken_for_whole(bench):
 def test_unknown_names_are_told_together_with_the_known(bench):
     with pytest.raises(ToolError, match="no tool is named beta, gamma; the tools are alpha"):
         bench().toolchain().ensure("beta", "alpha", "gamma")
+
+
+def test_what_only_tests_run_is_got_for_tests_or_by_name_alone(bench):
+    b = bench(extra='only = "tests"')
+    b.publish()
+    assert b.toolchain().ensure() == {}
+    assert (b.site.asked, b.installed()) == ([], [])
+    assert list(b.toolchain().ensure(tests=True)) == ["alpha"]
+    assert list(b.toolchain().ensure("alpha")) == ["alpha"]
+
+
+def test_the_local_stack_pays_for_no_tool_of_the_tests():
+    pins = Toolchain().pins.tools
+    assert [name for name, pin in pins.items() if pin.only] == ["versitygw"]
+    assert {pin.only for pin in pins.values()} == {"", "tests"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +50,8 @@ class Recorded:
     secret_outputs: tuple[str, ...]
     retain_on_delete: bool
     ignore_changes: tuple[str, ...]
+    provider: str = ""  # the explicit one's name
+    refers: dict[str, tuple[str, ...]] = field(default_factory=dict)  # input -> resources that it is made of
 
 
 @dataclass
@@ -59,6 +61,8 @@ class Graph:
     resources: list[Recorded] = field(default_factory=list)
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     exports: dict[str, Any] = field(default_factory=dict)
+    imports: dict[str, str] = field(default_factory=dict)  # name -> what is adopted instead of made
+    invokes: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[Recorded]:
         return iter(self.resources)
@@ -95,13 +99,36 @@ def sandbox_stdout(command: str, admin_key_path: str) -> str:
     return json.dumps(facts)
 
 
+INVOKED: dict[str, dict[str, Any]] = {
+    "pulumi:pulumi:readStackOutputs": {"outputs": {}},
+    "aws:ec2/getAmi:getAmi": {"id": "ami-newest"},
+    "aws:ec2/getSubnet:getSubnet": {"id": "subnet-given", "vpcId": "vpc-given"},
+}
+
+
+NAMED_BY_THE_PROVIDER = (
+    "aws:iam/role:Role",
+    "aws:iam/instanceProfile:InstanceProfile",
+    "aws:cloudwatch/eventRule:EventRule",
+)
+
+
 class _Answers(mocks.Mocks):
-    def __init__(self, admin_key_path: str, facts: dict[str, str]) -> None:
+    def __init__(
+        self, graph: Graph, admin_key_path: str, facts: dict[str, str], last_outputs: Mapping[str, Any]
+    ) -> None:
+        self._last_outputs = last_outputs
+        self._graph = graph
         self._admin_key_path = admin_key_path
         self._facts = facts
 
     def call(self, args: mocks.MockCallArgs) -> Any:
-        raise AssertionError(f"unexpected invoke {args.token}")
+        if args.token not in INVOKED:
+            raise AssertionError(f"unexpected invoke {args.token}")
+        self._graph.invokes.append((args.token, dict(args.args)))
+        if args.token == "pulumi:pulumi:readStackOutputs":
+            return {"outputs": dict(self._last_outputs)}
+        return INVOKED[args.token]
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         outputs = dict(args.inputs)
@@ -112,6 +139,17 @@ class _Answers(mocks.Mocks):
             outputs["stderr"] = ""
         elif args.typ == "random:index/randomPassword:RandomPassword":
             outputs["result"] = f"generated-for-{args.name}".ljust(int(outputs["length"]), "x")
+        elif args.typ == "aws:ec2/eip:Eip":
+            outputs |= {"publicIp": "203.0.113.50", "allocationId": f"{args.name}-allocation"}
+        elif args.typ == "aws:sns/topic:Topic":
+            outputs["arn"] = f"arn:aws:sns:eu-central-1:123456789012:{args.name}"
+        elif args.typ in NAMED_BY_THE_PROVIDER:
+            outputs.setdefault("name", f"{args.name}-name")
+        if args.typ.startswith("aws:"):
+            service = args.typ.split(":")[1].split("/")[0]
+            outputs.setdefault("arn", f"arn:aws:{service}:eu-central-1:123456789012:{args.name}")
+            if args.typ == "aws:iam/accessKey:AccessKey":
+                outputs["secret"] = f"secret-of-{args.name}"
         return f"{args.name}-id", outputs
 
 
@@ -121,6 +159,8 @@ class RecordingMonitor(mocks.MockMonitor):
         self._graph = graph
 
     def RegisterResource(self, request: Any) -> Any:
+        if request.importId:
+            self._graph.imports[request.name] = request.importId
         self._graph.resources.append(
             Recorded(
                 type=request.type,
@@ -134,6 +174,11 @@ class RecordingMonitor(mocks.MockMonitor):
                 secret_outputs=tuple(request.additionalSecretOutputs),
                 retain_on_delete=request.retainOnDelete,
                 ignore_changes=tuple(request.ignoreChanges),
+                provider=request.provider.rsplit("::", 2)[-2] if request.provider else "",
+                refers={
+                    key: tuple(urn.rsplit("::", 1)[-1] for urn in found.urns)
+                    for key, found in request.propertyDependencies.items()
+                },
             )
         )
         response = super().RegisterResource(request)
@@ -163,8 +208,12 @@ def record(
     admin_key_path: str = "/nonexistent",
     facts: dict[str, str] | None = None,
     preview: bool = False,
+    last_outputs: Mapping[str, Any] | None = None,
 ) -> Graph:
-    """Run ``program`` on its own event loop under fresh mocks and return what it registered; its errors are raised."""
+    """Run ``program`` on its own event loop under fresh mocks and return what it registered; its errors are raised.
+
+    ``last_outputs``: what the stack's state has from the run before.
+    """
     graph = Graph()
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -178,7 +227,7 @@ def record(
         "openssh": "10.0",
         "debian": "13",
     }
-    answers = _Answers(admin_key_path, known | (facts or {}))
+    answers = _Answers(graph, admin_key_path, known | (facts or {}), last_outputs or {})
     monitor = RecordingMonitor(answers, graph)
     mocks.set_mocks(answers, project="lastcopy", stack=stack, preview=preview, monitor=monitor)
     pulumi.runtime.set_all_config(config or {}, list(secret_keys))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import runpy
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from components.render.first_key import first_key
+from components.settings.keys import public_half
 from tests.unit.recording import SAMPLE_KEY, Graph, Recorded, record
 from tests.unit.settings.support import KEYS, ROOT, laid_over, private_key, values
 
@@ -70,6 +72,48 @@ storage:
 sources:
   - {name: web1, host: {address: web1.example.com, hostKey: WEB-KEY}, paths: [/srv]}
 """
+# A role and a profile make the provider; a relay made elsewhere, an identity made elsewhere.
+TRIAL = """
+environment: test
+protect: false
+admin: {privateKeyFile: KEY-FILE}
+aws: {region: eu-central-1, account: "123456789012", profile: backup, assumeRole: "arn:aws:iam::123456789012:role/break-glass"}
+intermediate: {existing: {address: relay.example.com, hostKey: RELAY-KEY}}
+storage:
+  aws:
+    bucket: example-backups-test
+    breakGlass: arn:aws:iam::123456789012:role/break-glass
+    purpose: test
+    lock: {mode: GOVERNANCE, days: 1}
+sources:
+  - {name: web1, host: {address: web1.example.com, hostKey: WEB-KEY}, paths: [/srv]}
+  - name: cut1
+    publicKey: SOURCE-KEY
+    paths: [/srv]
+    identity: {accessKeyId: EXAMPLE-CUT1, secretAccessKey: kW8-cut1-secret-access-key}
+"""
+AWS = """
+environment: prod
+admin: {privateKeyFile: KEY-FILE}
+aws: {region: eu-central-1, account: "123456789012"}
+intermediate:
+  ec2:
+    adminPublicKey: OWN-PUBLIC-HALF
+    adminsFrom: [203.0.113.0/24]
+    sourcesFrom: [198.51.100.0/24]
+    alarmEmail: ops@example.com
+storage:
+  aws:
+    bucket: example-backups-prod
+    prefix: hosts
+    breakGlass: arn:aws:iam::123456789012:role/break-glass
+    storageClasses: [{afterDays: 30, class: STANDARD_IA}]
+    alarms: {email: ops@example.com}
+sources:
+  - {name: web1, host: {address: web1.example.com, hostKey: WEB-KEY}, paths: [/srv]}
+  - {name: db1, host: {address: db1.example.com, hostKey: DB-KEY}, paths: [/srv], generation: 3, identityGeneration: 2}
+  - {name: cut1, publicKey: SOURCE-KEY, paths: [/srv]}
+"""
 
 
 @dataclass(frozen=True)
@@ -85,6 +129,11 @@ class Shape:
     @property
     def sources(self) -> tuple[str, ...]:
         return (*self.managed, *self.unmanaged)
+
+    @property
+    def machine(self) -> str:
+        """What the relay runs on, where the program makes that."""
+        return {"local": "sandbox-machine-relay", "aws": "relay-machine-vm-g1"}.get(self.name, "")
 
     @property
     def sandbox(self) -> bool:
@@ -106,9 +155,13 @@ SHAPES = (
     Shape("s3", S3, protect=True, managed=("web1", "db1"), unmanaged=("cut1",)),
     Shape("rclone", RCLONE, protect=True, managed=("web1",), unmanaged=("cut1",)),
     Shape("totp", TOTP, protect=False, managed=("web1",)),
+    Shape("aws", AWS, protect=True, managed=("web1", "db1"), unmanaged=("cut1",)),
+    Shape("trial", TRIAL, protect=False, managed=("web1",), unmanaged=("cut1",)),
 )
-LOCAL, OWN, REMOTE, TUNNEL = SHAPES
+LOCAL, OWN, REMOTE, TUNNEL, CLOUD, TRY = SHAPES
+BORN_WITH = first_key("generated-for-relay-machine-seed-g1".ljust(64, "x")).public  # until the first contact
 PINNED = {
+    "203.0.113.50": SAMPLE_KEY,
     "relay.example.com": KEYS["RELAY-KEY"],
     "127.0.0.1": KEYS["RELAY-KEY"],
     "web1.example.com": KEYS["WEB-KEY"],
@@ -117,8 +170,8 @@ PINNED = {
 }
 
 
-def run(config: dict[str, Any]) -> Graph:
-    """What ``__main__.py`` registers for this stack."""
+def run(config: dict[str, Any], last_outputs: Mapping[str, Any] | None = None) -> Graph:
+    """What ``__main__.py`` registers for this stack, after a run that ended with these outputs."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         key = Path(folder, "key")
         key.write_text(private_key())
@@ -126,6 +179,7 @@ def run(config: dict[str, Any]) -> Graph:
         patch.setattr("components.settings.load._agent_answers", lambda: True)
         text = json.dumps(config).replace("KEY-FILE", str(key))
         text = text.replace('"PRIVATE-KEY"', json.dumps(private_key()))
+        text = text.replace("OWN-PUBLIC-HALF", f"ssh-ed25519 {public_half(private_key())}")
         given = {f"lastcopy:{name}": value for name, value in json.loads(text).items()}
         return record(
             lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__") and None,
@@ -133,6 +187,7 @@ def run(config: dict[str, Any]) -> Graph:
             config={name: v if isinstance(v, str) else json.dumps(v) for name, v in given.items()},
             secret_keys=("lastcopy:admin", "lastcopy:storage", "lastcopy:sources"),
             admin_key_path=str(key),
+            last_outputs=last_outputs,
         )
 
 
@@ -176,6 +231,8 @@ def told(graph: Graph) -> dict[tuple[str, str], tuple[Any, ...]]:
             frozenset(one.depends_on),
             one.deleted_with,
             one.ignore_changes,
+            one.provider,
+            one.retain_on_delete,
         )
         for one in graph
     }

@@ -11,9 +11,10 @@ from components.host_step import Host, HostStep, script_text
 from tests.unit.recording import SAMPLE_KEY, Graph, Recorded, Secret, record
 
 
-def one_step(**kwargs: object) -> Graph:
+def one_step(machine: str | None = None, **kwargs: object) -> Graph:
     def program() -> None:
         host = Host(
+            incarnation=machine,
             name="relay",
             address="198.51.100.10",
             host_key=SAMPLE_KEY,
@@ -83,3 +84,14 @@ def test_a_step_cut_off_anywhere_runs_nothing(shell: str) -> None:
 def test_undo_is_only_there_when_asked_for() -> None:
     assert "delete" not in command(one_step()).inputs
     assert "-- remove" in command(one_step(undo=True)).inputs["delete"]
+
+
+def test_another_machine_behind_the_address_means_another_step() -> None:
+    assert command(one_step(machine="i-1")).inputs["triggers"] == ["i-1"]
+    assert "triggers" not in command(one_step()).inputs
+
+
+def test_a_step_that_can_be_dialled_once_is_not_run_again_by_a_change_of_anything_but_the_machine() -> None:
+    once = command(one_step(machine="i-1", once=True))
+    assert set(once.inputs) - set(once.ignore_changes) == {"triggers"}
+    assert command(one_step(machine="i-1")).ignore_changes == ()

@@ -32,7 +32,7 @@ from ops.recover.errors import RecoverError
 from tests.unit import stacks
 from tests.unit.recording import Graph, Recorded, Secret
 from tests.unit.settings.support import KEYS, leaks, private_key, secrets_in
-from tests.unit.stacks import LOCAL, OWN, REMOTE, SHAPES, TUNNEL, Shape
+from tests.unit.stacks import CLOUD, LOCAL, OWN, REMOTE, SHAPES, TRY, TUNNEL, Shape
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 GOLDEN = Path(__file__).parent / "golden"
@@ -92,7 +92,7 @@ def plain_texts(value: Any) -> Iterator[str]:
 
 def secrets_are_secret(shape: Shape, graph: Graph) -> list[str]:
     """No secret of the stack, given or made, stands in plain among inputs, outputs and exports (A2)."""
-    secrets = {*secrets_in(shape.config()), private_key(), "generated-for-"} - {"PRIVATE-KEY"}
+    secrets = {*secrets_in(shape.config()), private_key(), "generated-for-", "secret-of-"} - {"PRIVATE-KEY"}
     places = [(one.name, one.inputs) for one in graph]
     places += [*graph.outputs.items(), *graph.exports.items()]
     return [
@@ -102,12 +102,20 @@ def secrets_are_secret(shape: Shape, graph: Graph) -> list[str]:
     ]
 
 
+def kept(graph: Graph) -> set[str]:
+    """What stands in AWS and outlives a careless destroy: the vault, and the address that the sources know."""
+    vault = {one.name for one in stacks.below(graph, "vault")}
+    return vault | ({one.name for one in graph} & {"relay-machine-address"})
+
+
 def passwords_are_protected_as_asked(shape: Shape, graph: Graph) -> list[str]:
     """A5: what opens the backups stays when the stack is destroyed, and a test stack goes cleanly."""
     given = [one["name"] for one in shape.config()["sources"] if "password" in one]
     made = {f"{name}-repository-password" for name in shape.sources if name not in given}
     assert made <= {one.name for one in graph}
-    return sorted({one.name for one in graph if one.protect} ^ (made if shape.protect else set()))
+    return sorted(
+        {one.name for one in graph if one.protect} ^ (made | kept(graph) if shape.protect else set())
+    )
 
 
 def host_keys_are_pinned(_: Shape, graph: Graph) -> list[str]:
@@ -115,12 +123,14 @@ def host_keys_are_pinned(_: Shape, graph: Graph) -> list[str]:
 
     def is_pinned(command: Recorded) -> bool:
         connection = opened(command.inputs["connection"])
-        return bool(connection.get("hostKey") == stacks.PINNED[connection["host"]])
+        first = command.name.startswith("relay-machine-host-key")
+        pin = stacks.BORN_WITH if first else stacks.PINNED[connection["host"]]
+        return bool(connection.get("hostKey") == pin)
 
     return [one.name for one in commands(graph) if not is_pinned(one)]
 
 
-def commands_say_nothing(_: Shape, graph: Graph) -> list[str]:
+def commands_say_nothing(shape: Shape, graph: Graph) -> list[str]:
     """A2: nothing in argv, environment, log and diff; what was said stays secret in the state."""
 
     def is_silent(command: Recorded) -> bool:
@@ -131,8 +141,9 @@ def commands_say_nothing(_: Shape, graph: Graph) -> list[str]:
             and {"stdout", "stderr"} <= set(command.secret_outputs)
             and isinstance(inputs["stdin"], Secret)
             and inputs["addPreviousOutputInEnv"] is False
-            # `triggers` would replace a step, and a replacement runs the old one's undoing last
-            and not {"environment", "triggers", "update"} & set(inputs)
+            and not {"environment", "update"} & set(inputs)
+            # `triggers` replace a step, and a replacement runs the old one's undoing last: only where it goes with its machine
+            and ("triggers" not in inputs or command.deleted_with == shape.machine != "")
             and all(re.search(r"/bin/sh -s -- (apply|remove) \"\$SSH_CONNECTION\"$", line) for line in lines)
         )
 
@@ -167,12 +178,12 @@ def steps_go_with_their_machine(shape: Shape, graph: Graph) -> list[str]:
     """A destroy dials no machine that is gone; a machine that is not ours has to be dialled."""
 
     def machine(command: Recorded) -> str:
-        if not shape.sandbox:
-            return ""
         on_relay = (
             command.name.startswith("relay-") or "-entry-" in command.name or "-cutoff-" in command.name
         )
-        return f"sandbox-machine-{'relay' if on_relay else command.name.split('-')[0]}"
+        if on_relay or not shape.sandbox:
+            return shape.machine if on_relay else ""
+        return f"sandbox-machine-{command.name.split('-')[0]}"
 
     return [
         one.name
@@ -181,9 +192,10 @@ def steps_go_with_their_machine(shape: Shape, graph: Graph) -> list[str]:
     ]
 
 
-def nothing_stays_behind_unseen(_: Shape, graph: Graph) -> list[str]:
-    """A5: what the engine forgot would stay on a host without anyone who knows of it."""
-    return [one.name for one in graph if one.retain_on_delete]
+def nothing_stays_behind_unseen(shape: Shape, graph: Graph) -> list[str]:
+    """A5: what the engine forgot would stay on a host without anyone who knows of it; but a production vault has to."""
+    vault = {one.name for one in stacks.below(graph, "vault")} if shape.protect else set()
+    return sorted({one.name for one in graph if one.retain_on_delete} ^ vault)
 
 
 Check = Callable[[Shape, Graph], list[str]]
@@ -257,8 +269,9 @@ def test_a_careless_component_is_noticed(
     ("shape", "source"),
     [
         pytest.param(shape, source, id=f"{shape.name}-{source}")
-        for shape in (LOCAL, OWN, REMOTE)
+        for shape in (LOCAL, OWN, REMOTE, CLOUD, TRY)
         for source in shape.sources
+        if shape is not CLOUD or source == "db1"  # the largest stack, once
     ],
 )
 def test_removing_a_source_removes_exactly_its_resources(shape: Shape, source: str) -> None:
@@ -267,6 +280,7 @@ def test_removing_a_source_removes_exactly_its_resources(shape: Shape, source: s
     own = {source, *(one.name for one in stacks.below(full, source))}
     if shape.sandbox:
         own |= {f"sandbox-{role}-{source}" for role in ("machine", "secret", "identity")}
+    own |= {one.name for one in full if re.match(rf"vault-(identity|alarms-silent)-{source}(-|$)", one.name)}
     assert stacks.touched(full, rest) == own
     assert not own & {one.name for one in rest}
 
@@ -347,7 +361,7 @@ def test_exports(shape: Shape) -> None:
     assert all(isinstance(value, Secret) for value in exports["enrolmentScripts"].values())
     assert {name for name in shape.sources if exports["sources"][name]["managed"]} == set(shape.managed)
     assert not any(isinstance(value, Secret) for value in exports["sources"].values()), "ops reads these"
-    assert ("storage" in exports) == (shape is not REMOTE)
+    assert ("bucket" in exports["vault"]) == (shape is not REMOTE)
 
 
 @each_shape

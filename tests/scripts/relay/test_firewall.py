@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from components.render import firewall
 from tests.scripts.relay.chain import Chain
 
 # curl as an account, with one of the sources' groups: what a rclone that was taken over could do.
@@ -197,3 +198,38 @@ def test_a_name_without_any_address_is_an_error_with_its_fix(changing: Chain) ->
         assert "fix:" in refused.words
     finally:
         changing.sh("rm -f /usr/sbin/getent")
+
+
+@pytest.fixture
+def metadata(changing: Chain) -> Iterator[Chain]:
+    """Something beyond the relay's own network that answers at the metadata service's address, as in a cloud."""
+    changing.sh(
+        "systemd-run -q --unit=cloud-metadata -p PrivateNetwork=yes sh -c 'until ip link show md1; do sleep 0.1; done;"
+        " ip addr add 169.254.169.254/32 dev md1; ip link set md1 up; ip route add 169.254.0.1 dev md1;"
+        " exec nc -lk 169.254.169.254 80'"
+    )
+    changing.sh(
+        "ip link add md0 type veth peer name md1 netns $(systemctl show -p MainPID --value cloud-metadata);"
+        " ip addr add 169.254.0.1/32 dev md0; ip link set md0 up; ip route add 169.254.169.254 dev md0"
+    )
+    yield changing
+    changing.sh("systemctl stop cloud-metadata; ip link del md0 2>/dev/null || true")
+
+
+def asks_metadata(chain: Chain) -> bool:
+    return chain.root("sh", "-c", "sleep 1; nc -z -w 3 169.254.169.254 80").returncode == 0
+
+
+def test_root_reaches_instance_metadata_only_where_it_may(metadata: Chain) -> None:
+    """An EC2 relay whose operators come by SSH needs none after its first boot; the SSM agent does."""
+    assert asks_metadata(metadata)
+    endpoints = firewall.of_url(metadata.storage["endpoint"], metadata.storage["bucket"])
+    closed = metadata.firewall().but(RULES=firewall.rules(endpoints, 22, "closed"))
+    metadata.apply(closed)
+    assert not asks_metadata(metadata)
+    metadata.apply(closed.but(PHASE="confirm"))
+    metadata.converges(closed)
+    assert not fetch(metadata, metadata.storage["endpoint"] + "/").startswith("000 Failed to connect")
+    metadata.apply(metadata.firewall())
+    assert asks_metadata(metadata), "it was the rule"
+    metadata.apply(metadata.firewall("confirm"))

@@ -138,10 +138,15 @@ SAID = {
 SERVER = """
 import http.server, json, sys
 answers = json.loads(sys.argv[1])
+unknown = int(sys.argv[2])  # so many requests meet a storage that has not heard of the key yet
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         which = 0 if 'versioning' in self.path else 1 if 'object-lock' in self.path else 2
         status, body = answers[which]
+        global unknown
+        if 'backups?' in self.path and unknown > 0:
+            unknown -= 1
+            status, body = 403, '<Error><Code>InvalidAccessKeyId</Code></Error>'
         body = body.encode()
         self.send_response(status)
         self.send_header('content-length', str(len(body)))
@@ -154,12 +159,12 @@ http.server.HTTPServer(('127.0.0.1', 9090), Handler).serve_forever()
 
 
 @contextlib.contextmanager
-def storage_that_says(chain: Chain, answers: list[tuple[int, str]]) -> Iterator[str]:
+def storage_that_says(chain: Chain, answers: list[tuple[int, str]], unknown: int = 0) -> Iterator[str]:
     """A storage of our own on the relay's loopback (its network, this machine's Python)."""
     command = chain.box.command("relay", ["true"])
     target = next(word for word in command if word.startswith("--target"))
     server = subprocess.Popen(
-        ["nsenter", target, "--net", "--", sys.executable, "-c", SERVER, json.dumps(answers)]
+        ["nsenter", target, "--net", "--", sys.executable, "-c", SERVER, json.dumps(answers), str(unknown)]
     )
     try:
         chain.sh(
@@ -176,6 +181,18 @@ def test_what_other_storages_say(ready: Chain, name: str) -> None:
     answers, words = SAID[name]
     with storage_that_says(ready, answers) as endpoint:
         assert words in refused(ready, ENDPOINT=endpoint, CA="")
+
+
+def test_a_key_made_by_this_run_gets_the_time_until_the_storage_knows_it(ready: Chain) -> None:
+    answers = [ENABLED, GOOD_LOCK, LISTED]
+    with storage_that_says(ready, answers, unknown=2) as endpoint:
+        step = ready.storage_check("web1", WEB1, ENDPOINT=endpoint, CA="", MINIMUM_DAYS="30", PATIENCE="60")
+        ready.apply(step)
+    # Another's key is told at once, and one that stays unknown in the end, too.
+    with storage_that_says(ready, answers, unknown=2) as endpoint:
+        assert "does not know this access key id" in refused(ready, ENDPOINT=endpoint, CA="")
+    with storage_that_says(ready, answers, unknown=99) as endpoint:
+        assert "does not know this access key id" in refused(ready, ENDPOINT=endpoint, CA="", PATIENCE="3")
 
 
 def test_several_faults_are_told_at_once(ready: Chain) -> None:

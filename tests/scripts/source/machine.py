@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shlex
@@ -10,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from components.host_step import script_text
@@ -26,6 +28,9 @@ ENVIRONMENT = {
 }
 
 
+_NUMBER = itertools.count()
+
+
 @dataclass(frozen=True)
 class Done:
     """What a command inside the machine did."""
@@ -38,18 +43,20 @@ class Done:
 class Machine:
     """Nothing it does leaves it: private network, all writes in memory. `stop` ends it by its process id."""
 
-    def __init__(self) -> None:
+    def __init__(self, tree: Path | None = None, *options: str) -> None:
+        """``tree``: the system in it, the sandbox's own where none is given; ``options``: more words for systemd-nspawn."""
         tools = ensure("rclone", "restic")
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the machine
         self._nspawn = subprocess.Popen(
             [
                 "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot", "--volatile=overlay",
                 "--private-network", "--console=pipe", "--resolv-conf=off", "--timezone=off",
-                "--link-journal=no", f"--directory={ensure_tree()}",
-                f"--machine=lastcopy-source-{os.getpid()}", "--hostname=host1",
+                "--link-journal=no", f"--directory={tree or ensure_tree()}",
+                f"--machine=lastcopy-source-{os.getpid()}-{next(_NUMBER)}", "--hostname=host1",
                 f"--bind-ro={tools['rclone'].path.resolve()}:/opt/rclone",
                 f"--bind-ro={tools['restic'].path.resolve()}:/opt/restic",
                 "--bind=/dev/fuse",
+                *options,
             ],
             env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
             start_new_session=True,

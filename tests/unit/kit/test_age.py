@@ -1,4 +1,4 @@
-"""Our age files are the age program's: opened from it (files that age 1.2.1 wrote), and as strict as it is about what was changed."""
+"""The kit's files are the age program's: opened from it (files that age 1.2.1 wrote), and strict about what was changed."""
 
 from __future__ import annotations
 
@@ -26,11 +26,6 @@ IDENTITY = "AGE-SECRET-KEY-1UPUHFK8FHERF09FAK6JWXK2URKLKQKLL2903S06X9RQ8Q08WWXJQ
 RECIPIENT = "age1z985wl54pnpzva7739kpt38f2knz4htz8t8j5v9tgpagln59fv4szzagnk"
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(age, "WORK_FACTOR", 10)
-
-
 def test_files_of_the_age_program_open() -> None:
     assert age.decrypt(BY_PASSPHRASE, passphrase=PASSPHRASE) == b"top secret"
     assert age.decrypt(BY_RECIPIENT, identity=IDENTITY) == b"for the golden test"
@@ -44,11 +39,11 @@ def test_what_was_sealed_opens_for_each_recipient(text: bytes) -> None:
     assert age.decrypt(sealed, identity=IDENTITY) == age.decrypt(sealed, identity=identity) == text
     with pytest.raises(age.AgeError, match="does not open it"):
         age.decrypt(sealed, identity=age.new_identity()[0])
-    assert age.decrypt(age.encrypt(text, passphrase="p"), passphrase="p") == text
 
 
 def test_a_wrong_passphrase_opens_nothing_and_is_not_repeated() -> None:
     sealed = age.encrypt(b"text", passphrase="right")
+    assert age.decrypt(sealed, passphrase="right") == b"text"
     with pytest.raises(age.AgeError, match="does not open it") as caught:
         age.decrypt(sealed, passphrase="quite wrong")
     assert "quite wrong" not in str(caught.value)
@@ -72,7 +67,7 @@ def test_a_file_that_was_cut_off_is_noticed_also_between_chunks() -> None:
 
 def test_a_file_that_asks_for_all_memory_is_refused() -> None:
     greedy = BY_PASSPHRASE.replace(b" 18\n", b" 40\n")
-    with pytest.raises(age.AgeError, match="more memory than is sane"):
+    with pytest.raises(age.AgeError, match="work"):
         age.decrypt(greedy, passphrase=PASSPHRASE)
 
 

@@ -11,7 +11,6 @@ import pytest
 from typer.testing import CliRunner
 
 from ops.__main__ import app
-from ops.kit import age
 from ops.kit.kit import from_outputs, parse
 from ops.kit.page import page
 from ops.recover.access import read_storage_key
@@ -23,7 +22,7 @@ PASSWORD = "a-password-of-the-stack-0123"
 SECRET = "storage-secret-0123456789"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample"
 OUTPUTS: dict[str, Any] = {
-    "storage": {
+    "vault": {
         "endpoint": "https://s3.example.com",
         "region": "eu-central-1",
         "bucket": "example-backups",
@@ -49,7 +48,6 @@ NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(age, "WORK_FACTOR", 10)
     monkeypatch.setattr(Stack, "__init__", lambda *_: None)
     monkeypatch.setattr(Stack, "outputs", lambda *_, **__: OUTPUTS)
 

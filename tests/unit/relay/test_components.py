@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import re
 
 import pytest
@@ -149,6 +150,13 @@ def test_a_remote_that_is_not_s3_has_no_storage_check_and_no_conditional_header(
     assert "If-None-Match" not in text
     assert "[lastcopy]\ntype = sftp\n" in text
     assert "arg lastcopy:srv/backups/web1/g1\n" in text
+
+
+def test_a_key_that_was_just_made_is_given_time_and_one_from_elsewhere_is_not() -> None:
+    made = dataclasses.replace(S3.identities["web1"], settles_seconds=60)
+    vault = dataclasses.replace(S3, identities={"web1": made})
+    assert "\nV_PATIENCE=60\n" in sent(relay(vault), "web1-entry-storage")
+    assert "\nV_PATIENCE=" not in sent(relay(), "web1-entry-storage")
 
 
 def test_a_public_key_of_another_kind_stops_the_run() -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from components.render import firewall, relay, sshd
+from components.render.first_key import first_key
 from components.render.relay import Limits
 from components.render.sshd import SshdPlan
+from components.render.user_data import UserDataPlan, user_data
 from tests.unit.recording import SAMPLE_KEY
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -18,6 +21,13 @@ GOLDEN = Path(__file__).parent / "golden"
 
 def plan(**changes: object) -> SshdPlan:
     return SshdPlan(**{"admin_user": "admin", "second_factor": "none", "listen_port": 22, **changes})  # type: ignore[arg-type]
+
+
+def first_boot(**changes: Any) -> str:
+    asked = {"admin_user": "admin", "admin_public_key": SAMPLE_KEY + " me@here", "architecture": "arm64"}
+    return user_data(
+        UserDataPlan(first_key=first_key("seed-of-the-golden-file-0123456789"), **{**asked, **changes})
+    )
 
 
 TEXTS: dict[str, Callable[[], str]] = {
@@ -35,6 +45,11 @@ TEXTS: dict[str, Callable[[], str]] = {
         firewall.of_url("https://198.51.100.3:9000", "backups"), 22
     ),
     "firewall-name.nft": lambda: firewall.rules(firewall.of_url("https://s3.example.net", "backups"), 2222),
+    "firewall-closed-metadata.nft": lambda: firewall.rules(
+        firewall.of_url("https://s3.eu-central-1.amazonaws.com", "backups"), 22, "closed"
+    ),
+    "user-data-ssh.yaml": first_boot,
+    "user-data-ssm.yaml": lambda: first_boot(ssm_region="eu-central-1", architecture="amd64"),
     "names.txt": lambda: firewall.names(firewall.of_url("https://s3.example.net", "backups")),
     "authorized_keys": lambda: relay.authorized_key(
         "web1", SAMPLE_KEY + " root@web1", ["203.0.113.7", "2001:db8::/64"]

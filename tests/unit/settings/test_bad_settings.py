@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from components.settings import Problem
-from tests.unit.settings import bad, bad_sources
+from tests.unit.settings import bad, bad_aws, bad_sources
 from tests.unit.settings.support import (
     GOOD,
     SANDBOX,
@@ -35,6 +35,7 @@ CASES = [
     *bad.STORAGE,
     *bad_sources.SOURCE,
     *bad_sources.TOGETHER,
+    *bad_aws.EVERY,
 ]
 each_case = pytest.mark.parametrize("case", CASES, ids=[f"{case.where}: {case.words[:30]}" for case in CASES])
 
@@ -43,7 +44,11 @@ def test_there_are_at_least_sixty_bad_configurations() -> None:
     assert len({(case.yaml, case.base) for case in CASES}) >= 60
 
 
-@pytest.mark.parametrize("base", [GOOD, SANDBOX, bad.RCLONE], ids=["s3", "sandbox", "rclone"])
+@pytest.mark.parametrize(
+    "base",
+    [GOOD, SANDBOX, bad.RCLONE, bad_aws.AWS, bad_aws.TEST],
+    ids=["s3", "sandbox", "rclone", "aws", "test"],
+)
 def test_without_its_fragment_the_stack_is_accepted(base: str) -> None:
     assert good(base=base).sources
 

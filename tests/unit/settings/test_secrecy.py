@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from components.settings import SettingsError, parse_settings
 from tests.unit.settings.bad import RCLONE
+from tests.unit.settings.bad_aws import AWS
 from tests.unit.settings.support import KEYS, leaks, parse, private_key, refused, stack
 
 # 24 and more characters, so that no secret can stand in a message by chance.
@@ -111,6 +112,19 @@ def test_a_persons_totp_secret_stays_secret(secret: str, factor: str) -> None:
     person = {"name": "alice", "publicKeys": [KEYS["ADMIN-KEY"]], "totpSecret": secret}
     raw["admin"] |= {"secondFactor": factor, "people": [person, {**person, "name": secret}]}
     assert not leaks(said(raw), secret)
+
+
+@QUICK
+@given(secret=SECRETS, place=st.integers(0, 7))
+def test_a_secret_in_the_place_of_a_name_in_aws_is_not_repeated(secret: str, place: int) -> None:
+    raw = stack("{environment: PROD}", AWS)
+    machine, vault = raw["intermediate"]["ec2"], raw["storage"]["aws"]
+    at, key = [
+        (raw["aws"], "account"), (raw["aws"], "profile"), (raw["aws"], "assumeRole"), (machine, "adminPublicKey"),
+        (machine, "openToAllBecause"), (vault, "breakGlass"), (vault, "kmsKey"), (vault, "bucket"),
+    ][place]  # fmt: skip
+    at[key] = secret
+    assert not leaks(str(refused(raw)), secret)
 
 
 def test_an_accepted_private_key_is_not_shown() -> None:

@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 import yaml
 
-from components.settings import Person, Settings, SettingsError, UnmanagedSource, parse_settings
+from components.settings import (
+    Alarms,
+    AwsAccount,
+    AwsBucket,
+    Ec2Vm,
+    Person,
+    Settings,
+    SettingsError,
+    UnmanagedSource,
+    parse_settings,
+)
 from components.settings.explain import KEYS
 from components.settings.hosts import Admin, Sandbox, SandboxSource, SandboxVm
 from components.settings.model import Key
@@ -102,6 +112,13 @@ def test_the_examples_alternatives_are_valid_too() -> None:
     Person.model_validate(full["admin"]["people"][0])
     RcloneRemoteSection.model_validate(full["storage"]["rclone"])
     SandboxVault.model_validate(full["storage"]["sandbox"])
+    vault, machine = full["storage"]["aws"], full["intermediate"]["ec2"]
+    AwsAccount.model_validate(full["aws"])
+    AwsBucket.model_validate({**vault, "alarms": {"email": vault["alarms"].pop("email")}})
+    AwsBucket.model_validate(vault)
+    narrow = {key: value for key, value in machine.items() if key != "openToAllBecause"}
+    Ec2Vm.model_validate({key: value for key, value in narrow.items() if key != "network"})
+    Ec2Vm.model_validate({key: value for key, value in narrow.items() if key != "subnet"})
     SandboxVm.model_validate(full["intermediate"]["sandbox"])
     Sandbox.model_validate(full["sandbox"])
     SandboxSource.model_validate(full["sources"][0]["sandbox"])
@@ -116,6 +133,29 @@ def test_the_examples_stated_defaults_are_the_defaults() -> None:
     defaults = {name: field.default for name, field in type(source).model_fields.items()}
     for name in ("schedule", "randomized_delay", "generation"):
         assert getattr(source, name) == defaults[name]
+
+
+def test_the_stated_defaults_of_what_stands_in_aws_are_the_defaults() -> None:
+    full = config(with_alternatives(template("example")))
+    vault, machine, alarms = (
+        full["storage"]["aws"],
+        full["intermediate"]["ec2"],
+        full["storage"]["aws"]["alarms"],
+    )
+    least = AwsBucket.model_validate({key: vault[key] for key in ("bucket", "breakGlass")})
+    lock = vault["lock"]
+    assert (lock["mode"], lock["days"], lock["maximumDays"]) == (
+        least.lock.mode,
+        least.lock.days,
+        least.lock.cap(),
+    )
+    assert (vault["origin"], vault["purpose"]) == (least.origin, least.purpose)
+    told = Alarms.model_validate({"email": alarms["email"]})
+    assert (alarms["silentHours"], alarms["growthGiBPerDay"]) == (told.silent_hours, told.growth_gib_per_day)
+    needed = ("adminPublicKey", "adminsFrom", "sourcesFrom")
+    made = Ec2Vm.model_validate({key: machine[key] for key in needed})
+    stated = (machine["instanceType"], machine["diskGiB"], machine["network"], machine["door"])
+    assert stated == (made.instance_type, made.disk_gib, made.network, made.door)
 
 
 def test_local_template_is_ready_to_run() -> None:
@@ -142,6 +182,22 @@ def test_templates_for_own_hosts_lack_only_what_nobody_else_can_know(name: str) 
     assert settings.environment == name
     assert settings.protect is (name == "prod")
     assert (settings.warnings() == ()) is (name == "prod")
+
+
+@pytest.mark.parametrize(("name", "environment"), [("aws-prod", "prod"), ("aws-test", "test")])
+def test_templates_for_aws_lack_only_what_nobody_else_can_know(name: str, environment: str) -> None:
+    raw = yaml.safe_load(template(name))["config"]
+    error = refused({key.removeprefix("lastcopy:"): value for key, value in raw.items()})
+    assert [problem.where.split("lastcopy:")[1] for problem in error.problems] == [
+        "intermediate.ec2.adminPublicKey",
+        "sources[0].host.hostKey",
+    ]
+    settings = parse_settings(config(template(name)), stack_file=name)
+    assert settings.environment == environment
+    assert settings.protect is (environment == "prod")
+    assert settings.warnings() == ()
+    assert isinstance(settings.storage, AwsBucket)
+    assert settings.storage.purpose == {"prod": "production", "test": "test"}[environment]
 
 
 def test_pulumi_yaml_declares_every_key_with_type_default_and_description() -> None:

@@ -1,0 +1,81 @@
+"""Ec2Network: where the relay's machine stands in AWS."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_aws import ec2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ec2NetworkArgs:
+    """``cidr``: private IPv4 network, /16 to /28."""
+
+    region: str
+    cidr: str
+
+
+class Ec2Network(pulumi.ComponentResource):
+    """A network that holds the relay and nothing else, and whose way to S3 does not leave AWS.
+
+    Pulumi type ``lastcopy:relay:Ec2Network``. Children: ``<name>-vpc`` (Vpc), ``<name>-default`` (DefaultSecurityGroup, emptied: what is
+    put here by hand and without thought reaches nothing), ``<name>-gateway`` (InternetGateway), ``<name>-subnet``, ``<name>-routes``
+    (RouteTable: all but the own network by the gateway), ``<name>-association`` (RouteTableAssociation), ``<name>-s3`` (VpcEndpoint of type
+    Gateway: names and addresses of S3 stay the public ones, so the relay's own firewall, which knows the storage by its name, fits).
+    Outputs: ``vpc_id``, ``subnet_id``; ``ready``: what must exist before a machine in it can reach anything.
+    Does not decide who may connect: that is the machine's security group.
+    """
+
+    vpc_id: pulumi.Output[str]
+    subnet_id: pulumi.Output[str]
+    ready: Sequence[pulumi.Resource]
+
+    def __init__(self, name: str, args: Ec2NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("lastcopy:relay:Ec2Network", name, {"cidr": args.cidr}, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        tags = {"Name": f"lastcopy-{pulumi.get_stack()}-relay"}
+        vpc = ec2.Vpc(
+            f"{name}-vpc",
+            cidr_block=args.cidr,
+            enable_dns_support=True,
+            enable_dns_hostnames=True,
+            tags=tags,
+            opts=child,
+        )
+        default = ec2.DefaultSecurityGroup(
+            f"{name}-default", vpc_id=vpc.id, ingress=[], egress=[], tags=tags, opts=child
+        )
+        gateway = ec2.InternetGateway(f"{name}-gateway", vpc_id=vpc.id, tags=tags, opts=child)
+        subnet = ec2.Subnet(
+            f"{name}-subnet",
+            vpc_id=vpc.id,
+            cidr_block=args.cidr,
+            map_public_ip_on_launch=False,
+            tags=tags,
+            opts=child,
+        )
+        routes = ec2.RouteTable(
+            f"{name}-routes",
+            vpc_id=vpc.id,
+            routes=[ec2.RouteTableRouteArgs(cidr_block="0.0.0.0/0", gateway_id=gateway.id)],
+            tags=tags,
+            opts=child,
+        )
+        association = ec2.RouteTableAssociation(
+            f"{name}-association", subnet_id=subnet.id, route_table_id=routes.id, opts=child
+        )
+        endpoint = ec2.VpcEndpoint(
+            f"{name}-s3",
+            vpc_id=vpc.id,
+            vpc_endpoint_type="Gateway",
+            service_name=f"com.amazonaws.{args.region}.s3",
+            route_table_ids=[routes.id],
+            tags=tags,
+            opts=child,
+        )
+        self.vpc_id = vpc.id
+        self.subnet_id = subnet.id
+        self.ready = (default, association, endpoint)
+        self.register_outputs({"vpc_id": self.vpc_id, "subnet_id": self.subnet_id})

@@ -1,0 +1,118 @@
+"""Settings of the AWS account, and the forms of the names that AWS gives to things."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, StrictStr
+
+from components.settings.model import Model
+from components.settings.problems import refuse, shown
+from components.settings.values import match
+
+ACCOUNT = "123456789012"
+REGION = "eu-central-1"
+_REGION = "a region of AWS's standard partition, such as eu-central-1"
+_ACCOUNT = "12 digits; in quotes where the first is 0"
+
+
+@dataclass(frozen=True)
+class Arn:
+    """The parts of an ARN that a rule compares."""
+
+    service: str
+    region: str
+    account: str
+    resource: str
+
+    @classmethod
+    def read(cls, text: object) -> Self | None:
+        """The parts, None where the text is no ARN of the standard partition."""
+        form = r"arn:aws:([a-z0-9-]+):([a-z0-9-]*):([0-9]{12}):([A-Za-z0-9_+=,.@/:-]+)"
+        found = re.fullmatch(form, text, re.ASCII) if isinstance(text, str) else None
+        return None if found is None else cls(*found.groups())
+
+
+def _region(value: str) -> str:
+    match(value, r"[a-z]{2,4}(-[a-z]+){1,2}-[1-9][0-9]?", _REGION)
+    if value.startswith(("cn-", "us-gov-", "us-iso", "eu-iso", "eusc-")):
+        # Other names in ARNs and endpoints, other Debian images: nothing of it was ever tried.
+        raise refuse(f"{shown(value)} belongs to another partition of AWS", allowed=_REGION)
+    return value
+
+
+def account_text(value: object) -> object:
+    """`pulumi config set --path` makes a number of twelve digits; here it is a name."""
+    return str(value) if type(value) is int else value
+
+
+def _account(value: str) -> str:
+    return match(value, r"[0-9]{12}", _ACCOUNT)
+
+
+def _profile(value: str) -> str:
+    return match(value, r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}", "the name of a profile in ~/.aws/config")
+
+
+def _role(value: str) -> str:
+    allowed = f"a role's ARN: arn:aws:iam::{ACCOUNT}:role/NAME"
+    arn = Arn.read(value)
+    if arn is None or arn.service != "iam" or arn.region or not re.fullmatch(r"role/\S+[^/]", arn.resource):
+        raise refuse(f"{shown(value)} is not the ARN of a role", allowed=allowed)
+    return value
+
+
+def _key(value: str) -> str:
+    allowed = f"a key's ARN, not an alias: arn:aws:kms:{REGION}:{ACCOUNT}:key/ID"
+    arn = Arn.read(value)
+    if arn is None or arn.service != "kms" or not re.fullmatch(r"key/(mrk-)?[0-9a-f-]{32,36}", arn.resource):
+        raise refuse(f"{shown(value)} is not the ARN of a KMS key", allowed=allowed)
+    return value
+
+
+def _topic(value: str) -> str:
+    allowed = f"a topic's ARN: arn:aws:sns:{REGION}:{ACCOUNT}:NAME"
+    arn = Arn.read(value)
+    if arn is None or arn.service != "sns" or not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", arn.resource):
+        raise refuse(f"{shown(value)} is not the ARN of an SNS topic", allowed=allowed)
+    return value
+
+
+def _email(value: str) -> str:
+    allowed = "one e-mail address: name@host, without display name and spaces"
+    form = r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})+"
+    return match(value, form, allowed)
+
+
+Region = Annotated[StrictStr, AfterValidator(_region)]
+Account = Annotated[StrictStr, BeforeValidator(account_text), AfterValidator(_account)]
+RoleArn = Annotated[StrictStr, AfterValidator(_role)]
+KeyArn = Annotated[StrictStr, AfterValidator(_key)]
+TopicArn = Annotated[StrictStr, AfterValidator(_topic)]
+Email = Annotated[StrictStr, AfterValidator(_email)]
+
+
+class AwsAccount(Model):
+    """Where in AWS the program works; credentials of another account are refused."""
+
+    EXAMPLE: ClassVar[object] = {"region": REGION, "account": ACCOUNT}
+
+    region: Region = Field(
+        description="Region of everything that is made in AWS, such as eu-central-1.", examples=[REGION]
+    )
+    account: Account = Field(
+        description="Account number, 12 digits; credentials of another account are refused.",
+        examples=[ACCOUNT],
+    )
+    profile: Annotated[StrictStr, AfterValidator(_profile)] | None = Field(
+        None,
+        description="Profile of ~/.aws/config; default: the credentials that the aws command would use.",
+        examples=["backup"],
+    )
+    assume_role: RoleArn | None = Field(
+        None,
+        description="ARN of a role of this account that the program assumes.",
+        examples=[f"arn:aws:iam::{ACCOUNT}:role/deploy"],
+    )

@@ -1,0 +1,50 @@
+"""What the last run left standing, so that no change of the stack file leaves the backups behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pulumi
+
+from components.settings.aws_bucket import AwsBucket
+from components.settings.problems import Fix, Loc
+from components.settings.stack import Settings
+
+
+def last_vault() -> Mapping[str, Any]:
+    """The stack's own output ``vault`` as its state has it; empty before the first run that ended well.
+
+    The engine reads it for the program: no file, no cloud, a few hundredths of a second, the same with every backend.
+    """
+    name = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
+    answer = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": name}).value
+    outputs = answer.get("outputs") if isinstance(answer, Mapping) else None
+    vault = outputs.get("vault") if isinstance(outputs, Mapping) else None
+    return vault if isinstance(vault, Mapping) else {}
+
+
+def moved_vault(settings: Settings) -> Iterator[tuple[Loc, str, str, Fix]]:
+    """Changes that would put another vault in the place of a production one: place, what, allowed form, fix.
+
+    The second fence is the engine's ``protect``, which knows what this output does not: a vault whose first run was cut off.
+    """
+    bucket, aws = settings.storage, settings.aws
+    if not isinstance(bucket, AwsBucket) or aws is None:
+        return
+    old = last_vault()
+    if old.get("purpose") != "production":
+        return
+    now: tuple[tuple[str, Loc, str], ...] = (
+        ("region", ("aws", "region"), aws.region),
+        ("account", ("aws", "account"), aws.account),
+        ("bucket", ("storage", "aws", "bucket"), bucket.bucket),
+        ("purpose", ("storage", "aws", "purpose"), bucket.purpose),
+    )
+    for name, loc, value in now:
+        before = old.get(name)
+        if isinstance(before, str) and before != value:
+            what = f'is {value}, but the vault of this stack stands: {name} "{before}", with backups that nobody may leave behind'
+            allowed = f"{before}, as long as this stack lives"
+            say = "set it back; another vault belongs to another stack (pulumi stack init):"
+            yield loc, what, allowed, Fix(say=say, value=before)

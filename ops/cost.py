@@ -1,0 +1,159 @@
+"""`python -m ops cost`: what a stack costs at AWS in a month, line by line with its formula. Reads the stack file only; asks nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from pydantic import ValidationError
+from rich.console import Console
+
+from components.settings import AwsBucket, Ec2Vm
+from ops import cost_model
+from ops.cost_model import Bucket, Line, Machine, Plan, Prices, UnknownPriceError, Usage
+
+ROOT = Path(__file__).resolve().parent.parent
+PACK_MIB = 64
+
+
+class NoEstimateError(ValueError):
+    """The stack file, or an option, does not let it be calculated; the message says why."""
+
+
+def plan_of(config: Mapping[str, Any]) -> tuple[Plan, str]:
+    """What a stack file's values (without ``lastcopy:``) have in AWS, and in which region."""
+    storage, intermediate = _below(config, "storage").get("aws"), _below(config, "intermediate").get("ec2")
+    if storage is None and intermediate is None:
+        raise NoEstimateError("it has neither storage.aws nor intermediate.ec2: AWS is paid nothing by it")
+    region = _below(config, "aws").get("region")
+    if not isinstance(region, str):
+        raise NoEstimateError("it has no lastcopy:aws.region")
+    sources = config.get("sources")
+    if not isinstance(sources, list) or not sources:
+        raise NoEstimateError("it has no lastcopy:sources")
+    packs = [
+        _below(one, "restic").get("packSizeMiB", PACK_MIB) for one in sources if isinstance(one, Mapping)
+    ]
+    try:
+        bucket = None if storage is None else AwsBucket.model_validate(storage)
+        machine = None if intermediate is None else Ec2Vm.model_validate(intermediate)
+    except ValidationError as error:
+        # Chained errors would show values.
+        where = ", ".join(".".join(map(str, one["loc"])) for one in error.errors())
+        raise NoEstimateError(f"{where}: not allowed; `pulumi preview` says what is") from None
+    plan = Plan(
+        sources=len(sources),
+        pack_mib=min((pack for pack in packs if isinstance(pack, int) and pack > 0), default=PACK_MIB),
+        bucket=None if bucket is None else _bucket(bucket, len(sources)),
+        machine=None
+        if machine is None
+        else Machine(instance_type=machine.instance_type, disk_gib=machine.disk_gib),
+    )
+    return plan, region
+
+
+def _bucket(bucket: AwsBucket, sources: int) -> Bucket:
+    alarms = bucket.alarms is not None
+    return Bucket(
+        lock_days=bucket.lock.days,
+        moves=tuple((move.after_days, move.class_) for move in bucket.storage_classes),
+        kms=bucket.kms_key is not None,
+        # As VaultAlarms has them: one per source, and hidden, destroyed, reconfigured, denied, growth.
+        alarms=(sources + 5) if alarms else 0,
+        events=alarms,
+    )
+
+
+def _below(config: Any, key: str) -> Mapping[str, Any]:
+    found = config.get(key) if isinstance(config, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def config_of(file: Path) -> Mapping[str, Any]:
+    """The values below ``config:``, keyed without ``lastcopy:``."""
+    try:
+        content = yaml.safe_load(file.read_text())
+    except FileNotFoundError:
+        raise NoEstimateError("there is no such file; name another with --stack or --file") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise NoEstimateError(f"it cannot be read ({type(error).__name__})") from None
+    return {str(name).removeprefix("lastcopy:"): value for name, value in _below(content, "config").items()}
+
+
+def given_prices(words: Sequence[str]) -> dict[str, float]:
+    """NAME=USD, several times."""
+    given = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        try:
+            usd = float(value)
+        except ValueError:
+            usd = -1.0
+        if not name or not 0 <= usd < 1_000_000:
+            raise NoEstimateError(f"--price {word!r}: use NAME=USD, such as egress=0.09")
+        given[name] = usd
+    return given
+
+
+def table(lines: Sequence[Line], prices: Prices, usage: Usage, stack: str) -> str:
+    """As the command prints it."""
+    wide, broad = max(len(line.what) for line in lines), max(len(line.formula) for line in lines)
+    rows = [
+        f"{line.what:<{wide}}  {line.formula:<{broad}} {'?' if line.assumed else '='} {line.usd:>10,.2f}"
+        for line in lines
+    ]
+    rows.append(f"{'month ' + str(usage.month):<{wide}}  {'':<{broad}} = {cost_model.total(lines):>10,.2f}")
+    return "\n".join(
+        [
+            f"{stack} in {prices.region}, USD for one month, list prices as of {prices.read} (ops/prices.toml):",
+            *(f"  {row}" for row in rows),
+            "Without tax, discounts and free tiers. `?`: an assumed price; give yours with --price NAME=USD."
+            if any(line.assumed for line in lines)
+            else "Without tax, discounts and free tiers. Check the prices on AWS's pages.",
+        ]
+    )
+
+
+_AMOUNT = {"min": 0, "max": 10_000_000}
+
+
+def cost(
+    data_gib: Annotated[
+        float, typer.Option(help="First backup of all sources together, compressed, in GiB.", **_AMOUNT)
+    ],
+    change_gib_per_day: Annotated[
+        float, typer.Option(help="What all backups of a day add, in GiB.", **_AMOUNT)
+    ],
+    stack: Annotated[str, typer.Option(help="Stack whose file stacks/Pulumi.STACK.yaml is read.")] = "prod",
+    file: Annotated[Path | None, typer.Option(help="Another stack file.")] = None,
+    month: Annotated[int, typer.Option(help="Which month of the stack's life.", min=1, max=600)] = 12,
+    runs_per_day: Annotated[float, typer.Option(help="Backups of a source in a day.", min=0, max=1440)] = 1,
+    hours_per_run: Annotated[float, typer.Option(help="How long one takes.", min=0, max=1000)] = 0.5,
+    pruned_gib_per_day: Annotated[
+        float, typer.Option(help="What a prune deletes in a day, in GiB.", **_AMOUNT)
+    ] = 0,
+    restored_gib: Annotated[float, typer.Option(help="What is restored in that month.", **_AMOUNT)] = 0,
+    price: Annotated[list[str] | None, typer.Option(help="NAME=USD in place of the list's.")] = None,
+) -> None:
+    """Estimate what a stack costs at AWS in a month."""
+    where = file or ROOT / "stacks" / f"Pulumi.{stack}.yaml"
+    usage = Usage(
+        data_gib=data_gib,
+        change_gib_per_day=change_gib_per_day,
+        month=month,
+        runs_per_day=runs_per_day,
+        hours_per_run=hours_per_run,
+        pruned_gib_per_day=pruned_gib_per_day,
+        restored_gib=restored_gib,
+    )
+    try:
+        plan, region = plan_of(config_of(where))
+        prices = cost_model.prices_of(region).corrected(given_prices(price or []))
+        lines = cost_model.estimate(plan, usage, prices)
+    except (NoEstimateError, UnknownPriceError) as error:
+        Console(stderr=True).print(f"error: {where}: {error}", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    print(table(lines, prices, usage, str(file or stack)))

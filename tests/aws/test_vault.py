@@ -1,0 +1,165 @@
+"""LockedBucket through the real engine: made, kept, adopted, refused. No machine, no objects: the account's own records are looked at."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.aws.double.faults import FAULTS
+from tests.aws.program import Program, real_plugin
+from tests.aws.world import ACCOUNT, Moto
+
+VAULT = """
+    from components.locked_bucket import LockedBucket, LockedBucketArgs
+    vault = LockedBucket("vault", LockedBucketArgs(
+        bucket=given["bucket"], region="us-east-1", lock_mode=given.get("mode", "COMPLIANCE"), lock_days=7, maximum_days=14,
+        break_glass="arn:aws:iam::123456789012:role/break-glass", purpose=given.get("purpose", "production"),
+        origin=given.get("origin", "new")), there)
+"""
+
+
+def up(program: Program, **given: Any) -> str:
+    return program.up(VAULT, given)
+
+
+def buckets(account: Moto) -> set[str]:
+    return {one["Name"] for one in account.client("s3").list_buckets()["Buckets"]}
+
+
+def has_policy(account: Moto, bucket: str) -> bool:
+    try:
+        account.client("s3").get_bucket_policy(Bucket=bucket)
+    except ClientError:
+        return False
+    return True
+
+
+def key_count(account: Moto, user: str) -> int:
+    return len(account.client("iam").list_access_keys(UserName=user)["AccessKeyMetadata"])
+
+
+def test_a_production_vault_survives_destroy_and_a_change_of_its_name(
+    account: Moto, program: Program
+) -> None:
+    """A5: neither takes a step; nothing of the vault is touched."""
+    up(program, bucket="example-kept")
+    program.program(VAULT, {"bucket": "example-renamed"})
+    renamed = program.pulumi("up", "--yes", "--skip-preview", check=False)
+    assert renamed.returncode != 0
+    assert "protect" in renamed.stdout
+    destroyed = program.pulumi("destroy", "--yes", "--skip-preview", check=False)
+    assert destroyed.returncode != 0
+    assert "protect" in destroyed.stdout
+    assert "example-kept" in buckets(account)
+    assert "example-renamed" not in buckets(account)
+    assert has_policy(account, "example-kept")
+
+
+def test_a_test_vault_goes(account: Moto, program: Program) -> None:
+    """Sabotage of the row above: what is kept in production goes where the purpose is a test."""
+    up(program, bucket="example-thrown", mode="GOVERNANCE", purpose="test")
+    program.pulumi("destroy", "--yes", "--skip-preview")
+    assert "example-thrown" not in buckets(account)
+
+
+def test_an_existing_bucket_is_adopted_and_stays_when_the_stack_goes(account: Moto, program: Program) -> None:
+    s3 = account.client("s3")
+    s3.create_bucket(Bucket="example-adopted", ObjectLockEnabledForBucket=True)
+    up(program, bucket="example-adopted", origin="adopted")
+    lock = s3.get_object_lock_configuration(Bucket="example-adopted")["ObjectLockConfiguration"]
+    assert lock["Rule"]["DefaultRetention"]["Mode"] == "COMPLIANCE"
+    assert has_policy(account, "example-adopted")
+    program.unchanged()
+    program.pulumi("state", "unprotect", "--all", "--yes")
+    program.pulumi("destroy", "--yes", "--skip-preview")
+    assert "example-adopted" in buckets(account)
+    assert has_policy(account, "example-adopted")
+
+
+def test_an_existing_bucket_without_lock_is_refused_before_it_is_touched(
+    account: Moto, program: Program
+) -> None:
+    account.client("s3").create_bucket(Bucket="example-unlocked")
+    said = program.fails(VAULT, {"bucket": "example-unlocked", "origin": "adopted"})
+    assert "vault-bucket" in said.split("Diagnostics:")[1]
+    assert "example-unlocked" in buckets(account)
+    assert not has_policy(account, "example-unlocked")
+
+
+def test_a_name_that_somebody_else_has_is_one_clear_error(account: Moto, program: Program) -> None:
+    """And another name is all that the next run needs."""
+    other = account.client("sts").assume_role(
+        RoleArn="arn:aws:iam::999999999999:role/other", RoleSessionName="other"
+    )["Credentials"]
+    account.client(
+        "s3", keys=(other["AccessKeyId"], other["SecretAccessKey"], other["SessionToken"])
+    ).create_bucket(Bucket="example-taken")
+    said = program.fails(VAULT, {"bucket": "example-taken"})
+    assert "BucketAlreadyExists" in said
+    assert "vault-bucket" in said
+    up(program, bucket="example-free")
+    assert "example-free" in buckets(account)
+
+
+@pytest.mark.skipif(real_plugin() is not None, reason="only the double can be told what AWS refuses")
+def test_a_missing_right_stops_before_any_key_exists(account: Moto, program: Program) -> None:
+    """Whoever may not set the bucket's policy gets no identity either; with the right given, the next run goes on."""
+    text = (
+        VAULT
+        + """
+    from components.source_identity import SourceIdentity, SourceIdentityArgs
+    SourceIdentity("web1", SourceIdentityArgs(source="web1", bucket=given["bucket"], room="web1/", after=vault.ready), there)
+"""
+    )
+    faults = Path(program.environ[FAULTS])
+    faults.write_text(
+        json.dumps({"aws:s3/bucketPolicy:BucketPolicy": ["AccessDenied", "s3:PutBucketPolicy"]})
+    )
+    try:
+        said = program.fails(text, {"bucket": "example-denied"})
+    finally:
+        faults.unlink()
+    assert "AccessDenied: s3:PutBucketPolicy" in said.split("Diagnostics:")[1]
+    assert key_count(account, "web1@example-denied") == 0
+    program.up(text, {"bucket": "example-denied"})
+    assert has_policy(account, "example-denied")
+    assert key_count(account, "web1@example-denied") == 1
+
+
+def test_credentials_of_another_account_are_refused(program: Program) -> None:
+    said = program.fails(VAULT, {"bucket": "example-nowhere", "account": "210987654321"})
+    assert ACCOUNT in said
+    assert "not allowed" in said
+
+
+def test_missing_credentials_are_one_clear_error(program: Program) -> None:
+    said = program.fails(
+        VAULT, {"bucket": "example-nowhere"}, {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+    )
+    assert said.split("Diagnostics:")[1].count("No valid credential sources found") == 1
+
+
+def test_an_identitys_secret_stands_nowhere_in_plain(account: Moto, program: Program) -> None:
+    """A2: not in what is printed, not in the state; the program's output shows it when asked for secrets alone."""
+    text = """
+        from components.source_identity import SourceIdentity, SourceIdentityArgs
+        web1 = SourceIdentity("web1", SourceIdentityArgs(source="web1", bucket="example-identity", room="web1/"), there)
+        pulumi.export("secret", web1.secret_access_key)
+    """
+    said = program.up(text)
+    secret = program.outputs()["secret"]
+    assert len(secret) == 40
+    assert secret not in said
+    assert secret not in program.state()
+    assert json.loads(program.pulumi("stack", "output", "--json").stdout)["secret"] == "[secret]"
+    users = account.client("iam").list_users()["Users"]
+    assert [user["Path"] for user in users if user["UserName"] == "web1@example-identity"] == ["/lastcopy/"]
+
+
+@pytest.fixture(autouse=True)
+def _no_real_account(environ: dict[str, str]) -> None:
+    assert environ["AWS_ENDPOINT_URL"].startswith("http://127.0.0.1:")

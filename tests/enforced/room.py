@@ -1,0 +1,116 @@
+"""A source's restic over the relay's rclone: with the very rclone.conf and arguments that the program puts on the relay."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+from components.render import relay
+from sandbox.tools import tool
+from tests.enforced.servers import Identity
+from tests.enforced.vault import Vault
+
+PROVIDER = {"versitygw": "Other", "minio": "Minio"}
+
+
+class Room:
+    """One source's repository, reached as a forced command reaches it: restic speaks to rclone's standard input and output."""
+
+    def __init__(self, vault: Vault, source: str, identity: Identity, folder: Path, *, at: str = "") -> None:
+        """`at`: look at the bucket as it was then, as docs/operations.md tells."""
+        self.folder, self.ca = folder, vault.server.ca
+        self.folder.mkdir(parents=True, exist_ok=True)
+        conf = folder / "rclone.conf"
+        conf.touch(mode=0o600)
+        conf.write_text(
+            relay.s3_conf(
+                provider=PROVIDER[vault.server.name],
+                endpoint=vault.server.endpoint,
+                region="us-east-1",
+                access_key_id=identity.access_key,
+                secret_access_key=identity.secret_key,
+            )
+        )
+        path = relay.storage_path(vault.bucket, source, 1)
+        text = relay.serve_conf(source, path=path, limits=relay.Limits(), s3=True, ca=True)
+        arguments = [line.removeprefix("arg ") for line in text.splitlines() if line.startswith("arg ")]
+        here = {f"/etc/lastcopy/relay/{source}/rclone.conf": str(conf), relay.CA_FILE: str(vault.server.ca)}
+        arguments = [here.get(argument, argument) for argument in arguments]
+        if at:
+            arguments += ["--s3-version-at", at]
+        line = shlex.join([os.fspath(tool("rclone")), *arguments])
+        self.serve = folder / "serve"
+        # 4>&2: restic takes the end of a program's stderr for the end of the program.
+        self.serve.write_text(
+            f"#!/bin/sh\nexec env -i PATH=/usr/bin:/bin HOME=/nonexistent {line} 4>&2 2>>{folder}/rclone.log\n"
+        )
+        self.serve.chmod(0o700)
+        (folder / "password").write_text("correct horse\n")
+
+    def restic(self, *argv: str, seconds: int = 60) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [
+                os.fspath(tool("restic")),
+                *("-o", f"rclone.program={self.serve}", "-o", "rclone.args=serve", "-r", "rclone:"),
+                *("--no-cache", "--password-file", str(self.folder / "password"), *argv),
+            ],
+            env={"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "LC_ALL": "C.UTF-8", "GOMAXPROCS": "4"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds,
+        )
+
+    def rclone(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        """rclone with the same rclone.conf, as whoever took the relay would run it."""
+        once = ("--retries", "1", "--low-level-retries", "1", "--config", str(self.folder / "rclone.conf"))
+        return subprocess.run(
+            [os.fspath(tool("rclone")), *argv, *once, "--ca-cert", str(self.ca)],
+            env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    def ok(self, *argv: str) -> str:
+        done = self.restic(*argv)
+        assert done.returncode == 0, f"restic {argv}: {done.stderr[-1500:]}\n{self.log()}"
+        return done.stdout
+
+    def log(self) -> str:
+        """What rclone said; on a relay that is the journal."""
+        log = self.folder / "rclone.log"
+        return log.read_text()[-1500:] if log.exists() else ""
+
+    def snapshots(self, *options: str) -> list[str]:
+        return [one["id"] for one in json.loads(self.ok("snapshots", "--json", *options))]
+
+
+def make_tree(folder: Path, megabytes: int = 3) -> Path:
+    """Something to back up: one large incompressible file and some small ones."""
+    folder.mkdir(parents=True)
+    (folder / "large").write_bytes(os.urandom(megabytes << 20))
+    for number in range(5):
+        (folder / f"small{number}").write_text(f"{number}\n" * 100)
+    return folder
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def restored(room: Room, snapshot: str, tree: Path, target: Path, *options: str) -> bool:
+    """Whether the snapshot restores to exactly what the tree holds."""
+    done = room.restic("restore", f"{snapshot}:{tree}", "--target", str(target), *options)
+    return done.returncode == 0 and digests(target) == digests(tree)

@@ -1,0 +1,85 @@
+"""What this program registers keeps the policy pack's rules, for every kind of stack and vault."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from policy import machine_rules
+from policy.graph import Graph
+from policy.rules import violations
+from tests.unit.policy.support import BREAK_GLASS, broken, graph_of
+from tests.unit.recording import record
+from tests.unit.stacks import SHAPES, Shape, run
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_every_kind_of_stack_keeps_the_rules(shape: Shape) -> None:
+    graph = graph_of(run(shape.config()))
+    assert len(graph) > 10
+    assert violations(graph) == []
+
+
+def vault(**change: Any) -> Graph:
+    """What the program's own vault and identities register."""
+    from components.locked_bucket import LockedBucket, LockedBucketArgs
+    from components.source_identity import SourceIdentity, SourceIdentityArgs
+
+    given: dict[str, Any] = {
+        "bucket": "example-backups",
+        "region": "eu-central-1",
+        "lock_mode": "COMPLIANCE",
+        "lock_days": 30,
+        "maximum_days": 60,
+        "break_glass": BREAK_GLASS,
+    }
+
+    def program() -> None:
+        bucket = LockedBucket("vault", LockedBucketArgs(**given | change))
+        SourceIdentity(
+            "web1",
+            SourceIdentityArgs(source="web1", bucket="example-backups", room="web1/", after=bucket.ready),
+        )
+
+    return graph_of(record(program))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"lock_mode": "GOVERNANCE", "lock_days": 90, "maximum_days": 90},
+        {"origin": "adopted"},
+        {"kms_key": "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"},
+        {"lock_mode": "GOVERNANCE", "lock_days": 1, "purpose": "test"},
+    ],
+    ids=str,
+)
+def test_the_programs_own_vault_keeps_the_rules(change: dict[str, Any]) -> None:
+    graph = vault(**change)
+    assert sum(node.type.startswith("aws:s3/") for node in graph) == 8
+    assert violations(graph) == []
+
+
+def test_a_test_vault_with_a_long_lock_would_not_pass() -> None:
+    assert broken(vault(lock_mode="GOVERNANCE", lock_days=30, purpose="test")) == {"vault-stays"}
+
+
+def test_the_programs_own_door_says_why_it_is_open_to_all() -> None:
+    (shape,) = [one for one in SHAPES if one.name == "aws"]
+    why = 'sources roam; their "addresses" are not known'
+    open_door = {"intermediate": {"ec2": {"sourcesFrom": ["0.0.0.0/0"], "openToAllBecause": why}}}
+    graph = graph_of(run(shape.config(json.dumps(open_door))))
+    assert violations(graph) == []
+    silent = tuple(
+        replace(
+            node, inputs={**node.inputs, "ingress": [{**node.inputs["ingress"][0], "description": "SSH"}]}
+        )
+        if node.type == machine_rules.GROUP and node.inputs.get("ingress")
+        else node
+        for node in graph
+    )
+    assert broken(silent) == {"no-world-open-ssh"}

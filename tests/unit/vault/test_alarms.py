@@ -1,0 +1,222 @@
+"""The vault's alarms: which events count, what CloudWatch accepts, and that nobody else can speak through them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from components.render import aws_policies, vault_events
+from components.vault_alarms import VaultAlarms, VaultAlarmsArgs
+from tests.unit.recording import Graph, record
+from tests.unit.vault.documents import BUCKET
+from tests.unit.vault.iam import like, problems
+
+ROOMS = {"web1": "web1/g1/snapshots/", "db1": "db1/g2/snapshots/"}
+TOPIC = "arn:aws:sns:eu-central-1:123456789012:ops"
+MADE = "arn:aws:sns:eu-central-1:123456789012:alarms"
+LIMIT = 7 * 24 * 3600  # seconds that CloudWatch looks back
+
+
+def alarms(**changes: Any) -> Graph:
+    def program() -> None:
+        given = {
+            "bucket": BUCKET,
+            "account": "123456789012",
+            "rooms": ROOMS,
+            "email": "ops@example.com",
+            **changes,
+        }
+        VaultAlarms("alarms", VaultAlarmsArgs(**given))
+
+    return record(program)
+
+
+# ---- which events count
+
+
+def matches(pattern: Any, event: Any) -> bool:
+    """EventBridge's rules, as far as ours use them."""
+    if isinstance(pattern, dict):
+        return isinstance(event, dict) and all(matches(want, event.get(key)) for key, want in pattern.items())
+    return any(_one(want, event) for want in pattern)
+
+
+def _one(want: Any, value: Any) -> bool:
+    if not isinstance(want, dict):
+        return bool(want == value)
+    if not isinstance(value, str):
+        return False
+    [(operator, rule)] = want.items()
+    return value.startswith(rule) if operator == "prefix" else not like(rule["wildcard"], value)
+
+
+def from_s3(kind: str, key: str, bucket: str = BUCKET, **detail: str) -> dict[str, Any]:
+    named = {name.replace("_", "-"): value for name, value in detail.items()}
+    return {
+        "source": "aws.s3",
+        "detail-type": kind,
+        "detail": {"bucket": {"name": bucket}, "object": {"key": key}, **named},
+    }
+
+
+def from_cloudtrail(name: str, bucket: str = BUCKET, **detail: str) -> dict[str, Any]:
+    call = {
+        "eventSource": "s3.amazonaws.com",
+        "eventName": name,
+        "requestParameters": {"bucketName": bucket},
+        **detail,
+    }
+    return {"source": "aws.s3", "detail-type": "AWS API Call via CloudTrail", "detail": call}
+
+
+MARKED = {"deletion_type": "Delete Marker Created", "reason": "DeleteObject"}
+GONE = {"deletion_type": "Permanently Deleted", "reason": "DeleteObject"}
+SNAPSHOT = from_s3("Object Created", "web1/g1/snapshots/0123")
+EVENTS: list[tuple[dict[str, Any], set[str]]] = [
+    (SNAPSHOT, {"new"}),
+    (from_s3("Object Created", "web1/g1/data/ab/abcd"), set()),
+    (from_s3("Object Created", "web10/g1/snapshots/0123"), set()),
+    (from_s3("Object Created", "web1/g1/snapshots/0123", bucket="another"), set()),
+    (from_s3("Object Deleted", "web1/g1/snapshots/0123", **MARKED), {"hidden"}),
+    (from_s3("Object Deleted", "web1/g1/locks/0123", **MARKED), set()),
+    (from_s3("Object Deleted", "web1/g1/locks/0123", **GONE), {"destroyed"}),
+    (from_s3("Object Deleted", "web1/g1/data/ab/abcd", **GONE), {"destroyed"}),
+    (from_s3("Object Deleted", "web1/g1/locks/0123", deletion_type="Permanently Deleted", reason="Lifecycle Expiration"), set()),
+    (from_cloudtrail("PutBucketPolicy"), {"reconfigured"}),
+    (from_cloudtrail("DeleteBucketLifecycle"), {"reconfigured"}),
+    (from_cloudtrail("PutBucketObjectLockConfiguration"), {"reconfigured"}),
+    (from_cloudtrail("PutBucketNotification"), {"reconfigured"}),
+    (from_cloudtrail("PutBucketPolicy", errorCode="AccessDenied"), {"reconfigured", "denied"}),
+    (from_cloudtrail("DeleteObject", errorCode="AccessDenied"), {"denied"}),
+    (from_cloudtrail("GetObject"), set()),
+    (from_cloudtrail("PutBucketPolicy", bucket="another"), set()),
+]  # fmt: skip
+PATTERNS = {
+    "new": vault_events.new_snapshot(BUCKET, ROOMS["web1"]),
+    "hidden": vault_events.hidden(BUCKET),
+    "destroyed": vault_events.destroyed(BUCKET),
+    "denied": vault_events.denied(BUCKET),
+    "reconfigured": vault_events.reconfigured(BUCKET),
+}
+
+
+@pytest.mark.parametrize(("event", "counted"), EVENTS)
+def test_an_event_counts_for_the_alarms_it_is_meant_for(event: dict[str, Any], counted: set[str]) -> None:
+    assert {name for name, pattern in PATTERNS.items() if matches(pattern, event)} == counted
+
+
+def test_no_name_widens_a_pattern() -> None:
+    for bucket, room in (("*", "web1/"), (BUCKET, "*/"), (BUCKET, "locks/")):
+        with pytest.raises(ValueError, match="not a"):
+            vault_events.new_snapshot(bucket, room)
+
+
+# ---- what CloudWatch and SNS get
+
+
+def test_every_rule_has_its_pattern_target_and_alarm_that_tells_people() -> None:
+    graph = alarms()
+    expected = {"hidden", "destroyed", "denied", "reconfigured"} | {f"silent-{source}" for source in ROOMS}
+    rules = {r.name.removeprefix("alarms-"): r for r in graph.of_type("aws:cloudwatch/eventRule:EventRule")}
+    assert set(rules) == expected
+    for role, rule in rules.items():
+        pattern = (
+            vault_events.new_snapshot(BUCKET, ROOMS[role[7:]])
+            if role.startswith("silent")
+            else PATTERNS[role]
+        )
+        assert json.loads(rule.inputs["eventPattern"]) == pattern
+        assert "alarms-events" in rule.depends_on
+        assert graph.named(f"alarms-{role}-target").inputs["arn"] == f"{MADE}-counted"
+        alarm = graph.named(f"alarms-{role}-alarm")
+        assert alarm.inputs["metricName"] == "Invocations"
+        assert alarm.inputs["alarmActions"] == [f"{MADE}-people"]
+        assert f"alarms-{role}-target" in alarm.depends_on
+    assert graph.named("alarms-events").inputs == {"bucket": BUCKET, "eventbridge": True}
+
+
+@pytest.mark.parametrize("hours", [1, 26, 168])
+def test_silence_is_the_alarm_and_fits_what_cloudwatch_looks_back(hours: int) -> None:
+    alarm = alarms(silent_hours=hours).named("alarms-silent-web1-alarm").inputs
+    assert alarm["treatMissingData"] == "breaching"
+    assert alarm["comparisonOperator"] == "LessThanThreshold"
+    assert alarm["evaluationPeriods"] == alarm["datapointsToAlarm"] == hours
+    assert alarm["period"] == 3600
+    assert alarm["period"] * alarm["evaluationPeriods"] <= LIMIT
+    assert alarm["okActions"] == [f"{MADE}-people"]
+
+
+def test_no_event_is_peace_for_the_other_alarms() -> None:
+    graph = alarms()
+    for role in ("hidden", "destroyed", "denied", "reconfigured", "growth"):
+        assert graph.named(f"alarms-{role}-alarm").inputs["treatMissingData"] == "notBreaching"
+
+
+def test_growth_compares_one_day_with_the_day_before() -> None:
+    alarm = alarms(growth_gib_per_day=5).named("alarms-growth-alarm").inputs
+    assert alarm["threshold"] == 5 * 1024**3
+    size, growth = alarm["metricQueries"]
+    assert size["metric"] == {
+        "namespace": "AWS/S3",
+        "metricName": "BucketSizeBytes",
+        "dimensions": {"BucketName": BUCKET, "StorageType": "StandardStorage"},
+        "period": 86400,
+        "stat": "Average",
+    }
+    assert (growth["expression"], growth["returnData"]) == ("DIFF(size)", True)
+    assert size["metric"]["period"] * alarm["evaluationPeriods"] <= LIMIT
+
+
+def test_people_subscribe_to_the_one_topic_and_nobody_to_the_counting_one() -> None:
+    graph = alarms()
+    [subscription] = graph.of_type("aws:sns/topicSubscription:TopicSubscription")
+    assert subscription.inputs == {
+        "topic": f"{MADE}-people",
+        "protocol": "email",
+        "endpoint": "ops@example.com",
+    }
+
+
+def test_an_existing_topic_is_used_and_left_as_it_is() -> None:
+    graph = alarms(email=None, topic=TOPIC)
+    assert not graph.of_type("aws:sns/topicSubscription:TopicSubscription")
+    assert [r.name for r in graph.of_type("aws:sns/topicPolicy:TopicPolicy")] == ["alarms-counted-policy"]
+    assert graph.named("alarms-hidden-alarm").inputs["alarmActions"] == [TOPIC]
+
+
+def test_topic_policies_are_what_aws_takes() -> None:
+    people, rules = (
+        aws_policies.operators_topic(TOPIC, account="123456789012"),
+        aws_policies.rules_topic(TOPIC),
+    )
+    assert problems(people, "topic") == problems(rules, "topic") == []
+    assert people["Statement"][0]["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
+    # EventBridge gives SNS no context: with a condition it would be refused for ever, silently.
+    assert "Condition" not in rules["Statement"][0]
+    people["Statement"][0]["Principal"] = "*"
+    assert problems(people, "topic")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"email": None}, "exactly one"),
+        ({"topic": TOPIC}, "exactly one"),
+        ({"silent_hours": 0}, "1 to 168"),
+        ({"silent_hours": 169}, "1 to 168"),
+    ],
+)
+def test_what_cloudwatch_would_refuse_is_refused_here(change: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        alarms(**change)
+
+
+def test_adding_a_source_adds_its_alarm_and_changes_no_other() -> None:
+    one = {r.name: r.inputs for r in alarms(rooms={"web1": ROOMS["web1"]})}
+    two = {r.name: r.inputs for r in alarms()}
+    assert {name: two[name] for name in one} == one
+    assert {name for name in two if name not in one} == {
+        f"alarms-silent-db1{end}" for end in ("", "-target", "-alarm")
+    }
