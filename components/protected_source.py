@@ -101,6 +101,7 @@ class ProtectedSource(pulumi.ComponentResource):
             pulumi.Output.all(
                 managed=host is not None,
                 publicKey=self.public_key,
+                hostKey=host.host_key if host is not None else None,
                 repositoryId=self.repository_id,
                 keyId=self.key_id,
                 generation=source.generation,

@@ -49,14 +49,20 @@ class S3Vault:
     purpose: str | None = None
 
     def summary(self) -> Mapping[str, pulumi.Input[str] | None]:
-        """Where the objects are, for ``ops`` and for the next run, which must not leave them behind."""
+        """Where the objects are, for ``ops`` (recovery, kit) and for the next run, which must not leave them behind. Nothing is secret."""
         known = {
             "endpoint": self.endpoint,
             "region": self.region,
             "bucket": self.bucket,
             "prefix": self.prefix,
+            "provider": self.provider,
         }
-        made = {"arn": self.arn, "account": self.account, "purpose": self.purpose}
+        made = {
+            "caCertificate": self.ca_certificate,
+            "arn": self.arn,
+            "account": self.account,
+            "purpose": self.purpose,
+        }
         return {**known, **{name: value for name, value in made.items() if value is not None}}
 
     def identity(self, source: str) -> StorageIdentity:

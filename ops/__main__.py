@@ -5,11 +5,15 @@ from __future__ import annotations
 import typer
 
 from ops import checks, cost, local, packages
+from ops.kit import cli as kit
+from ops.recover import cli as recover
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, help=__doc__
 )
 app.add_typer(local.app, name="local")
+app.add_typer(recover.app, name="recover")
+app.add_typer(kit.app, name="kit")
 app.command("check")(checks.check)
 app.command("cost")(cost.cost)
 app.command("test-packages")(packages.install_for_tests)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
 from pydantic import ValidationError
 from rich.console import Console
 
-from components.settings import AwsBucket, Ec2Vm
 from ops import cost_model
 from ops.cost_model import Bucket, Line, Machine, Plan, Prices, UnknownPriceError, Usage
+
+if TYPE_CHECKING:
+    from components.settings import AwsBucket
 
 ROOT = Path(__file__).resolve().parent.parent
 PACK_MIB = 64
@@ -25,6 +27,8 @@ class NoEstimateError(ValueError):
 
 def plan_of(config: Mapping[str, Any]) -> tuple[Plan, str]:
     """What a stack file's values (without ``lastcopy:``) have in AWS, and in which region."""
+    from components.settings import AwsBucket, Ec2Vm  # here: recovery runs these verbs where no Pulumi is
+
     storage, intermediate = _below(config, "storage").get("aws"), _below(config, "intermediate").get("ec2")
     if storage is None and intermediate is None:
         raise NoEstimateError("it has neither storage.aws nor intermediate.ec2: AWS is paid nothing by it")

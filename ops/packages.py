@@ -9,9 +9,6 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from sandbox import apt
-from sandbox.errors import SandboxError
-
 # program -> Debian packages
 NEEDS = {
     "sshd": "openssh-server",
@@ -36,6 +33,9 @@ def install_for_tests() -> None:
     packages = missing()
     if not packages:
         return
+    from sandbox import apt  # here: recovery runs `ops` where there is no sandbox
+    from sandbox.errors import SandboxError
+
     if "openssh-server" in packages and UNITS.is_dir() and os.geteuid() == 0:
         for unit in ("ssh.service", "ssh.socket"):
             if not (UNITS / unit).exists():

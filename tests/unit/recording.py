@@ -219,8 +219,8 @@ def record(
     asyncio.set_event_loop(loop)
     known = {
         "public_key": SAMPLE_KEY,
-        "repository_id": "r" * 64,
-        "key_id": "k" * 64,
+        "repository_id": "ab" * 32,
+        "key_id": "cd" * 32,
         "version": "9.9.9",
         "path": "/x",
         "account": "bk-any",

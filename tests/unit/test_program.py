@@ -11,6 +11,7 @@ import functools
 import os
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,11 +26,15 @@ from components.host_tool import HostTool
 from components.render import source_steps
 from components.restic_repository import ResticRepositoryArgs
 from components.settings import SettingsError
+from ops.kit.kit import from_outputs as kit_of
+from ops.recover.access import StorageKey, from_outputs
+from ops.recover.errors import RecoverError
 from tests.unit import stacks
 from tests.unit.recording import Graph, Recorded, Secret
 from tests.unit.settings.support import KEYS, leaks, private_key, secrets_in
 from tests.unit.stacks import CLOUD, LOCAL, OWN, REMOTE, SHAPES, TRY, TUNNEL, Shape
 
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 GOLDEN = Path(__file__).parent / "golden"
 STORAGE_IS_TOUCHED_BY = ("relay_entry", "repository", "schedule")
 
@@ -356,6 +361,36 @@ def test_exports(shape: Shape) -> None:
     assert all(isinstance(value, Secret) for value in exports["enrolmentScripts"].values())
     assert {name for name in shape.sources if exports["sources"][name]["managed"]} == set(shape.managed)
     assert not any(isinstance(value, Secret) for value in exports["sources"].values()), "ops reads these"
+    assert ("bucket" in exports["vault"]) == (shape is not REMOTE)
+
+
+@each_shape
+def test_recovery_finds_its_way_from_the_exports(shape: Shape) -> None:
+    """`ops recover` and the kit read what the program exports, whatever its shape."""
+    exports = {name: bare(value) for name, value in graph_of(shape).exports.items()}
+    if shape is REMOTE:
+        with pytest.raises(RecoverError, match="without versions"):
+            kit_of("prod", exports, {}, NOON, key=None)
+        return
+    kit = kit_of("prod", exports, {"restic": "0.19.1"}, NOON, key=None)
+    assert [room.name for room in kit.sources] == sorted(shape.sources)
+    assert {room.name for room in kit.sources if room.host_key} == set(shape.managed)
+    key = StorageKey.read({"accessKeyId": "EXAMPLE", "secretAccessKey": "0123456789"}, "test")
+    for name in shape.sources:
+        of_kit, of_stack = kit.access(name, key), from_outputs(exports, name, key)
+        assert (of_kit.where, of_kit.path, of_kit.password) == (
+            of_stack.where,
+            of_stack.path,
+            of_stack.password,
+        )
+
+
+def bare(value: Any) -> Any:
+    """As `pulumi stack output --show-secrets` gives it."""
+    value = opened(value)
+    if isinstance(value, dict):
+        return {key: bare(one) for key, one in value.items()}
+    return value
 
 
 def test_a_vault_without_object_lock_is_said_loudly(caplog: pytest.LogCaptureFixture) -> None:

@@ -159,7 +159,7 @@ def test_outputs_are_secret_where_they_must_be_and_public_where_they_may() -> No
     graph_of(source(), outputs=outputs)
     assert isinstance(outputs["password"], Secret)
     assert outputs["public_key"] == SAMPLE_KEY
-    assert outputs["summary"]["repositoryId"] == "r" * 64
+    assert outputs["summary"]["repositoryId"] == "ab" * 32
     assert "generated-for" not in repr(outputs["summary"])
 
 

@@ -1,0 +1,121 @@
+"""A kit's file: sealed in memory, written once, readable by its owner alone; opened with a passphrase, an age identity or gpg."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from ops.kit import age
+from ops.kit.kit import Kit, parse
+from ops.recover.access import read_private
+from ops.recover.errors import RecoverError, shown
+
+RECIPIENT = "an age recipient (age1…), or the 40 hexadecimal digits of a GPG key's fingerprint"
+_FINGERPRINT = re.compile(r"(?:0x)?[0-9A-Fa-f]{40}")
+_PASSPHRASE_LEAST = 20
+_GPG_SECONDS = 300  # a person may have to touch a token
+
+
+def read_passphrase(file: str) -> str:
+    """The first line of the file, or of standard input."""
+    lines = read_private(file, "--passphrase-file").splitlines()
+    if not lines or len(lines[0]) < _PASSPHRASE_LEAST:
+        raise RecoverError(
+            "the passphrase is too short",
+            where="--passphrase-file",
+            allowed=f"at least {_PASSPHRASE_LEAST} characters in the first line; six random words are easy to write down",
+        )
+    return lines[0]
+
+
+def seal(text: str, *, recipients: Sequence[str], passphrase: str | None) -> bytes:
+    """For all recipients of one kind, or for the passphrase."""
+    if bool(recipients) == (passphrase is not None):
+        raise RecoverError(
+            "say who may open the kit: recipients or a passphrase",
+            where="--recipient, --passphrase-file",
+            allowed=f"exactly one of them; a recipient is {RECIPIENT}",
+        )
+    if passphrase is not None:
+        return age.encrypt(text.encode(), passphrase=passphrase)
+    wrong = [one for one in recipients if not age.is_recipient(one) and not _FINGERPRINT.fullmatch(one)]
+    if wrong:
+        raise RecoverError(
+            f"{', '.join(shown(one, 70) for one in wrong)}: not a recipient, or mistyped",
+            where="--recipient",
+            allowed=RECIPIENT,
+        )
+    fingerprints = [one.removeprefix("0x") for one in recipients if not age.is_recipient(one)]
+    if not fingerprints:
+        return age.encrypt(text.encode(), recipients=recipients)
+    if len(fingerprints) < len(recipients):
+        raise RecoverError(
+            "age and GPG recipients cannot share one file", where="--recipient", fix="write two kits"
+        )
+    words = [word for one in fingerprints for word in ("--recipient", one)]
+    return _gpg("--armor", "--trust-model", "always", *words, "--encrypt", stdin=text.encode())
+
+
+def unseal(file: Path, *, passphrase: str | None, identity_file: str | None) -> Kit:
+    """The kit in a file; nothing of it is written to disk."""
+    try:
+        sealed = file.read_bytes()
+    except OSError as error:
+        raise RecoverError(f"{file} cannot be read: {error.strerror}", where="--kit") from None
+    if not sealed.startswith(age.MAGIC):
+        if b"PGP MESSAGE" not in sealed[:200] and not (sealed[:1] and sealed[0] & 0x80):
+            raise RecoverError(f"{file} is not a recovery kit", where="--kit", allowed="an age or a GPG file")
+        return parse(_gpg("--decrypt", stdin=sealed).decode("utf-8", "replace"), str(file))
+    identities = [None]
+    if identity_file is not None:
+        lines = read_private(identity_file, "--identity").splitlines()
+        identities = [line.strip() for line in lines if line.startswith("AGE-SECRET-KEY-1")]  # type: ignore[misc]
+    why = "it holds no line AGE-SECRET-KEY-1…"
+    for identity in identities:
+        try:
+            return parse(age.decrypt(sealed, passphrase=passphrase, identity=identity).decode(), str(file))
+        except age.AgeError as error:
+            why = str(error)
+    raise RecoverError(
+        f"{file} cannot be opened: {why}",
+        where="--kit",
+        allowed="--passphrase-file with the passphrase, or --identity with the age identity that it was sealed for",
+    )
+
+
+def write_new(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """A new file, whole or not there; what stands there is never replaced."""
+    if path.exists():
+        raise RecoverError(f"{path} stands there already", where="--out, --page", fix="give another name")
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(fresh, path)  # unlike a rename, it fails where somebody was faster
+    except OSError as error:
+        raise RecoverError(f"{path} cannot be written: {error.strerror}", where="--out, --page") from None
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _gpg(*words: str, stdin: bytes) -> bytes:
+    program = shutil.which("gpg")
+    if program is None:
+        raise RecoverError("this needs the program gpg", fix="apt install gnupg, or use age")
+    done = subprocess.run(
+        [program, "--quiet", "--batch", "--yes", *words],
+        input=stdin,
+        capture_output=True,
+        timeout=_GPG_SECONDS,
+        check=False,
+    )
+    if done.returncode != 0:
+        said = shown(done.stderr.decode("utf-8", "replace").strip(), 300)
+        raise RecoverError(f"gpg refused: {said}", fix="gpg --list-keys; import the key that is missing")
+    return done.stdout

@@ -1,0 +1,222 @@
+"""restic over rclone, on a repository as it was or as it is: no secret in an argument or a variable, nothing of the caller's environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import toolchain
+from ops.recover.access import Access
+from ops.recover.errors import RecoverError, shown
+from ops.recover.history import iso
+
+CONNECTIONS = 8
+# A way out through a proxy is the network's, not a secret of ours or a setting of the tools.
+_PROXY = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """The two programs, at the versions that the project pins."""
+
+    restic: Path
+    rclone: Path
+
+    @classmethod
+    def get(cls) -> Tools:
+        try:
+            found = toolchain.ensure("restic", "rclone")
+        except toolchain.ToolError as error:
+            raise RecoverError(str(error)) from None
+        return cls(restic=found["restic"].path, rclone=found["rclone"].path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What restic said, its words escaped."""
+
+    code: int
+    out: str
+    words: str
+
+    @property
+    def ok(self) -> bool:
+        return self.code == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repository:
+    """One repository as of ``at`` (read-only by construction), or as it is now (None).
+
+    ``key_hint``: restic tries this key first; without it, it tries 20 in the order of their names and gives up at a malformed one.
+    """
+
+    access: Access
+    tools: Tools
+    folder: Path
+    at: datetime | None
+    key_hint: str | None
+
+    def words(self, *words: str) -> list[str]:
+        """The argument vector. ``--no-lock`` always: a view of the past cannot be locked, and nothing is written."""
+        serve = [
+            "serve", "restic", "--stdio", "--config", str(self.folder / "rclone.conf"),
+            *(["--ca-cert", str(self.folder / "ca.pem")] if self.access.where.ca_certificate else []),
+            *(["--s3-version-at", iso(self.at)] if self.at else []),
+            "--contimeout", "15s", "--ask-password=false",
+        ]  # fmt: skip
+        # A cache for each moment: restic trusts a cached index by its name, and names here were overwritten.
+        cache = self.folder / f"cache-{iso(self.at) if self.at else 'now'}"
+        return [
+            str(self.tools.restic),
+            "-r", f"rclone:vault:{self.access.where.bucket}/{self.access.path}",
+            "-o", f"rclone.program={_quoted(str(self.tools.rclone))}",
+            "-o", f"rclone.args={' '.join(_quoted(word) for word in serve)}",
+            "-o", f"rclone.connections={CONNECTIONS}",
+            "--password-file", str(self.folder / "password"),
+            "--cache-dir", str(cache), "--no-lock",
+            *(["--key-hint", self.key_hint] if self.key_hint else []),
+            *words,
+        ]  # fmt: skip
+
+    def environment(self) -> dict[str, str]:
+        proxy = {name: os.environ[name] for name in _PROXY if name in os.environ}
+        return {
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(self.folder),
+            "TMPDIR": str(self.folder),
+            "LC_ALL": "C.UTF-8",
+            **proxy,
+        }
+
+    def ask(self, *words: str) -> Answer:
+        """One command to its end."""
+        done = subprocess.run(
+            self.words(*words),
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        return Answer(code=done.returncode, out=done.stdout, words=_last_words(done.stderr or done.stdout))
+
+    def follow(self, *words: str, told: Callable[[dict[str, Any]], None]) -> Answer:
+        """One command with ``--json``: each line of its output is told as it comes. Ends with the caller, whatever ends him."""
+        said: list[str] = []
+        with (
+            tempfile.TemporaryFile("w+", errors="replace", dir=self.folder) as errors,
+            subprocess.Popen(
+                self.words(*words, "--json"),
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                errors="replace",
+            ) as running,
+        ):
+            try:
+                for line in running.stdout or ():
+                    message = _json(line)
+                    if message is None:
+                        said.append(line)
+                    else:
+                        told(message)
+                running.wait()
+            except BaseException:
+                running.terminate()
+                running.wait(20)
+                raise
+            errors.seek(0)
+            said += [_error_of(line) for line in errors]
+        return Answer(code=running.returncode, out="", words=_last_words("".join(said)))
+
+    def snapshots(self) -> list[dict[str, Any]]:
+        """What restic can read of the snapshots, as it tells it."""
+        answer = self.ask("snapshots", "--json")
+        try:
+            found = json.loads(answer.out)
+        except ValueError:
+            found = None
+        if not isinstance(found, list):
+            raise RecoverError(
+                f"the snapshots cannot be listed (restic exit code {answer.code}):\n{answer.words}"
+            )
+        return [one for one in found if isinstance(one, dict) and isinstance(one.get("id"), str)]
+
+
+def _quoted(word: str) -> str:
+    """As restic splits it again."""
+    if not set(word) & set(" \t'\"\\"):
+        return word
+    if "'" in word or "\\" in word:
+        raise RecoverError(
+            "a path holds a quote or a backslash, which restic cannot hand on",
+            where=word,
+            fix="use another TMPDIR or LASTCOPY_CACHE",
+        )
+    return f"'{word}'"
+
+
+def _json(line: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _error_of(line: str) -> str:
+    message = _json(line)
+    if message is None:
+        return line
+    error = message.get("error", {})
+    text = error.get("message", "") if isinstance(error, dict) else error
+    return f"{message.get('item', '')}: {text or message.get('message', '')}\n"
+
+
+def _last_words(text: str, lines: int = 12) -> str:
+    """The end of what a program said, each line escaped."""
+    kept = [line for line in text.splitlines() if line.strip()][-lines:]
+    return "\n".join(f"    {shown(line.rstrip(), 300)}" for line in kept)
+
+
+@contextmanager
+def workplace(access: Access) -> Iterator[Path]:
+    """A private folder with password, rclone.conf and CA, gone at the end however it ends, but for a SIGKILL."""
+    with tempfile.TemporaryDirectory(prefix="lastcopy-recover-") as name:
+        folder = Path(name)
+        where, key = access.where, access.key
+        section = {
+            "type": "s3",
+            "provider": where.provider,
+            "env_auth": "false",
+            "access_key_id": key.access_key_id,
+            "secret_access_key": key.secret_access_key.get_secret_value(),
+            "endpoint": where.endpoint,
+            "region": where.region,
+            "no_check_bucket": "true",
+        }
+        _private(
+            folder / "rclone.conf",
+            "[vault]\n" + "".join(f"{name} = {value}\n" for name, value in section.items()),
+        )
+        _private(folder / "password", access.password.get_secret_value())
+        if where.ca_certificate:
+            _private(folder / "ca.pem", where.ca_certificate)
+        yield folder
+
+
+def _private(path: Path, text: str) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)

@@ -1,0 +1,37 @@
+"""One error type: what is wrong, where, what is allowed, what fixes it. Never holds a secret; hostile words are escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def shown(text: object, most: int = 200) -> str:
+    """Text of a repository or storage, fit for a terminal: one line, what could move the cursor or turn the writing escaped, bounded."""
+    safe = "".join(
+        c if c.isprintable() and c != "\\" else c.encode("unicode_escape", "backslashreplace").decode()
+        for c in str(text)
+    )
+    return safe if len(safe) <= most else f"{safe[: most - 1]}…"
+
+
+class RecoverError(Exception):
+    """A verb refused or failed; nothing was lost by it. ``fix`` is a command or a step that a person can take."""
+
+    def __init__(self, what: str, *, where: str = "", allowed: str = "", fix: str = "") -> None:
+        self.what, self.where, self.allowed, self.fix = what, where, allowed, fix
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        rows = (("where:  ", self.where), ("allowed:", self.allowed), ("fix:    ", self.fix))
+        return "\n".join([self.what, *(f"  {label} {text}" for label, text in rows if text)])
+
+
+def all_of(problems: Iterable[RecoverError]) -> None:
+    """Raise what was found, all at once; nothing when nothing was."""
+    found = list(problems)
+    if len(found) == 1:
+        raise found[0]
+    if found:
+        raise RecoverError(
+            f"{len(found)} problems; nothing was changed.\n" + "\n".join(str(one) for one in found)
+        )

@@ -1,0 +1,159 @@
+"""What the verbs take on the command line to reach a repository: a stack or a kit, the local stack's sandbox, and keys from files."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ops.recover.access import Access, StorageKey, Where, from_outputs, read_storage_key
+from ops.recover.errors import RecoverError, all_of
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SourceOption = Annotated[str, typer.Option("--source", help="The source's name.")]
+StackOption = Annotated[
+    str | None, typer.Option("--stack", help="Take places and passwords from this stack.")
+]
+KitOption = Annotated[Path | None, typer.Option("--kit", help="Take them from this recovery kit instead.")]
+PassphraseOption = Annotated[
+    str | None, typer.Option("--passphrase-file", help="File with the kit's passphrase; - is standard input.")
+]
+IdentityOption = Annotated[
+    str | None, typer.Option("--identity", help="File with the age identity of the kit.")
+]
+KeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--storage-key",
+        help="File with a storage key that may list and read versions (rebuild: also write and hide); mode 0600, or - for standard input.",
+    ),
+]
+SandboxOption = Annotated[
+    Path | None,
+    typer.Option("--sandbox", help="The local stack's folder: its storage's own root is the storage key."),
+]
+GenerationOption = Annotated[
+    int | None, typer.Option("--generation", min=1, help="An earlier repository of the source.")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The words as they were given."""
+
+    source: str
+    stack: str | None
+    kit: Path | None
+    passphrase_file: str | None
+    identity: str | None
+    storage_key: str | None
+    sandbox: Path | None
+    generation: int | None
+
+
+def check(asked: Asked) -> None:
+    """What can be told of the words alone, before any tool is fetched or place dialled: all problems at once."""
+    problems = []
+    if (asked.stack is None) == (asked.kit is None):
+        problems.append(
+            RecoverError(
+                "say where the passwords come from", where="--stack, --kit", allowed="exactly one of them"
+            )
+        )
+    if asked.storage_key and asked.sandbox:
+        problems.append(
+            RecoverError(
+                "the sandbox brings its own storage key",
+                where="--storage-key, --sandbox",
+                allowed="one of them",
+            )
+        )
+    if asked.stack and not asked.storage_key and not asked.sandbox:
+        problems.append(
+            RecoverError(
+                "a stack holds no key that may list versions",
+                where="--storage-key",
+                fix="give the break-glass identity's file; for the local stack --sandbox .local/sandbox/local",
+            )
+        )
+    all_of(problems)
+
+
+@contextmanager
+def reached(asked: Asked) -> Iterator[Access]:
+    """The access that was asked for; within, its storage can be dialled."""
+    key = read_storage_key(asked.storage_key) if asked.storage_key else None
+    if asked.sandbox is None:
+        yield _access(asked, key)
+        return
+    from sandbox import Sandbox, SandboxError
+    from sandbox.storage_server import root_credentials
+
+    try:
+        box = Sandbox(asked.sandbox)
+        box.status()
+        user, secret = root_credentials(box.storage_folder)
+    except (SandboxError, OSError) as error:
+        raise RecoverError(str(error), where="--sandbox") from None
+    root = StorageKey.read({"accessKeyId": user, "secretAccessKey": secret}, "--sandbox")
+    found = _access(asked, root)  # before the thread changes its network: the engine may need this one
+    with box.storage_admin() as (origin, ca, *_):
+        where = {**found.where.model_dump(by_alias=True), "endpoint": origin}
+        where["caCertificate"] = Path(ca).read_text()
+        yield replace(found, where=Where.read(where, "--sandbox"))
+
+
+def _access(asked: Asked, key: StorageKey | None) -> Access:
+    if asked.kit is not None:
+        from ops.kit.sealed import read_passphrase, unseal
+
+        phrase = read_passphrase(asked.passphrase_file) if asked.passphrase_file else None
+        kit = unseal(asked.kit, passphrase=phrase, identity_file=asked.identity)
+        found = kit.access(asked.source, key)
+    else:
+        from ops.stack import Stack, StackError  # imported late: a kit needs no engine
+
+        if key is None:
+            raise AssertionError("checked before")
+        try:
+            outputs = Stack(ROOT, asked.stack or "").outputs(secrets=True)
+        except StackError as error:
+            raise RecoverError(str(error), where="--stack", fix="or use the recovery kit: --kit") from None
+        found = from_outputs(outputs, asked.source, key)
+    if asked.generation is not None and asked.generation != found.room.generation:
+        # What is recorded belongs to the stack's own generation.
+        known = {"generation": asked.generation, "key_id": None, "repository_id": None}
+        found = replace(found, room=found.room.model_copy(update=known))
+    return found
+
+
+@contextmanager
+def errors_shown(console: Console) -> Iterator[None]:
+    """Errors of ours as text and exit status 1; an interruption, also by a lost connection, cleans up and says what it left."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    except RecoverError as error:
+        console.print("error:", style="red", end=" ")
+        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        console.print(
+            "interrupted; no version was deleted. Run it again: a rebuild goes on where it stopped, a restore with --existing update",
+            markup=False,
+        )
+        raise typer.Exit(130) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

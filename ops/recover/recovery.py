@@ -1,0 +1,172 @@
+"""Recovery: one repository with its storage, its history and its views; what the verbs have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ops.recover import checkpoint
+from ops.recover.access import Access
+from ops.recover.engine import Answer, Repository, Tools, workplace
+from ops.recover.errors import RecoverError
+from ops.recover.history import Entry, History, area, iso
+from ops.recover.storage import Refused, Storage
+from ops.recover.timeline import Proposal, propose
+
+Say = Callable[[str], None]
+_WRONG = 12  # restic's exit code
+_NOT_ITS = (
+    "the password is not this repository's (was it rotated, or is it of another --generation?), "
+    "or its key was replaced before that moment: give an earlier --at"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Good:
+    """A moment whose repository restic opened; ``whole``: its check found nothing wrong. ``why``: how the moment was found."""
+
+    repository: Repository
+    at: datetime
+    why: str
+    whole: bool
+    snapshots: tuple[dict[str, Any], ...]  # newest last, by the storage's own time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recovery:
+    """What is known of one repository while a verb runs. Every word for people goes through ``say``."""
+
+    access: Access
+    tools: Tools
+    storage: Storage
+    folder: Path
+    history: History
+    since: tuple[datetime, str] | None
+    say: Say
+
+    @property
+    def proposal(self) -> Proposal:
+        return propose(self.history, self.since[0] if self.since else None)
+
+    def again(self) -> Recovery:
+        """With the history as it is by now."""
+        return replace(self, history=self.storage.history())
+
+    def open(self, at: datetime | None) -> Repository:
+        return Repository(
+            access=self.access,
+            tools=self.tools,
+            folder=self.folder,
+            at=at,
+            key_hint=self.access.room.key_id or _oldest_key(self.history),
+        )
+
+    def check(self, at: datetime | None, *, read_data: bool = False) -> Answer:
+        """restic's own check of a view; the index and trees that it read stay cached for what comes next."""
+        return self.open(at).ask("check", "--with-cache", *(["--read-data"] if read_data else []))
+
+    def good(self, at: datetime | None, *, even_if_damaged: bool) -> Good:
+        """The given moment, or the last good one; its check first. Where the last good one fails, earlier snapshots' moments are searched."""
+        proposal = self.proposal
+        moment = at or proposal.at
+        if moment is None:
+            raise RecoverError(
+                f"no good moment was found: {proposal.why}",
+                fix="look at the timeline with `python -m ops recover look`, then give --at",
+            )
+        self._must_stand(moment)
+        why = "you asked for it" if at else proposal.why
+        self.say(f"moment: {iso(moment)} ({why})")
+        answer = self.check(moment)
+        if not answer.ok and not even_if_damaged and at is None:
+            self.say("restic's check of that moment fails; looking for the last earlier one that passes")
+            found = last_passing(proposal.fallbacks, lambda one: self.check(one).ok)
+            if found is not None:
+                moment, answer = found, Answer(code=0, out="", words="")
+                why = f"the last snapshot's moment whose check passes; {iso(proposal.at or found)} did not"
+                self.say(f"moment: {iso(moment)} ({why})")
+        if not answer.ok and not even_if_damaged:
+            raise RecoverError(
+                f"the repository as of {iso(moment)} does not pass restic's check:\n{answer.words}",
+                where="--at" if at else "",
+                fix=_NOT_ITS
+                if answer.code == _WRONG
+                else "give an earlier --at; or take what can be read with --even-if-damaged",
+            )
+        return self._opened(moment, why, whole=answer.ok)
+
+    def _opened(self, moment: datetime, why: str, *, whole: bool) -> Good:
+        repository = self.open(moment)
+        view = self.history.view(moment)
+        stored = {name.removeprefix("snapshots/"): entry.at for name, entry in view.items()}
+        known = [one for one in repository.snapshots() if one["id"] in stored]
+        known.sort(key=lambda one: stored[one["id"]])
+        return Good(repository=repository, at=moment, why=why, whole=whole, snapshots=tuple(known))
+
+    def _must_stand(self, moment: datetime) -> None:
+        if "config" in self.history.view(moment):
+            return
+        first = f"; its first object is of {iso(self.history.first)}" if self.history.first else ""
+        raise RecoverError(
+            f"no repository stood at {self.access.where.bucket}/{self.access.path} at {iso(moment)}{first}",
+            where="--at, source and generation",
+            fix="take a time from `python -m ops recover look`",
+        )
+
+
+def _oldest_key(history: History) -> str | None:
+    """For a source whose key id was not recorded: the key that `restic init` made came before any that an attacker adds."""
+    keys: list[Entry] = [
+        entries[0]
+        for name, entries in history.names.items()
+        if area(name) == "keys" and not entries[0].marker
+    ]
+    oldest = min(keys, key=lambda entry: entry.at, default=None)
+    return oldest.name.removeprefix("keys/") if oldest else None
+
+
+def last_passing(moments: Sequence[datetime], passes: Callable[[datetime], bool]) -> datetime | None:
+    """The last of the moments that passes, in few tries: what is bogus only grows, so after a failing one all fail."""
+    low, high = 0, len(moments)  # passing below low, failing from high on
+    while low < high:
+        middle = (low + high) // 2
+        if passes(moments[middle]):
+            low = middle + 1
+        else:
+            high = middle
+    return moments[low - 1] if low else None
+
+
+@contextmanager
+def recovery(
+    access: Access, tools: Tools, say: Say, told: Callable[[int], None] = lambda _: None
+) -> Iterator[Recovery]:
+    """Everything listed and ready; the private folder is gone afterwards."""
+    with workplace(access) as folder:
+        ca = folder / "ca.pem"
+        storage = Storage(access, ca if ca.exists() else None)
+        history = storage.history(told)
+        if not history.names:
+            raise RecoverError(
+                f"the storage remembers nothing at {access.where.bucket}/{access.path}",
+                where="source, generation and storage",
+                allowed="the place of a repository: bucket/prefix/source/g1",
+                fix="compare with the stack file; a source may have an earlier generation (--generation)",
+            )
+        try:
+            since = checkpoint.newest(access, history, storage.notes(checkpoint.folder(access)))
+        except Refused:
+            since = None  # a key for this room alone may not look there; then no checkpoint counts
+        yield Recovery(
+            access=access,
+            tools=tools,
+            storage=storage,
+            folder=folder,
+            history=history,
+            since=since,
+            say=say,
+        )

@@ -1,0 +1,137 @@
+"""Restore from a repository as it was, to a directory on this machine. Nothing that stands there is overwritten unless it was asked for."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ops.recover.errors import RecoverError, shown
+from ops.recover.recovery import Good
+
+# refuse: the target must be empty; keep: what stands there stays; update: what differs from the snapshot is replaced
+Existing = Literal["refuse", "keep", "update"]
+_OVERWRITE = {"refuse": "never", "keep": "never", "update": "if-changed"}
+_ID = re.compile(r"[0-9a-f]{8,64}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restored:
+    """What came back, and how long it took from the first byte of the restore on."""
+
+    snapshot: str
+    files: int
+    size: int
+    seconds: float
+
+
+def check_target(target: Path, existing: Existing) -> None:
+    """Asked before anything is read: a wrong target must not cost an hour first."""
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise RecoverError(
+            f"{shown(target)} is not a directory", where="--target", allowed="a directory, new or empty"
+        )
+    try:
+        filled = target.exists() and any(target.iterdir())
+    except OSError as error:
+        raise RecoverError(f"{shown(target)} cannot be read: {error.strerror}", where="--target") from None
+    if filled and existing == "refuse":
+        raise RecoverError(
+            f"{shown(target)} is not empty; nothing was restored",
+            where="--target",
+            allowed="a directory, new or empty",
+            fix="give another; or --existing keep (what stands there stays), or --existing update (what differs is replaced; goes on after an interruption)",
+        )
+
+
+def choose(good: Good, wanted: str | None) -> dict[str, Any]:
+    """The snapshot: by id, or the one that the storage got last, whatever date it claims for itself."""
+    if not good.snapshots:
+        raise RecoverError(
+            "there is no readable snapshot at that moment", where="--at", fix="give a later --at"
+        )
+    if wanted is None:
+        return good.snapshots[-1]
+    found = [one for one in good.snapshots if _ID.fullmatch(wanted) and one["id"].startswith(wanted)]
+    if len(found) != 1:
+        some = ", ".join(one["id"][:8] for one in good.snapshots[-8:])
+        raise RecoverError(
+            f"{len(found)} snapshots have the id {wanted!a}",
+            where="--snapshot",
+            allowed=f"8 to 64 hexadecimal digits of one; the newest are {some}",
+        )
+    return found[0]
+
+
+def pattern(path: str) -> str:
+    """A path as an --include pattern that means only itself."""
+    if not path.startswith("/") or any(part in (".", "..") for part in path.split("/")) or "\0" in path:
+        raise RecoverError(
+            f"{shown(path)} is not a path in a snapshot", where="--path", allowed="absolute, without . and .."
+        )
+    return re.sub(r"([\\*?\[])", r"\\\1", path.rstrip("/") or "/")
+
+
+def restore(
+    good: Good,
+    snapshot: dict[str, Any],
+    target: Path,
+    *,
+    paths: Sequence[str] = (),
+    existing: Existing = "refuse",
+    verify: bool = False,
+    told: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> Restored:
+    """All or some paths of the snapshot, below ``target``. An error says what to do next; a new run with ``update`` goes on."""
+    check_target(target, existing)
+    includes = [word for path in paths for word in ("--include", pattern(path))]
+    try:
+        target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise RecoverError(f"{shown(target)} cannot be made: {error.strerror}", where="--target") from None
+    last: dict[str, Any] = {}
+
+    def hear(message: dict[str, Any]) -> None:
+        nonlocal last
+        if message.get("message_type") == "summary":
+            last = message
+        told(message)
+
+    began = time.monotonic()
+    answer = good.repository.follow(
+        "restore", snapshot["id"], "--target", str(target), "--overwrite", _OVERWRITE[existing],
+        *includes, *(["--verify"] if verify else []), told=hear,
+    )  # fmt: skip
+    seconds = time.monotonic() - began
+    go_on = "make room, then run it again with --existing update: what is there and whole stays"
+    if "no space left on device" in answer.words:
+        free = shutil.disk_usage(target).free
+        raise RecoverError(
+            f"the disk of the target is full; the restore is not complete. {free} bytes are free:\n{answer.words}",
+            where=f"--target {shown(target)}",
+            fix=go_on,
+        )
+    if not answer.ok:
+        raise RecoverError(
+            f"the restore is not complete (restic exit code {answer.code}):\n{answer.words}",
+            where=f"--target {shown(target)}",
+            fix="repair what it names, then run it again with --existing update",
+        )
+    done = int(last.get("files_restored", 0)) + int(last.get("files_skipped", 0))
+    if paths and done == 0:
+        raise RecoverError(
+            f"snapshot {snapshot['id'][:8]} holds nothing at {', '.join(shown(path) for path in paths)}",
+            where="--path",
+            allowed="absolute paths as on the source",
+            fix=f"its paths are {', '.join(shown(path) for path in snapshot.get('paths', []))}",
+        )
+    return Restored(
+        snapshot=snapshot["id"],
+        files=int(last.get("files_restored", 0)),
+        size=int(last.get("bytes_restored", 0)),
+        seconds=seconds,
+    )

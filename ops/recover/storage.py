@@ -1,0 +1,173 @@
+"""The storage's side of a recovery: lists, reads, copies, hides, takes delete markers off. There is no call here that deletes a version."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3.session
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ops.recover.access import Access
+from ops.recover.errors import RecoverError, shown
+from ops.recover.history import AREAS, Entry, History, area
+
+WORKERS = 8
+NOTES = 1000
+_REFUSED = {"AccessDenied", "InvalidRequest", "MethodNotAllowed", "NotImplemented", "ObjectLocked"}
+_RIGHTS = "s3:ListBucketVersions, s3:GetObjectVersion; for a rebuild also s3:PutObject, s3:DeleteObject and, to take delete markers off, s3:DeleteObjectVersion"
+
+
+class Refused(RecoverError):
+    """The storage does not let this key do it; there may be another way."""
+
+
+class Storage:
+    """One repository's objects, through the key of ``access``; nothing is taken from the caller's environment."""
+
+    def __init__(self, access: Access, ca_file: Path | None) -> None:
+        self.bucket, self.prefix = access.where.bucket, f"{access.path}/"
+        nothing = (None, None, None, None)
+        session = botocore.session.Session(
+            session_vars={
+                "profile": nothing,
+                "ca_bundle": nothing,
+                "config_file": (None, None, os.devnull, None),
+                "credentials_file": (None, None, os.devnull, None),
+            }
+        )
+        self._s3: Any = boto3.session.Session(botocore_session=session).client(
+            "s3",
+            endpoint_url=access.where.endpoint,
+            region_name=access.where.region,
+            aws_access_key_id=access.key.access_key_id,
+            aws_secret_access_key=access.key.secret_access_key.get_secret_value(),
+            verify=str(ca_file) if ca_file else True,
+            config=Config(
+                retries={"mode": "standard", "total_max_attempts": 4},
+                connect_timeout=10,
+                read_timeout=60,
+                max_pool_connections=WORKERS * 2,
+                s3={"addressing_style": "auto" if access.where.provider == "AWS" else "path"},
+            ),
+        )
+
+    def history(self, told: Callable[[int], None] = lambda _: None) -> History:
+        """Every version and delete marker of the repository; ``told`` hears how many so far."""
+        return History(self._entries(self.prefix, told))
+
+    def _entries(self, prefix: str, told: Callable[[int], None]) -> Iterator[Entry]:
+        order = 0
+        with _translated("the versions cannot be listed", f"bucket {self.bucket}"):
+            pages = self._s3.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=prefix)
+            for page in pages:
+                for marker, rows in (
+                    (False, page.get("Versions", [])),
+                    (True, page.get("DeleteMarkers", [])),
+                ):
+                    for row in rows:
+                        order += 1
+                        yield Entry(
+                            name=row["Key"].removeprefix(prefix),
+                            id=row["VersionId"],
+                            at=row["LastModified"],
+                            marker=marker,
+                            size=row.get("Size", 0),
+                            etag=row.get("ETag", ""),
+                            order=order,
+                            latest=row.get("IsLatest", False),
+                        )
+                told(order)
+
+    def read(self, entry: Entry) -> bytes:
+        """One version's content."""
+        with _translated(f"{shown(entry.name)} cannot be read", self.bucket):
+            answer = self._s3.get_object(Bucket=self.bucket, Key=self.prefix + entry.name, VersionId=entry.id)
+            return bytes(answer["Body"].read())
+
+    def same(self, now: Entry, then: Entry) -> bool:
+        """Whether two versions of one size hold the same, told by content: restic's names are its SHA-256."""
+        content = self.read(now)
+        if area(then.name) in AREAS[1:]:
+            return hashlib.sha256(content).hexdigest() == then.name.rsplit("/", 1)[-1]
+        return content == self.read(then)
+
+    def copy(self, good: Entry) -> None:
+        """The good version becomes the newest of its name; the storage copies, nothing passes through here."""
+        key = self.prefix + good.name
+        origin = {"Bucket": self.bucket, "Key": key, "VersionId": good.id}
+        with _translated(f"{shown(good.name)} cannot be copied", self.bucket):
+            if good.size < 5 << 30:
+                self._s3.copy_object(Bucket=self.bucket, Key=key, CopySource=origin)
+            else:  # more than one request can copy
+                self._s3.copy(origin, self.bucket, key)
+
+    def take_off(self, marker: Entry) -> None:
+        """Remove one delete marker. A version cannot be removed here, whatever the caller believes."""
+        if not marker.marker:
+            raise AssertionError("only delete markers are taken off")
+        with _translated(f"the delete marker of {shown(marker.name)} cannot be taken off", self.bucket):
+            self._s3.delete_object(Bucket=self.bucket, Key=self.prefix + marker.name, VersionId=marker.id)
+
+    def hide(self, name: str) -> None:
+        """A delete marker above whatever stands; its versions stay."""
+        with _translated(f"{shown(name)} cannot be hidden", self.bucket):
+            self._s3.delete_object(Bucket=self.bucket, Key=self.prefix + name)
+
+    def notes(self, folder: str) -> list[dict[str, Any]]:
+        """The JSON notes of a folder of ours beside the sources' rooms; what is not JSON is passed over."""
+        found: list[dict[str, Any]] = []
+        with _translated("the notes cannot be listed", f"bucket {self.bucket}"):
+            pages = self._s3.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=folder)
+            for page in pages:
+                for row in page.get("Versions", []):
+                    if row["Size"] > 65536 or len(found) >= NOTES:
+                        continue  # nobody makes us read a flood
+                    answer = self._s3.get_object(
+                        Bucket=self.bucket, Key=row["Key"], VersionId=row["VersionId"]
+                    )
+                    try:
+                        note = json.loads(answer["Body"].read())
+                    except ValueError:
+                        continue
+                    if isinstance(note, dict):
+                        found.append(note)
+        return found
+
+    def write_note(self, key: str, note: dict[str, Any]) -> None:
+        with _translated("the note of this recovery cannot be written", f"bucket {self.bucket}"):
+            self._s3.put_object(Bucket=self.bucket, Key=key, Body=json.dumps(note, sort_keys=True).encode())
+
+
+@contextmanager
+def _translated(what: str, where: str) -> Iterator[None]:
+    """The client's errors as ours; their text names no secret."""
+    try:
+        yield
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", "unknown"))
+        if code in _REFUSED or code == "403":
+            raise Refused(
+                f"{what}: the storage refuses it ({shown(code)})",
+                where=where,
+                fix=f"use an identity that has {_RIGHTS}",
+            ) from None
+        fixes = {
+            "InvalidAccessKeyId": "the access key id is unknown to this storage: give the right --storage-key",
+            "SignatureDoesNotMatch": "the secret does not fit the access key id: give the right --storage-key",
+            "NoSuchBucket": "compare the bucket's name with the stack file",
+            "RequestTimeTooSkewed": "set this machine's clock",
+        }
+        raise RecoverError(f"{what}: {shown(code)}", where=where, fix=fixes.get(code, "")) from None
+    except BotoCoreError as error:
+        fix = "see to it that this machine reaches the storage"
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            fix = "the endpoint's certificate is not trusted here: set storage.s3.caCertificate, or take the kit's"
+        raise RecoverError(f"{what}: {shown(error)}", where=where, fix=fix) from None

@@ -1,0 +1,223 @@
+"""Wrong words, wrong keys, full disks, interruptions, hostile names: a clear error, nothing lost, nothing overwritten untold."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from ops.recover.access import StorageKey
+from ops.recover.errors import RecoverError
+from ops.recover.restore import choose, restore
+from tests.recover.bed import PASSPHRASE, PASSWORD, Bed, delete_all, digest_of, now
+from tests.recover.test_recover import kit_words, run
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one MiB; needs root, as the local stack does."""
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_the_kit_alone_restores_without_pulumi_and_its_state(bed: Bed, tmp_path: Path) -> None:
+    """A checkout of tracked files, a clean environment, no engine in reach, and the kit."""
+    delete_all(bed)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "ops", "toolchain"],
+        cwd=ROOT, capture_output=True, check=True,
+    ).stdout  # fmt: skip
+    clean = tmp_path / "clean"
+    for name in filter(None, listed.decode().split("\0")):
+        (clean / name).parent.mkdir(parents=True, exist_ok=True)
+        (clean / name).write_bytes((ROOT / name).read_bytes())
+    kit, phrase = bed.kit(bed.vault.key)
+    target = tmp_path / "back"
+    cache = os.environ.get("LASTCOPY_CACHE") or str(bed.tools.restic.parents[3])
+    guard = (
+        "import runpy, sys; sys.modules['pulumi'] = sys.modules['sandbox'] = None; sys.argv[0] = 'ops'; "
+        "runpy.run_module('ops', run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", guard, "recover", "restore", "--kit", str(kit), "--passphrase-file", "-",
+         "--source", bed.access.room.name, "--target", str(target)],
+        cwd=clean, input=PASSPHRASE + "\n", capture_output=True, text=True, check=False,
+        env={"PATH": f"{bed.tools.restic.parent}:{bed.tools.rclone.parent}:/usr/bin:/bin", "HOME": str(tmp_path), "LASTCOPY_CACHE": cache},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert bed.came_back(target) == bed.tree
+    assert PASSWORD not in done.stdout + done.stderr
+    assert phrase.exists()
+
+
+def test_no_secret_stands_in_an_argument_or_a_variable(bed: Bed) -> None:
+    secrets = [PASSWORD, bed.vault.key.secret_access_key.get_secret_value()]
+    with bed.restic(at=now()) as view:
+        seen = " ".join(view.words("snapshots")) + " ".join(
+            f"{name}={value}" for name, value in view.environment().items()
+        )
+        files = [path for path in view.folder.iterdir() if path.is_file()]
+        assert all(path.stat().st_mode & 0o077 == 0 for path in [view.folder, *files])
+        assert any(secrets[1] in path.read_text() for path in files), "so the look can find it"
+        folder = view.folder
+    assert not any(secret in seen for secret in secrets)
+    assert secrets[1] not in repr(bed.access)
+    assert not folder.exists()
+
+
+def test_a_target_with_files_in_it_is_refused_kept_or_updated(bed: Bed, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    inside = target / str(bed.source_tree).lstrip("/")
+    inside.mkdir(parents=True)
+    mine = inside / "1-3.bin"
+    mine.write_text("mine")
+    code, said = run("restore", *kit_words(bed), "--target", str(target))
+    assert code == 1
+    assert "is not empty; nothing was restored" in said
+    assert [*inside.iterdir()] == [mine]
+    with bed.recovery() as found:
+        good = found.good(None, even_if_damaged=False)
+        restore(good, choose(good, None), target, existing="keep")
+        assert mine.read_text() == "mine"
+        restore(good, choose(good, None), target, existing="update")
+    assert digest_of(inside) == bed.tree
+
+
+def test_one_path_is_restored_and_one_that_is_not_there_is_an_error(bed: Bed, tmp_path: Path) -> None:
+    tree = bed.source_tree
+    odd = f"{tree}/odd names/new\nline \x1b[31m*?[a]"
+    with bed.recovery() as found:
+        good = found.good(None, even_if_damaged=False)
+        done = restore(good, choose(good, None), tmp_path / "one", paths=[odd])
+        assert done.files >= 1
+        files = [path for path in (tmp_path / "one").rglob("*") if path.is_file()]
+        assert [path.read_text() for path in files] == ["2"]
+        with pytest.raises(RecoverError, match="holds nothing at"):
+            restore(good, choose(good, None), tmp_path / "none", paths=["/no/such"])
+        for bad in ("relative", "/a/../b", "/nul\0"):
+            with pytest.raises(RecoverError, match="is not a path in a snapshot"):
+                restore(good, choose(good, None), tmp_path / "bad", paths=[bad])
+        with pytest.raises(RecoverError, match="0 snapshots have the id"):
+            choose(good, "../../etc")
+
+
+def test_a_full_disk_is_told_and_the_restore_goes_on_when_there_is_room(bed: Bed, small_disk: Path) -> None:
+    target = small_disk / "target"
+    with bed.recovery() as found:
+        good = found.good(None, even_if_damaged=False)
+        with pytest.raises(RecoverError, match="the disk of the target is full") as caught:
+            restore(good, choose(good, None), target)
+        assert "--existing update" in str(caught.value)
+        subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+        restore(good, choose(good, None), target, existing="update")
+    assert bed.came_back(target) == bed.tree
+
+
+def test_an_interrupted_restore_ends_its_programs_and_goes_on(bed: Bed, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+
+    def cut(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with bed.recovery() as found:
+        good = found.good(None, even_if_damaged=False)
+        with pytest.raises(KeyboardInterrupt):
+            restore(good, choose(good, None), target, told=cut)
+        left = [
+            entry.name
+            for entry in Path("/proc").iterdir()
+            if entry.name.isdigit() and str(found.folder).encode() in _command(entry)
+        ]
+        assert left == []
+        restore(good, choose(good, None), target, existing="update")
+    assert bed.came_back(target) == bed.tree
+
+
+def test_a_terminated_restore_leaves_no_secret_behind(bed: Bed, tmp_path: Path) -> None:
+    """As when the connection of whoever restores is lost."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    kit, phrase = bed.kit(bed.vault.key)
+    running = subprocess.Popen(
+        [sys.executable, "-m", "ops", "recover", "restore", "--kit", str(kit), "--passphrase-file", str(phrase),
+         "--source", bed.access.room.name, "--target", str(tmp_path / "target")],
+        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "TMPDIR": str(scratch)},
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 60
+        while not list(scratch.glob("lastcopy-recover-*/cache-*")):  # its programs are at work
+            assert running.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        running.terminate()
+        assert running.wait(60) == 130
+    finally:
+        running.kill()
+        running.wait(10)
+    assert not list(scratch.glob("lastcopy-recover-*"))
+
+
+def _command(process: Path) -> bytes:
+    try:
+        return (process / "cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def test_wrong_times_keys_and_passwords_are_told(bed: Bed, tmp_path: Path) -> None:
+    words = kit_words(bed)
+    target = ["--target", str(tmp_path / "x")]
+    for at, expected in (
+        ("yesterday", "is not a time"),
+        ((now() + timedelta(hours=1)).isoformat(), "is in the future"),
+        ("2001-01-01T00:00:00Z", "no repository stood at"),
+    ):
+        code, said = run("restore", *words, *target, "--at", at)
+        assert code == 1
+        assert expected in said
+    code, said = run("look", *words[:-1], "nobody")
+    assert (code, "there is no source 'nobody'" in said) == (1, True)
+    code, said = run("look", "--source", "web1")
+    assert (code, "say where the passwords come from" in said) == (1, True)
+
+    wrong = replace(bed.access, password=SecretStr("not the password at all"))
+    with bed.recovery(wrong) as found, pytest.raises(RecoverError) as caught:
+        found.good(None, even_if_damaged=False)
+    assert "the password is not this repository's" in str(caught.value)
+    assert "not the password at all" not in str(caught.value)
+
+    for key, expected in (
+        ({"accessKeyId": "nobody1", "secretAccessKey": "0123456789"}, "unknown to this storage"),
+        (
+            {"accessKeyId": bed.vault.key.access_key_id, "secretAccessKey": "wrong-secret-1"},
+            "the secret does not fit",
+        ),
+    ):
+        access = replace(bed.access, key=StorageKey.read(key, "test"))
+        with pytest.raises(RecoverError, match=expected) as caught, bed.recovery(access):
+            pass
+        assert "wrong-secret-1" not in str(caught.value)
+    for change, expected in (
+        ({"bucket": "no-such-bucket"}, "NoSuchBucket"),
+        ({"ca_certificate": None}, "certificate is not trusted"),
+        ({"endpoint": "https://127.0.0.1:1"}, "see to it that this machine reaches the storage"),
+    ):
+        access = replace(bed.access, where=bed.access.where.model_copy(update=change))
+        with pytest.raises(RecoverError, match=expected), bed.recovery(access):
+            pass
+    assert not (tmp_path / "x").exists()

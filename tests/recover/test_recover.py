@@ -1,0 +1,255 @@
+"""R3 and S9: after everything that the storage's root key can do, the data restores byte for byte and the live repository comes back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ops.__main__ import app
+from ops.recover import rebuild as rebuilding
+from ops.recover.errors import RecoverError
+from ops.recover.history import TICK
+from ops.recover.plan import How, Plan, Step
+from ops.recover.rebuild import carry_out, planned, rebuild
+from ops.recover.recovery import Recovery
+from ops.recover.restore import choose, restore
+from ops.recover.timeline import Kind
+from tests.recover.bed import Bed, bogus_keys, delete_all, garbage, overwrite_all, whole_attack
+
+
+def run(*words: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["recover", *words])
+    return done.exit_code, done.output
+
+
+def kit_words(bed: Bed) -> list[str]:
+    kit, phrase = bed.kit(bed.vault.key)
+    return ["--kit", str(kit), "--passphrase-file", str(phrase), "--source", bed.access.room.name]
+
+
+def restored(bed: Bed, found: Recovery, target: Path, snapshot: str | None = None) -> str:
+    """Restores at the proposed moment and says what came back."""
+    good = found.good(None, even_if_damaged=False)
+    restore(good, choose(good, snapshot), target)
+    return bed.came_back(target)
+
+
+def test_r3_s9_after_the_whole_attack_restore_gives_back_every_byte_and_rebuild_the_live_repository(
+    bed: Bed, tmp_path: Path
+) -> None:
+    there = bed.versions()
+    whole_attack(bed)
+    words = kit_words(bed)
+
+    code, said = run("look", *words)
+    assert code == 0, said
+    assert "just before" in said
+    assert "\x1b[2J" not in said
+    assert "\x1b]0" not in said
+
+    code, said = run("restore", *words, "--target", str(tmp_path / "back"), "--verify")
+    assert code == 0, said
+    assert "recovery time" in said
+    assert bed.came_back(tmp_path / "back") == bed.tree
+
+    before = bed.versions()
+    code, said = run("rebuild", *words)
+    assert code == 0, said
+    assert "nothing was changed" in said
+    assert bed.versions() == before
+    code, said = run("rebuild", *words, "--really", "--read-data")
+    assert code == 0, said
+    assert "no version was deleted" in said
+    assert bed.versions() >= before >= there
+
+    with bed.restic(key_hint=bed.access.room.key_id) as live:
+        assert live.ask("check", "--read-data").ok
+        snapshots = sorted(live.snapshots(), key=lambda one: str(one["time"]))
+        assert len(snapshots) == 2
+        assert live.ask("restore", snapshots[0]["id"], "--target", str(tmp_path / "live")).ok
+    assert bed.came_back(tmp_path / "live") == bed.first_tree
+    bed.back_up()  # and it takes backups again
+
+    # The note of the rebuild: its own marks are no attack, and the next attack is found from there on.
+    with bed.recovery() as found:
+        assert found.since is not None
+        assert found.proposal.sign is None
+    delete_all(bed)
+    with bed.recovery() as found:
+        assert restored(bed, found, tmp_path / "again") == bed.tree
+
+
+def test_sabotage_without_the_view_of_the_past_the_restore_fails(bed: Bed, tmp_path: Path) -> None:
+    whole_attack(bed)
+    with bed.restic(at=None, key_hint=bed.access.room.key_id) as live:
+        assert not live.ask("restore", "latest", "--target", str(tmp_path / "x")).ok
+        assert not live.ask("check").ok
+
+
+def test_s9_bogus_keys_do_not_matter_with_the_recorded_key_id_nor_with_the_oldest_key(bed: Bed) -> None:
+    bogus_keys(bed)
+    with bed.recovery() as found:
+        after = found.history.last
+        assert after is not None
+        assert found.check(after).ok
+    unknown = replace(bed.access, room=bed.access.room.model_copy(update={"key_id": None}))
+    with bed.recovery(unknown) as found:
+        assert found.check(after).ok
+
+
+def test_sabotage_without_the_key_hint_bogus_keys_lock_out(bed: Bed) -> None:
+    bogus_keys(bed)
+    with bed.recovery() as found:
+        open_ = replace(found.open(found.history.last), key_hint=None)
+        answer = open_.ask("cat", "config")
+        assert not answer.ok
+
+
+def test_garbage_that_no_name_betrays_is_found_by_the_check_and_an_earlier_moment_taken(
+    bed: Bed, tmp_path: Path
+) -> None:
+    garbage(bed)  # its names are right: only restic, with the password, can tell
+    bed.put("snapshots/" + "ab" * 32, b"one more, so that the newest is bogus")
+    delete_all(bed)
+    with bed.recovery() as found:
+        assert not found.check(found.proposal.at).ok
+        good = found.good(None, even_if_damaged=False)
+        assert good.whole
+        assert len(good.snapshots) == 2
+        assert restored(bed, found, tmp_path / "back") == bed.tree
+
+
+def test_the_newest_snapshot_is_the_one_that_the_storage_got_last_whatever_its_date(
+    bed: Bed, tmp_path: Path
+) -> None:
+    with bed.restic(key_hint=bed.access.room.key_id) as live:
+        (bed.folder / "other").mkdir()
+        forged = live.ask(
+            "backup", "--time", "2001-01-01 00:00:00", "--host", "\x1b[2Jdb1", str(bed.folder / "other")
+        )
+    assert forged.ok, forged.words
+    with bed.recovery() as found:
+        good = found.good(None, even_if_damaged=False)
+        chosen = choose(good, None)
+        assert chosen["time"].startswith("2001-01-01")
+        assert len(good.snapshots) == 3
+        before = found.history.view(found.history.last) if found.history.last else {}
+        at = before[f"snapshots/{chosen['id']}"].at - TICK
+        assert restored_at(bed, found, at, tmp_path / "back") == bed.tree
+    code, said = run("restore", *kit_words(bed), "--target", str(tmp_path / "forged"))
+    assert code == 0, said
+    assert "\\x1b[2Jdb1" in said
+    assert "\x1b[2J" not in said
+
+
+def restored_at(bed: Bed, found: Recovery, at: object, target: Path) -> str:
+    good = found.good(at, even_if_damaged=False)  # type: ignore[arg-type]
+    restore(good, choose(good, None), target)
+    return bed.came_back(target)
+
+
+def test_a_rebuild_cut_off_anywhere_is_finished_by_the_next(bed: Bed) -> None:
+    overwrite_all(bed)
+    delete_all(bed)
+    garbage(bed)
+    there = bed.versions()
+    for most in (1, 4, 9):
+        with bed.recovery() as found:
+            good = found.good(None, even_if_damaged=False)
+            done: list[Step] = []
+
+            def cut(step: Step, done: list[Step] = done, most: int = most) -> None:
+                done.append(step)
+                if len(done) >= most:
+                    raise KeyboardInterrupt
+
+            with pytest.raises(KeyboardInterrupt):
+                carry_out(found.storage, planned(found, good.at), cut)
+    with bed.recovery() as found:
+        good = found.good(None, even_if_damaged=False)
+        done_ = rebuild(found, good, planned(found, good.at))
+        assert done_.snapshots == 2
+    with bed.recovery() as found:
+        assert planned(found, good.at).steps == ()
+    assert bed.versions() >= there
+
+
+def test_hidden_objects_come_back_without_a_copy_and_where_that_is_forbidden_with_one(bed: Bed) -> None:
+    delete_all(bed)
+    before = bed.versions()
+    with bed.recovery() as found:
+        good = found.good(None, even_if_damaged=False)
+        steps = planned(found, good.at)
+        assert {step.how for step in steps.steps} == {How.UNHIDE}
+        rebuild(found, good, steps)
+    assert bed.versions() == before
+
+    delete_all(bed)
+    narrow = replace(bed.access, key=narrow_key(bed))
+    with bed.recovery(narrow) as found:
+        good = found.good(None, even_if_damaged=False)
+        rebuild(found, good, planned(found, good.at))
+    assert bed.versions() > before
+
+
+def narrow_key(bed: Bed) -> object:
+    """An identity that lists and reads versions, writes and hides, and can delete neither version nor marker."""
+    from ops.recover.access import StorageKey
+    from sandbox.bucket import _admin
+
+    bucket = "arn:aws:s3:::backups"
+    statement = [
+        {"Effect": "Allow", "Action": ["s3:ListBucket", "s3:ListBucketVersions"], "Resource": [bucket]},
+        {
+            "Effect": "Allow",
+            "Action": ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:DeleteObject"],
+            "Resource": [f"{bucket}/*"],
+        },
+        {"Effect": "Deny", "Action": ["s3:DeleteObjectVersion"], "Resource": [f"{bucket}/*"]},
+    ]
+    admin = _admin(bed.vault.folder, bed.vault.origin)
+    admin.policy_add("narrow", policy={"Version": "2012-10-17", "Statement": statement})
+    admin.user_add("narrowkey", "narrow-secret-0123456789")
+    if "narrow" not in json.loads(admin.user_info("narrowkey")).get("policyName", ""):
+        admin.attach_policy(["narrow"], user="narrowkey")
+    return StorageKey.read(
+        {"accessKeyId": "narrowkey", "secretAccessKey": "narrow-secret-0123456789"}, "test"
+    )
+
+
+def test_sabotage_a_rebuild_that_skips_overwritten_objects_is_caught(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overwrite_all(bed)
+
+    def lazy(storage: object, found: Plan, _told: object) -> None:
+        weak = replace(found, steps=tuple(step for step in found.steps if step.how is not How.COPY))
+        carry_out(storage, weak)  # type: ignore[arg-type]
+
+    with bed.recovery() as found:
+        good = found.good(None, even_if_damaged=False)
+        monkeypatch.setattr(rebuilding, "carry_out", lazy)
+        with pytest.raises(RecoverError, match="objects are not as they were"):
+            rebuild(found, good, planned(found, good.at))
+
+
+def test_sabotage_a_note_with_another_password_does_not_count(bed: Bed) -> None:
+    from pydantic import SecretStr
+
+    from ops.recover import checkpoint
+
+    delete_all(bed)
+    with bed.recovery() as found:
+        forger = replace(bed.access, password=SecretStr("what the attacker guesses"))
+        found.storage.write_note(*checkpoint.make(forger, found.history, "all is well"))
+    with bed.recovery() as found:
+        assert found.since is None
+        assert found.proposal.sign is not None
+        assert found.proposal.sign.kind is Kind.DELETED
+        found.storage.write_note(*checkpoint.make(bed.access, found.history, "ours"))
+    with bed.recovery() as found:
+        assert found.since is not None

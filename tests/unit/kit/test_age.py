@@ -1,0 +1,91 @@
+"""The kit's files are the age program's: opened from it (files that age 1.2.1 wrote), and strict about what was changed."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ops.kit import age
+
+# Written by the age program, version 1.2.1; and it opened what we wrote, when this was made.
+BY_PASSPHRASE = base64.b64decode(
+    "YWdlLWVuY3J5cHRpb24ub3JnL3YxCi0+IHNjcnlwdCA5ZjlkMm1RS0FqVjVlaXl2NHIzK213IDE4Ck9yQjVWZGd0WVJRZlZnVmdZYWNlSS96cXR6"
+    "NkZIWGVkSVRnRzBNcVRTOEkKLS0tIDV6akVwbHZtc3NQTE9BZG9sZkxpdXN5cStjbXA5S3l5cHIyTWtkeTVnc00KZ9MRmjiundEclo/4Pdj6BnHW"
+    "p0bTCry1H/KhMsDpLyfkArW2+IjQkvNW"
+)
+PASSPHRASE = "correct horse battery staple"
+BY_RECIPIENT = base64.b64decode(
+    "YWdlLWVuY3J5cHRpb24ub3JnL3YxCi0+IFgyNTUxOSBKZU9mQU11VHJQQk5OWkRlY0ltS3FVZ21BQnp0Wm5aczFpMVFERVNjTmhzCnh5STZNK0tt"
+    "L3BjSkYvZjlscE5FZnRqRFhGTWcvcW94SzFzWVIyZTRQRFUKLS0tIHpIajk2SWp2dU4yTmFkQVY2WDJ1Sy9RdWJaSWhvRWhZTkNYVHV0YldxS00K"
+    "5u+M5ZNm021lIJs+Og/u0w88Rgq3Ek0rmqxV7ysuobZsfxxO3w3444ZZpcTay0mkQIl2"
+)
+IDENTITY = "AGE-SECRET-KEY-1UPUHFK8FHERF09FAK6JWXK2URKLKQKLL2903S06X9RQ8Q08WWXJQA35PQG"
+RECIPIENT = "age1z985wl54pnpzva7739kpt38f2knz4htz8t8j5v9tgpagln59fv4szzagnk"
+
+
+def test_files_of_the_age_program_open() -> None:
+    assert age.decrypt(BY_PASSPHRASE, passphrase=PASSPHRASE) == b"top secret"
+    assert age.decrypt(BY_RECIPIENT, identity=IDENTITY) == b"for the golden test"
+
+
+@given(st.one_of(st.binary(max_size=100), st.sampled_from([b"x" * 65535, b"x" * 65536, b"x" * 131073])))
+@settings(deadline=None, max_examples=20)
+def test_what_was_sealed_opens_for_each_recipient(text: bytes) -> None:
+    identity, recipient = age.new_identity()
+    sealed = age.encrypt(text, recipients=[RECIPIENT, recipient])
+    assert age.decrypt(sealed, identity=IDENTITY) == age.decrypt(sealed, identity=identity) == text
+    with pytest.raises(age.AgeError, match="does not open it"):
+        age.decrypt(sealed, identity=age.new_identity()[0])
+
+
+def test_a_wrong_passphrase_opens_nothing_and_is_not_repeated() -> None:
+    sealed = age.encrypt(b"text", passphrase="right")
+    assert age.decrypt(sealed, passphrase="right") == b"text"
+    with pytest.raises(age.AgeError, match="does not open it") as caught:
+        age.decrypt(sealed, passphrase="quite wrong")
+    assert "quite wrong" not in str(caught.value)
+
+
+def test_one_changed_bit_anywhere_is_noticed() -> None:
+    sealed = age.encrypt(b"text " * 10, recipients=[RECIPIENT])
+    for at in range(len(sealed)):
+        changed = sealed[:at] + bytes([sealed[at] ^ 1]) + sealed[at + 1 :]
+        with pytest.raises(age.AgeError):
+            age.decrypt(changed, identity=IDENTITY)
+
+
+def test_a_file_that_was_cut_off_is_noticed_also_between_chunks() -> None:
+    sealed = age.encrypt(b"x" * 70000, recipients=[RECIPIENT])
+    head = len(sealed) - (70000 + 2 * 16)
+    for end in (0, 10, head - 1, head, head + 65536 + 16, len(sealed) - 1):
+        with pytest.raises(age.AgeError):
+            age.decrypt(sealed[:end], identity=IDENTITY)
+
+
+def test_a_file_that_asks_for_all_memory_is_refused() -> None:
+    greedy = BY_PASSPHRASE.replace(b" 18\n", b" 40\n")
+    with pytest.raises(age.AgeError, match="work"):
+        age.decrypt(greedy, passphrase=PASSPHRASE)
+
+
+@given(st.binary(max_size=300))
+def test_any_other_file_is_a_clear_error(text: bytes) -> None:
+    for file in (text, age.MAGIC + text):
+        with pytest.raises(age.AgeError):
+            age.decrypt(file, identity=IDENTITY)
+
+
+@given(st.integers(5, len(RECIPIENT) - 1), st.sampled_from("qpzry9x8gf2tvdw0s3jn54khce6mua7l"))
+def test_a_mistyped_recipient_is_noticed(at: int, letter: str) -> None:
+    typed = RECIPIENT[:at] + letter + RECIPIENT[at + 1 :]
+    assert age.is_recipient(typed) == (typed == RECIPIENT)
+    assert not age.is_recipient(IDENTITY)
+
+
+def test_recipients_or_a_passphrase() -> None:
+    for both in ({}, {"passphrase": "x", "recipients": [RECIPIENT]}):
+        with pytest.raises(age.AgeError, match="not both"):
+            age.encrypt(b"", **both)  # type: ignore[arg-type]

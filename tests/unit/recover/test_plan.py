@@ -1,0 +1,149 @@
+"""The way back in place: right from any history, safe to cut off anywhere, and never without the old versions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ops.recover.errors import RecoverError
+from ops.recover.history import History
+from ops.recover.plan import How, locks_of, plan, undecided
+from ops.recover.timeline import propose
+from tests.unit.recover.model import START, Store, healthy, named
+from tests.unit.recover.test_timeline import (
+    acts_of_attackers,
+    acts_of_people,
+    delete_all,
+    overwrite_all,
+    played,
+)
+
+
+@given(acts_of_people, acts_of_attackers, st.integers(0, 60), st.integers(0, 60))
+def test_any_repository_comes_back_also_when_it_is_cut_off_twice(
+    good: list[tuple[str, int]], bad: list[tuple[str, int]], first: int, second: int
+) -> None:
+    store, before = played(good, bad)
+    at = propose(store.history()).at
+    assert at is not None
+    there = store.versions()
+    for most in (first, second, None):
+        store.apply(plan(store.history(), at).steps[:most])
+    assert store.shows() == before
+    assert store.versions() >= there
+    assert plan(store.history(), at).steps == ()
+
+
+@given(acts_of_people, acts_of_attackers)
+def test_any_moment_can_be_gone_back_to_and_left_again(
+    good: list[tuple[str, int]], bad: list[tuple[str, int]]
+) -> None:
+    store, before = played(good, bad)
+    history = store.history()
+    assert history.first
+    assert history.last
+    now, at = history.last, propose(history).at
+    seen_now = store.shows()
+    assert at is not None
+    store.apply(plan(history, at).steps)
+    if "config" in seen_now and not any(s.how is How.UNHIDE for s in plan(history, at).steps):
+        store.apply(plan(store.history(), now).steps)
+        assert store.shows() == seen_now
+        store.apply(plan(store.history(), at).steps)
+    assert store.shows() == before
+
+
+def test_hidden_objects_come_back_by_taking_the_markers_off() -> None:
+    store = healthy()
+    before, at = store.shows(), store.now
+    delete_all(store)
+    store.hide("config")
+    found = plan(store.history(), at)
+    assert {step.how for step in found.steps} == {How.UNHIDE}
+    assert [len(step.markers) for step in found.steps if step.name == "config"] == [2]
+    assert (found.copied_bytes, found.kept) == (0, 0)
+    assert found.shown_bytes > 0
+    store.apply(found.steps)
+    assert store.shows() == before
+
+
+def test_overwritten_objects_come_back_by_a_copy_also_when_hidden_afterwards() -> None:
+    store = healthy()
+    at = store.now
+    overwrite_all(store)
+    delete_all(store)
+    found = plan(store.history(), at)
+    assert {step.how for step in found.steps} == {How.COPY}
+    assert found.copied_bytes == found.shown_bytes > 0
+
+
+def test_bogus_objects_and_all_locks_are_hidden() -> None:
+    store = healthy()
+    before, at = store.shows(), store.now
+    store.put(named("keys", 77), "bogus")
+    store.put("data/\x1b[2J")
+    store.put(named("locks", 500))
+    found = plan(store.history(), at)
+    assert sorted(step.name for step in found.of(How.HIDE)) == sorted(
+        [named("keys", 77), "data/\x1b[2J", named("locks", 500)]
+    )
+    assert locks_of(found) == 1
+    store.apply(found.steps)
+    assert store.shows() == before
+
+
+def test_the_configuration_comes_last_and_what_is_referred_to_first() -> None:
+    store = healthy(2)
+    at = store.now
+    delete_all(store)
+    store.put(named("snapshots", 99), "bogus")
+    areas = [step.name.split("/")[0] for step in plan(store.history(), at).steps]
+    order = ["data", "index", "keys", "snapshots", "config"]
+    assert list(dict.fromkeys(areas)) == order
+    assert plan(store.history(), at).steps[-2].how is How.HIDE
+
+
+def test_a_moment_without_a_repository_is_refused() -> None:
+    store = healthy()
+    with pytest.raises(
+        RecoverError, match=r"no repository stood here at .*its first object is of 2026-11-01"
+    ):
+        plan(store.history(), START - timedelta(days=1))
+    with pytest.raises(RecoverError, match="no repository stood here"):
+        plan(History([]), START)
+
+
+def test_same_size_and_another_digest_is_left_to_the_content() -> None:
+    """A service may give a copy another digest: then only the content can tell, and the plan asks for it."""
+    store = healthy(1)
+    at = store.now
+    store.put("config", "gifnoc")  # six bytes, as the good one
+    (pair,) = undecided(plan(store.history(), at), store.history())
+    assert [entry.name for entry in pair] == ["config", "config"]
+    assert plan(store.history(), at, known_same={(pair[0].id, pair[1].id)}).steps == ()
+
+
+def test_sabotage_a_plan_that_skips_overwritten_objects_does_not_bring_the_repository_back() -> None:
+    store = healthy()
+    before, at = store.shows(), store.now
+    overwrite_all(store)
+    whole = plan(store.history(), at)
+    weak = replace(whole, steps=tuple(step for step in whole.steps if step.how is not How.COPY))
+    store.apply(weak.steps)
+    assert store.shows() != before
+    assert plan(store.history(), at).steps != ()
+
+
+def test_sabotage_the_model_notices_a_version_that_is_taken_away() -> None:
+    store = Store()
+    store.init()
+    at = store.now
+    store.hide("config")
+    (step,) = plan(store.history(), at).steps
+    version = next(entry for entry in store.entries if entry.name == "config")
+    with pytest.raises(AssertionError):
+        store.apply([replace(step, markers=(version,))])
