@@ -48,7 +48,8 @@ def environment(toolchain: Toolchain, root: Path) -> dict[str, str]:
         **_live_agent(toolchain.environ),
         "PATH": os.pathsep.join(dict.fromkeys(map(str, path))),
         "PULUMI_HOME": str(home),
-        "PULUMI_BACKEND_URL": state.as_uri(),
+        # No `.attrs` files beside the state: they are not written whole, so a kill could leave one that shuts the stack (A7).
+        "PULUMI_BACKEND_URL": f"{state.as_uri()}?metadata=skip",
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(_passphrase(local / "passphrase")),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         # plugins come from PULUMI_HOME and from beside the engine, never from PATH

@@ -52,7 +52,11 @@ class Stack:
         self.folder, self.given = folder, given
         self.mark = f"LASTCOPY_MARK={uuid.uuid4()}"
         name, value = self.mark.split("=")
-        own = {name: value, "PULUMI_BACKEND_URL": (folder / "state").as_uri(), "PULUMI_STACK": "test"}
+        own = {
+            name: value,
+            "PULUMI_BACKEND_URL": f"{(folder / 'state').as_uri()}?metadata=skip",
+            "PULUMI_STACK": "test",
+        }
         self.environ = {**environ, **own}
 
     @classmethod

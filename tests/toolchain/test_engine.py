@@ -203,7 +203,7 @@ def test_environment_carries_nothing_of_the_callers_that_could_be_used_or_leaked
     assert env["LANG"] == "C.UTF-8"
     assert all(entry.startswith("/") for entry in env["PATH"].split(":"))
     assert env["PATH"].split(":")[1] == str(Path(sys.executable).parent)
-    assert env["PULUMI_BACKEND_URL"] == f"file://{str(root).replace(' ', '%20')}/.local/state"
+    assert env["PULUMI_BACKEND_URL"] == f"file://{str(root).replace(' ', '%20')}/.local/state?metadata=skip"
     assert {env["PULUMI_SKIP_UPDATE_CHECK"], env["PULUMI_IGNORE_AMBIENT_PLUGINS"]} == {"true"}
 
 
