@@ -12,6 +12,7 @@ import pulumi
 # Narrow on purpose: the whole of pulumi_aws is large, and a stack without AWS must not import this module at all.
 from pulumi_aws import s3
 
+from components.adoption import refuse_unless_locked
 from components.render import aws_policies as render
 from components.render.aws_policies import Mode, Transition
 
@@ -61,8 +62,8 @@ class LockedBucket(pulumi.ComponentResource):
     ``pulumi up`` as break-glass (docs/decisions/0006). A run without changes writes nothing, and reads are not refused.
     Outputs: ``bucket_name``, ``arn``, ``endpoint``; ``ready``: what must stand before anybody gets a key to it.
     Production and adopted buckets are never deleted, emptied or loosened by Pulumi: protected, and kept when they leave the program.
-    Errors: an adopted bucket without Object Lock would have to be replaced; only ``protect`` stops the engine there. Its message advises
-    to take ``protect`` away: never do; enable Object Lock on the bucket instead. Nothing is changed.
+    Errors: an adopted bucket that is missing, has no Object Lock or may not be looked at is refused before anything is registered
+    (``components/adoption.py``): the engine would want to replace it, and advise to unprotect it for that.
     Does not protect from the account's root user, who may lift the policy but not a COMPLIANCE lock, from the closing of the account, nor,
     with ``kms_key``, from whoever may delete that key: what it encrypted is lost with it, locked or not.
     """
@@ -93,6 +94,8 @@ class LockedBucket(pulumi.ComponentResource):
             )
 
         adopted = args.origin == "adopted"
+        if adopted:
+            refuse_unless_locked(args.bucket, self)
         policy = render.bucket_policy(
             args.bucket,
             break_glass=args.break_glass,

@@ -85,7 +85,9 @@ def test_an_existing_bucket_without_lock_is_refused_before_it_is_touched(
 ) -> None:
     account.client("s3").create_bucket(Bucket="example-unlocked")
     said = program.fails(VAULT, {"bucket": "example-unlocked", "origin": "adopted"})
-    assert "vault-bucket" in said.split("Diagnostics:")[1]
+    assert "example-unlocked has no Object Lock" in said
+    assert "put-object-lock-configuration --bucket example-unlocked" in said
+    assert "unprotect" not in said, "the engine's advice would lead to the bucket's end"
     assert "example-unlocked" in buckets(account)
     assert not has_policy(account, "example-unlocked")
 

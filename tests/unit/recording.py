@@ -102,6 +102,9 @@ def sandbox_stdout(command: str, admin_key_path: str) -> str:
 INVOKED: dict[str, dict[str, Any]] = {
     "pulumi:pulumi:readStackOutputs": {"outputs": {}},
     "aws:ec2/getAmi:getAmi": {"id": "ami-newest"},
+    "aws:s3/getBucketObjectLockConfiguration:getBucketObjectLockConfiguration": {
+        "objectLockEnabled": "Enabled"
+    },
     "aws:ec2/getSubnet:getSubnet": {"id": "subnet-given", "vpcId": "vpc-given"},
 }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from botocore.exceptions import ClientError
+
 from tests.aws.double.cloud import Cloud
 from tests.aws.double.refused import Refused
 from tests.aws.double.wire import Props
@@ -68,6 +70,17 @@ def _subnet(cloud: Cloud, props: Props) -> Props:
     }
 
 
+def _lock(cloud: Cloud, props: Props) -> Props:
+    """As pulumi-aws: a bucket without Object Lock and one that is not there are told in the same words."""
+    try:
+        found = cloud.client("s3").get_object_lock_configuration(Bucket=props["bucket"])
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("NoSuchBucket", "ObjectLockConfigurationNotFoundError"):
+            raise Refused("reading S3 Bucket Object Lock Configuration: couldn't find resource") from None
+        raise
+    return {**props, "objectLockEnabled": found["ObjectLockConfiguration"].get("ObjectLockEnabled", "")}
+
+
 FUNCTIONS: dict[str, Callable[[Cloud, Props], Props]] = {
     "aws:index/getCallerIdentity:getCallerIdentity": _identity,
     "aws:index/getPartition:getPartition": lambda *_: {
@@ -86,4 +99,5 @@ FUNCTIONS: dict[str, Callable[[Cloud, Props], Props]] = {
     "aws:index/getAvailabilityZones:getAvailabilityZones": _zones,
     "aws:ec2/getAmi:getAmi": _image,
     "aws:ec2/getSubnet:getSubnet": _subnet,
+    "aws:s3/getBucketObjectLockConfiguration:getBucketObjectLockConfiguration": _lock,
 }

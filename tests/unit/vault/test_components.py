@@ -9,6 +9,7 @@ from typing import Any
 import pulumi
 import pytest
 
+from components import adoption
 from components.locked_bucket import LockedBucket, LockedBucketArgs, Transition
 from components.render import aws_policies as render
 from components.source_identity import SourceIdentity, SourceIdentityArgs, user_name
@@ -180,12 +181,51 @@ def test_a_lock_above_its_cap_is_refused() -> None:
 
 def test_an_adopted_bucket_is_imported_with_its_lock_demanded_and_its_tags_left_alone() -> None:
     graph = vault(origin="adopted")
-    # Object Lock is part of what is compared: a bucket without it fails the import before anything else is tried.
+    assert [token.rsplit(":", 1)[-1] for token, _ in graph.invokes] == ["getBucketObjectLockConfiguration"]
     assert graph.imports == {"vault-bucket": BUCKET}
     bucket = graph.named("vault-bucket")
     assert bucket.inputs == {"bucket": BUCKET, "objectLockEnabled": True}
     assert set(bucket.ignore_changes) == {"tags", "tagsAll", "forceDestroy"}
     assert vault().imports == {}
+    assert vault().invokes == []
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"objectLockEnabled": ""}, "has no Object Lock"),
+        ("reading S3 Bucket Object Lock Configuration: couldn't find resource", "has no Object Lock"),
+        ("api error NoSuchBucket: The specified bucket does not exist", "there is no bucket"),
+        ("api error AccessDenied: Access Denied", "may not be asked"),
+    ],
+)
+def test_a_bucket_that_cannot_be_seen_to_lock_is_not_adopted(
+    said: Any, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the engine could plan to replace it; each with its own fix."""
+    seen: list[str] = []
+
+    def look_up(token: str, *_: Any, **__: Any) -> Any:
+        seen.append(token)
+        if isinstance(said, str):
+            raise Exception(said)
+        return type("Answer", (), {"object_lock_enabled": said["objectLockEnabled"]})()
+
+    monkeypatch.setattr(adoption.s3, "get_bucket_object_lock_configuration", lambda **_: look_up("asked"))
+    with pytest.raises(pulumi.RunError, match=told) as caught:
+        vault(origin="adopted")
+    assert "nothing was changed" in str(caught.value)
+    assert "fix:" in str(caught.value)
+    assert seen == ["asked"]
+
+
+def test_an_unknown_answer_of_the_look_up_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def look_up(**_: Any) -> Any:
+        raise Exception("the weather")
+
+    monkeypatch.setattr(adoption.s3, "get_bucket_object_lock_configuration", look_up)
+    with pytest.raises(Exception, match="the weather"):
+        vault(origin="adopted")
 
 
 def test_adding_a_source_changes_nothing_of_the_vault_which_the_deployer_may_not_change() -> None:
