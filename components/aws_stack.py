@@ -5,12 +5,13 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 import pulumi
-from pulumi_aws import Provider, ProviderAssumeRoleArgs, ProviderDefaultTagsArgs
+from pulumi_aws import Provider, ProviderAssumeRoleArgs, ProviderDefaultTagsArgs, get_caller_identity
 
 from components.ec2_relay import Ec2Relay, Ec2RelayArgs
 from components.locked_bucket import LockedBucket, LockedBucketArgs, Transition
 from components.render.relay import storage_path
 from components.settings import AwsAccount, AwsBucket, Ec2Vm, RcloneRemoteSection, S3Bucket, Settings, Source
+from components.settings.problems import Problem
 from components.settings.values import host_port
 from components.source_identity import SourceIdentity, SourceIdentityArgs
 from components.vault import S3Vault, StorageIdentity
@@ -28,7 +29,9 @@ class AwsStack:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._account = _account(settings)
-        self._options = pulumi.ResourceOptions(provider=_provider(self._account, settings.environment))
+        provider = _provider(self._account, settings.environment)
+        _refuse_without_session(self._account, provider)
+        self._options = pulumi.ResourceOptions(provider=provider)
 
     def vault(self, made_elsewhere: dict[str, StorageIdentity]) -> S3Vault:
         """The locked bucket with an identity for every source; ``made_elsewhere`` are adopted as they are."""
@@ -173,3 +176,24 @@ def _storage_ports(settings: Settings) -> tuple[int, ...]:
             return tuple(sorted({host_port(egress).port for egress in remote.egress}))
         case _:
             return (443,)
+
+
+def _refuse_without_session(account: AwsAccount, provider: Provider) -> None:
+    """One question before any resource exists: else every resource would fail with AWS's own words for it."""
+    try:
+        get_caller_identity(opts=pulumi.InvokeOptions(provider=provider))
+    except Exception as error:
+        problem = Problem(
+            where="lastcopy:aws",
+            what=f"AWS does not take this shell's credentials, or they are of another account: {first_line(error)}",
+            allowed=f"a valid session of account {account.account}",
+            fix='eval "$(aws configure export-credentials --profile deploy --format env)"\n'
+            "and see who you are: aws sts get-caller-identity",
+        )
+        raise pulumi.RunError(f"Nothing was changed.\n\n{problem}") from None
+
+
+def first_line(error: Exception) -> str:
+    """The provider's own sentence, without the engine's frame around it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from ops import checks, cost, local, packages
+from ops import aws_state, checks, cost, local, packages
 from ops.kit import cli as kit
 from ops.recover import cli as recover
 
@@ -15,6 +15,7 @@ app.add_typer(local.app, name="local")
 app.add_typer(recover.app, name="recover")
 app.add_typer(kit.app, name="kit")
 app.command("check")(checks.check)
+app.command("aws-state")(aws_state.aws_state)
 app.command("cost")(cost.cost)
 app.command("test-packages")(packages.install_for_tests)
 

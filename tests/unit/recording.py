@@ -101,6 +101,7 @@ def sandbox_stdout(command: str, admin_key_path: str) -> str:
 
 INVOKED: dict[str, dict[str, Any]] = {
     "pulumi:pulumi:readStackOutputs": {"outputs": {}},
+    "aws:index/getCallerIdentity:getCallerIdentity": {"accountId": "123456789012"},
     "aws:ec2/getAmi:getAmi": {"id": "ami-newest"},
     "aws:s3/getBucketObjectLockConfiguration:getBucketObjectLockConfiguration": {
         "objectLockEnabled": "Enabled"

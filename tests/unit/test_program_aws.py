@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import pulumi
 import pytest
 
 from components import aws_stack
@@ -54,6 +55,26 @@ CHECKS: tuple[Check, ...] = (
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_it_holds_in_aws(shape: Shape, check: Check) -> None:
     assert check(shape, graph_of(shape)) == []
+
+
+@each_cloud
+def test_credentials_that_aws_does_not_take_are_one_error_before_anything_exists(
+    shape: Shape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered: list[str] = []
+
+    def refuse(**_: object) -> None:
+        raise Exception(
+            "invoke of aws:index/getCallerIdentity failed: No valid credential sources found\n  more"
+        )
+
+    monkeypatch.setattr(aws_stack, "get_caller_identity", refuse)
+    monkeypatch.setattr(aws_stack, "LockedBucket", lambda name, *_: registered.append(name))
+    with pytest.raises(pulumi.RunError, match="No valid credential sources found") as caught:
+        stacks.run(shape.config())
+    assert "sts get-caller-identity" in str(caught.value)
+    assert "account 123456789012" in str(caught.value)
+    assert registered == []
 
 
 REAL_BUCKET = aws_stack.LockedBucket

@@ -1,0 +1,64 @@
+"""A place for Pulumi's state on AWS, against moto: a double of the control plane, which is all that is asked here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+from moto import mock_aws
+
+from ops.aws_state import ALIAS, NotMadeError, make
+
+REGION, BUCKET = "eu-central-1", "example-lastcopy-state"
+
+
+@pytest.fixture
+def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[boto3.Session]:
+    monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    with mock_aws():
+        yield boto3.Session()
+
+
+def test_versions_no_public_access_tls_only_and_a_rotated_key(session: boto3.Session) -> None:
+    assert make(session, BUCKET, REGION) == [f"bucket {BUCKET}", "versioning", "policy", f"key {ALIAS}"]
+    s3, kms = session.client("s3", region_name=REGION), session.client("kms", region_name=REGION)
+    assert s3.get_bucket_location(Bucket=BUCKET)["LocationConstraint"] == REGION
+    assert s3.get_bucket_versioning(Bucket=BUCKET)["Status"] == "Enabled"
+    assert all(s3.get_public_access_block(Bucket=BUCKET)["PublicAccessBlockConfiguration"].values())
+    assert '"aws:SecureTransport": "false"' in s3.get_bucket_policy(Bucket=BUCKET)["Policy"]
+    assert kms.get_key_rotation_status(KeyId=kms.describe_key(KeyId=ALIAS)["KeyMetadata"]["KeyId"])[
+        "KeyRotationEnabled"
+    ]
+
+
+def test_again_changes_nothing_and_what_was_cut_off_is_finished(session: boto3.Session) -> None:
+    session.client("s3", region_name=REGION).create_bucket(
+        Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
+    )
+    assert make(session, BUCKET, REGION) == ["versioning", "policy", f"key {ALIAS}"]
+    assert make(session, BUCKET, REGION) == []
+
+
+def test_the_one_region_that_may_not_be_named(session: boto3.Session) -> None:
+    assert make(session, BUCKET, "us-east-1")[0] == f"bucket {BUCKET}"
+
+
+def test_a_bucket_of_somebody_else_is_never_used(
+    session: boto3.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """moto does not look at the expected owner, so AWS's answer is played."""
+    s3 = session.client("s3", region_name=REGION)
+    with Stubber(s3) as answers:
+        answers.add_client_error(
+            "head_bucket", "403", expected_params={"Bucket": BUCKET, "ExpectedBucketOwner": "123456789012"}
+        )
+        client = session.client
+        monkeypatch.setattr(
+            session, "client", lambda name, **more: s3 if name == "s3" else client(name, **more)
+        )
+        with pytest.raises(NotMadeError, match="belongs to another account"):
+            make(session, BUCKET, REGION)
