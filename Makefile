@@ -22,7 +22,7 @@ test: ALSO := --tests
 test: setup ## everything, against real parts; what CI runs
 	@$(PY) -m ops test-packages
 	@$(PY) -m ops check --no-unit
-	@$(PY) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	@$(PY) -m pytest -n 2 --no-loadscope-reorder
 
 bench: setup ## figures for the docs, measured on this machine
 	@$(PY) -m bench

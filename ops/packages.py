@@ -1,4 +1,4 @@
-"""`python -m ops test-packages`: what the tests need from Debian besides the local stack's own needs. Says what it installs."""
+"""`python -m ops test-packages`: what the tests need from Debian besides the local stack's own needs. Says what it installs and sets."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ NEEDS = {
     "podman": "podman crun netavark iptables",
 }
 WHERE = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
+WATCHES, ENOUGH = Path("/proc/sys/fs/inotify/max_user_instances"), 512
 UNITS = Path("/etc/systemd/system")
 
 
@@ -28,8 +29,19 @@ def missing() -> list[str]:
     )
 
 
+def _room_to_watch() -> None:
+    """Two workers boot more machines than the kernel's default lets one user's systemds watch; as root, until the next boot."""
+    if os.geteuid() != 0 or int(WATCHES.read_text()) >= ENOUGH:
+        return
+    Console(stderr=True, highlight=False).print(
+        f"tests: sysctl -w fs.inotify.max_user_instances={ENOUGH} (until the next boot)"
+    )
+    WATCHES.write_text(f"{ENOUGH}\n")
+
+
 def install_for_tests() -> None:
     """Install the missing ones; the SSH server's program is wanted, its service is not, so that is masked before it could start."""
+    _room_to_watch()
     packages = missing()
     if not packages:
         return

@@ -1,6 +1,6 @@
 """What runs side by side: every folder with machines, servers or an engine of its own is one group, and a group stays on one worker.
 
-`make test` starts two workers (pytest-xdist, `--dist loadgroup`); without workers all of this changes nothing but the order.
+`make test` starts two workers (pytest-xdist); without workers all of this changes nothing but the order.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 HERE = Path(__file__).parent
 # Longest first, so that no worker is left alone with one at the end; what is not named here comes last, file by file.
@@ -32,11 +34,17 @@ def group(folder: str, file: str) -> tuple[int, str]:
     return len(GROUPS), f"{folder}/{file}"
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def of(item: pytest.Item) -> tuple[int, str]:
-        return group(item.path.parent.relative_to(HERE).as_posix(), item.path.name)
+class ByGroup(LoadScopeScheduling):
+    """xdist's own `--dist loadgroup` wants marks that it cannot see since pytest 9.1; the folder says as much."""
 
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(of(item)[1]))
-    items.sort(key=lambda item: of(item)[0])
+    def _split_scope(self, nodeid: str) -> str:
+        path = HERE.parent / nodeid.split("::")[0]
+        return group(path.parent.relative_to(HERE).as_posix(), path.name)[1]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByGroup:
+    return ByGroup(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: group(item.path.parent.relative_to(HERE).as_posix(), item.path.name)[0])
