@@ -185,7 +185,7 @@ def _refuse_without_session(account: AwsAccount, provider: Provider) -> None:
     except Exception as error:
         problem = Problem(
             where="lastcopy:aws",
-            what=f"AWS does not take this shell's credentials, or they are of another account: {first_line(error)}",
+            what=f"AWS does not take this shell's credentials, or they are of another account: {_first_line(error)}",
             allowed=f"a valid session of account {account.account}",
             fix='eval "$(aws configure export-credentials --profile deploy --format env)"\n'
             "and see who you are: aws sts get-caller-identity",
@@ -193,7 +193,7 @@ def _refuse_without_session(account: AwsAccount, provider: Provider) -> None:
         raise pulumi.RunError(f"Nothing was changed.\n\n{problem}") from None
 
 
-def first_line(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     """The provider's own sentence, without the engine's frame around it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:300] if lines else type(error).__name__

@@ -35,7 +35,7 @@ def group(folder: str, file: str) -> tuple[int, str]:
 
 
 class ByGroup(LoadScopeScheduling):
-    """xdist's own `--dist loadgroup` wants marks that it cannot see since pytest 9.1; the folder says as much."""
+    """xdist's own `--dist loadgroup` rests on names that pytest 9.2 no longer lets it change; the folder says as much."""
 
     def _split_scope(self, nodeid: str) -> str:
         path = HERE.parent / nodeid.split("::")[0]

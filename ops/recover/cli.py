@@ -203,10 +203,10 @@ def restore(
                     good, chosen, target.absolute(), paths=path or (), existing=cast(Existing, existing),
                     verify=verify, told=told,
                 )  # fmt: skip
-            rest = time.monotonic() - began - done.seconds
+            whole = time.monotonic() - began
             say(f"restored {done.files} files and folders, {human(done.size)}, below {shown(target)}")
             say(
-                f"recovery time {done.seconds + rest:.1f} s: {done.seconds:.1f} s restore, {rest:.1f} s search and check"
+                f"recovery time {whole:.1f} s: {done.seconds:.1f} s restore, {whole - done.seconds:.1f} s search and check"
             )
 
 
