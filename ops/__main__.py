@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from ops import aws_state, checks, cost, local, packages
+from ops.drill import cli as drill
 from ops.kit import cli as kit
 from ops.recover import cli as recover
 
@@ -16,6 +17,7 @@ app.add_typer(recover.app, name="recover")
 app.add_typer(kit.app, name="kit")
 app.command("check")(checks.check)
 app.command("aws-state")(aws_state.aws_state)
+app.command("drill")(drill.drill)
 app.command("cost")(cost.cost)
 app.command("test-packages")(packages.install_for_tests)
 
