@@ -103,7 +103,8 @@ def as_html(run: Run) -> str:
 <title>Attack drill: {escape(run.stack)}, {run.started:%Y-%m-%d}</title><style>{_STYLE}</style></head><body>
 <h1>Attack drill of stack {escape(run.stack)}</h1>
 <p class="soft">{run.started:%Y-%m-%d %H:%M} to {run.ended:%H:%M} UTC.
-Each row of the threat model was attacked on the running stack with the credentials that its attacker would hold. A verdict rests on what was in the storage and on the hosts afterwards, not on what a program answered.</p>
+Each row of the threat model was attacked on the running stack with the credentials that its attacker would hold.
+A verdict rests on what was in the storage and on the hosts afterwards, not on what a program answered.</p>
 <div class="head" style="--edge:var({edge})"><p><b>{escape(_conclusion(run))}</b></p>{_conditions(run)}</div>
 {groups}
 <h2>How to read this</h2>
