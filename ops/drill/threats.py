@@ -1,4 +1,4 @@
-"""The 27 rows of the threat model: what the attacker tries, and what must happen. Pure; tests/unit/test_docs.py compares docs/threat-model.md."""
+"""The 27 rows of the threat model, in its own words: what the attacker tries, and what must happen. Pure."""
 
 from __future__ import annotations
 
