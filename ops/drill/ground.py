@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,6 +9,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from ops.drill.hosts import Door, DrillError, Host, hosts
 from ops.drill.http2 import Session
@@ -206,16 +207,17 @@ def ground(asked: Asked, stack: Stack, say: Say) -> Iterator[Ground]:
 
 
 def _config(stack: Stack) -> Mapping[str, Any]:
-    """The stack file's values as the engine tells them, without secrets."""
-    listed = json.loads(stack.run("config", "--json", "--stack", stack.name, quiet=True).stdout)
-    found: dict[str, Any] = {}
-    for name, entry in listed.items():
-        key = name.removeprefix("lastcopy:")
-        value = entry.get("objectValue", entry.get("value"))
-        if isinstance(value, str) and value[:1] in "{[":
-            value = json.loads(value)
-        found[key] = value
-    return found
+    """The stack file's own values; secrets stand in it as `{secure: …}` and stay so."""
+    try:
+        content = yaml.safe_load(stack.file.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise DrillError(
+            f"the stack file cannot be read: {type(error).__name__}", where=str(stack.file)
+        ) from None
+    values = content.get("config") if isinstance(content, Mapping) else None
+    if not isinstance(values, Mapping):
+        raise DrillError("the stack file holds no configuration", where=str(stack.file))
+    return {str(name).removeprefix("lastcopy:"): value for name, value in values.items()}
 
 
 def is_trial(config: Mapping[str, Any]) -> bool:
@@ -272,6 +274,12 @@ def _doors_of_sandbox(directory: Path, outputs: Mapping[str, Any], managed: Sequ
 
 
 def _doors(config: Mapping[str, Any], outputs: Mapping[str, Any], managed: Sequence[str]) -> list[Door]:
+    if "sandbox" in (config.get("intermediate") or {}):
+        raise DrillError(
+            "this stack's hosts stand in a sandbox",
+            where="--sandbox",
+            fix="give its folder: --sandbox .local/sandbox/STACK",
+        )
     admin = config.get("admin") or {}
     user = admin.get("user", "admin")
     if "privateKey" in admin:
