@@ -12,6 +12,7 @@ import json
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,14 +144,14 @@ def s5(peer: Peer) -> str:
     if harm:
         return f"fell: {harm[0].split(':')[0]}"
     name = hashlib.sha256(peer.name.encode()).hexdigest()
-    with peer.session() as one, peer.session() as two:
-        for session in (one, two):
+    with peer.session() as one, peer.session() as two, ThreadPoolExecutor(2) as both:
+
+        def upload(session: Session, letter: bytes) -> None:
             session.ask("HEAD", "/config")
-        for _ in range(8):
-            for session, letter in ((one, b"1"), (two, b"2")):
-                session.start(Request("POST", f"/data/{name}", letter * 4096))
-        for session in (one, two):
-            session.ask("HEAD", "/config")
+            session.together([Request("POST", f"/data/{name}", letter * 4096) for _ in range(8)])
+
+        for racing in [both.submit(upload, one, b"1"), both.submit(upload, two, b"2")]:
+            racing.result()
     stored = [one for one in peer.judge.versions(peer.way.prefix) if one.key.endswith(name)]
     return HELD if len(stored) == 1 else f"fell: a race wrote one name {len(stored)} times"
 
@@ -203,17 +204,11 @@ def s7(peer: Peer) -> str:
         return told
 
     healthy = said()
-    peer.farm.on(
-        RELAY,
-        f"ip route add blackhole {address}/32 2>/dev/null || true; ip route add unreachable {address}/32 metric 0 2>/dev/null || true",
-    )
+    peer.farm.on(RELAY, f"ip route add unreachable {address}/32")
     try:
         broken = said()
     finally:
-        peer.farm.on(
-            RELAY,
-            f"ip route del blackhole {address}/32 2>/dev/null; ip route del unreachable {address}/32 2>/dev/null; true",
-        )
+        peer.farm.on(RELAY, f"ip route del unreachable {address}/32")
     found = sorted({word for word in words if word in healthy + broken})
     return f"fell: told {', '.join(found)}" if found else HELD
 
