@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ops.drill.ground import Ground
 from ops.drill.http2 import Gone, Request, Response, Session
 from ops.drill.model import Finding, Level, control, judged, not_played
-from ops.drill.rows.s4 import KINDS, V2
+from ops.drill.rows.s4 import KINDS, V2, names
 from ops.drill.storage import lost
 from ops.drill.throwaway import Throwaway
 
@@ -70,12 +69,9 @@ class Target:
 
 def _seen(what: str, steps: str, rest: str, outside: str, session: Session) -> Target:
     """Read as its owner reads it."""
-    holds = {session.ask("GET", "/config").body}
-    for kind in KINDS:
-        holds |= {
-            str(entry["name"]).encode()
-            for entry in json.loads(session.ask("GET", f"/{kind}/", accept=V2).body or b"[]")
-        }
+    config = session.ask("GET", "/config")
+    holds = {config.body} if config.status == 200 else set()
+    holds |= {name.encode() for kind in KINDS for name in names(session, kind)}
     return Target(what=what, steps=steps, rest=rest, outside=outside, holds=frozenset(holds - {b""}))
 
 
@@ -153,10 +149,8 @@ def _files(session: Session) -> Iterator[Finding]:
 def _harm(ground: Ground) -> Iterator[Finding]:
     """From one throwaway against another of the same room (the storage's identity reaches both) and of another source."""
     mine, judge = ground.throwaway(fresh=True), ground.judge()
-    marks: list[tuple[str, Throwaway, str]] = [
-        ("a neighbour in the source's own room", ground.throwaway(), "..")
-    ]
-    marks += [(f"a repository of {other}", ground.throwaway(other), "../..") for other in ground.others[:1]]
+    marks = [(f"a repository of {other}", ground.throwaway(other), "../..") for other in ground.others[:1]]
+    marks.append(("a neighbour in the source's own room", ground.throwaway(), ".."))
     if not ground.others:
         yield not_played(
             "writing and deleting in another source's repository", "no other source's host can be reached"
@@ -166,7 +160,7 @@ def _harm(ground: Ground) -> Iterator[Finding]:
         with victim.session() as theirs:
             target = _seen(what, steps, rest, f"{ground.where.bucket}/{victim.path}/", theirs)
         before = judge.versions(victim.path)
-        names = {one.key for one in before}
+        stood = {one.key for one in before}
         below = [
             "config",
             next(one.key for one in before if "/snapshots/" in one.key).partition(f"{victim.path}/")[2],
@@ -194,7 +188,7 @@ def _harm(ground: Ground) -> Iterator[Finding]:
         after = judge.versions(victim.path, locks=True)
         damage = [
             *lost(before, after),
-            *(f"added: {one.key}" for one in after if one.key not in names and "/locks/" not in one.key),
+            *(f"added: {one.key}" for one in after if one.key not in stood and "/locks/" not in one.key),
         ]
         planted = [one.key for one in after if one.digest == hashlib.sha256(GARBAGE).hexdigest()]
         for method in ("POST", "DELETE", *METHODS):
