@@ -114,16 +114,19 @@ class StorageKey(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """One repository, the key to its storage and the password to its content."""
+    """One repository, the key to its storage and the password to its content. ``place``: where it is none of a source's generations (a drill's)."""
 
     where: Where
     room: Room
     key: StorageKey = field(repr=False)
     password: SecretStr = field(repr=False)
+    place: str | None = None
 
     @property
     def path(self) -> str:
         """Below the bucket, as the relay serves it: ``prefix/source/g1``."""
+        if self.place is not None:
+            return self.place
         return f"{self.where.prefix}/{self.room.name}/g{self.room.generation}".lstrip("/")
 
 
