@@ -131,7 +131,12 @@ def _a_changed_relay(ground: Ground) -> Iterator[Finding]:
     yield judged(
         "the scheduled backup meets a relay with another key", seen == "refused 68", f"status.json: {seen}"
     )
-    yield judged("the operator meets a relay with another key", operator.code != 0 and bool(REFUSAL.search(operator.said)), "host key verification failed" if REFUSAL.search(operator.said) else operator.said)  # fmt: skip
+    refused = operator.code != 0 and bool(REFUSAL.search(operator.said))
+    yield judged(
+        "the operator meets a relay with another key",
+        refused,
+        "the host key is refused" if refused else operator.said,
+    )
     accepted = [line for line in logins.splitlines() if line.startswith("Accepted")]
     yield judged("nobody logged in there meanwhile", not accepted, accepted or "no login in the journal")
     seen = backup()

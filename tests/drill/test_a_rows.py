@@ -1,0 +1,57 @@
+"""Rows A1 to A7: each holds on the running stack, and each is seen to break when what holds it is taken away."""
+
+from __future__ import annotations
+
+import pytest
+
+from ops.drill.model import Outcome, Result, Verdict
+from tests.drill.conftest import Stage, told
+from tests.drill.weaken import done_to, edited
+
+ROWS = ["A1", "A2"]
+PASSWORD = "/etc/lastcopy/password"
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_the_row_holds(stage: Stage, row: str) -> None:
+    result = stage.play(row)
+    assert result.verdict is Verdict.PROVEN, told(result)
+
+
+def broken(result: Result) -> str:
+    """What broke, for an assertion on its words; the row must be broken, not only in error."""
+    assert result.verdict is Verdict.BROKEN, told(result)
+    return "\n".join(f"{one.tried}: {one.seen}" for one in result.findings if one.outcome is Outcome.BROKEN)
+
+
+def test_a1_sabotage_a_source_without_the_pin_falls_for_the_impostor(stage: Stage) -> None:
+    weaken = "s/^( *)StrictHostKeyChecking.*/\\1StrictHostKeyChecking no/; s#^( *)(User|Global)KnownHostsFile.*#\\1\\2KnownHostsFile /dev/null#"
+    with edited(stage, "web1", "/etc/lastcopy/ssh_config", weaken):
+        found = broken(stage.play("A1"))
+    assert "the source meets another ed25519 key: it went on to log in" in found
+    assert "the scheduled backup meets a relay with another key: status.json: success 0" in found
+    assert "the engine" not in found
+
+
+def test_a2_sabotage_a_secret_in_any_of_four_careless_places_is_found(stage: Stage) -> None:
+    """A readable file, restic's environment, the relay's journal (in base64), a comment in the stack file."""
+    password = stage.running.stack.outputs(secrets=True)["passwords"]["web1"]
+    file = stage.running.stack.file
+    text = file.read_text()
+    careless = 's/^exec env -i /&RESTIC_PASSWORD="$(cat \\/etc\\/lastcopy\\/password)" /'
+    say = "sed -n 's/^secret_access_key = //p' /etc/lastcopy/relay/web1/rclone.conf | base64 -w 0 | systemd-cat && journalctl --sync"
+    forget = "journalctl -q --sync --rotate --vacuum-time=1s"
+    with (
+        edited(stage, "web1", "/usr/local/bin/restic-backup", careless),
+        done_to(stage, "relay", say, forget),
+        done_to(stage, "web1", f"chmod 444 {PASSWORD}", f"chmod 400 {PASSWORD}"),
+    ):
+        file.write_text(f"{text}# {password}\n")
+        try:
+            found = broken(stage.play("A2"))
+        finally:
+            file.write_text(text)
+    assert "a command line or environment on web1: ['password of web1']" in found
+    assert "the journal on relay: ['storage identity of web1']" in found
+    assert f"password of web1 in {PASSWORD}" in found
+    assert "the stack file: ['password of web1']" in found
