@@ -87,7 +87,10 @@ def listening(words: Sequence[str]) -> Iterator[int]:
                     with client:
                         served.append(
                             subprocess.Popen(
-                                list(words), stdin=client, stdout=client, stderr=subprocess.DEVNULL
+                                list(words),
+                                stdin=client.fileno(),
+                                stdout=client.fileno(),
+                                stderr=subprocess.DEVNULL,
                             )
                         )
 

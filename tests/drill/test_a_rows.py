@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ops.drill.model import Outcome, Result, Verdict
 from tests.drill.conftest import Stage, told
-from tests.drill.weaken import done_to, edited
+from tests.drill.weaken import done_to, edited, scripts_with
 
-ROWS = ["A1", "A2"]
+ROWS = ["A1", "A2", "A3"]
 PASSWORD = "/etc/lastcopy/password"
 
 
@@ -55,3 +57,25 @@ def test_a2_sabotage_a_secret_in_any_of_four_careless_places_is_found(stage: Sta
     assert "the journal on relay: ['storage identity of web1']" in found
     assert f"password of web1 in {PASSWORD}" in found
     assert "the stack file: ['password of web1']" in found
+
+
+def test_a3_sabotage_without_guard_and_comparison_the_admin_is_locked_out(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step neither compares what sshd would do with what was meant, nor starts the clock. The row lets the admin in again in the end."""
+    scripts_with(
+        tmp_path,
+        monkeypatch,
+        ("lib.sh", "guard_arm() {", "guard_arm() { cat >/dev/null; return 0;"),
+        ("sshd.sh", "expect() {", "expect() { return 0;"),
+    )
+    found = broken(stage.play("A3"))
+    assert "'PasswordAuthentication yes': it would go live" in found
+    assert "sshd goes back by itself, and the operator comes in: ['the operator is still locked out'" in found
+    assert (
+        "the firewall goes back by itself, and the operator comes in: ['the operator is still locked out'"
+        in found
+    )
+    assert "NoSuchKeyword" not in found
+    monkeypatch.undo()
+    assert stage.ground.relay.shell("ls /var/lib/lastcopy/guard").out == ""

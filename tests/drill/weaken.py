@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,14 +31,12 @@ def edited(stage: Stage, machine: str, file: str, sed: str) -> Iterator[None]:
         yield
 
 
-def scripts_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, old: str, new: str) -> None:
-    """The program's steps with one of their scripts weakened, for as long as the test runs."""
+def scripts_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *edits: tuple[str, str, str]) -> None:
+    """The program's steps with some of their scripts weakened (file, old text, new text), for as long as the test runs."""
     folder = tmp_path / "scripts"
-    folder.mkdir()
-    for script in host_step.SCRIPTS.glob("*.sh"):
-        text = script.read_text()
-        if script.name == file:
-            assert old in text, f"{file} has no {old!r}"
-            text = text.replace(old, new)
-        (folder / script.name).write_text(text)
+    shutil.copytree(host_step.SCRIPTS, folder)
+    for file, old, new in edits:
+        text = (folder / file).read_text()
+        assert old in text, f"{file} has no {old!r}"
+        (folder / file).write_text(text.replace(old, new))
     monkeypatch.setattr(host_step, "SCRIPTS", folder)
