@@ -10,7 +10,7 @@ from ops.drill.model import Outcome, Result, Verdict
 from tests.drill.conftest import Stage, told
 from tests.drill.weaken import done_to, edited, scripts_with
 
-ROWS = ["A1", "A2", "A3"]
+ROWS = ["A1", "A2", "A3", "A4"]
 PASSWORD = "/etc/lastcopy/password"
 
 
@@ -79,3 +79,18 @@ def test_a3_sabotage_without_guard_and_comparison_the_admin_is_locked_out(
     assert "NoSuchKeyword" not in found
     monkeypatch.undo()
     assert stage.ground.relay.shell("ls /var/lib/lastcopy/guard").out == ""
+
+
+def test_a4_sabotage_with_a_low_floor_and_a_step_that_does_not_compare_old_parts_are_taken(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripts_with(tmp_path, monkeypatch, ("lib.sh", "version_at_least() {", "version_at_least() { return 0;"))
+    with (
+        edited(stage, "relay", "/etc/lastcopy/relay/rclone", "s/^floor .*/floor 1.50/"),
+        edited(stage, "web1", "/etc/lastcopy/restic.conf", "s/^floor=.*/floor=0.10/"),
+    ):
+        found = broken(stage.play("A4"))
+    assert "the running relay is given rclone '1.68.2'" in found
+    assert "the relay's step is given rclone '1.40'" in found
+    assert "the source is given restic '0.14.0'" in found
+    assert "the tool step is given restic '0.14.0'" in found

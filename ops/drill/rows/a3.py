@@ -100,6 +100,7 @@ def _rolled_back(ground: Ground) -> Iterator[Finding]:
             left = [] if came else ["the operator is still locked out"]
             left += [] if after == before else ["the files are not as before"]
             left += [f"{name} is left" for name in pending]
-            yield judged(f"{what} goes back by itself, and the operator comes in", not left, left or f"within {time.monotonic() - began:.0f} s, nothing left of it")  # fmt: skip
+            seen = left or f"within {time.monotonic() - began:.0f} s, nothing left of it"
+            yield judged(f"{what} goes back by itself, and the operator comes in", not left, seen)
     last = dials(ground)
     yield control("afterwards the operator logs in", last.code == 0, f"exit code {last.code}")
