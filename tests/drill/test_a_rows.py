@@ -10,7 +10,7 @@ from ops.drill.model import Outcome, Result, Verdict
 from tests.drill.conftest import Stage, told
 from tests.drill.weaken import done_to, edited, scripts_with
 
-ROWS = ["A1", "A2", "A3", "A4"]
+ROWS = ["A1", "A2", "A3", "A4", "A5"]
 PASSWORD = "/etc/lastcopy/password"
 
 
@@ -94,3 +94,26 @@ def test_a4_sabotage_with_a_low_floor_and_a_step_that_does_not_compare_old_parts
     assert "the relay's step is given rclone '1.40'" in found
     assert "the source is given restic '0.14.0'" in found
     assert "the tool step is given restic '0.14.0'" in found
+
+
+def test_a5_sabotage_a_program_that_protects_nothing_and_a_bucket_that_locks_nothing_are_caught(
+    stage: Stage,
+) -> None:
+    """The plan alone shows it, so the row does not go on to destroy the stage."""
+    program = stage.running.root / "components" / "restic_repository.py"
+    text = program.read_text()
+    assert "protect=args.protect" in text
+    judge = stage.ground.judge()
+    bucket = judge.where.bucket
+    lock = judge.do(lambda s3: s3.get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"])
+    none = {"ObjectLockEnabled": "Enabled"}
+    try:
+        program.write_text(text.replace("protect=args.protect", "protect=False"))
+        judge.do(lambda s3: s3.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=none))
+        found = broken(stage.play("A5"))
+    finally:
+        program.write_text(text)
+        judge.do(lambda s3: s3.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=lock))
+    assert "the stack's passwords are protected: nothing in the state is" in found
+    assert "the administrator tries on every version: delete the version: done" in found
+    assert "every version is still there: ['gone: " in found
