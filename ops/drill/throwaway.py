@@ -19,6 +19,9 @@ from ops.recover.errors import shown
 ROOM = "/etc/lastcopy/relay"
 KEYS = "/etc/ssh/lastcopy/keys"
 NAME = re.compile(r"drill-[0-9a-f]{6}")
+LEFT = re.compile(
+    r"^(/run/lastcopy-drill-[0-9a-f]{6}|/usr/local/lib/lastcopy/drill-[0-9a-f]{6})$", re.MULTILINE
+)
 # The restic that the wrapper would take: the newest of ours, else the host's.
 FIND_RESTIC = (
     "{ printf '%s\\n' /usr/local/lib/lastcopy/restic-*/restic | sort -rV; echo /usr/local/bin/restic; echo /usr/bin/restic; } | "
@@ -181,9 +184,11 @@ def clear_leftovers(relay: Host, sources: list[Host]) -> list[str]:
     names = sorted(set(NAME.findall(found)))
     for name in names:
         enter_step(relay, "remove", SOURCE=name)
-    for host in sources:
-        left = NAME.findall(host.shell("ls -d /run/lastcopy-drill-* 2>/dev/null", check=False).out)
-        for name in sorted(set(left)):
-            host.run("rm", "-rf", f"/run/lastcopy-{name}")
-            names.append(name)
+    for host in (relay, *sources):
+        left = host.shell(
+            "ls -d /run/lastcopy-drill-* /usr/local/lib/lastcopy/drill-* 2>/dev/null", check=False
+        ).out
+        for folder in sorted(set(LEFT.findall(left))):
+            host.run("rm", "-rf", folder)
+            names.append(folder.rpartition("lastcopy")[2][1:])
     return sorted(set(names))
