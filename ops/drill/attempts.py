@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import os
 import secrets
+import select
 import shlex
+import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -121,6 +124,35 @@ def only_rclone(ended: Ended) -> bool:
     return (not ended.out or SETTINGS in ended.out[:16]) and not any(
         word in ended.said for word in (b"uid=", b"root:", b"/dev/pts")
     )
+
+
+@dataclass
+class Held:
+    """A connection that stays open. ``first``: what came by itself; ``err``: all of stderr, once it is closed."""
+
+    first: bytes
+    err: bytes = b""
+
+
+@contextmanager
+def held_open(host: Host, *words: str, seconds: float = 8) -> Iterator[Held]:
+    """A command on a host whose stdin stays open within; begun when it said something, or after ``seconds``."""
+    process = subprocess.Popen(
+        host.words(*words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    if not process.stdin or not process.stdout or not process.stderr:
+        raise AssertionError("three pipes were asked for")
+    held = Held(b"")
+    try:
+        if select.select([process.stdout], [], [], seconds)[0]:
+            held.first = os.read(process.stdout.fileno(), 4096)
+        yield held
+    finally:
+        try:
+            held.err = process.communicate(timeout=15)[1]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            held.err = process.communicate()[1]
 
 
 def cursor(host: Host) -> str:

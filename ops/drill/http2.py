@@ -13,6 +13,7 @@ from types import TracebackType
 import h2.config
 import h2.connection
 import h2.events
+import h2.exceptions
 import h2.settings
 
 
@@ -184,7 +185,13 @@ class Session:
         data = self._out.read1(1 << 16)  # type: ignore[attr-defined]
         if not data:
             self._gone()
-        for event in self._h2.receive_data(data):
+        try:
+            events = self._h2.receive_data(data)
+        except h2.exceptions.H2Error:
+            # What speaks there is no rclone; what it said is on stdout, so it counts as words.
+            self._process.kill()
+            raise Gone(f"not HTTP/2: {data[:200].decode(errors='replace')}", None) from None
+        for event in events:
             self._take(event)
         self._flush()
 

@@ -27,6 +27,7 @@ def test_the_row_holds(stage: Stage, row: str) -> None:
 
 
 def test_s1_s2_sabotage_without_any_layer_commands_run_and_channels_open(stage: Stage) -> None:
+    stage.ground.throwaway()  # before: its entry is a copy of the running one
     with no_layers(stage), reloaded(stage):
         one, two = stage.play("S1"), stage.play("S2")
     assert one.verdict is Verdict.BROKEN, told(one)

@@ -7,10 +7,9 @@ import shlex
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from ops.drill.attempts import Attempt, batch, marks
+from ops.drill.attempts import SETTINGS, Attempt, batch, held_open, marks
 from ops.drill.ground import Ground
 from ops.drill.hosts import Host
-from ops.drill.http2 import Session
 from ops.drill.model import Finding, Level, control, judged, not_played
 
 DANGEROUS = (
@@ -62,26 +61,48 @@ def play(ground: Ground) -> Iterator[Finding]:
             "DISPLAY=:7",
             *ground.ssh("-v", *options, "-o", f"SetEnv={sent}", "relay"),
         ]
-        with Session(ground.victim.words(*words)) as session:
-            answer = session.ask("HEAD", "/config")
-            yield control(
-                "a session stands that asked for all of it", answer.status == 200, f"answer {answer.status}"
-            )
+        with held_open(ground.victim, *words) as held:
             new = _watched(ground.relay) - before
             seen = _environments(ground.relay, f"bk-{ground.source}")
-            said = session.words()
-        opened = sorted(line for line in new if line.strip())
-        for what in asked:
-            if what.startswith("-w") and "Tunnel device open failed" in said and "Requesting tun" not in said:
+        yield control(
+            "a session stands that asked for all of it",
+            SETTINGS in held.first[:16],
+            f"{len(held.first)} bytes came",
+        )
+        opened = {
+            what: [line for line in sorted(new) if line.strip() and what in _whose(line, socket)]
+            for what in asked
+        }
+        for what, lines in opened.items():
+            if (
+                what.startswith("-w")
+                and b"Tunnel device open failed" in held.err
+                and b"Requesting tun" not in held.err
+            ):
                 yield not_played(what, "the source's host gives its own root no tun device")
                 continue
-            yield judged(what, not opened, opened or "no socket and no device came up on the relay")
+            yield judged(what, not lines, lines or "no socket and no device came up on the relay")
         yield from _environment(seen, nonce)
     yield from _outward(ground)
     if not ground.may(Level.THROWAWAY):
         yield not_played("~/.ssh/rc, ~/.ssh/environment, ~/.ssh/authorized_keys", Level.THROWAWAY.words)
         return
     yield from _home(ground)
+
+
+def _whose(line: str, socket: str) -> tuple[str, ...]:
+    """Which of the requests a new socket or device on the relay belongs to; of a free port nobody can tell."""
+    if " " not in line:
+        return ("-w, a tun device",)
+    if socket in line:
+        return ("-R as a socket in the file system",)
+    if "/agent." in line:
+        return ("-A, the agent",)
+    port = line.rsplit(":", 1)[-1]
+    known = {"48123": ("-R with a port",), "48124": ("-R as a SOCKS proxy",)}
+    if port.startswith("60"):
+        return ("-X, X11", "-Y, trusted X11")
+    return known.get(port, ("-R 127.0.0.1:0", "-R on every address"))
 
 
 def _environments(relay: Host, account: str) -> list[tuple[str, list[str]]]:
@@ -190,10 +211,13 @@ def _home(ground: Ground) -> Iterator[Finding]:
                 f"chown -R {made.account} {home} && chmod 700 {home}/.ssh/rc && {_move(made.account, home)}",
                 stdin=second,
             )
-            with made.session() as session:
-                answer = session.ask("HEAD", "/config")
+            with held_open(made.host, *made.ssh, "relay") as held:
                 seen = _environments(relay, made.account)
-            yield control("the account works with that home", answer.status == 200, f"answer {answer.status}")
+            yield control(
+                "the account works with that home",
+                SETTINGS in held.first[:16],
+                f"{len(held.first)} bytes came",
+            )
             yield judged(
                 "~/.ssh/rc", 0 not in left.left(), "not run" if not left.left() else "it RAN on the relay"
             )
