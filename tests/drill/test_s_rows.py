@@ -127,7 +127,7 @@ def test_s11_sabotage_from_is_ignored_and_sessions_outlive_their_key(
     )
     rule = (
         f"s#^( *)AuthorizedKeysCommand none#\\1AuthorizedKeysFile none\\n\\1AuthorizedKeysCommand {command} %u\\n"
-        "\\1AuthorizedKeysCommandUser root#; /AuthorizedKeysFile .*keys.%u/d"
+        "\\1AuthorizedKeysCommandUser root#; /^ *AuthorizedKeysFile .etc.ssh.lastcopy.keys.%u$/d"
     )
     text = components.host_step.script_text
 
