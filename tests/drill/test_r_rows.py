@@ -87,7 +87,7 @@ def note(stage: Stage, text: str) -> Iterator[None]:
 def in_memory(stage: Stage, text: str) -> Iterator[None]:
     """A process on the relay that holds it and shows it nowhere else."""
     with subprocess.Popen(
-        stage.machines.words("relay", "perl", "-e", "$w = <STDIN>; print qq(ready\\n); $| = 1; print ''; <STDIN>"),
+        stage.machines.words("relay", "perl", "-e", "$w = <STDIN>; <STDIN>; print $w"),
         cwd=stage.running.root, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
     ) as holder:  # fmt: skip
         assert holder.stdin is not None
@@ -115,7 +115,8 @@ def test_r7_sabotage_a_key_that_opens_a_source_is_found(stage: Stage) -> None:
     public = machines.shell(
         "relay", "ssh-keygen -q -t ed25519 -N '' -f /root/spare && cat /root/spare.pub"
     ).stdout
-    machines.run("web1", "sh", "-c", "mkdir -p -m 700 /root/.ssh; touch /root/.ssh/authorized_keys; cp -a /root/.ssh/authorized_keys /root/kept; cat >>/root/.ssh/authorized_keys", stdin=public)  # fmt: skip
+    let_in = "mkdir -p -m 700 /root/.ssh; cd /root/.ssh; touch authorized_keys; cp -a authorized_keys /root/kept; cat >>authorized_keys"
+    machines.run("web1", "sh", "-c", let_in, stdin=public)
     try:
         result = stage.play("R7")
     finally:

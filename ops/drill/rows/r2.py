@@ -63,6 +63,8 @@ def together(bucket: str, path: str, stored: Sequence[Stored]) -> Calls:
     new = f"{path}/data/00/thief"
     short = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": in_days(0.01)}
     held = {"ObjectLockLegalHoldStatus": "ON"}
+    at = {"Bucket": bucket, "Key": some.key}
+    onto_itself: dict[str, Any] = {**at, "CopySource": at, "MetadataDirective": "REPLACE"}
     calls: Calls = {
         "delete all versions at once": lambda s3: batch(s3.delete_objects(Bucket=bucket, Delete={"Objects": objects})),
         "delete all versions at once with bypass": lambda s3: batch(
@@ -75,8 +77,8 @@ def together(bucket: str, path: str, stored: Sequence[Stored]) -> Calls:
         "write with a short lock": ask("put_object", Bucket=bucket, Key=new, Body=b"x", **short),
         "write with a hold": ask("put_object", Bucket=bucket, Key=new, Body=b"x", **held),
         "overwrite with a short lock": ask("put_object", Bucket=bucket, Key=some.key, Body=b"x", **short),
-        "copy onto itself with a short lock": ask("copy_object", Bucket=bucket, Key=some.key, CopySource={"Bucket": bucket, "Key": some.key}, MetadataDirective="REPLACE", **short),
-        "copy onto itself with a hold": ask("copy_object", Bucket=bucket, Key=some.key, CopySource={"Bucket": bucket, "Key": some.key}, MetadataDirective="REPLACE", **held),
+        "copy onto itself with a short lock": ask("copy_object", **onto_itself, **short),
+        "copy onto itself with a hold": ask("copy_object", **onto_itself, **held),
         "begin an upload with a short lock": ask("create_multipart_upload", Bucket=bucket, Key=new, **short),
         "begin an upload with a hold": ask("create_multipart_upload", Bucket=bucket, Key=new, **held),
     }  # fmt: skip
