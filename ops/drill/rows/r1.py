@@ -63,11 +63,11 @@ def tricks(bucket: str, path: str) -> Calls:
     plain: Calls = {
         f"delete {word}": ask("delete_object", Bucket=bucket, Key=f"{path}/{word}") for word in words
     }
-    forced: Calls = {
+    strong: Calls = {
         f"delete below {word} by force": forced(bucket, f"{path}/{word}")
         for word in ("locks/", "locks/..", "locks/../")
     }
-    return plain | forced
+    return plain | strong
 
 
 def only(answer: Any, lock: str) -> object:
