@@ -10,12 +10,11 @@ from ops.drill.model import Finding, Level, control, judged, not_played
 from ops.drill.storage import Desk, Stored
 from ops.drill.thief import (
     Calls,
-    answered,
     ask,
     attacked,
     batch,
     begun,
-    caller,
+    harmlessly,
     in_days,
     let_go,
     nowhere,
@@ -112,12 +111,7 @@ def _locked(judge: Desk, stored: Sequence[Stored]) -> bool:
 def play(ground: Ground) -> Iterator[Finding]:
     key = ground.thief()
     if not ground.may(Level.THROWAWAY):
-        with caller(ground, key) as desk:
-            bucket, mine = desk.where.bucket, ground.path()
-            can = desk.tried({"list": ask("list_objects_v2", Bucket=bucket, Prefix=mine, MaxKeys=1)}, key)["list"]  # fmt: skip
-            yield control("the stolen identity lists the source's repository", can == "done", can)
-            for name, code in desk.tried(harmless(bucket, nowhere(ground)), key).items():
-                yield answered(name, code)
+        yield from harmlessly(ground, key, lambda bucket: harmless(bucket, nowhere(ground)))
         yield not_played("versions and locks of what stands", Level.THROWAWAY.words)
         return
     judge, made = ground.judge(), ground.throwaway(fresh=True)

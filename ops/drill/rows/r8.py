@@ -27,6 +27,7 @@ from ops.drill.thief import (  # fmt: skip
     caller,
     harm,
     state,
+    unreached,
     with_header,
 )
 
@@ -168,6 +169,9 @@ def play(ground: Ground) -> Iterator[Finding]:
     other = ground.others[0] if ground.others else None
     room = ground.path(other).rstrip("/").rpartition("/")[0] + "/" if other else "drill-nobody/"
     some = ground.path(other) + "config" if other else "drill-nobody/g1/config"
+    if why := unreached(ground, key):
+        yield not_played("calls with the stolen identity", why)
+        return
     with caller(ground, key) as desk:
         bucket = desk.where.bucket
         tree = f"{ground.path()}config"
