@@ -35,9 +35,10 @@ sub look {
   }
 }
 sub piped { my ($where, @command) = @_; if (open my $out, '-|', @command) { look($where, $out); close $out } }
+my $elsewhere = qr/^(nfs|cifs|smb|fuse|proc|sysfs|cgroup|devpts|autofs|mqueue|debugfs|tracefs|bpf|securityfs|efivarfs)/;
 my %skip = map { $_ => 1 } '/proc', '/sys', '/dev';
 if (open my $mounts, '<', '/proc/mounts') {
-  while (<$mounts>) { my (undef, $at, $type) = split / /; $skip{$at} = 1 if $type =~ /^(nfs|cifs|smb|fuse|proc|sysfs|cgroup|devpts|autofs|mqueue|debugfs|tracefs|bpf|securityfs|efivarfs)/ && $at ne '/' }
+  while (<$mounts>) { my (undef, $at, $type) = split / /; $skip{$at} = 1 if $at ne '/' && $type =~ /$elsewhere/ }
 }
 my @folders = ('/', '/dev/shm');
 while (defined(my $folder = pop @folders)) {

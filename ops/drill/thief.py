@@ -16,8 +16,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ops.drill.ground import Ground
-from ops.drill.hosts import DrillError
-from ops.drill.model import Finding, failed, judged
+from ops.drill.model import Finding, control, failed, judged, not_played
 from ops.drill.storage import Desk, Stored, desk, lost
 from ops.recover.access import StorageKey
 
@@ -146,7 +145,7 @@ def nowhere(ground: Ground) -> str:
 
 @contextmanager
 def caller(ground: Ground, key: StorageKey) -> Iterator[Desk]:
-    """Who makes harmless calls: the judge's desk, or where there is none, one that knows the thief's key alone."""
+    """Who makes harmless calls: the judge's desk, or where there is none, one that knows the thief's key alone. Ask `unreached` before."""
     if ground.desk is not None:
         yield ground.desk
         return
@@ -155,14 +154,35 @@ def caller(ground: Ground, key: StorageKey) -> Iterator[Desk]:
         ca = ground.folder / "storage-ca-thief.pem"
         ca.write_text(ground.where.ca_certificate)
     with desk(ground.where, key, ca) as made:
-        code = made.tried({"look": lambda s3: s3.get_bucket_location(Bucket=made.where.bucket)}, key)["look"]
-        if code.startswith("not sent"):
-            raise DrillError(
-                f"the storage is not reached from this machine: {code}",
-                where=ground.where.endpoint,
-                fix="give --storage-key, and play it where the storage can be reached",
-            )
         yield made
+
+
+def unreached(ground: Ground, key: StorageKey) -> str:
+    """Why no call can be made from here; empty when it can."""
+    if ground.desk is not None:
+        return ""
+    with caller(ground, key) as made:
+        look = ask("get_bucket_location", Bucket=made.where.bucket)
+        code = made.tried({"look": look}, key)["look"]
+    return f"the storage is not reached from this machine: {code}" if code.startswith("not sent") else ""
+
+
+def harmlessly(ground: Ground, key: StorageKey, calls: Callable[[str], Calls]) -> Iterator[Finding]:
+    """Calls (by the bucket's name) that harm nothing even where they are let in, so without a judge as well."""
+    if why := unreached(ground, key):
+        yield not_played("harmless calls with the stolen identity", why)
+        return
+    with caller(ground, key) as made:
+        bucket = made.where.bucket
+        yield lists(made, key, ground.path())
+        for name, code in made.tried(calls(bucket), key).items():
+            yield answered(name, code)
+
+
+def lists(made: Desk, key: StorageKey, path: str) -> Finding:
+    look = ask("list_objects_v2", Bucket=made.where.bucket, Prefix=path, MaxKeys=1)
+    code = made.tried({"list": look}, key)["list"]
+    return control("the stolen identity lists the source's repository", code == "done", code)
 
 
 def begun(bucket: str, name: str, days: float = 0.01) -> Calls:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
-from ops.drill.model import Finding, Outcome, Result, Verdict
+from ops.drill.model import Finding, Level, Outcome, Result, Verdict
+from ops.drill.rows import PLAYS
+from ops.drill.runner import play_row
+from ops.drill.threats import THREATS
 from sandbox import Sandbox, netns
 from tests.drill import weak
 from tests.drill.conftest import Stage, told
@@ -32,6 +36,20 @@ def test_r3_holds_but_for_the_dates_that_this_storage_lets_a_thief_choose(stage:
     result = stage.play("R3")
     assert {one.outcome for one in result.findings} <= {Outcome.CONTROL, Outcome.HELD, Outcome.BROKEN}, told(result)  # fmt: skip
     assert [one.tried for one in broken(result)] == [DATES], told(result)
+
+
+@pytest.mark.parametrize("row", ["R1", "R2", "R4", "R5", "R8"])
+def test_without_a_judge_only_harmless_calls_are_made(stage: Stage, row: str) -> None:
+    """As on production without a storage key, from where the storage is reached; and from where it is not."""
+    safe = replace(stage.ground, desk=None, level=Level.SAFE, _throwaways=[], _shared={})
+    before = {one.version for one in stage.ground.judge().versions("", contents=False)}
+    threat = next(threat for threat in THREATS if threat.id == row)
+    with Sandbox(stage.machines.directory).storage_admin():
+        result = play_row(safe, threat, PLAYS[row], lambda _: None)
+    assert result.verdict is Verdict.IN_PART, told(result)
+    assert {one.version for one in stage.ground.judge().versions("", contents=False)} == before
+    elsewhere = play_row(safe, threat, PLAYS[row], lambda _: None)
+    assert elsewhere.verdict is Verdict.NOT_PROVEN, told(elsewhere)
 
 
 def test_r1_sabotage_an_identity_that_may_delete_hides_every_object(stage: Stage) -> None:
@@ -87,7 +105,7 @@ def note(stage: Stage, text: str) -> Iterator[None]:
 def in_memory(stage: Stage, text: str) -> Iterator[None]:
     """A process on the relay that holds it and shows it nowhere else."""
     with subprocess.Popen(
-        stage.machines.words("relay", "perl", "-e", "$w = <STDIN>; print qq(ready\\n); $| = 1; print ''; <STDIN>"),
+        stage.machines.words("relay", "perl", "-e", "$w = <STDIN>; <STDIN>; print $w"),
         cwd=stage.running.root, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
     ) as holder:  # fmt: skip
         assert holder.stdin is not None
@@ -115,7 +133,8 @@ def test_r7_sabotage_a_key_that_opens_a_source_is_found(stage: Stage) -> None:
     public = machines.shell(
         "relay", "ssh-keygen -q -t ed25519 -N '' -f /root/spare && cat /root/spare.pub"
     ).stdout
-    machines.run("web1", "sh", "-c", "mkdir -p -m 700 /root/.ssh; touch /root/.ssh/authorized_keys; cp -a /root/.ssh/authorized_keys /root/kept; cat >>/root/.ssh/authorized_keys", stdin=public)  # fmt: skip
+    let_in = "mkdir -p -m 700 /root/.ssh; cd /root/.ssh; touch authorized_keys; cp -a authorized_keys /root/kept; cat >>authorized_keys"
+    machines.run("web1", "sh", "-c", let_in, stdin=public)
     try:
         result = stage.play("R7")
     finally:

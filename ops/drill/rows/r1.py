@@ -7,7 +7,7 @@ from typing import Any
 
 from ops.drill.ground import Ground
 from ops.drill.model import Finding, Level, control, judged, not_played
-from ops.drill.thief import Calls, answered, ask, attacked, batch, caller, nowhere, with_header
+from ops.drill.thief import Calls, ask, attacked, batch, harmlessly, nowhere, with_header
 
 # minio's own: deletes everything below a prefix.
 FORCE = {"x-minio-force-delete": "true"}
@@ -63,11 +63,11 @@ def tricks(bucket: str, path: str) -> Calls:
     plain: Calls = {
         f"delete {word}": ask("delete_object", Bucket=bucket, Key=f"{path}/{word}") for word in words
     }
-    forced: Calls = {
+    strong: Calls = {
         f"delete below {word} by force": forced(bucket, f"{path}/{word}")
         for word in ("locks/", "locks/..", "locks/../")
     }
-    return plain | forced
+    return plain | strong
 
 
 def only(answer: Any, lock: str) -> object:
@@ -79,12 +79,7 @@ def only(answer: Any, lock: str) -> object:
 def play(ground: Ground) -> Iterator[Finding]:
     key = ground.thief()
     if not ground.may(Level.THROWAWAY):
-        with caller(ground, key) as desk:
-            bucket, mine = desk.where.bucket, ground.path()
-            can = desk.tried({"list": ask("list_objects_v2", Bucket=bucket, Prefix=mine, MaxKeys=1)}, key)["list"]  # fmt: skip
-            yield control("the stolen identity lists the source's repository", can == "done", can)
-            for name, code in desk.tried(harmless(bucket, nowhere(ground)), key).items():
-                yield answered(name, code)
+        yield from harmlessly(ground, key, lambda bucket: harmless(bucket, nowhere(ground)))
         yield not_played("deleting what stands", Level.THROWAWAY.words)
         return
     judge, made = ground.judge(), ground.throwaway(fresh=True)

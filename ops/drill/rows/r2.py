@@ -10,12 +10,11 @@ from ops.drill.model import Finding, Level, control, judged, not_played
 from ops.drill.storage import Desk, Stored
 from ops.drill.thief import (
     Calls,
-    answered,
     ask,
     attacked,
     batch,
     begun,
-    caller,
+    harmlessly,
     in_days,
     let_go,
     nowhere,
@@ -63,6 +62,8 @@ def together(bucket: str, path: str, stored: Sequence[Stored]) -> Calls:
     new = f"{path}/data/00/thief"
     short = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": in_days(0.01)}
     held = {"ObjectLockLegalHoldStatus": "ON"}
+    at = {"Bucket": bucket, "Key": some.key}
+    onto_itself: dict[str, Any] = {**at, "CopySource": at, "MetadataDirective": "REPLACE"}
     calls: Calls = {
         "delete all versions at once": lambda s3: batch(s3.delete_objects(Bucket=bucket, Delete={"Objects": objects})),
         "delete all versions at once with bypass": lambda s3: batch(
@@ -75,8 +76,8 @@ def together(bucket: str, path: str, stored: Sequence[Stored]) -> Calls:
         "write with a short lock": ask("put_object", Bucket=bucket, Key=new, Body=b"x", **short),
         "write with a hold": ask("put_object", Bucket=bucket, Key=new, Body=b"x", **held),
         "overwrite with a short lock": ask("put_object", Bucket=bucket, Key=some.key, Body=b"x", **short),
-        "copy onto itself with a short lock": ask("copy_object", Bucket=bucket, Key=some.key, CopySource={"Bucket": bucket, "Key": some.key}, MetadataDirective="REPLACE", **short),
-        "copy onto itself with a hold": ask("copy_object", Bucket=bucket, Key=some.key, CopySource={"Bucket": bucket, "Key": some.key}, MetadataDirective="REPLACE", **held),
+        "copy onto itself with a short lock": ask("copy_object", **onto_itself, **short),
+        "copy onto itself with a hold": ask("copy_object", **onto_itself, **held),
         "begin an upload with a short lock": ask("create_multipart_upload", Bucket=bucket, Key=new, **short),
         "begin an upload with a hold": ask("create_multipart_upload", Bucket=bucket, Key=new, **held),
     }  # fmt: skip
@@ -110,12 +111,7 @@ def _locked(judge: Desk, stored: Sequence[Stored]) -> bool:
 def play(ground: Ground) -> Iterator[Finding]:
     key = ground.thief()
     if not ground.may(Level.THROWAWAY):
-        with caller(ground, key) as desk:
-            bucket, mine = desk.where.bucket, ground.path()
-            can = desk.tried({"list": ask("list_objects_v2", Bucket=bucket, Prefix=mine, MaxKeys=1)}, key)["list"]  # fmt: skip
-            yield control("the stolen identity lists the source's repository", can == "done", can)
-            for name, code in desk.tried(harmless(bucket, nowhere(ground)), key).items():
-                yield answered(name, code)
+        yield from harmlessly(ground, key, lambda bucket: harmless(bucket, nowhere(ground)))
         yield not_played("versions and locks of what stands", Level.THROWAWAY.words)
         return
     judge, made = ground.judge(), ground.throwaway(fresh=True)

@@ -11,10 +11,10 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ops.drill.ground import Ground
-from ops.drill.model import Finding, Level, control, judged, not_played
+from ops.drill.model import Finding, Level, judged, not_played
 from ops.drill.rows.r1 import FORCE
 from ops.drill.storage import SETTINGS, Desk
-from ops.drill.thief import Calls, answered, ask, at_most, caller, with_header
+from ops.drill.thief import Calls, answered, ask, at_most, caller, lists, unreached, with_header
 
 THIEF = "thief"
 
@@ -167,10 +167,12 @@ def another_bucket(name: str) -> Calls:
 
 def play(ground: Ground) -> Iterator[Finding]:
     key = ground.thief()
+    if why := unreached(ground, key):
+        yield not_played("calls with the stolen identity", why)
+        return
     with caller(ground, key) as desk:
-        bucket, mine = desk.where.bucket, ground.path()
-        can = desk.tried({"list": ask("list_objects_v2", Bucket=bucket, Prefix=mine, MaxKeys=1)}, key)["list"]  # fmt: skip
-        yield control("the stolen identity lists the source's repository", can == "done", can)
+        bucket = desk.where.bucket
+        yield lists(desk, key, ground.path())
         lock = _lock(desk)
         trial = ground.may(Level.TRIAL) and ground.desk is not None
         before = desk.settings() if ground.desk else {}

@@ -8,7 +8,7 @@ from typing import Any
 
 from ops.drill.ground import Ground
 from ops.drill.model import Finding, Level, control, judged, not_played
-from ops.drill.thief import Calls, answered, ask, attacked, begun, caller, furthest, in_days, let_go, nowhere
+from ops.drill.thief import Calls, ask, attacked, begun, furthest, harmlessly, in_days, let_go, nowhere
 
 # What succeeded on a real bucket would stay for as long: a few days tell the same there.
 DECADES = 9999
@@ -84,12 +84,7 @@ def default(bucket: str, days: int) -> Calls:
 def play(ground: Ground) -> Iterator[Finding]:
     key = ground.thief()
     if not ground.may(Level.THROWAWAY):
-        with caller(ground, key) as desk:
-            bucket, mine = desk.where.bucket, ground.path()
-            can = desk.tried({"list": ask("list_objects_v2", Bucket=bucket, Prefix=mine, MaxKeys=1)}, key)["list"]  # fmt: skip
-            yield control("the stolen identity lists the source's repository", can == "done", can)
-            for name, code in desk.tried(begun(bucket, nowhere(ground), DECADES), key).items():
-                yield answered(name, code)
+        yield from harmlessly(ground, key, lambda bucket: begun(bucket, nowhere(ground), DECADES))
         yield not_played("locks with and on what is written", Level.THROWAWAY.words)
         return
     judge, made = ground.judge(), ground.throwaway(fresh=True)

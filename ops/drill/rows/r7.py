@@ -11,15 +11,17 @@ from ops.drill.hosts import Host
 from ops.drill.model import Finding, Level, control, judged, not_played
 from ops.drill.thief import at_most
 
-# Every private key in a file, its public half after it; one that asks for a passphrase is told as "closed".
+# Every private key in a file, after its public half; that is empty where the key asks for a passphrase or is of an unknown kind.
 KEYS = r"""
-find / /run /tmp /dev/shm -xdev \( -path /proc -o -path /sys \) -prune -o -type f -size -64k -exec grep -lsIE '^-----BEGIN [A-Z ]*PRIVATE KEY-----|^PuTTY-User-Key-File' {} + |
+mark='^-----BEGIN [A-Z ]*PRIVATE KEY-----|^PuTTY-User-Key-File'
+find / /run /tmp /dev/shm -xdev \( -path /proc -o -path /sys \) -prune -o -type f -size -64k -exec grep -lsIE "$mark" {} + |
   sort -u | while IFS= read -r file; do printf '%s\t%s\n' "$(ssh-keygen -y -P '' -f "$file" 2>/dev/null </dev/null | cut -d ' ' -f 1,2 || :)" "$file"; done
 """
 # Public keys on standard input; the files on a source that would let one of them in.
 OPENS = r"""
 words=$(cat); [ -n "$words" ] || exit 0
-{ find /etc/ssh -type f ! -name '*known_hosts*' ! -name '*.pub' ! -name 'ssh_host_*'; find /root /home /var/lib -maxdepth 4 -path '*/.ssh/*' -type f ! -name '*known_hosts*' ! -name '*.pub'; } 2>/dev/null |
+{ find /etc/ssh -type f ! -name 'ssh_host_*'; find /root /home /var/lib -maxdepth 4 -path '*/.ssh/*' -type f; } 2>/dev/null |
+  grep -v -e 'known_hosts[^/]*$' -e '\.pub$' |
   while IFS= read -r file; do printf '%s\n' "$words" | grep -qsF -f - "$file" && printf '%s\n' "$file"; done; :
 """
 AGENTS = r"""
@@ -96,16 +98,13 @@ def play(ground: Ground) -> Iterator[Finding]:
             wanted[place] = (name, _key(ground.outputs["sources"][name]["hostKey"]))
         here = {place: one for place, one in wanted.items() if one[0] == name}
         yield control(f"{name} answers at its own address", bool(reached(host, ASK, here, ["root"])), sorted(here))  # fmt: skip
-    accounts = [
-        "root",
-        "_apt",
-        "systemd-network",
-        "systemd-timesync",
-        "nobody",
-        *(f"bk-{n}" for n in sources),
-    ]
+    accounts = ["root", "_apt", "systemd-network", "systemd-timesync", "nobody"]
+    accounts += [f"bk-{name}" for name in sources]
     seen = reached(relay, ASK, wanted, accounts)
-    yield judged("no account of the relay reaches a source's sshd", not seen, at_most(seen) if seen else f"{len(wanted)} places, {len(accounts)} accounts")  # fmt: skip
+    whole = f"{len(wanted)} places, {len(accounts)} accounts"
+    yield judged(
+        "no account of the relay reaches a source's sshd", not seen, at_most(seen) if seen else whole
+    )
     listening = relay.shell("ss -H -ltnp").out.splitlines()
     back = [line.split()[3] for line in listening if '"sshd' in line and not line.split()[3].endswith(f":{port}")]  # fmt: skip
     yield judged("no tunnel back to a source is open", not back, back or f"sshd listens on port {port} alone")

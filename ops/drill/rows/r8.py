@@ -27,6 +27,7 @@ from ops.drill.thief import (  # fmt: skip
     caller,
     harm,
     state,
+    unreached,
     with_header,
 )
 
@@ -55,6 +56,8 @@ def looks(bucket: str, mine: str, room: str, some: str) -> Calls:
         "list uploads": lambda s3: brought(s3.list_multipart_uploads(Bucket=bucket, Prefix=room), *LISTED),
     }
     at = {"Bucket": bucket, "Key": some}
+    everything: dict[str, Any] = {"Expression": "select * from S3Object", "ExpressionType": "SQL"}
+    everything |= {"InputSerialization": {"CSV": {}}, "OutputSerialization": {"CSV": {}}}
     calls |= {
         "read": lambda s3: s3.get_object(**at)["Body"].read(),
         "read a byte": lambda s3: s3.get_object(**at, Range="bytes=0-0")["Body"].read(),
@@ -64,7 +67,7 @@ def looks(bucket: str, mine: str, room: str, some: str) -> Calls:
         "read its acl": ask("get_object_acl", **at),
         "read its lock": ask("get_object_retention", **at),
         "read its hold": ask("get_object_legal_hold", **at),
-        "search in it": ask("select_object_content", **at, Expression="select * from S3Object", ExpressionType="SQL", InputSerialization={"CSV": {}}, OutputSerialization={"CSV": {}},),
+        "search in it": ask("select_object_content", **at, **everything),
         "read it by a signed address": lambda s3: signed(s3, at),
     }  # fmt: skip
     return calls
@@ -166,6 +169,9 @@ def play(ground: Ground) -> Iterator[Finding]:
     other = ground.others[0] if ground.others else None
     room = ground.path(other).rstrip("/").rpartition("/")[0] + "/" if other else "drill-nobody/"
     some = ground.path(other) + "config" if other else "drill-nobody/g1/config"
+    if why := unreached(ground, key):
+        yield not_played("calls with the stolen identity", why)
+        return
     with caller(ground, key) as desk:
         bucket = desk.where.bucket
         tree = f"{ground.path()}config"
