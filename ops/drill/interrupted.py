@@ -19,7 +19,7 @@ pids() { for p in /proc/[0-9]*; do [ "$(tr '\0' ' ' <$p/cmdline 2>/dev/null | gr
 folder=$1
 sh -c "$line" >cut.out 2>&1 & work=$!
 i=0; while [ $i -lt 100 ] && [ -z "$(pids '^[^ ]*ssh -F')" ]; do i=$((i + 1)); sleep 0.1; done
-sleep 1.2
+sleep "$3"
 kill -0 $work 2>/dev/null || { cat cut.out; echo "it had ended before it could be cut"; exit 3; }
 case $what in
   ssh) for p in $(pids '^[^ ]*ssh -F'); do kill -KILL "$p"; done ;;
@@ -35,10 +35,12 @@ rc=0; wait $work || rc=$?; rm -f cut.now cut.done; tail -n 2 cut.out; exit $((rc
 """
 
 
-def cut(made: Throwaway, how: str, *words: str) -> str:
-    """restic, cut off after a second of work by ``how`` (ssh, still, restic, stop, wait); raises where it ended before. What it said last."""
+def cut(made: Throwaway, how: str, *words: str, after: float = 1.2) -> str:
+    """restic, cut off ``after`` so many seconds of work by ``how`` (ssh, still, restic, stop, wait); raises where it ended before. What it said last."""
     line = made.line(*words)
-    done = made.host.run("sh", "-c", _CUT, "sh", made.folder, how, stdin=line, seconds=120, check=False)
+    done = made.host.run(
+        "sh", "-c", _CUT, "sh", made.folder, how, str(after), stdin=line, seconds=120, check=False
+    )
     if done.code != 0:
         raise DrillError(
             f"{how}: {shlex.join(words[:2])} was not cut off in the middle: {done.said.strip()[-200:]}"
@@ -76,7 +78,10 @@ class Step:
 
     def tried(self, tries: Sequence[str]) -> list[list[int]]:
         """Each try, then the step run again to its end, then a look for drift: three exit codes a try, all in one command."""
-        text = ["again() { sh $step apply >/dev/null 2>&1; echo $?; sh $step check >/dev/null 2>&1; echo $?; }", f"step={self.folder}/step", "mkdir -p /run/lastcopy"]  # fmt: skip
+        text = [
+            f"step={self.folder}/step; mkdir -p /run/lastcopy",
+            "again() { sh $step apply >/dev/null 2>&1; echo $?; sh $step check >/dev/null 2>&1; echo $?; }",
+        ]
         for one in tries:
             text += [f"( {one} ) >/dev/null 2>&1; echo == $?; again"]
         done = self.relay.run("sh", "-s", stdin="\n".join(text) + "\n", seconds=300)
