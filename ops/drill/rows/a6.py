@@ -95,7 +95,8 @@ def _totp(ground: Ground, person: Person) -> Iterator[Finding]:
     yield from _stolen(ground)
     wrong = {
         "no code": "", "a guessed code": "000000", "the code of yesterday": code(person.seed, at - 86400),
-        "the code of tomorrow": code(person.seed, at + 86400), "another person's code": code(new_seed(), at), "a code that was watched and used": good, "a long answer": "9" * 4000,
+        "the code of tomorrow": code(person.seed, at + 86400), "another person's code": code(new_seed(), at),
+        "a code that was watched and used": good, "a long answer": "9" * 4000,
         "the seed itself": person.seed,
         "words": "let me in; id",
     }  # fmt: skip
