@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ops.drill.dial import ALONE
 from ops.drill.ground import Ground
-from ops.drill.hosts import Done
+from ops.drill.hosts import Done, DrillError
 from ops.drill.relay_sshd import Factor, run_steps
 
 TOTP = "/etc/lastcopy/totp"
@@ -133,7 +133,7 @@ def enrolled(ground: Ground, factor: Factor) -> Iterator[Person]:
     try:
         answer = run_steps(ground.relay, "apply", "second_factor", [_values(lines, factor) | seeds])[0]
         if answer.code != 0:
-            raise RuntimeError(answer.words)
+            raise DrillError(f"the person was not enrolled: {answer.words}")
         yield person
     finally:
         if theirs:

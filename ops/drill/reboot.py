@@ -19,9 +19,12 @@ def reboot(ground: Ground, host: Host) -> float:
     began = time.monotonic()
     host.close()
     if ground.sandbox is not None:
-        from sandbox import Sandbox
+        from sandbox import Sandbox, SandboxError
 
-        Sandbox(ground.sandbox).machine_restart(host.name)
+        try:
+            Sandbox(ground.sandbox).machine_restart(host.name)
+        except SandboxError as error:
+            raise DrillError(f"{host.name} did not boot again: {error}") from None
     else:
         alone(host, command=("systemctl", "reboot"))
     while time.monotonic() - began < SECONDS:

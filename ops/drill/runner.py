@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 
@@ -41,7 +42,16 @@ def play_row(ground: Ground, threat: Threat, play: Play, told: Callable[[Finding
     try:
         for finding in play(ground):
             take(finding)
-    except (RecoverError, Gone, OSError, ValueError, KeyError, AssertionError) as error:
+    except (
+        RecoverError,
+        Gone,
+        OSError,
+        ValueError,
+        KeyError,
+        AssertionError,
+        RuntimeError,
+        subprocess.SubprocessError,
+    ) as error:
         take(failed("the row could not be played to its end", f"{type(error).__name__}: {error}"))
     return Result(threat=threat, findings=tuple(findings), seconds=time.monotonic() - began)
 

@@ -12,7 +12,7 @@ from ops.drill.model import Finding, Level, control, failed, judged, not_played
 from ops.drill.person import Person, code, enrolled, new_seed, now
 from ops.drill.relay_sshd import Factor, access_kept, dials, factor_of, run_steps, sshd_values
 
-GUARD_SECONDS = 150
+GUARD_SECONDS = 300
 # What a thief of a key tries with it alone.
 WAYS = {
     "as the client does by itself": (),
