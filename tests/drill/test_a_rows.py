@@ -143,11 +143,9 @@ def test_a7_sabotage_a_step_that_takes_the_half_for_the_whole_and_a_firewall_tha
     """The entry's step looks for the account only, so what a killed run left out stays out; and the firewall is not started at boot."""
     old = "step_apply() {\n  names\n"
     new = 'step_apply() {\n  names\n  if [ "$MODE" = apply ] && getent passwd "$account" >/dev/null; then return 0; fi\n'
-    unit = "lastcopy-firewall.service"
-    with done_to(
-        stage, "relay", f"systemctl disable -q {unit}; systemctl mask -q lastcopy-storage.timer",
-        f"systemctl unmask -q lastcopy-storage.timer; systemctl enable -q --now {unit} lastcopy-storage.timer",
-    ):  # fmt: skip
+    units = "lastcopy-firewall.service lastcopy-storage.timer"
+    weaken, back = f"systemctl disable -q {units}", f"systemctl enable -q --now {units}"
+    with done_to(stage, "relay", weaken, back):
         scripts_with(tmp_path, monkeypatch, ("relay_entry.sh", old, new))
         result = stage.play("A7")
     found = broken(result)

@@ -146,7 +146,7 @@ def _steps(ground: Ground, made: Throwaway) -> Iterator[Finding]:
 def _reboot(ground: Ground, made: Throwaway) -> Iterator[Finding]:
     """The relay, in the middle of a backup; afterwards it is what it was."""
     held = (
-        f"cat {LIVE} | sha256sum; systemctl is-enabled ssh lastcopy-firewall lastcopy-storage.timer; ls /etc/lastcopy/relay /etc/ssh/lastcopy/keys; "
+        f"cat {LIVE} | sha256sum; systemctl is-active ssh lastcopy-firewall lastcopy-storage.timer; ls /etc/lastcopy/relay /etc/ssh/lastcopy/keys; "
         "nft list chain inet lastcopy of_sources | grep -v counter | sha256sum"
     )
     before = ground.relay.shell(held, check=False).said
