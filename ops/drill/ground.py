@@ -42,6 +42,7 @@ class Ground:
     level: Level
     folder: Path
     say: Say
+    sandbox: Path | None = None  # of a local stack
     _throwaways: list[Throwaway] = field(default_factory=list)
     _shared: dict[str, Throwaway] = field(default_factory=dict)
 
@@ -199,6 +200,7 @@ def ground(asked: Asked, stack: Stack, say: Say) -> Iterator[Ground]:
             say(f"removed what an earlier drill left: {', '.join(left)}")
         made = Ground(
             stack=stack, outputs=outputs, config=config, hosts=reached, source=source, desk=judge, level=asked.level, folder=folder, say=say,
+            sandbox=asked.sandbox,
         )  # fmt: skip
         try:
             yield made

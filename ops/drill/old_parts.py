@@ -17,12 +17,15 @@ RESTIC_PLACES = "/usr/local/lib/lastcopy/restic-*/restic /usr/local/bin/restic /
 # Per version one fake, then the command with the fake in all places; the version and what is run come in base64, so nothing is quoted twice.
 _RUN = r"""
 set -u; folder=$1; places=$2
+printf '#!/bin/sh\n[ "$1" != version ] || cat %s/said\nexit 0\n' "$folder" >"$folder/fake"; chmod 755 "$folder" "$folder/fake"
+cat >"$folder/inside" <<'INSIDE'
+for at in $2; do if [ -e "$at" ]; then mount --bind "$1/fake" "$at" || exit 99; fi; done
+eval "$(printf %s "$3" | base64 -d)"
+INSIDE
 while read -r version command stdin; do
-  printf '#!/bin/sh\n[ "$1" != version ] || cat "${0%%/*}/said" 2>/dev/null || cat %s/said\nexit 0\n' "$folder" >"$folder/fake"
-  printf %s "$version" | base64 -d >"$folder/said"; chmod 755 "$folder" "$folder/fake"; chmod 644 "$folder/said"
+  printf %s "$version" | base64 -d >"$folder/said"; chmod 644 "$folder/said"
   printf %s "$stdin" | base64 -d >"$folder/stdin"
-  unshare -m sh -c 'for at in $2; do if [ -e "$at" ]; then mount --bind "$1/fake" "$at" || exit 99; fi; done; eval "$(printf %s "$3" | base64 -d)"' sh "$folder" "$places" "$command" \
-    <"$folder/stdin" >"$folder/out" 2>"$folder/err"
+  unshare -m sh "$folder/inside" "$folder" "$places" "$command" <"$folder/stdin" >"$folder/out" 2>"$folder/err"
   echo "== $?"; base64 -w 0 "$folder/out"; echo; base64 -w 0 "$folder/err"; echo
 done
 """

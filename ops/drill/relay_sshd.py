@@ -36,8 +36,13 @@ def factor_of(ground: Ground) -> Factor:
     return found
 
 
-def sshd_values(ground: Ground, factor: Factor | None = None, *, guard: int = 120) -> dict[str, str]:
-    """As the program's HardenedSshd gives them; with ``factor`` as they would be with that second factor."""
+def sshd_values(
+    ground: Ground, factor: Factor | None = None, *, guard: int = 120, trusted: tuple[str, ...] = ()
+) -> dict[str, str]:
+    """As the program's HardenedSshd gives them; with ``factor`` as they would be with that second factor.
+
+    ``trusted``: networks that are not banned for failed log-ins, so that each of many tries is judged for itself.
+    """
     from components.render import sshd  # here: recovery runs where no Pulumi is
 
     live = ground.relay.run("cat", LIVE).out
@@ -46,6 +51,7 @@ def sshd_values(ground: Ground, factor: Factor | None = None, *, guard: int = 12
         admin_user=ground.relay.door.user,
         second_factor=factor or factor_of(ground),
         listen_port=int(port[1]) if port else 22,
+        trusted_networks=trusted,
     )
     return {
         "PHASE": "apply", "ADMIN": plan.admin_user, "FACTOR": plan.second_factor, "GUARD_SECONDS": str(guard),

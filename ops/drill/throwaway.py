@@ -27,6 +27,12 @@ FIND_RESTIC = (
     "{ printf '%s\\n' /usr/local/lib/lastcopy/restic-*/restic | sort -rV; echo /usr/local/bin/restic; echo /usr/bin/restic; } | "
     'while read -r one; do if [ -x "$one" ]; then echo "$one"; break; fi; done'
 )
+# Of row A6: accounts of people that a killed drill made.
+FORGET_PEOPLE = r"""
+getent passwd | grep -E '^drill-[0-9a-f]{6}:.*:lastcopy person:' | cut -d : -f 1 | while read -r name; do
+  pkill -KILL -u "$name"; userdel "$name"; rm -f "/etc/ssh/lastcopy/keys/$name" "/etc/lastcopy/totp/$name"
+done
+"""
 # A tree with what breaks naive copies; its digest covers type, mode, size, link and content of everything.
 MAKE_TREE = r"""
 set -eu
@@ -51,6 +57,7 @@ class Throwaway:
     path: str = ""
     snapshots: list[str] = field(default_factory=list)
     manifest: str = ""
+    entry: dict[str, str] = field(default_factory=dict, repr=False)  # the relay step's values
 
     @property
     def folder(self) -> str:
@@ -76,13 +83,13 @@ class Throwaway:
             self.line(*words, seconds=seconds), seconds=seconds + 30, check=check, stdin=stdin
         )
 
-    def line(self, *words: str, seconds: float) -> str:
-        """The same as a piece of shell, for what watches it; ``timeout`` is its process."""
+    def line(self, *words: str, seconds: float = 60, tmp: str = "") -> str:
+        """The same as a piece of shell, for what watches or cuts it; ``timeout`` is its process. ``tmp``: where restic works, below the folder."""
         return (
-            f"cd {self.folder} && exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/bin HOME={self.folder} TMPDIR={self.folder} "
+            f"cd {self.folder} && exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/bin HOME={self.folder} TMPDIR={self.folder}/{tmp} "
             f'timeout -k 1 {seconds:.0f} "$({FIND_RESTIC})" '
             f"-o rclone.program='ssh -F {self.folder}/ssh_config relay' -o rclone.args=serve --password-file {self.folder}/password "
-            f"--cache-dir {self.folder}/cache -r rclone: {shlex.join(words)}"
+            f"--cache-dir {self.folder}/{tmp or '.'}/cache -r rclone: {shlex.join(words)}"
         )
 
     def make(self) -> None:
@@ -129,13 +136,13 @@ class Throwaway:
             f'serve-restic {self.source}"', f'serve-restic {self.name}"'
         )
         sessions = re.search(r"^sessions (\d+)$", serve, re.MULTILINE)
-        self.step(
-            "apply",
-            SERVE=serve,
-            KEY_LINE=f"{words} {canonical(public_key)} {self.name}\n",
-            SESSIONS=sessions[1] if sessions else "",
-            RCLONE_CONF=self.relay.run("cat", f"{ROOM}/{self.source}/rclone.conf").out,
-        )
+        self.entry = {
+            "SERVE": serve,
+            "KEY_LINE": f"{words} {canonical(public_key)} {self.name}\n",
+            "SESSIONS": sessions[1] if sessions else "",
+            "RCLONE_CONF": self.relay.run("cat", f"{ROOM}/{self.source}/rclone.conf").out,
+        }
+        self.step("apply", **self.entry)
 
     def step(self, mode: str, **values: str) -> None:
         """The relay's own step for an entry, on this one."""
@@ -181,6 +188,7 @@ def enter_step(relay: Host, mode: str, **values: str) -> None:
 def clear_leftovers(relay: Host, sources: list[Host]) -> list[str]:
     """What a killed drill left on the hosts is removed; the names of what was found. Only ever a drill's own."""
     found = relay.shell(f"getent passwd | cut -d : -f 1; ls {ROOM} {KEYS} 2>/dev/null", check=False).out
+    relay.shell(FORGET_PEOPLE)
     names = sorted(set(NAME.findall(found)))
     for name in names:
         enter_step(relay, "remove", SOURCE=name)

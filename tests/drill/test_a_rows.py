@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from components.render import sshd
 from ops.drill.model import Outcome, Result, Verdict
 from tests.drill.conftest import Stage, told
 from tests.drill.weaken import done_to, edited, scripts_with
 
-ROWS = ["A1", "A2", "A3", "A4", "A5"]
+ROWS = ["A1", "A2", "A3", "A4", "A5", "A6", "A7"]
 PASSWORD = "/etc/lastcopy/password"
 
 
@@ -117,3 +119,35 @@ def test_a5_sabotage_a_program_that_protects_nothing_and_a_bucket_that_locks_not
     assert "the stack's passwords are protected: nothing in the state is" in found
     assert "the administrator tries on every version: delete the version: done" in found
     assert "every version is still there: ['gone: " in found
+
+
+@pytest.mark.parametrize("weak", ["PAM asks nothing", "sshd asks for a key alone"])
+def test_a6_sabotage_without_the_question_a_stolen_key_comes_in(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weak: str
+) -> None:
+    if weak == "PAM asks nothing":
+        old = "pam_google_authenticator.so user=root"
+        scripts_with(tmp_path, monkeypatch, ("second_factor.sh", old, "pam_permit.so x=root"))
+        broke = "a person's stolen key with a guessed code"
+    else:
+        people = sshd._people
+        monkeypatch.setattr(sshd, "_people", lambda plan: people(replace(plan, second_factor="none")))
+        broke = "the admin's stolen key, as the client does by itself"
+    found = broken(stage.play("A6"))
+    assert f"{broke}: it came in" in found
+
+
+def test_a7_sabotage_a_step_that_takes_the_half_for_the_whole_and_a_firewall_that_does_not_come_back_are_caught(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The entry's step looks for the account only, so what a killed run left out stays out; and the firewall is not started at boot."""
+    old = "step_apply() {\n  names\n"
+    new = 'step_apply() {\n  names\n  if [ "$MODE" = apply ] && getent passwd "$account" >/dev/null; then return 0; fi\n'
+    units = "lastcopy-firewall.service lastcopy-storage.timer"
+    weaken, back = f"systemctl disable -q {units}", f"systemctl enable -q --now {units}"
+    with done_to(stage, "relay", weaken, back):
+        scripts_with(tmp_path, monkeypatch, ("relay_entry.sh", old, new))
+        result = stage.play("A7")
+    found = broken(result)
+    assert "run again it completes: apply 0, check 3" in found
+    assert "sshd, firewall and entries are after the reboot what they were" in found

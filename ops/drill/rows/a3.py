@@ -38,7 +38,7 @@ OTHERWISE = (
 )  # fmt: skip
 # sshd and every look at its settings are content, and nobody can come in.
 SHUT = "ListenAddress 127.0.0.1"
-SECONDS = 8
+SECONDS = 10
 
 
 def play(ground: Ground) -> Iterator[Finding]:

@@ -54,8 +54,8 @@ def _the_engine(ground: Ground) -> Iterator[Finding]:
     yield judged("a stack for trials would go cleanly", plan.code == 0 and whole in plan.out, whole if whole in plan.out else plan.said[-300:])  # fmt: skip
     if not ground.may(Level.TRIAL):
         yield not_played(
-            "pulumi destroy of a protected stack", f"this one has protect: false. {Level.TRIAL.words}"
-        )
+            "pulumi destroy of a protected stack", "this one has protect: false; played as a protected one it " + Level.TRIAL.words
+        )  # fmt: skip
         return
     with _as_production(ground) as file:
         before = _resources(ground)
@@ -178,6 +178,7 @@ def _the_console(ground: Ground) -> Iterator[Finding]:
         )
     read = judge.do(lambda s3: s3.get_object(**_at(bucket, before[0]))["ResponseMetadata"]["HTTPStatusCode"])
     yield control("the storage's administrator reads the objects", read == 200 and bool(before), f"{len(before)} versions")  # fmt: skip
+    flat: dict[str, Callable[[Any], object]]
     flat = {f"{name} {n}": partial(_one, call, _at(bucket, one)) for name, call in calls.items() for n, one in enumerate(before)}  # fmt: skip
     flat["delete the bucket 0"] = lambda s3: s3.delete_bucket(Bucket=bucket)
     answers = judge.tried(flat, judge.admin)
