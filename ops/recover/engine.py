@@ -192,9 +192,9 @@ def _last_words(text: str, lines: int = 12) -> str:
 
 
 @contextmanager
-def workplace(access: Access) -> Iterator[Path]:
+def workplace(access: Access, parent: Path | None = None) -> Iterator[Path]:
     """A private folder with password, rclone.conf and CA, gone at the end however it ends, but for a SIGKILL."""
-    with tempfile.TemporaryDirectory(prefix="lastcopy-recover-") as name:
+    with tempfile.TemporaryDirectory(prefix="lastcopy-recover-", dir=parent) as name:
         folder = Path(name)
         where, key = access.where, access.key
         section = {

@@ -143,10 +143,14 @@ def last_passing(moments: Sequence[datetime], passes: Callable[[datetime], bool]
 
 @contextmanager
 def recovery(
-    access: Access, tools: Tools, say: Say, told: Callable[[int], None] = lambda _: None
+    access: Access,
+    tools: Tools,
+    say: Say,
+    told: Callable[[int], None] = lambda _: None,
+    parent: Path | None = None,
 ) -> Iterator[Recovery]:
-    """Everything listed and ready; the private folder is gone afterwards."""
-    with workplace(access) as folder:
+    """Everything listed and ready; the private folder (below ``parent``, or TMPDIR) is gone afterwards."""
+    with workplace(access, parent) as folder:
         ca = folder / "ca.pem"
         storage = Storage(access, ca if ca.exists() else None)
         history = storage.history(told)
