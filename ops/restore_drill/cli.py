@@ -34,9 +34,7 @@ from ops.restore_drill.scratch import scratch_below
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 console = Console(highlight=False)
 
-_SUBSET = re.compile(
-    r"(?!0+(?:[./%]|$))[0-9]{1,3}(?:\.[0-9]{1,3})?%|[1-9][0-9]*/[1-9][0-9]*|[1-9][0-9]*[KMGT]"
-)
+_SUBSET = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3})?%|[1-9][0-9]*/[1-9][0-9]*|[1-9][0-9]*[KMGT]")
 SourcesOption = Annotated[
     list[str] | None, typer.Option("--source", help="Only this source; several times. Default: all.")
 ]
@@ -58,8 +56,9 @@ AlarmOption = Annotated[
 
 def check_subset(text: str) -> None:
     parts = text.split("/")
-    share = float(text[:-1]) if text.endswith("%") and _SUBSET.fullmatch(text) else 0.0
-    if not _SUBSET.fullmatch(text) or share > 100 or (len(parts) == 2 and int(parts[0]) > int(parts[1])):
+    form = _SUBSET.fullmatch(text)
+    share = float(text[:-1]) if form and text.endswith("%") else 1.0
+    if not form or not 0 < share <= 100 or (len(parts) == 2 and int(parts[0]) > int(parts[1])):
         raise RecoverError(
             f"{text!a} is not a part of the data",
             where="--read-data-subset",

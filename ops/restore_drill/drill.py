@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.recover.access import Access
-from ops.recover.engine import Repository, Tools
+from ops.recover.engine import Answer, Repository, Tools
 from ops.recover.errors import RecoverError, shown
 from ops.recover.history import History, area, iso
 from ops.recover.recovery import Recovery, recovery
@@ -26,6 +26,7 @@ from ops.restore_drill.sample import Sample
 from ops.restore_drill.scratch import empty, plain_file, totals
 
 ROOM_BESIDE = 64 << 20  # for restic's cache of indexes and trees
+_FULL = 1 << 20  # then restic may not even have had the room to say so
 _CLOCK = timedelta(minutes=5)
 _NO_REPOSITORY, _WRONG_PASSWORD = 10, 12  # restic's exit codes
 _LOOK = "look at it with `python -m ops recover look`"
@@ -104,14 +105,8 @@ def _drill(result: Result, found: Recovery, extent: Extent, target: Path) -> Non
         result.notices.append(
             f"since {iso(sign.first)} {sign.count} objects were {sign.kind.value}, which no backup does: {_LOOK}"
         )
-    result.snapshot = _newest(result, found.history, repository)
-    sample = Sample(extent.seed, extent.sample_bytes)
     with result.timed("list"):
-        listed = repository.follow("ls", result.snapshot, told=sample.offer)
-    if not listed.ok:
-        raise RecoverError(
-            f"the files of snapshot {result.snapshot[:8]} cannot be listed:\n{listed.words}", fix=_LOOK
-        )
+        result.snapshot, sample = _newest(result, found.history, repository, extent)
     chosen = {} if extent.everything else sample.chosen()
     if not sample.files:
         result.wrong(
@@ -195,20 +190,32 @@ def _age(result: Result, history: History, newest: timedelta) -> None:
         )
 
 
-def _newest(result: Result, history: History, repository: Repository) -> str:
-    """The newest snapshot that restic can read; that a newer one cannot be read is a problem of its own."""
+def _newest(result: Result, history: History, repository: Repository, extent: Extent) -> tuple[str, Sample]:
+    """The newest snapshot that restic can read, and its files; that a newer one cannot be read is a problem of its own."""
     arrivals = _arrivals(history)
-    readable = {one["id"] for one in repository.snapshots()} & arrivals.keys()
     order = sorted(arrivals, key=lambda name: arrivals[name])
-    bogus = len(order) - 1 - max((order.index(name) for name in readable), default=-1)
-    if bogus:
-        result.wrong(
-            f"{bogus} newer snapshots cannot be read, the last is {order[-1][:8]}: damaged, or never restic's",
-            f"{_LOOK}, and cut the source off if it wrote them",
-        )
-    if not readable:
-        raise RecoverError("no snapshot can be read", fix=_LOOK)
-    return next(name for name in reversed(order) if name in readable)
+
+    def listed(name: str) -> tuple[Answer, Sample]:
+        sample = Sample(extent.seed, extent.sample_bytes)
+        return repository.follow("ls", name, told=sample.offer), sample
+
+    name = order[-1]
+    answer, sample = listed(name)
+    if not answer.ok:
+        readable = {one["id"] for one in repository.snapshots()}
+        bogus = [name for name in order if name not in readable]
+        if name in bogus:
+            result.wrong(
+                f"the newest of {len(bogus)} snapshots that cannot be read is the newest of all, {name[:8]}: damaged, or never restic's",
+                f"{_LOOK}, and cut the source off if it wrote them",
+            )
+            name = next((name for name in reversed(order) if name in readable), "")
+            if not name:
+                raise RecoverError("no snapshot can be read", fix=_LOOK)
+            answer, sample = listed(name)
+    if not answer.ok:
+        raise RecoverError(f"the files of snapshot {name[:8]} cannot be listed:\n{answer.words}", fix=_LOOK)
+    return name, sample
 
 
 def _room(scratch: Path, size: int) -> None:
@@ -240,9 +247,9 @@ def _restore(
     result.size = int(last.get("bytes_restored", 0))
     if answer.ok:
         return
-    if "no space left on device" in answer.words:
+    if "no space left on device" in answer.words or shutil.disk_usage(target).free < _FULL:
         raise RecoverError(
-            f"the disk got full, so nothing was proved:\n{answer.words}",
+            "the disk got full, so nothing was proved" + (f":\n{answer.words}" if answer.words else ""),
             where=f"--scratch {shown(target.parent.parent)}",
             fix="make room, give another --scratch, or a smaller --sample-mib",
         )

@@ -22,3 +22,8 @@ def master_host(vault: Vault, tmp_path_factory: pytest.TempPathFactory) -> Host:
 @pytest.fixture
 def host(master_host: Host, tmp_path: Path) -> Host:
     return make_host(master_host, f"drill{next(_NUMBERS)}", tmp_path / "bed")
+
+
+@pytest.fixture
+def other_host(master_host: Host, tmp_path: Path) -> Host:
+    return make_host(master_host, f"drill{next(_NUMBERS)}", tmp_path / "other")

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,14 @@ class Host:
         place.mkdir(exist_ok=True)
         return place
 
+    @cached_property
+    def kit(self) -> tuple[Path, Path]:
+        """Sealed once: that is slow on purpose."""
+        return self.bed.kit(self.bed.vault.key)
+
     def words(self, *more: str) -> list[str]:
         """A drill of this source from its kit; all data is read unless ``more`` says otherwise."""
-        kit, phrase = self.bed.kit(self.bed.vault.key)
+        kit, phrase = self.kit
         return [
             "run", "--kit", str(kit), "--passphrase-file", str(phrase), "--record", str(self.record),
             "--scratch", str(self.scratch), "--read-data-subset", "100%", *more,
