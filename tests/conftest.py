@@ -22,6 +22,7 @@ GROUPS = (
     "conformance",
     "enforced",
     "recover",
+    "restore_drill",
     "toolchain",
 )
 
