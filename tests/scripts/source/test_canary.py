@@ -6,6 +6,8 @@ import hashlib
 
 import pytest
 
+from components.host_step import script_text
+from components.render import source_steps as steps
 from ops.restore_drill import canary
 from tests.scripts.source.bed import Bed, settings
 
@@ -49,6 +51,16 @@ def test_what_was_changed_is_told_and_left_as_it_is(bed: Bed, change: str) -> No
     bed.machine.ok(f"rm -r {canary.FOLDER}")  # as the error says
     assert bed.repository().code == 0
     assert bed.machine.ok(SUMS) == wanted(id_of(bed))
+
+
+def test_sabotage_a_step_that_mends_a_changed_one_unseen_is_caught(bed: Bed) -> None:
+    bed.machine.ok(f"echo x >>{canary.FOLDER}/letter.txt")
+    before = bed.machine.ok(SUMS)
+    text = script_text("repository", {**steps.repository(bed.source), "PASSWORD": bed.password})
+    assert "    refuse_changed_canaries\n" in text
+    done = bed.machine.run("sh -s -- apply", stdin=text.replace("    refuse_changed_canaries\n", ""))
+    assert done.code == 0
+    assert bed.machine.ok(SUMS) != before, "so the test above stands on the refusal"
 
 
 def test_a_new_repository_gets_its_own(bed: Bed) -> None:
