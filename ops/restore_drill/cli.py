@@ -121,6 +121,9 @@ def run(
         except RecoverError as error:
             _ring(on_failure, f"the restore drill was not done:\n{error}")
             raise
+        except Exception as error:
+            _ring(on_failure, f"the restore drill was not done: {type(error).__name__}: {shown(error)}")
+            raise
         failed = [one for one in results if one.problems]
         if failed:
             _ring(on_failure, report(failed))

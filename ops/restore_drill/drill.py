@@ -91,6 +91,11 @@ def drill(access: Access, tools: Tools, extent: Extent, scratch: Path, say: Call
                 _drill(result, found, extent, target)
         except RecoverError as error:
             result.problems.append(error)
+        except Exception as error:  # a fault of ours must not silence the other sources
+            result.wrong(
+                f"the drill itself failed: {type(error).__name__}: {shown(error)}",
+                "nothing is proved for this source; report it with the words above",
+            )
         finally:
             empty(target)
     return result

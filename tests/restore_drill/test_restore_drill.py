@@ -208,6 +208,22 @@ def test_a_wrong_password_stops_no_other_source_and_rings(
     assert wrong not in said + rang + host.record.read_text()
 
 
+def test_a_fault_of_the_drill_itself_is_told_and_rings(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(*_: object, **__: object) -> None:
+        raise KeyError("passwords\x1b[2J")
+
+    monkeypatch.setattr(drill, "_drill", fault)
+    result = direct(host)
+    assert result.verdict == "not tried"
+    assert "the drill itself failed: KeyError" in told(result)
+    assert "\x1b" not in told(result)
+    monkeypatch.setattr(cli, "run_all", fault)
+    assert host.drill("--on-failure", str(bell(tmp_path)))[0] == 1
+    assert "was not done: KeyError" in (tmp_path / "rang").read_text()
+
+
 def bell(folder: Path) -> Path:
     """An alarm program that keeps what it was told."""
     program = folder / "bell"
