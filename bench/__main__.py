@@ -17,6 +17,7 @@ from rich.table import Table
 
 from bench import contenders as all_of
 from bench import goals as goal
+from bench import recovery as recover
 from bench import report, sweep
 from bench.farm import RELAY, SOURCE, BenchError, Farm, farm
 from bench.rounds import alternate, ratios
@@ -62,6 +63,13 @@ def run(
     sweeping: Annotated[
         bool, typer.Option("--sweep", help="Compare the product with one setting changed at a time.")
     ] = False,
+    recovery: Annotated[
+        bool,
+        typer.Option(
+            "--recovery",
+            help="Only: restore after the whole attack, beside a plain restore of the same data.",
+        ),
+    ] = False,
     only: Annotated[str, typer.Option(help="With --sweep: only variants whose name holds this.")] = "",
     network: Annotated[
         str, typer.Option(help="IPv4 range of the bench's machines; left out: a free documentation range.")
@@ -77,6 +85,9 @@ def run(
     if write_docs and (quick or sweeping):
         console.print("[red]error:[/] --write-docs takes a full run; leave out --quick and --sweep")
         raise typer.Exit(2)
+    if recovery:
+        _recovery(size, rounds, write_docs=write_docs)
+        return
     try:
         found = _measure(
             size,
@@ -104,6 +115,29 @@ def run(
     if write_docs:
         DOCUMENT.write_text(report.rewrite(DOCUMENT.read_text(), report.block(found)))
         console.print(f"figures written to {DOCUMENT.relative_to(ROOT)}")
+
+
+def _recovery(size: int, rounds: int, *, write_docs: bool) -> None:
+    load = os.getloadavg()[0]
+    try:
+        rows = recover.measure(size, rounds, lambda text: console.print(f"    {text}"))
+    except BenchError as error:
+        console.print(f"[red]error:[/] {error}", markup=True)
+        raise typer.Exit(1) from None
+    base, ours = rows[0].restore, rows[-1].restore
+    goals = [goal.Goal(f"{recover.OURS} / {recover.PLAIN}", ratios(ours, base).median, recover.GOAL, "times")]
+    found = report.Report(_today(), report.machine({}, load), size, rounds, rows, goals, [])
+    _show(f"{size} MiB, {rounds} alternating rounds: median (least to most)", report.recovery_table(rows))
+    _show("Goals", report.goal_lines(goals))
+    if write_docs:
+        DOCUMENT.write_text(
+            report.rewrite(DOCUMENT.read_text(), report.recovery_block(found), report.RECOVERY)
+        )
+        console.print(f"figures written to {DOCUMENT.relative_to(ROOT)}")
+
+
+def _today() -> str:
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
 
 
 def _measure(
@@ -155,8 +189,7 @@ def _measure(
             goals.append(goal.Goal(f"our backup's time / {base}", 1 / speed, 1.0, "times"))
     if everything:
         take("make test", goal.all_tests)
-    date = datetime.datetime.now(datetime.UTC).date().isoformat()
-    return report.Report(date, machine, size, rounds, rows, goals, absent)
+    return report.Report(_today(), machine, size, rounds, rows, goals, absent)
 
 
 if __name__ == "__main__":

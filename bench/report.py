@@ -16,6 +16,11 @@ from bench.rounds import Row, Spread, ratios
 
 BEGIN, END = "<!-- figures: written by `python -m bench --write-docs` -->", "<!-- end of figures -->"
 
+RECOVERY = (
+    "<!-- recovery: written by `python -m bench --recovery --write-docs` -->",
+    "<!-- end of recovery -->",
+)
+
 
 @dataclass(frozen=True)
 class Report:
@@ -108,10 +113,28 @@ def block(report: Report) -> str:
     return "\n\n".join([BEGIN, *parts, END])
 
 
-def rewrite(document: str, figures: str) -> str:
+def recovery_table(rows: Sequence[Row]) -> list[list[str]]:
+    """Seconds, and how many times the first row's time each took in the same round: here less is better."""
+    base = rows[0].restore
+    lines = [["", "seconds", "times the first"]]
+    return lines + [
+        [row.name, _spread(Spread.of(row.restore), 1), _spread(ratios(row.restore, base), 2)] for row in rows
+    ]
+
+
+def recovery_block(report: Report) -> str:
+    """The recovery's figures as they stand in the docs."""
+    facts = "; ".join(f"{name}: {value}" for name, value in report.machine.items())
+    head = f"Measured on {report.date}, {report.mebibytes} MiB of incompressible data, {report.rounds} alternating rounds. {facts}."
+    parts = [head, _markdown(recovery_table(report.rows)), _markdown(goal_lines(report.goals))]
+    return "\n\n".join([RECOVERY[0], *parts, RECOVERY[1]])
+
+
+def rewrite(document: str, figures: str, marks: tuple[str, str] = (BEGIN, END)) -> str:
     """The document with its figures block exchanged; it must have exactly one."""
-    if document.count(BEGIN) != 1 or document.count(END) != 1:
-        raise ValueError(f"the document needs one line {BEGIN!r} and one line {END!r}")
-    before, _, rest = document.partition(BEGIN)
-    _, _, after = rest.partition(END)
+    begin, end = marks
+    if document.count(begin) != 1 or document.count(end) != 1:
+        raise ValueError(f"the document needs one line {begin!r} and one line {end!r}")
+    before, _, rest = document.partition(begin)
+    _, _, after = rest.partition(end)
     return before + figures + after

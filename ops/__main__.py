@@ -8,6 +8,7 @@ from ops import aws_state, checks, cost, local, packages
 from ops.drill import cli as drill
 from ops.kit import cli as kit
 from ops.recover import cli as recover
+from ops.restore_drill import cli as restore_drill
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, help=__doc__
@@ -15,6 +16,7 @@ app = typer.Typer(
 app.add_typer(local.app, name="local")
 app.add_typer(recover.app, name="recover")
 app.add_typer(kit.app, name="kit")
+app.add_typer(restore_drill.app, name="restore-drill")
 app.command("check")(checks.check)
 app.command("aws-state")(aws_state.aws_state)
 app.command("drill")(drill.drill)

@@ -23,6 +23,7 @@ GROUPS = (
     "conformance",
     "enforced",
     "recover",
+    "restore_drill",
     "toolchain",
 )
 

@@ -13,6 +13,9 @@ _HOOK = re.compile(r"/[A-Za-z0-9._+/-]+")
 _VERSION = re.compile(r"[0-9]+(\.[0-9]+)*")
 _COMPRESSION = ("auto", "off", "fastest", "better", "max")
 
+# What a restore drill compares (components/scripts/repository.sh plants it): in every snapshot, whatever the user names or leaves out.
+CANARY = "/var/lib/lastcopy/canary"
+
 # The kernel's own trees and our cache: never files that somebody could miss.
 NEVER_BACKED_UP = ("/dev/*", "/proc/*", "/run/*", "/sys/*", "/var/cache/lastcopy/*")
 
@@ -115,20 +118,20 @@ def backup_conf(*, source: str, read_concurrency: int, pre_hook: str | None, pos
 
 
 def paths_file(paths: Sequence[str]) -> str:
-    """One path per line; run-backup hands them to restic NUL-separated, so nothing in them has a meaning."""
+    """One path per line, the canary last; run-backup hands them to restic NUL-separated, so nothing in them has a meaning."""
     if not paths:
         raise ValueError("there are no paths to back up")
     for path in paths:
         if not _plain(path, "a path").startswith("/"):
             raise ValueError("a path is not absolute")
-    return "".join(f"{path}\n" for path in paths)
+    return "".join(f"{path}\n" for path in [*paths, *([] if CANARY in paths else [CANARY])])
 
 
 def excludes_file(patterns: Sequence[str]) -> str:
     """restic's patterns, one per line, without what its exclude *file* adds to the language of patterns.
 
     In such a file ``$NAME`` is an environment variable, ``#`` begins a comment and outer blanks are dropped
-    (restic 0.19.1, internal/filter/exclude.go); here they stand for themselves.
+    (restic 0.19.1, internal/filter/exclude.go); here they stand for themselves. No pattern leaves the canary out.
     """
     lines = [
         "# Made by lastcopy; changes are overwritten. restic patterns; $$ is a dollar sign.",
@@ -143,6 +146,7 @@ def excludes_file(patterns: Sequence[str]) -> str:
         if text[-1].isspace():
             text = f"{text[:-1]}[{text[-1]}]"
         lines.append(text.replace("$", "$$"))
+    lines.append(f"!{CANARY}")  # the last word counts
     return "\n".join(lines) + "\n"
 
 

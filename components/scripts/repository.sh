@@ -74,6 +74,55 @@ find_key() {
   [ -n "$key_id" ] || refuse "restic did not say which key it used" "run 'restic-backup key list' on this host and look"
 }
 
+# --- canary: files that are nobody's, so that a change of them means something: see ops/restore_drill/canary.py, which has the same table.
+# Content follows from the repository's id, so a trusted place knows it without asking this host. Every snapshot holds them: never change one.
+CANARY=$STATE_DIR/canary
+canaries() {
+  printf '%s\n' 'README.txt words 1' 'letter.txt text 16' 'ledger.csv text 256' 'report.pdf binary 512' 'photo.jpg binary 2048' 'archive/database.sql text 512'
+}
+
+# Line N of a file's stream is the SHA-256 of "lastcopy canary ID NAME N"; a binary one is that read as base64. One sha256sum for all lines.
+canary_stream() {
+  rm -rf "$WORK/lines"
+  mkdir "$WORK/lines"
+  seq "$2" | sed "s|^|lastcopy canary $id $1 |" | split -l 1 -a 4 - "$WORK/lines/"
+  (cd "$WORK/lines" && sha256sum ./????) | cut -c 1-64
+}
+
+make_canaries() {
+  [ ! -e "$WORK/canary" ] || return 0
+  mkdir -p "$WORK/canary/archive"
+  canaries | while read -r name kind count; do
+    case $kind in
+      words) echo "Made by lastcopy: nobody needs these files, and nothing may change them. A change shows that somebody encrypts this host's files." ;;
+      text) canary_stream "$name" "$count" ;;
+      binary) canary_stream "$name" "$count" | base64 -d ;;
+    esac >"$WORK/canary/$name"
+  done
+}
+
+# Planted where they are missing. A changed one is a finding: mending it here would hide from everybody what changed it.
+refuse_changed_canaries() {
+  [ "$(recorded id)" = "$id" ] || return 0 # those of another repository, or of none, are replaced
+  make_canaries
+  touched=$(canaries | while read -r name _; do
+    if [ -e "$CANARY/$name" ] || [ -L "$CANARY/$name" ]; then
+      if [ -L "$CANARY/$name" ] || ! cmp -s "$CANARY/$name" "$WORK/canary/$name"; then printf ' %s' "$name"; fi
+    fi
+  done)
+  [ -z "$touched" ] ||
+    refuse "canary files below $CANARY were changed:$touched; nothing of ours changes them, so most likely somebody encrypts this host's files" \
+      "look at $(uname -n) before anything else; the snapshots of before stand. Once it is clean: 'rm -r $CANARY' there, then 'pulumi up' again"
+}
+
+plant_canaries() {
+  make_canaries
+  folder "$STATE_DIR" 755 root:root
+  folder "$CANARY" 755 root:root
+  folder "$CANARY/archive" 755 root:root
+  canaries | while read -r name _; do put "$CANARY/$name" 644 root:root <"$WORK/canary/$name"; done
+}
+
 step_apply() {
   [ -x /usr/local/bin/restic-backup ] || refuse "there is no restic-backup on this host" "run 'pulumi up' again: the client step comes first"
   (umask 077; value PASSWORD >"$WORK/password")
@@ -94,6 +143,7 @@ step_apply() {
       refuse "this source's repository is $(recorded id), but the relay serves $id: the place was exchanged" \
         "find out who did that before anything is stored there; to begin anew, $(new_generation)"
     fi
+    refuse_changed_canaries
   fi
 
   if [ -e "$password" ] && [ -z "$same_generation" ] && ! cmp -s "$password" "$WORK/password"; then
@@ -111,6 +161,7 @@ step_apply() {
   digest=$(sha256sum "$WORK/password" | cut -d ' ' -f 1)
   [ "$(recorded password_sha256)" != "$digest" ] || [ "$(recorded id)" != "$id" ] || key_id=$(recorded key_id)
   [ -n "$key_id" ] || find_key
+  plant_canaries # before the record, which says whose they are
   printf 'generation=%s\nid=%s\nkey_id=%s\npassword_sha256=%s\n' "$generation" "$id" "$key_id" "$digest" >"$WORK/record"
   put "$ROOT_DIR/repository" 400 root:root <"$WORK/record"
   fact repository_id "$id"

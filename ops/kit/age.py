@@ -5,6 +5,7 @@ All cryptography is pyrage's (the Rust implementation of age); here are only the
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import pyrage
@@ -12,6 +13,7 @@ from pyrage import passphrase as by_passphrase
 from pyrage import x25519
 
 MAGIC = b"age-encryption.org/v1\n"
+TRIES, PAUSE_SECONDS = 5, 2.0
 
 
 class AgeError(Exception):
@@ -33,7 +35,7 @@ def decrypt(sealed: bytes, *, passphrase: str | None = None, identity: str | Non
     """With the passphrase, or with an identity (``AGE-SECRET-KEY-1…``)."""
     try:
         if passphrase is not None:
-            text: bytes = by_passphrase.decrypt(sealed, passphrase)
+            text = _with_passphrase(sealed, passphrase)
         elif identity is not None:
             text = pyrage.decrypt(sealed, [x25519.Identity.from_str(identity)])
         else:
@@ -43,6 +45,22 @@ def decrypt(sealed: bytes, *, passphrase: str | None = None, identity: str | Non
     except pyrage.DecryptError as error:
         raise AgeError(f"what was given does not open it, or it is damaged ({error})") from None
     return text
+
+
+def _with_passphrase(sealed: bytes, passphrase: str) -> bytes:
+    """The library measures this machine and refuses a passphrase's file that would take it too long. A busy machine measures too slow: asked again."""
+    for left in reversed(range(TRIES)):
+        try:
+            text: bytes = by_passphrase.decrypt(sealed, passphrase)
+            return text
+        except pyrage.DecryptError as error:
+            if "Excessive work" not in str(error):
+                raise
+        if left:
+            time.sleep(PAUSE_SECONDS)
+    raise AgeError(
+        "this machine is too slow or too busy for a passphrase: end other work and try again, or open it with the program age"
+    )
 
 
 def is_recipient(word: str) -> bool:

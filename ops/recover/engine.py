@@ -19,6 +19,7 @@ from ops.recover.errors import RecoverError, shown
 from ops.recover.history import iso
 
 CONNECTIONS = 8
+LIST = ("snapshots", "--json")
 # A way out through a proxy is the network's, not a secret of ours or a setting of the tools.
 _PROXY = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
 
@@ -141,9 +142,38 @@ class Repository:
             said += [_error_of(line) for line in errors]
         return Answer(code=running.returncode, out="", words=_last_words("".join(said)))
 
-    def snapshots(self) -> list[dict[str, Any]]:
-        """What restic can read of the snapshots, as it tells it."""
-        answer = self.ask("snapshots", "--json")
+    @contextmanager
+    def beside(self, *words: str) -> Iterator[Callable[[], Answer]]:
+        """One command while the caller does something else; its answer when he asks for it. Ends with the block, asked or not."""
+        with (
+            tempfile.TemporaryFile("w+", errors="replace", dir=self.folder) as out,
+            tempfile.TemporaryFile("w+", errors="replace", dir=self.folder) as errors,
+            subprocess.Popen(
+                self.words(*words),
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=errors,
+            ) as running,
+        ):
+
+            def answer() -> Answer:
+                code = running.wait()
+                out.seek(0)
+                errors.seek(0)
+                said = out.read()
+                return Answer(code=code, out=said, words=_last_words(errors.read() or said))
+
+            try:
+                yield answer
+            finally:
+                if running.poll() is None:
+                    running.terminate()
+                    running.wait(20)
+
+    def snapshots(self, answer: Answer | None = None) -> list[dict[str, Any]]:
+        """What restic can read of the snapshots, as it tells it; ``answer``: where it was asked already."""
+        answer = answer or self.ask(*LIST)
         try:
             found = json.loads(answer.out)
         except ValueError:
@@ -192,9 +222,9 @@ def _last_words(text: str, lines: int = 12) -> str:
 
 
 @contextmanager
-def workplace(access: Access) -> Iterator[Path]:
+def workplace(access: Access, parent: Path | None = None) -> Iterator[Path]:
     """A private folder with password, rclone.conf and CA, gone at the end however it ends, but for a SIGKILL."""
-    with tempfile.TemporaryDirectory(prefix="lastcopy-recover-") as name:
+    with tempfile.TemporaryDirectory(prefix="lastcopy-recover-", dir=parent) as name:
         folder = Path(name)
         where, key = access.where, access.key
         section = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,9 +89,20 @@ def check(asked: Asked) -> None:
 @contextmanager
 def reached(asked: Asked) -> Iterator[Access]:
     """The access that was asked for; within, its storage can be dialled."""
+    with reached_all(asked, (asked.source,)) as ((_, found),):
+        if isinstance(found, RecoverError):
+            raise found
+        yield found
+
+
+@contextmanager
+def reached_all(
+    asked: Asked, sources: Sequence[str] = ()
+) -> Iterator[list[tuple[str, Access | RecoverError]]]:
+    """The same for these sources, or for all: by name, an access or why there is none. The kit is opened and the engine asked once."""
     key = read_storage_key(asked.storage_key) if asked.storage_key else None
     if asked.sandbox is None:
-        yield _access(asked, key)
+        yield _accesses(asked, key, sources)
         return
     from sandbox import Sandbox, SandboxError
     from sandbox.storage_server import root_credentials
@@ -103,30 +114,51 @@ def reached(asked: Asked) -> Iterator[Access]:
     except (SandboxError, OSError) as error:
         raise RecoverError(str(error), where="--sandbox") from None
     root = StorageKey.read({"accessKeyId": user, "secretAccessKey": secret}, "--sandbox")
-    found = _access(asked, root)  # before the thread changes its network: the engine may need this one
+    found = _accesses(
+        asked, root, sources
+    )  # before the thread changes its network: the engine may need this one
     with box.storage_admin() as (origin, ca, *_):
-        where = {**found.where.model_dump(by_alias=True), "endpoint": origin}
-        where["caCertificate"] = Path(ca).read_text()
-        yield replace(found, where=Where.read(where, "--sandbox"))
+        here = {"endpoint": origin, "caCertificate": Path(ca).read_text()}
+
+        def seen_from_here(access: Access) -> Access:
+            where = access.where.model_dump(by_alias=True) | here
+            return replace(access, where=Where.read(where, "--sandbox"))
+
+        yield [(name, one if isinstance(one, RecoverError) else seen_from_here(one)) for name, one in found]
 
 
-def _access(asked: Asked, key: StorageKey | None) -> Access:
+def _accesses(
+    asked: Asked, key: StorageKey | None, sources: Sequence[str]
+) -> list[tuple[str, Access | RecoverError]]:
     if asked.kit is not None:
         from ops.kit.sealed import read_passphrase, unseal
 
         phrase = read_passphrase(asked.passphrase_file) if asked.passphrase_file else None
         kit = unseal(asked.kit, passphrase=phrase, identity_file=asked.identity)
-        found = kit.access(asked.source, key)
-    else:
-        from ops.stack import Stack, StackError  # imported late: a kit needs no engine
+        return [
+            (name, _access(asked, name, lambda name: kit.access(name, key)))
+            for name in sources or [room.name for room in kit.sources]
+        ]
+    from ops.stack import Stack, StackError  # imported late: a kit needs no engine
 
-        if key is None:
-            raise AssertionError("checked before")
-        try:
-            outputs = Stack(ROOT, asked.stack or "").outputs(secrets=True)
-        except StackError as error:
-            raise RecoverError(str(error), where="--stack", fix="or use the recovery kit: --kit") from None
-        found = from_outputs(outputs, asked.source, key)
+    if key is None:
+        raise AssertionError("checked before")
+    given = key
+    try:
+        outputs = Stack(ROOT, asked.stack or "").outputs(secrets=True)
+    except StackError as error:
+        raise RecoverError(str(error), where="--stack", fix="or use the recovery kit: --kit") from None
+    return [
+        (name, _access(asked, name, lambda name: from_outputs(outputs, name, given)))
+        for name in sources or sorted(outputs.get("sources", {}))
+    ]
+
+
+def _access(asked: Asked, source: str, get: Callable[[str], Access]) -> Access | RecoverError:
+    try:
+        found = get(source)
+    except RecoverError as error:
+        return error
     if asked.generation is not None and asked.generation != found.room.generation:
         # What is recorded belongs to the stack's own generation.
         known = {"generation": asked.generation, "key_id": None, "repository_id": None}

@@ -11,7 +11,7 @@ from typing import Any
 
 from ops.recover import checkpoint
 from ops.recover.access import Access
-from ops.recover.engine import Answer, Repository, Tools, workplace
+from ops.recover.engine import LIST, Answer, Repository, Tools, workplace
 from ops.recover.errors import RecoverError
 from ops.recover.history import Entry, History, area, iso
 from ops.recover.storage import Refused, Storage
@@ -81,8 +81,12 @@ class Recovery:
         self._must_stand(moment)
         why = "you asked for it" if at else proposal.why
         self.say(f"moment: {iso(moment)} ({why})")
-        answer = self.check(moment)
-        if not answer.ok and not even_if_damaged and at is None:
+        # Two starts of restic at once: each derives the key anew, which is slow on purpose.
+        with self.open(moment).beside(*LIST) as listed:
+            answer = self.check(moment)
+            if answer.ok:
+                return self._opened(moment, why, whole=True, listed=listed())
+        if not even_if_damaged and at is None:
             self.say("restic's check of that moment fails; looking for the last earlier one that passes")
             found = last_passing(proposal.fallbacks, lambda one: self.check(one).ok)
             if found is not None:
@@ -99,11 +103,11 @@ class Recovery:
             )
         return self._opened(moment, why, whole=answer.ok)
 
-    def _opened(self, moment: datetime, why: str, *, whole: bool) -> Good:
+    def _opened(self, moment: datetime, why: str, *, whole: bool, listed: Answer | None = None) -> Good:
         repository = self.open(moment)
         view = self.history.view(moment)
         stored = {name.removeprefix("snapshots/"): entry.at for name, entry in view.items()}
-        known = [one for one in repository.snapshots() if one["id"] in stored]
+        known = [one for one in repository.snapshots(listed) if one["id"] in stored]
         known.sort(key=lambda one: stored[one["id"]])
         return Good(repository=repository, at=moment, why=why, whole=whole, snapshots=tuple(known))
 
@@ -143,10 +147,14 @@ def last_passing(moments: Sequence[datetime], passes: Callable[[datetime], bool]
 
 @contextmanager
 def recovery(
-    access: Access, tools: Tools, say: Say, told: Callable[[int], None] = lambda _: None
+    access: Access,
+    tools: Tools,
+    say: Say,
+    told: Callable[[int], None] = lambda _: None,
+    parent: Path | None = None,
 ) -> Iterator[Recovery]:
-    """Everything listed and ready; the private folder is gone afterwards."""
-    with workplace(access) as folder:
+    """Everything listed and ready; the private folder (below ``parent``, or TMPDIR) is gone afterwards."""
+    with workplace(access, parent) as folder:
         ca = folder / "ca.pem"
         storage = Storage(access, ca if ca.exists() else None)
         history = storage.history(told)

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import boto3.session
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
@@ -43,7 +42,8 @@ class Storage:
                 "credentials_file": (None, None, os.devnull, None),
             }
         )
-        self._s3: Any = boto3.session.Session(botocore_session=session).client(
+        # Without boto3, which takes as long to import as a small repository takes to list.
+        self._s3: Any = session.create_client(
             "s3",
             endpoint_url=access.where.endpoint,
             region_name=access.where.region,
@@ -107,7 +107,10 @@ class Storage:
             if good.size < 5 << 30:
                 self._s3.copy_object(Bucket=self.bucket, Key=key, CopySource=origin)
             else:  # more than one request can copy
-                self._s3.copy(origin, self.bucket, key)
+                from s3transfer.manager import TransferManager
+
+                with TransferManager(self._s3) as manager:
+                    manager.copy(origin, self.bucket, key).result()
 
     def take_off(self, marker: Entry) -> None:
         """Remove one delete marker. A version cannot be removed here, whatever the caller believes."""

@@ -178,6 +178,17 @@ def test_a_rebuild_cut_off_anywhere_is_finished_by_the_next(bed: Bed) -> None:
     assert bed.versions() >= there
 
 
+def test_an_object_too_large_for_one_request_is_copied_in_parts(bed: Bed) -> None:
+    """Only its size is pretended."""
+    overwrite_all(bed)
+    with bed.recovery() as found:
+        (good,) = (entries[0] for name, entries in found.history.names.items() if name == "config")
+        found.storage.copy(replace(good, size=5 << 30))
+        now = found.again().history.live()["config"]
+        assert found.storage.read(now) == found.storage.read(good)
+        assert now.id != good.id
+
+
 def test_hidden_objects_come_back_without_a_copy_and_where_that_is_forbidden_with_one(bed: Bed) -> None:
     delete_all(bed)
     before = bed.versions()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from bench.goals import Goal
-from bench.report import BEGIN, END, Report, block, rewrite
+from bench.report import BEGIN, END, RECOVERY, Report, block, recovery_block, recovery_table, rewrite
 from bench.rounds import Row, alternate, order, ratios
 
 
@@ -87,3 +87,13 @@ def test_figures_replace_the_old_ones_and_nothing_else() -> None:
     assert rewrite(once, block(report(10))) == once
     with pytest.raises(ValueError, match="one line"):
         rewrite("no block", "figures")
+
+
+def test_a_recovery_is_told_in_times_of_the_plain_restore_of_the_same_round() -> None:
+    rows = [Row("plain", restore=[2.0, 10.0]), Row("after the attack", restore=[3.0, 15.0])]
+    assert recovery_table(rows)[2] == ["after the attack", "9.0 (3.0-15.0)", "1.50 (1.50-1.50)"]
+    found = Report("2026-01-01", {}, 300, 2, rows, [Goal("recovery", 1.5, 1.3, "times")], [])
+    document = f"{BEGIN}\nothers\n{END}\n{RECOVERY[0]}\n{RECOVERY[1]}\n"
+    written = rewrite(document, recovery_block(found), RECOVERY)
+    assert "| missed |" in written
+    assert "others" in written

@@ -89,3 +89,21 @@ def test_recipients_or_a_passphrase() -> None:
     for both in ({}, {"passphrase": "x", "recipients": [RECIPIENT]}):
         with pytest.raises(age.AgeError, match="not both"):
             age.encrypt(b"", **both)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("refusals", [2, age.TRIES])
+def test_a_busy_machine_is_asked_again_and_then_told(monkeypatch: pytest.MonkeyPatch, refusals: int) -> None:
+    answers = iter([age.pyrage.DecryptError("Excessive work parameter")] * refusals)
+
+    def busy(*_: object) -> bytes:
+        for answer in answers:
+            raise answer
+        return b"text"
+
+    monkeypatch.setattr(age, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(age.by_passphrase, "decrypt", busy)
+    if refusals < age.TRIES:
+        assert age.decrypt(b"", passphrase=PASSPHRASE) == b"text"
+    else:
+        with pytest.raises(age.AgeError, match="too slow or too busy"):
+            age.decrypt(b"", passphrase=PASSPHRASE)

@@ -208,7 +208,7 @@ def test_a_new_generation_touches_entry_and_repository_and_keeps_the_password() 
 def test_a_reviewer_sees_the_lines_that_will_change() -> None:
     values = graph_of(source(schedule="hourly")).named("web1-schedule-units").inputs["values"]
     assert "OnCalendar=hourly\n" in values["TIMER"]
-    assert values["PATHS"] == "/srv\n"
+    assert values["PATHS"] == "/srv\n/var/lib/lastcopy/canary\n"
 
 
 # Sources that the admin cannot reach

@@ -98,7 +98,7 @@ def test_every_kind_of_address_passes(address: str) -> None:
 @given(paths=st.lists(SAFE.map(lambda text: f"/{text}"), min_size=1))
 @example(["/-x", "/a b", "/quote'\"", "/%h%%n", "/$HOME", "/*?[a]", "/#x", "/ ", "/\\"])
 def test_paths_stand_exactly_as_named(paths: list[str]) -> None:
-    assert render.paths_file(paths).split("\n") == [*paths, ""]
+    assert render.paths_file(paths).split("\n") == [*paths, render.CANARY, ""]
 
 
 @pytest.mark.parametrize("path", ["relative", "-leading", ""])
@@ -136,15 +136,18 @@ def as_glob_reads(pattern: str) -> str:
 @example("-x")
 def test_an_exclude_pattern_means_what_it_says(pattern: str) -> None:
     lines = render.excludes_file([pattern]).split("\n")
-    assert len(lines) == len(render.NEVER_BACKED_UP) + 3
-    read = as_restic_reads(lines[-2])
+    assert len(lines) == len(render.NEVER_BACKED_UP) + 4
+    assert lines[-2] == f"!{render.CANARY}"
+    read = as_restic_reads(lines[-3])
     assert read is not None
     assert as_glob_reads(read) == as_glob_reads(pattern)
 
 
 def test_sabotage_excludes_without_quoting_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        render, "excludes_file", lambda patterns: "\n".join(["", *render.NEVER_BACKED_UP, *patterns, ""])
+        render,
+        "excludes_file",
+        lambda patterns: "\n".join(["", *render.NEVER_BACKED_UP, *patterns, "!/var/lib/lastcopy/canary", ""]),
     )
     with pytest.raises((AssertionError, ExceptionGroup)):
         test_an_exclude_pattern_means_what_it_says()

@@ -1,0 +1,119 @@
+"""Units: a systemd service and timer that run the drill at a trusted place. No secret is in them: systemd hands the files over."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ops.recover.errors import RecoverError, all_of, shown
+
+ROOT = Path(__file__).resolve().parents[2]
+NAME = "lastcopy-restore-drill"
+# What needs no quoting anywhere in a unit.
+_PLAIN = re.compile(r"[A-Za-z0-9_./=@:+,-]+")
+_SCHEDULE = re.compile(r"[A-Za-z0-9 *:.,/~+-]{1,100}")
+_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+
+
+def units(
+    *,
+    stack: str | None,
+    credentials: Mapping[str, str],
+    words: Sequence[str],
+    on_failure: Path | None,
+    schedule: str,
+    user: str,
+) -> dict[str, str]:
+    """File name and text of both. ``credentials``: the option's name and the secret's file at the trusted place."""
+    alarm = [f"--on-failure={on_failure}"] if on_failure else []
+    given = [f"--stack={stack}"] if stack else []
+    words = [*given, *words, *alarm]
+    problems = [
+        RecoverError(f"{shown(word)} cannot stand in a unit", allowed="letters, digits and _ . / = @ : + , -")
+        for word in (
+            *credentials.values(),
+            *(word.replace("%", "") for word in words),
+            sys.executable,
+            str(ROOT),
+        )
+        if not _PLAIN.fullmatch(word)
+    ]
+    problems += [
+        RecoverError(
+            f"{shown(path)} is not an absolute path",
+            where=f"--{name}",
+            fix="the file's place on the trusted place",
+        )
+        for name, path in (*credentials.items(), *([("on-failure", str(on_failure))] if on_failure else []))
+        if not path.startswith("/")
+    ]
+    if not _SCHEDULE.fullmatch(schedule):
+        problems.append(
+            RecoverError(
+                f"{shown(schedule)} is not a schedule",
+                where="--schedule",
+                allowed="a systemd OnCalendar expression",
+            )
+        )
+    if not _USER.fullmatch(user):
+        problems.append(RecoverError(f"{shown(user)} is not a user's name", where="--user"))
+    all_of(problems)
+    command = [sys.executable, "-m", "ops", "restore-drill", "run"]
+    command += [f"--{name}=%d/{name}" for name in credentials]
+    command += [f"--scratch=%C/{NAME}", f"--record=%S/{NAME}/record.jsonl"]
+    command += [word.replace("%", "%%") for word in words]
+    loads = "\n".join(f"LoadCredential={name}:{path}" for name, path in credentials.items())
+    lines = " \\\n    ".join(command)
+    service = f"""# Made by `python -m ops restore-drill units`. What failed: journalctl -u {NAME}; record: /var/lib/{NAME}/record.jsonl
+[Unit]
+Description=lastcopy restore drill: every source's newest snapshot comes back and is what it must be
+Wants=network-online.target
+After=network-online.target time-sync.target
+
+[Service]
+Type=oneshot
+User={user}
+WorkingDirectory={ROOT}
+# Read by systemd as root, for this service alone.
+{loads}
+ExecStart={lines}
+StateDirectory={NAME}
+StateDirectoryMode=0700
+CacheDirectory={NAME}
+CacheDirectoryMode=0700
+TimeoutStartSec=2d
+Nice=10
+IOSchedulingClass=idle
+UMask=0077
+NoNewPrivileges=yes
+ProtectSystem=full
+ProtectKernelTunables=yes
+ProtectControlGroups=yes
+RestrictRealtime=yes
+LockPersonality=yes
+KeyringMode=private
+"""
+    timer = f"""# Made by `python -m ops restore-drill units`.
+[Unit]
+Description=When the lastcopy restore drill runs
+
+[Timer]
+OnCalendar={schedule}
+RandomizedDelaySec=2h
+Persistent=true
+
+[Install]
+WantedBy=timers.target
+"""
+    return {f"{NAME}.service": service, f"{NAME}.timer": timer}
+
+
+def write(path: Path, text: str) -> None:
+    """A new file; what stands there is never replaced."""
+    try:
+        with path.open("x") as file:
+            file.write(text)
+    except OSError as error:
+        raise RecoverError(f"{shown(path)} cannot be written: {error.strerror}", where="--out") from None

@@ -1,0 +1,342 @@
+"""The restore drill on real repositories: what is sound passes; each thing that is not is told, recorded, and rings."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from ops.kit import sealed
+from ops.recover.engine import Answer, Repository
+from ops.recover.errors import RecoverError
+from ops.restore_drill import canary, cli, drill, record, scratch
+from ops.restore_drill.drill import Extent, Result
+from tests.recover.bed import PASSPHRASE, PASSWORD, make_tree
+from tests.recover.test_bad_input import small_disk as small_disk  # a fixture
+from tests.restore_drill.host import Host
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def direct(host: Host, *, newest: float = 26, password: str = PASSWORD, everything: bool = False) -> Result:
+    """One source's drill without the command line."""
+    extent = Extent(
+        everything=everything, sample_bytes=64 << 20, read_subset="100%", newest=timedelta(hours=newest), seed=1
+    )  # fmt: skip
+    access = replace(host.bed.access, password=SecretStr(password))
+    return drill.drill(access, host.bed.tools, extent, host.scratch, lambda _: None)
+
+
+def told(result: Result) -> str:
+    return "\n".join(str(problem) for problem in result.problems)
+
+
+def test_a_sound_repository_passes_and_is_recorded(host: Host) -> None:
+    code, said = host.drill("--seed", "7", "--sample-mib", "1", "--read-data-subset", "5%")
+    assert code == 0, said
+    assert "6 canary files and" in said
+    (line,) = host.recorded()
+    assert (line["result"], line["seed"], line["extent"], line["canaryFiles"]) == ("passed", 7, "sample", 6)
+    assert 0 < line["files"] < 41
+    assert 0 < line["bytes"] <= (1 << 20) + sum(map(len, canary.expected("").values()))
+    assert line["seconds"]["restore"] <= line["seconds"]["whole"]
+    assert line["repository"] == host.bed.access.room.repository_id
+    assert host.record.stat().st_mode & 0o777 == 0o600
+    secret = host.bed.vault.key.secret_access_key.get_secret_value()
+    assert not any(word in said + host.record.read_text() for word in (PASSWORD, secret))
+
+
+def test_everything_comes_back_where_that_is_asked_for(host: Host) -> None:
+    result = direct(host, everything=True)
+    assert not result.problems
+    assert (result.canaries, result.files) == (6, 41)
+
+
+def encrypt(host: Host) -> None:
+    """As ransomware does: same name and size, other content; the snapshot before stays as it was."""
+    for name in ("photo.jpg", "archive/database.sql"):
+        file = host.canary / name
+        file.write_bytes(bytes(byte ^ 0x5A for byte in file.read_bytes()))
+    host.back_up()
+
+
+def test_an_encrypted_canary_fails_and_says_what_it_means(host: Host) -> None:
+    encrypt(host)
+    code, said = host.drill()
+    assert code == 1
+    assert "2 of 6 canary files are not what they were (photo.jpg, archive/database.sql)" in said
+    assert "most likely the source's files are being encrypted" in said
+    assert "cut the source off" in said
+    assert host.recorded()[0]["result"] == "failed"
+
+
+def test_sabotage_a_drill_that_compares_no_canary_is_caught(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(canary, "compare", lambda *_: ([], []))
+    encrypt(host)
+    assert not direct(host).problems, "so the test above stands on the comparison"
+
+
+def test_a_deleted_canary_fails_and_one_that_is_a_link_is_none(host: Host) -> None:
+    (host.canary / "letter.txt").unlink()
+    elsewhere = host.canary.parent / "elsewhere"
+    shutil.move(host.canary / "report.pdf", elsewhere)
+    (host.canary / "report.pdf").symlink_to(elsewhere)  # it would read right through the link on this machine
+    host.back_up()
+    code, said = host.drill()
+    assert code == 1
+    assert "2 of 6 canary files are missing from the newest snapshot (letter.txt, report.pdf)" in said
+
+
+def test_a_backup_of_nothing_fails(host: Host) -> None:
+    host.back_up(tree=False)
+    assert "a backup of nothing" in told(direct(host))
+
+
+def garble(host: Host, packs: list[str]) -> None:
+    """A few bytes in the middle; name and size stay."""
+    assert packs
+    for name in packs:
+        body = host.bed.s3.get_object(Bucket="backups", Key=host.bed.prefix + name)["Body"].read()
+        middle = len(body) // 2
+        host.bed.put(name, body[: middle - 20] + bytes(40) + body[middle + 20 :])
+
+
+def test_a_garbled_pack_fails_and_hostile_names_stay_words(host: Host) -> None:
+    garble(host, [name for name in host.bed.names() if name.startswith("data/")])
+    code, said = host.drill()
+    assert code == 1
+    assert "recover look" in said
+    assert "\x1b[31m" not in said
+    (line,) = host.recorded()
+    assert line["notices"], "the overwriting is seen in the storage's memory, too"
+
+
+def test_damage_in_what_was_not_restored_is_found_by_the_check(host: Host) -> None:
+    """In a pack that only an older snapshot needs."""
+    make_tree(host.bed.folder / "other", 3)
+    before = set(host.bed.names())
+    with host.bed.restic(key_hint=host.bed.access.room.key_id) as live:
+        assert live.ask("backup", str(host.bed.folder / "other"), "--quiet").ok
+    packs = [name for name in set(host.bed.names()) - before if name.startswith("data/")]
+    host.back_up()
+    garble(host, packs)
+    result = direct(host)
+    assert (result.canaries, result.files) == (6, 41)
+    (problem,) = result.problems
+    assert "restic's check, reading 100% of the data, finds damage" in str(problem)
+
+
+def test_sabotage_a_restore_that_brings_nothing_is_caught(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if restic itself claimed success."""
+    follow = Repository.follow
+
+    def lazy(self: Repository, *words: str, **more: object) -> Answer:
+        if words[0] == "restore":
+            return Answer(code=0, out="", words="")
+        return follow(self, *words, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Repository, "follow", lazy)
+    for everything in (False, True):
+        said = told(direct(host, everything=everything))
+        assert "6 of 6 canary files are missing" in said
+        assert "did not come back" in said or "0 files of 0 bytes came back; the snapshot has 41" in said
+
+
+def test_a_stale_snapshot_is_told_by_the_storages_clock(host: Host) -> None:
+    make_tree(host.bed.folder / "other", 3)
+    with host.bed.restic(key_hint=host.bed.access.room.key_id) as live:
+        forged = live.ask(
+            "backup", "--time", "2031-01-01 00:00:00", str(host.bed.folder / "other"), "--quiet"
+        )
+        assert forged.ok, forged.words
+    result = direct(host, newest=0)
+    assert "the newest snapshot reached the storage 0.0 hours ago" in told(result)
+    assert result.stored is not None
+    assert result.stored.year < 2031
+
+
+def test_a_newer_snapshot_that_cannot_be_read_is_told_and_the_one_before_is_tried(host: Host) -> None:
+    host.bed.put("snapshots/" + "ab" * 32, b"garbage")
+    result = direct(host)
+    assert "the newest of 1 snapshots that cannot be read is the newest of all, abababab" in told(result)
+    assert result.tried
+    assert result.canaries == 6
+
+
+def test_hidden_snapshots_and_another_repository_are_told(host: Host) -> None:
+    other = host.bed.access.room.model_copy(update={"repository_id": "0" * 64})
+    exchanged = replace(host, bed=replace(host.bed, access=replace(host.bed.access, room=other)))
+    assert "another repository stands at the source's place" in told(direct(exchanged))
+    for name in host.bed.names():
+        if name.startswith("snapshots/"):
+            host.bed.hide(name)
+    result = direct(host)
+    assert result.verdict == "not tried"
+    assert "no snapshot stands" in told(result)
+
+
+def test_a_wrong_password_stops_no_other_source_and_rings(
+    host: Host, other_host: Host, tmp_path: Path
+) -> None:
+    kit, _ = host.kit
+    known = sealed.unseal(kit, passphrase=PASSPHRASE, identity_file=None)
+    wrong = "not-the-password-at-all"
+    first = known.sources[0].model_copy(update={"password": SecretStr(wrong)})
+    second = known.sources[0].model_copy(update={"name": other_host.bed.access.room.name})
+    made = known.model_copy(update={"sources": (first, second)})
+    kit.write_bytes(sealed.seal(made.text(), recipients=(), passphrase=PASSPHRASE))
+    code, said = host.drill("--on-failure", str(bell(tmp_path)))
+    assert code == 1, said
+    assert "the password is not this repository's" in said
+    assert [line["result"] for line in host.recorded()] == ["not tried", "passed"]
+    rang = (tmp_path / "rang").read_text()
+    assert f"{first.name}: not tried" in rang
+    assert second.name not in rang
+    assert wrong not in said + rang + host.record.read_text()
+
+
+def test_a_fault_of_the_drill_itself_is_told_and_rings(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(*_: object, **__: object) -> None:
+        raise KeyError("passwords\x1b[2J")
+
+    monkeypatch.setattr(drill, "_drill", fault)
+    result = direct(host)
+    assert result.verdict == "not tried"
+    assert "the drill itself failed: KeyError" in told(result)
+    assert "\x1b" not in told(result)
+    monkeypatch.setattr(cli, "run_all", fault)
+    assert host.drill("--on-failure", str(bell(tmp_path)))[0] == 1
+    assert "was not done: KeyError" in (tmp_path / "rang").read_text()
+
+
+def bell(folder: Path) -> Path:
+    """An alarm program that keeps what it was told."""
+    program = folder / "bell"
+    program.write_text(f"#!/bin/sh\ncat >{folder}/rang\n")
+    program.chmod(0o755)
+    return program
+
+
+def test_a_scratch_without_room_is_refused_and_one_that_gets_full_told(
+    host: Host, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, said = host.drill("--scratch", str(small_disk))
+    assert code == 1
+    assert "too little room for the restore" in said
+    assert host.recorded()[0]["result"] == "not tried"
+    assert not list(small_disk.iterdir())
+    subprocess.run(["mount", "-o", "remount,size=3m", str(small_disk)], check=True)
+    monkeypatch.setattr(drill, "_room", lambda *_: None)
+    code, said = host.drill("--scratch", str(small_disk))
+    assert code == 1
+    assert "the disk got full, so nothing was proved" in said
+    assert not list(small_disk.iterdir())
+
+
+def started(host: Host, *more: str) -> subprocess.Popen[str]:
+    """A drill in a process of its own, up to the moment when its programs are at work."""
+    running = subprocess.Popen(
+        [sys.executable, "-m", "ops", "restore-drill", *host.words(*more)],
+        cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore it
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not list(host.scratch.glob("lastcopy-drill-*/lastcopy-recover-*/cache-*")):
+        assert running.poll() is None, running.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return running
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_drill_leaves_nothing_and_rings(
+    host: Host, tmp_path: Path, how: signal.Signals
+) -> None:
+    running = started(host, "--on-failure", str(bell(tmp_path)))
+    running.send_signal(how)
+    said = running.communicate(timeout=60)[0]
+    assert running.returncode == 130, said
+    assert not list(host.scratch.iterdir())
+    assert "was interrupted" in (tmp_path / "rang").read_text()
+
+
+def test_what_a_killed_drill_left_goes_at_the_next_start_and_a_living_ones_stays(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = started(host)
+    running.kill()
+    running.communicate(timeout=60)
+    assert list(host.scratch.iterdir()), "so the next look can find it"
+    monkeypatch.setattr(scratch, "_YOUNG_SECONDS", -1)
+    with scratch.scratch_below(host.scratch) as living:
+        assert list(host.scratch.iterdir()) == [living]
+        with scratch.scratch_below(host.scratch) as second:
+            assert sorted(host.scratch.iterdir()) == sorted([living, second])
+
+
+def test_the_scratch_is_emptied_of_folders_without_rights_by_somebody_who_is_not_root() -> None:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        place = Path(name)
+        place.chmod(0o755)
+        shutil.copytree(ROOT / "ops", place / "ops", ignore=shutil.ignore_patterns("__pycache__"))
+        (place / "open").mkdir()
+        (place / "open").chmod(0o777)
+        code = (
+            "import sys, types; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
+            "errors = sys.modules['ops.recover.errors'] = types.ModuleType('errors')\n"
+            "errors.RecoverError, errors.shown = Exception, str\n"  # the system's own Python has no packages of ours
+            "from ops.restore_drill.scratch import empty\n"
+            "top = Path(sys.argv[1], 'open', 'x'); deep = top / 'a' / 'b'; deep.mkdir(parents=True); (deep / 'f').touch()\n"
+            "deep.chmod(0); (top / 'a').chmod(0); empty(top); sys.exit(top.exists())"
+        )
+        done = subprocess.run(
+            ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-c", code, name],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("subset", ["5", "0%", "101%", "7/5", "0/3", "5 %", "-1%", "3k", "--x"])
+def test_a_wrong_subset_is_told(subset: str) -> None:
+    with pytest.raises(RecoverError, match="is not a part of the data"):
+        cli.check_subset(subset)
+    for good in ("5%", "0.5%", "100%", "1/20", "2G"):
+        cli.check_subset(good)
+
+
+def test_wrong_words_are_told_and_a_bell_that_does_not_ring_is_too(host: Host, tmp_path: Path) -> None:
+    for words, expected in (
+        (["--on-failure", "mail"], "cannot be run"),
+        (["--scratch", str(tmp_path / "none")], "no folder can be made"),
+        (["--stack", "prod"], "say where the passwords come from"),
+    ):
+        code, said = host.drill(*words)
+        assert (code, expected in said) == (1, True), said
+    code, said = host.drill("--source", "nobody", "--on-failure", "/bin/false")
+    assert code == 1
+    assert "there is no source 'nobody'" in said
+    assert "ended with exit status 1; nobody was told" in said
+    assert [line["result"] for line in host.recorded()] == ["not tried"]
+
+
+def test_a_record_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "record").symlink_to(tmp_path / "victim")
+    extent = Extent(everything=True, sample_bytes=1, read_subset="5%", newest=timedelta(), seed=1)
+    with pytest.raises(RecoverError, match="cannot be written"):
+        record.append(tmp_path / "record", Result(source="web1"), extent)
+    assert not (tmp_path / "victim").exists()

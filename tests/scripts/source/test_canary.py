@@ -1,0 +1,89 @@
+"""The canary: planted once, what the trusted place expects, in every snapshot; a change of it is never mended unseen."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from components.host_step import script_text
+from components.render import source_steps as steps
+from ops.restore_drill import canary
+from tests.scripts.source.bed import Bed, settings
+
+SUMS = f"cd {canary.FOLDER} && find . -type f -exec sha256sum {{}} + | sort -k 2"
+
+
+def wanted(repository_id: str) -> str:
+    files = canary.expected(repository_id).items()
+    rows = sorted((f"./{name}", hashlib.sha256(content).hexdigest()) for name, content in files)
+    return "".join(f"{digest}  {name}\n" for name, digest in rows)
+
+
+def id_of(bed: Bed) -> str:
+    return bed.machine.ok("sed -n s/^id=//p /etc/lastcopy/repository").strip()
+
+
+def test_it_is_what_the_trusted_place_expects_and_is_planted_once(bed: Bed) -> None:
+    assert bed.machine.ok(SUMS) == wanted(id_of(bed))
+    assert bed.machine.ok(SUMS) != wanted("0" * 64), "another repository has other content"
+    assert 150_000 < sum(map(len, canary.expected("0" * 64).values())) < 250_000
+    assert bed.repository().changed == []
+
+
+def test_what_was_deleted_is_mended_and_check_tells_it_before(bed: Bed) -> None:
+    bed.machine.ok(f"rm -r {canary.FOLDER}/archive {canary.FOLDER}/photo.jpg")
+    missing = [f"file {canary.FOLDER}/{name}" for name in ("photo.jpg", "archive/database.sql")]
+    checked = bed.repository("check")
+    assert (checked.code, checked.drift) == (3, [f"folder {canary.FOLDER}/archive", *missing])
+    assert bed.repository().changed == checked.drift
+    assert bed.machine.ok(SUMS) == wanted(id_of(bed))
+
+
+@pytest.mark.parametrize("change", ["echo x >>letter.txt", "mv photo.jpg /x; ln -s /x photo.jpg"])
+def test_what_was_changed_is_told_and_left_as_it_is(bed: Bed, change: str) -> None:
+    bed.machine.ok(f"cd {canary.FOLDER} && {change}")
+    before = bed.machine.ok(SUMS)
+    step = bed.repository()
+    assert step.code == 1
+    assert "somebody encrypts this host's files" in step.err
+    assert bed.machine.ok(SUMS) == before
+    bed.machine.ok(f"rm -r {canary.FOLDER}")  # as the error says
+    assert bed.repository().code == 0
+    assert bed.machine.ok(SUMS) == wanted(id_of(bed))
+
+
+def test_sabotage_a_step_that_mends_a_changed_one_unseen_is_caught(bed: Bed) -> None:
+    bed.machine.ok(f"echo x >>{canary.FOLDER}/letter.txt")
+    before = bed.machine.ok(SUMS)
+    text = script_text("repository", {**steps.repository(bed.source), "PASSWORD": bed.password})
+    assert "    refuse_changed_canaries\n" in text
+    done = bed.machine.run("sh -s -- apply", stdin=text.replace("    refuse_changed_canaries\n", ""))
+    assert done.code == 0
+    assert bed.machine.ok(SUMS) != before, "so the test above stands on the refusal"
+
+
+def test_a_new_repository_gets_its_own(bed: Bed) -> None:
+    first = id_of(bed)
+    bed.source, bed.password = settings(generation=2), "only-for-the-second-one"
+    bed.relay.generation(2)
+    assert bed.repository().code == 0
+    assert id_of(bed) != first
+    assert bed.machine.ok(SUMS) == wanted(id_of(bed))
+
+
+@pytest.mark.parametrize("exclude", ["*", "/var", "*.jpg", canary.FOLDER])
+def test_no_exclude_keeps_it_out_of_a_snapshot(bed: Bed, exclude: str) -> None:
+    bed.source = settings(exclude=[exclude])
+    assert bed.schedule().code == 0
+    assert bed.back_up().status["result"] == "success"
+    listed = bed.restic("ls latest").splitlines()
+    assert {f"{canary.FOLDER}/{name}" for name in canary.expected("")} <= set(listed)
+
+
+def test_a_backup_does_not_mend_it(bed: Bed) -> None:
+    bed.machine.ok(f"echo encrypted >{canary.FOLDER}/ledger.csv")
+    assert bed.back_up().status["result"] == "success"
+    assert bed.restic(f"dump latest {canary.FOLDER}/ledger.csv") == "encrypted\n"
+    bed.machine.ok(f"rm -r {canary.FOLDER}")
+    assert bed.back_up().status["result"] == "partial"
