@@ -6,6 +6,7 @@ import typer
 
 from ops import aws_state, checks, cost, local, packages
 from ops.kit import cli as kit
+from ops.prune.cli import prune
 from ops.recover import cli as recover
 
 app = typer.Typer(
@@ -14,6 +15,7 @@ app = typer.Typer(
 app.add_typer(local.app, name="local")
 app.add_typer(recover.app, name="recover")
 app.add_typer(kit.app, name="kit")
+app.command("prune")(prune)
 app.command("check")(checks.check)
 app.command("aws-state")(aws_state.aws_state)
 app.command("cost")(cost.cost)

@@ -113,18 +113,24 @@ class StorageKey(Document):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Access:
-    """One repository, the key to its storage and the password to its content."""
+class Place:
+    """One repository and the key to its storage: enough to see what stands there, not to read it."""
 
     where: Where
     room: Room
     key: StorageKey = field(repr=False)
-    password: SecretStr = field(repr=False)
 
     @property
     def path(self) -> str:
         """Below the bucket, as the relay serves it: ``prefix/source/g1``."""
         return f"{self.where.prefix}/{self.room.name}/g{self.room.generation}".lstrip("/")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access(Place):
+    """A place and the password to its content."""
+
+    password: SecretStr = field(repr=False)
 
 
 def from_outputs(outputs: Mapping[str, Any], source: str, key: StorageKey) -> Access:

@@ -1,6 +1,6 @@
 """Checkpoints: signed notes that a repository was whole and good at a moment, so that older signs of an attack no longer count. Pure.
 
-A rebuild hides and overwrites by itself; so will a trusted prune. Without a note of it the next search for the last good moment would
+A rebuild hides and overwrites by itself; so does a trusted prune. Without a note of it the next search for the last good moment would
 end before them. A note stands in the bucket, outside every source's room, and holds only with the repository's password: the relay and
 the storage do not know it, and a source cannot write there. Who has both a source and the storage can forge one; then give ``--at``.
 """
@@ -34,7 +34,8 @@ def digest(shown: dict[str, Entry]) -> str:
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
-def _mac(access: Access, at: str, state: str, why: str) -> str:
+def seal(access: Access, *content: Any) -> str:
+    """The signature of a note's content, which JSON can carry."""
     # Slow on purpose: the note must not become a quick way to guess a weak password.
     key = hashlib.scrypt(
         access.password.get_secret_value().encode(),
@@ -43,7 +44,7 @@ def _mac(access: Access, at: str, state: str, why: str) -> str:
         r=8,
         p=1,
     )
-    return hmac.new(key, json.dumps([at, state, why]).encode(), "sha256").hexdigest()
+    return hmac.new(key, json.dumps(content).encode(), "sha256").hexdigest()
 
 
 def make(access: Access, history: History, why: str) -> tuple[str, dict[str, Any]]:
@@ -51,7 +52,7 @@ def make(access: Access, history: History, why: str) -> tuple[str, dict[str, Any
     if history.last is None:
         raise AssertionError("an empty repository is no checkpoint")
     at, state = history.last.astimezone(UTC).isoformat(), digest(history.live())
-    note = {"format": 1, "at": at, "state": state, "why": why, "mac": _mac(access, at, state, why)}
+    note = {"format": 1, "at": at, "state": state, "why": why, "mac": seal(access, at, state, why)}
     return f"{folder(access)}{iso(history.last)}.json", note
 
 
@@ -69,6 +70,6 @@ def newest(access: Access, history: History, notes: Iterable[dict[str, Any]]) ->
         # The digest first: it is quick, and refuses what an attacker floods us with.
         if digest(history.view(moment)) != state:
             continue
-        if hmac.compare_digest(_mac(access, at, state, why), str(note.get("mac", ""))):
+        if hmac.compare_digest(seal(access, at, state, why), str(note.get("mac", ""))):
             found.append((moment, why))
     return max(found, default=None)

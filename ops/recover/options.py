@@ -150,7 +150,7 @@ def errors_shown(console: Console) -> Iterator[None]:
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         console.print(
-            "interrupted; no version was deleted. Run it again: a rebuild goes on where it stopped, a restore with --existing update",
+            "interrupted; no version was deleted. Run it again: a rebuild or prune goes on where it stopped, a restore with --existing update",
             markup=False,
         )
         raise typer.Exit(130) from None

@@ -1,0 +1,96 @@
+"""What root on a source can write with its own password, made without restic: snapshots, indexes, locks of any content, validly encrypted.
+
+restic's format as its design document gives it (docs: design.rst): AES-256-CTR, then Poly1305-AES over the ciphertext; names are SHA-256.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.poly1305 import Poly1305
+
+from tests.recover.bed import BUCKET, PASSWORD, Bed
+
+
+@dataclass(frozen=True)
+class Master:
+    """The repository's master key, which every holder of a password can read."""
+
+    encrypt: bytes
+    k: bytes
+    r: bytes
+
+    def seal(self, plain: bytes) -> bytes:
+        nonce = os.urandom(16)
+        text = Cipher(algorithms.AES(self.encrypt), modes.CTR(nonce)).encryptor().update(plain)
+        return nonce + text + self._mac(nonce, text)
+
+    def open(self, sealed: bytes) -> bytes:
+        nonce, text, mac = sealed[:16], sealed[16:-16], sealed[-16:]
+        assert mac == self._mac(nonce, text)
+        return Cipher(algorithms.AES(self.encrypt), modes.CTR(nonce)).decryptor().update(text)
+
+    def _mac(self, nonce: bytes, text: bytes) -> bytes:
+        # ECB of one block is AES itself, which Poly1305-AES asks for.
+        s = Cipher(algorithms.AES(self.k), modes.ECB()).encryptor().update(nonce)  # noqa: S305
+        return Poly1305.generate_tag(self.r + s, text)
+
+
+def master_of(bed: Bed) -> Master:
+    key = bed.access.room.key_id
+    body = json.loads(bed.s3.get_object(Bucket=BUCKET.name, Key=f"{bed.prefix}keys/{key}")["Body"].read())
+    derived = hashlib.scrypt(
+        PASSWORD.encode(), salt=base64.b64decode(body["salt"]), n=body["N"], r=body["r"], p=body["p"], dklen=64, maxmem=1 << 30
+    )  # fmt: skip
+    user = Master(derived[:32], derived[32:48], derived[48:])
+    raw = json.loads(user.open(base64.b64decode(body["data"])))
+    return Master(*(base64.b64decode(part) for part in (raw["encrypt"], raw["mac"]["k"], raw["mac"]["r"])))
+
+
+def put_sealed(bed: Bed, place: str, documents: Iterable[Any]) -> list[str]:
+    """Each document under the name that its content has; the names below ``place``."""
+    master = master_of(bed)
+    bodies = [master.seal(json.dumps(document).encode()) for document in documents]
+    names = [hashlib.sha256(body).hexdigest() for body in bodies]
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda pair: bed.put(f"{place}/{pair[0]}", pair[1]), zip(names, bodies, strict=True)))
+    return names
+
+
+def snapshots(bed: Bed) -> list[dict[str, Any]]:
+    with bed.restic(key_hint=bed.access.room.key_id) as live:
+        return live.snapshots()
+
+
+def snapshot_like(bed: Bed, times: Iterable[datetime | str], **claims: Any) -> list[str]:
+    """Snapshots of the newest real one's tree that claim these times, and whatever else is given."""
+    real = max(snapshots(bed), key=lambda one: str(one["time"]))
+    plain = {name: real[name] for name in ("tree", "paths", "hostname", "username")}
+    return put_sealed(
+        bed,
+        "snapshots",
+        (
+            {**plain, "time": at if isinstance(at, str) else at.isoformat(), "uid": 0, **claims}
+            for at in times
+        ),
+    )
+
+
+def packs(bed: Bed) -> list[str]:
+    return [name for name in bed.names() if name.startswith("data/")]
+
+
+def indexes(bed: Bed) -> list[dict[str, Any]]:
+    """What the live indexes say."""
+    with bed.restic(key_hint=bed.access.room.key_id) as live:
+        names = [name for name in bed.names() if name.startswith("index/")]
+        return [json.loads(live.ask("cat", "index", name.removeprefix("index/")).out) for name in names]
