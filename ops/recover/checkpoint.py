@@ -10,17 +10,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from ops.recover.access import Access
+from ops.recover.access import Access, Place
 from ops.recover.history import Entry, History, iso
 
 FOLDER = "_lastcopy/checkpoints"  # no source's name begins with an underscore
 
 
-def folder(access: Access) -> str:
+def folder(access: Place) -> str:
     return f"{access.where.prefix}/{FOLDER}/{access.room.name}/g{access.room.generation}/".lstrip("/")
 
 
@@ -58,6 +58,25 @@ def make(access: Access, history: History, why: str) -> tuple[str, dict[str, Any
 
 def newest(access: Access, history: History, notes: Iterable[dict[str, Any]]) -> tuple[datetime, str] | None:
     """Time and reason of the newest note that is ours and still fits what the storage remembers of that time."""
+    return _newest(
+        history,
+        notes,
+        lambda note, at, state, why: hmac.compare_digest(
+            seal(access, at, state, why), str(note.get("mac", ""))
+        ),
+    )
+
+
+def newest_unproven(history: History, notes: Iterable[dict[str, Any]]) -> tuple[datetime, str] | None:
+    """The same without the password, so without proof of who wrote it: whoever may write beside the sources' rooms can make one."""
+    return _newest(history, notes, lambda *_: True)
+
+
+def _newest(
+    history: History,
+    notes: Iterable[dict[str, Any]],
+    ours: Callable[[dict[str, Any], str, str, str], bool],
+) -> tuple[datetime, str] | None:
     found: list[tuple[datetime, str]] = []
     for note in notes:
         at, state, why = (str(note.get(name, "")) for name in ("at", "state", "why"))
@@ -68,8 +87,6 @@ def newest(access: Access, history: History, notes: Iterable[dict[str, Any]]) ->
         if moment.tzinfo is None or (found and moment <= max(found)[0]):
             continue
         # The digest first: it is quick, and refuses what an attacker floods us with.
-        if digest(history.view(moment)) != state:
-            continue
-        if hmac.compare_digest(seal(access, at, state, why), str(note.get("mac", ""))):
+        if digest(history.view(moment)) == state and ours(note, at, state, why):
             found.append((moment, why))
     return max(found, default=None)

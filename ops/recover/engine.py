@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import toolchain
-from ops.recover.access import Access
+from ops.recover.access import Access, Where
 from ops.recover.errors import RecoverError, shown
 from ops.recover.history import iso
 
@@ -228,6 +228,16 @@ def workplace(access: Access) -> Iterator[Path]:
         if where.ca_certificate:
             _private(folder / "ca.pem", where.ca_certificate)
         yield folder
+
+
+@contextmanager
+def certificate(where: Where) -> Iterator[Path | None]:
+    """A file with the storage's own CA, where it has one."""
+    with tempfile.TemporaryDirectory(prefix="lastcopy-ca-") as name:
+        file = Path(name) / "ca.pem"
+        if where.ca_certificate:
+            _private(file, where.ca_certificate)
+        yield file if where.ca_certificate else None
 
 
 def _private(path: Path, text: str) -> None:

@@ -7,13 +7,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from ops.recover.access import Access, StorageKey, Where, from_outputs, read_storage_key
+from ops.recover.access import (
+    Access,
+    Place,
+    Room,
+    StorageKey,
+    Where,
+    from_outputs,
+    pick,
+    read_storage_key,
+    rooms_of,
+    where_of,
+)
 from ops.recover.errors import RecoverError, all_of
+
+if TYPE_CHECKING:
+    from ops.kit.kit import Kit
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -89,10 +103,27 @@ def check(asked: Asked) -> None:
 @contextmanager
 def reached(asked: Asked) -> Iterator[Access]:
     """The access that was asked for; within, its storage can be dialled."""
-    key = read_storage_key(asked.storage_key) if asked.storage_key else None
+    key = _storage_key(asked)
+    found = _access(asked, key)  # before the thread changes its network: the engine may need this one
+    with _dialled(asked, found.where) as where:
+        yield replace(found, where=where)
+
+
+@contextmanager
+def places_reached(asked: Asked) -> Iterator[dict[str, Place]]:
+    """Every source's place, or that of the one asked for; no repository's password is used, and from a stack none is read."""
+    key = _storage_key(asked)
+    where, rooms, key = _rooms(asked, key)
+    if asked.source:
+        rooms = {asked.source: pick(rooms, asked.source)}
+    with _dialled(asked, where) as where:
+        yield {name: Place(where=where, room=room, key=key) for name, room in rooms.items()}
+
+
+def _storage_key(asked: Asked) -> StorageKey | None:
+    """From its file, or the sandbox's own root."""
     if asked.sandbox is None:
-        yield _access(asked, key)
-        return
+        return read_storage_key(asked.storage_key) if asked.storage_key else None
     from sandbox import Sandbox, SandboxError
     from sandbox.storage_server import root_credentials
 
@@ -102,31 +133,59 @@ def reached(asked: Asked) -> Iterator[Access]:
         user, secret = root_credentials(box.storage_folder)
     except (SandboxError, OSError) as error:
         raise RecoverError(str(error), where="--sandbox") from None
-    root = StorageKey.read({"accessKeyId": user, "secretAccessKey": secret}, "--sandbox")
-    found = _access(asked, root)  # before the thread changes its network: the engine may need this one
-    with box.storage_admin() as (origin, ca, *_):
-        where = {**found.where.model_dump(by_alias=True), "endpoint": origin}
-        where["caCertificate"] = Path(ca).read_text()
-        yield replace(found, where=Where.read(where, "--sandbox"))
+    return StorageKey.read({"accessKeyId": user, "secretAccessKey": secret}, "--sandbox")
+
+
+@contextmanager
+def _dialled(asked: Asked, where: Where) -> Iterator[Where]:
+    if asked.sandbox is None:
+        yield where
+        return
+    from sandbox import Sandbox
+
+    with Sandbox(asked.sandbox).storage_admin() as (origin, ca, *_):
+        there = {**where.model_dump(by_alias=True), "endpoint": origin, "caCertificate": Path(ca).read_text()}
+        yield Where.read(there, "--sandbox")
+
+
+def _kit(asked: Asked) -> Kit:
+    from ops.kit.sealed import read_passphrase, unseal
+
+    if asked.kit is None:
+        raise AssertionError("checked before")
+    phrase = read_passphrase(asked.passphrase_file) if asked.passphrase_file else None
+    return unseal(asked.kit, passphrase=phrase, identity_file=asked.identity)
+
+
+def _outputs(asked: Asked, *, secrets: bool) -> dict[str, Any]:
+    from ops.stack import Stack, StackError  # imported late: a kit needs no engine
+
+    try:
+        return Stack(ROOT, asked.stack or "").outputs(secrets=secrets)
+    except StackError as error:
+        raise RecoverError(str(error), where="--stack", fix="or use the recovery kit: --kit") from None
+
+
+def _rooms(asked: Asked, key: StorageKey | None) -> tuple[Where, dict[str, Room], StorageKey]:
+    if asked.kit is not None:
+        kit = _kit(asked)
+        rooms: dict[str, Room] = {
+            room.name: Room(**room.model_dump(exclude={"password"})) for room in kit.sources
+        }
+        return kit.where, rooms, kit.key(key)
+    if key is None:
+        raise AssertionError("checked before")
+    outputs = _outputs(asked, secrets=False)
+    return where_of(outputs), rooms_of(outputs), key
 
 
 def _access(asked: Asked, key: StorageKey | None) -> Access:
     if asked.kit is not None:
-        from ops.kit.sealed import read_passphrase, unseal
-
-        phrase = read_passphrase(asked.passphrase_file) if asked.passphrase_file else None
-        kit = unseal(asked.kit, passphrase=phrase, identity_file=asked.identity)
-        found = kit.access(asked.source, key)
+        found = _kit(asked).access(asked.source, key)
     else:
-        from ops.stack import Stack, StackError  # imported late: a kit needs no engine
-
         if key is None:
             raise AssertionError("checked before")
-        try:
-            outputs = Stack(ROOT, asked.stack or "").outputs(secrets=True)
-        except StackError as error:
-            raise RecoverError(str(error), where="--stack", fix="or use the recovery kit: --kit") from None
-        found = from_outputs(outputs, asked.source, key)
+        found = from_outputs(_outputs(asked, secrets=True), asked.source, key)
     if asked.generation is not None and asked.generation != found.room.generation:
         # What is recorded belongs to the stack's own generation.
         known = {"generation": asked.generation, "key_id": None, "repository_id": None}

@@ -63,9 +63,10 @@ class Storage:
 
     def history(self, told: Callable[[int], None] = lambda _: None) -> History:
         """Every version and delete marker of the repository; ``told`` hears how many so far."""
-        return History(self._entries(self.prefix, told))
+        return History(self.entries(self.prefix, told))
 
-    def _entries(self, prefix: str, told: Callable[[int], None]) -> Iterator[Entry]:
+    def entries(self, prefix: str, told: Callable[[int], None] = lambda _: None) -> Iterator[Entry]:
+        """Every version and delete marker below ``prefix``; their names are told without it."""
         order = 0
         with _translated("the versions cannot be listed", f"bucket {self.bucket}"):
             pages = self._s3.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=prefix)
