@@ -27,7 +27,6 @@ from ops.recover.storage import Refused
 from ops.recover.timeline import SIGNS, Act, acts, events
 
 _IDS_AT_ONCE = 200  # an argument vector has an end
-_WHOLE = ("check", "--with-cache", "--read-data")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,8 +148,7 @@ def prune(found: Outlook) -> Pruned:
     if standing.old:
         say(f"{len(standing.old)} locks that nobody holds any more are removed")
         locks.remove(recovery.storage, standing.old)
-    say("restic reads and checks every pack; this takes as long as reading the whole repository")
-    answer = recovery.check(None, read_data=True)
+    answer = _check(recovery, read_data=True)
     if not answer.ok:
         raise RecoverError(
             f"restic's check of what stands fails; nothing was pruned:\n{answer.words}",
@@ -178,6 +176,15 @@ def prune(found: Outlook) -> Pruned:
         size=sum(entry.size for entry in gone),
         seconds=time.monotonic() - began,
     )
+
+
+def _check(recovery: Recovery, *, read_data: bool) -> Answer:
+    """The structure first: it names packs of a wrong size at once, over each of which reading would try for a quarter of an hour."""
+    answer = recovery.check(None)
+    if answer.ok and read_data:
+        recovery.say("restic reads and checks every pack; this takes as long as reading the whole repository")
+        answer = recovery.check(None, read_data=True)
+    return answer
 
 
 def _quiet(before: History, after: History) -> None:
@@ -256,9 +263,7 @@ def _versions(history: History) -> set[tuple[str, str]]:
 
 
 def _checked_again(found: Outlook, before: History, after: Recovery) -> None:
-    if found.wishes.final_read:
-        after.say("restic reads and checks every pack that is left")
-    answer = after.check(None, read_data=found.wishes.final_read)
+    answer = _check(after, read_data=found.wishes.final_read)
     if not answer.ok:
         raise RecoverError(
             f"after the prune restic's check fails; somebody wrote to the repository meanwhile:\n{answer.words}",

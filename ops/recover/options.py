@@ -116,6 +116,8 @@ def places_reached(asked: Asked) -> Iterator[dict[str, Place]]:
     where, rooms, key = _rooms(asked, key)
     if asked.source:
         rooms = {asked.source: pick(rooms, asked.source)}
+    if not rooms:
+        raise RecoverError("the stack has no source", where="--stack", fix="pulumi up")
     with _dialled(asked, where) as where:
         yield {name: Place(where=where, room=room, key=key) for name, room in rooms.items()}
 

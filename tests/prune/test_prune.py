@@ -7,17 +7,20 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyrage
 import pytest
+from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from ops.__main__ import app
@@ -213,8 +216,6 @@ def test_s9_sabotage_without_the_key_hint_the_same_prune_cannot_open_the_reposit
     opens = Recovery.open
 
     def unhinted(self: Recovery, at: datetime | None) -> Any:
-        from dataclasses import replace
-
         return replace(opens(self, at), key_hint=None)
 
     monkeypatch.setattr(Recovery, "open", unhinted)
@@ -290,10 +291,12 @@ def garbage_pack_that_an_index_trusts(bed: Bed) -> None:
         for blob in pack["blobs"]
         if blob["id"] == id_
     )
-    body = os.urandom(blob["offset"] + blob["length"] + 100)
+    # As large as restic expects of it: blob, header entry, the header's own encryption, its length.
+    size = blob["length"] + (41 if blob.get("uncompressed_length") else 37) + 32 + 4
+    body = os.urandom(size)
     name = hashlib.sha256(body).hexdigest()
     bed.put(f"data/{name[:2]}/{name}", body)
-    forger.put_sealed(bed, "index", [{"packs": [{"id": name, "blobs": [blob]}]}])
+    forger.put_sealed(bed, "index", [{"packs": [{"id": name, "blobs": [{**blob, "offset": 0}]}]}])
 
 
 def index_that_moves_blobs(bed: Bed) -> None:
@@ -309,7 +312,6 @@ def garbage_index(bed: Bed) -> None:
 
 def damaged_pack(bed: Bed) -> None:
     """A pack of an own new backup whose content is not what its index says: only reading it shows it."""
-    (bed.folder / "more").mkdir()
     (bed.folder / "more" / "file").write_bytes(os.urandom(50_000))
     before = set(forger.packs(bed))
     with bed.restic(key_hint=bed.access.room.key_id) as repository:
@@ -410,7 +412,7 @@ def test_a_backup_that_comes_while_everything_is_read_stops_the_prune(
     assert live(grown) > good
 
 
-def killed_when(bed: Bed, seen: str, number: signal.Signals) -> str:
+def killed_when(bed: Bed, seen: str, number: signal.Signals, *, nth: int = 1, wait: float = 0) -> None:
     """`prune run`, killed as soon as it says this; with its children, for it leads a group of its own."""
     running = subprocess.Popen(
         [sys.executable, "-m", "ops", "prune", "run", *words(bed), *KEEP],
@@ -425,24 +427,33 @@ def killed_when(bed: Bed, seen: str, number: signal.Signals) -> str:
     said = ""
     for line in running.stdout:
         said += line
-        if seen in line:
+        if said.count(seen) == nth:
+            time.sleep(wait)
             os.killpg(running.pid, number)
             break
-    running.wait(60)
+    running.communicate(timeout=60)
     assert running.returncode != 0, said
-    return said
+
+
+READS, FORGOTTEN = "reads and checks every pack;", "snapshots are forgotten"
 
 
 @pytest.mark.parametrize(
-    "seen", ["reads and checks every pack;", "snapshots are forgotten", "every pack that is left"]
+    ("seen", "nth", "wait", "number"),
+    [
+        (READS, 1, 0, signal.SIGKILL),
+        (FORGOTTEN, 1, 0, signal.SIGKILL),
+        (FORGOTTEN, 1, 0.5, signal.SIGKILL),
+        (FORGOTTEN, 1, 0.1, signal.SIGTERM),
+        (READS, 2, 0, signal.SIGKILL),
+    ],
 )
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_prune_killed_anywhere_is_finished_by_the_next(
-    grown: Bed, seen: str, number: signal.Signals, tmp_path: Path
+    grown: Bed, seen: str, nth: int, wait: float, number: signal.Signals, tmp_path: Path
 ) -> None:
     _, *others = by_arrival(grown)
     before = grown.versions()
-    killed_when(grown, seen, number)
+    killed_when(grown, seen, number, nth=nth, wait=wait)
     assert live(grown) >= set(others)
     code, said = run(grown)
     assert code == 0, said
@@ -459,7 +470,7 @@ def test_a_prune_killed_anywhere_is_finished_by_the_next(
 def test_sabotage_without_the_note_of_intent_a_killed_prune_is_taken_for_an_attack(
     grown: Bed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    killed_when(grown, "snapshots are forgotten", signal.SIGKILL)
+    killed_when(grown, FORGOTTEN, signal.SIGKILL)
     monkeypatch.setattr(prune.intent, "unfinished", lambda *_: ())
     refused(grown, says="look first")
 
@@ -473,10 +484,6 @@ def test_a_note_of_intent_excuses_no_other_snapshot_and_none_with_another_passwo
 
 
 def test_a_forged_note_of_intent_does_not_count(grown: Bed) -> None:
-    from dataclasses import replace
-
-    from pydantic import SecretStr
-
     first, *_ = by_arrival(grown)
     forger_ = replace(grown.access, password=SecretStr("what the attacker guesses"))
     with grown.recovery() as found:
@@ -486,8 +493,6 @@ def test_a_forged_note_of_intent_does_not_count(grown: Bed) -> None:
 
 
 def test_a_lock_of_a_prune_that_was_killed_here_is_told_from_one_that_runs(grown: Bed) -> None:
-    import socket
-
     mine = {"time": now().isoformat(), "hostname": socket.gethostname(), "username": "root"}
     forger.put_sealed(grown, "locks", [{**mine, "pid": os.getpid()}])
     refused(grown, says="1 locks are younger")
