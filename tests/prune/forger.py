@@ -46,9 +46,12 @@ class Master:
 
 
 def master_of(bed: Bed) -> Master:
-    body = json.loads(_key_file(bed))
-    user = _derived(body)
-    raw = json.loads(user.open(base64.b64decode(body["data"])))
+    return master_in(_key_file(bed), PASSWORD)
+
+
+def master_in(key_file: bytes, password: str) -> Master:
+    body = json.loads(key_file)
+    raw = json.loads(_derived(body, password).open(base64.b64decode(body["data"])))
     return Master(*(base64.b64decode(part) for part in (raw["encrypt"], raw["mac"]["k"], raw["mac"]["r"])))
 
 
@@ -57,20 +60,25 @@ def _key_file(bed: Bed) -> bytes:
     return bytes(bed.s3.get_object(Bucket=BUCKET.name, Key=key)["Body"].read())
 
 
-def _derived(body: dict[str, Any]) -> Master:
+def _derived(body: dict[str, Any], password: str) -> Master:
     salt, cost = base64.b64decode(body["salt"]), {name: body[name] for name in ("r", "p")}
-    key = hashlib.scrypt(PASSWORD.encode(), salt=salt, n=body["N"], **cost, dklen=64, maxmem=1 << 30)
+    key = hashlib.scrypt(password.encode(), salt=salt, n=body["N"], **cost, dklen=64, maxmem=1 << 30)
     return Master(key[:32], key[32:48], key[48:])
 
 
-def with_a_cheap_key(bed: Bed) -> Bed:
-    """The same repository behind a key that costs no half second of a processor to open: tests open it hundreds of times."""
-    body = json.loads(_key_file(bed))
-    plain = _derived(body).open(base64.b64decode(body["data"]))
+def cheap(key_file: bytes, password: str) -> tuple[str, bytes]:
+    """Name and content of a key file that costs no half second of a processor to open: tests open it hundreds of times."""
+    body = json.loads(key_file)
+    plain = _derived(body, password).open(base64.b64decode(body["data"]))
     body["N"] = 1024
-    body["data"] = base64.b64encode(_derived(body).seal(plain)).decode()
+    body["data"] = base64.b64encode(_derived(body, password).seal(plain)).decode()
     text = json.dumps(body).encode()
-    name = hashlib.sha256(text).hexdigest()
+    return hashlib.sha256(text).hexdigest(), text
+
+
+def with_a_cheap_key(bed: Bed) -> Bed:
+    """The same repository behind such a key."""
+    name, text = cheap(_key_file(bed), PASSWORD)
     bed.put(f"keys/{name}", text)
     bed.hide(f"keys/{bed.access.room.key_id}")
     return replace(bed, access=replace(bed.access, room=bed.access.room.model_copy(update={"key_id": name})))

@@ -100,7 +100,12 @@ def test_what_no_backup_does_is_said_loudly_with_a_command(attack: Callable[[Sto
 def note(store: Store) -> dict[str, Any]:
     history = store.history()
     assert history.last is not None
-    return {"at": history.last.isoformat(), "state": checkpoint.digest(history.live()), "why": "pruned", "mac": "?"}
+    return {
+        "at": history.last.isoformat(),
+        "state": checkpoint.digest(history.live()),
+        "why": "pruned",
+        "mac": "?",
+    }
 
 
 def test_what_a_noted_prune_hid_is_no_sign_and_what_came_later_is() -> None:
