@@ -3,10 +3,16 @@ PYTHON ?= python3
 PY := .venv/bin/python
 READY := .venv/.ready
 
-.PHONY: local clean-local setup test check unit bench
+DRILL_DIR := .local/drill
+
+.PHONY: local drill clean-local setup test check unit bench
 
 local: setup ## the whole chain on this machine: real engine, relay, two sources, locked storage, first backup, restore, attack
 	@$(PY) -m ops local up
+
+drill: setup ## attack the local stack, every row of the threat model; a report in .local/drill
+	@mkdir -p $(DRILL_DIR)
+	@$(PY) -m ops drill --stack local --sandbox .local/sandbox/local --trial-stack --json $(DRILL_DIR)/report.json --html $(DRILL_DIR)/report.html
 
 clean-local: $(READY) ## remove the local stack and everything it made
 	@$(PY) -m ops local down

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from ops import aws_state, checks, cost, cut_off, local, packages, status
+from ops.drill import cli as drill
 from ops.kit import cli as kit
 from ops.prune.cli import prune
 from ops.recover import cli as recover
@@ -21,6 +22,7 @@ app.command("cut-off")(cut_off.cut_off)
 app.command("let-in")(cut_off.let_in)
 app.command("check")(checks.check)
 app.command("aws-state")(aws_state.aws_state)
+app.command("drill")(drill.drill)
 app.command("cost")(cost.cost)
 app.command("test-packages")(packages.install_for_tests)
 

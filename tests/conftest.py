@@ -15,6 +15,7 @@ HERE = Path(__file__).parent
 # Longest first, so that no worker is left alone with one at the end; what is not named here comes last, file by file.
 GROUPS = (
     "integration",
+    "drill",
     "aws",
     "scripts/relay",
     "scripts/source",

@@ -126,13 +126,21 @@ def source_identity(
         },
         {
             "Effect": "Allow",
-            "Action": ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"],
+            "Action": ["s3:AbortMultipartUpload", "s3:GetObject"],
             "Resource": [f"{of_bucket}/{room}*"],
         },
         {
             "Effect": "Allow",
+            "Action": ["s3:PutObject"],
+            # A repository's config, and what is inside its folders; never a name that is a folder of it (g1, g1/data, g1/data/ab). Some servers'
+            # listings stop at an object of such a name: one locked upload would hide every pack or snapshot below it (`ops drill`, row S4).
+            "Resource": [f"{of_bucket}/{room}*/config", f"{of_bucket}/{room}*/*/*"],
+        },
+        {"Effect": "Deny", "Action": ["s3:PutObject"], "Resource": [f"{of_bucket}/*/data/??"]},
+        {
+            "Effect": "Allow",
             "Action": ["s3:DeleteObject"],
-            "Resource": [f"{of_bucket}/{room}*/locks/*", f"{of_bucket}/{room}locks/*"],
+            "Resource": [f"{of_bucket}/{room}*/locks/*"],
         },
     ]
     if kms_key is not None:

@@ -13,9 +13,7 @@ from components.settings.people import entries, keys_of
 from components.settings.problems import Finding, Fix, Loc, finding, path_text
 
 TEST_DAYS = 7
-MOST_PREFIX = (
-    100  # characters; with the longest bucket and source the policy still fits IAM's 2048 characters
-)
+MOST_PREFIX = 40  # characters; with the longest bucket and source the policy still fits IAM's 2048
 ADMIN = "admin"  # the account of Debian's images
 
 

@@ -196,7 +196,7 @@ def _access(asked: Asked, key: StorageKey | None) -> Access:
 
 
 @contextmanager
-def errors_shown(console: Console) -> Iterator[None]:
+def errors_shown(console: Console, interrupted: str = "") -> Iterator[None]:
     """Errors of ours as text and exit status 1; an interruption, also by a lost connection, cleans up and says what it left."""
 
     def stop(*_: object) -> None:
@@ -211,7 +211,8 @@ def errors_shown(console: Console) -> Iterator[None]:
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         console.print(
-            "interrupted; no version was deleted. Run it again: a rebuild or prune goes on where it stopped, a restore with --existing update",
+            interrupted
+            or "interrupted; no version was deleted. Run it again: a rebuild or prune goes on where it stopped, a restore with --existing update",
             markup=False,
         )
         raise typer.Exit(130) from None

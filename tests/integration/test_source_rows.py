@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.attacker.http2 import Gone, Request, Session
+from ops.drill.http2 import Gone, Request, Session
 from tests.integration.checkout import Running
 from tests.integration.store_view import BUCKET, versions
 

@@ -58,30 +58,30 @@ def refusal(call: Callable[..., Any], **arguments: Any) -> str:
 
 def test_a_source_works_under_its_own_prefix(box: Sandbox) -> None:
     with relay(box, "web1") as s3:
-        s3.put_object(Bucket=BUCKET.name, Key="web1/data/aa/1", Body=b"pack")
-        s3.put_object(Bucket=BUCKET.name, Key="web1/locks/1", Body=b"lock")
-        assert s3.get_object(Bucket=BUCKET.name, Key="web1/data/aa/1")["Body"].read() == b"pack"
-        assert s3.list_objects_v2(Bucket=BUCKET.name, Prefix="web1/data/")["KeyCount"] == 1
-        s3.delete_object(Bucket=BUCKET.name, Key="web1/locks/1")
-        upload = s3.create_multipart_upload(Bucket=BUCKET.name, Key="web1/data/aa/2")["UploadId"]
-        s3.abort_multipart_upload(Bucket=BUCKET.name, Key="web1/data/aa/2", UploadId=upload)
+        s3.put_object(Bucket=BUCKET.name, Key="web1/g1/data/aa/1", Body=b"pack")
+        s3.put_object(Bucket=BUCKET.name, Key="web1/g1/locks/1", Body=b"lock")
+        assert s3.get_object(Bucket=BUCKET.name, Key="web1/g1/data/aa/1")["Body"].read() == b"pack"
+        assert s3.list_objects_v2(Bucket=BUCKET.name, Prefix="web1/g1/data/")["KeyCount"] == 1
+        s3.delete_object(Bucket=BUCKET.name, Key="web1/g1/locks/1")
+        upload = s3.create_multipart_upload(Bucket=BUCKET.name, Key="web1/g1/data/aa/2")["UploadId"]
+        s3.abort_multipart_upload(Bucket=BUCKET.name, Key="web1/g1/data/aa/2", UploadId=upload)
         assert s3.get_bucket_versioning(Bucket=BUCKET.name)["Status"] == "Enabled"
         lock = s3.get_object_lock_configuration(Bucket=BUCKET.name)["ObjectLockConfiguration"]
         assert lock["Rule"]["DefaultRetention"] == {"Mode": "COMPLIANCE", "Days": 1}
         assert (
-            refusal(s3.put_object, Key="web1/data/aa/1", Body=b"other", IfNoneMatch="*")
+            refusal(s3.put_object, Key="web1/g1/data/aa/1", Body=b"other", IfNoneMatch="*")
             == "PreconditionFailed"
         )
 
 
 def test_a_source_is_refused_outside_its_prefix(box: Sandbox) -> None:
     with relay(box, "db1") as s3:
-        s3.put_object(Bucket=BUCKET.name, Key="db1/data/bb/1", Body=b"other's")
+        s3.put_object(Bucket=BUCKET.name, Key="db1/g1/data/bb/1", Body=b"other's")
     with relay(box, "web1") as s3:
-        assert refusal(s3.get_object, Key="db1/data/bb/1") in REFUSED
-        assert refusal(s3.put_object, Key="db1/data/bb/2", Body=b"x") in REFUSED
-        assert refusal(s3.put_object, Key="web10/data", Body=b"x") in REFUSED
-        assert refusal(s3.delete_object, Key="db1/locks/1") in REFUSED
+        assert refusal(s3.get_object, Key="db1/g1/data/bb/1") in REFUSED
+        assert refusal(s3.put_object, Key="db1/g1/data/bb/2", Body=b"x") in REFUSED
+        assert refusal(s3.put_object, Key="web10/g1/data/bb/2", Body=b"x") in REFUSED
+        assert refusal(s3.delete_object, Key="db1/g1/locks/1") in REFUSED
         for prefix in ("", "db1/", "web1", "web10/"):
             assert refusal(s3.list_objects_v2, Prefix=prefix) in REFUSED
         with pytest.raises(ClientError):
@@ -90,33 +90,33 @@ def test_a_source_is_refused_outside_its_prefix(box: Sandbox) -> None:
 
 def test_a_source_deletes_no_data_and_no_version(box: Sandbox) -> None:
     with relay(box, "web1") as s3:
-        version = s3.put_object(Bucket=BUCKET.name, Key="web1/data/cc/1", Body=b"keep")["VersionId"]
-        lock = s3.put_object(Bucket=BUCKET.name, Key="web1/locks/2", Body=b"lock")["VersionId"]
+        version = s3.put_object(Bucket=BUCKET.name, Key="web1/g1/data/cc/1", Body=b"keep")["VersionId"]
+        lock = s3.put_object(Bucket=BUCKET.name, Key="web1/g1/locks/2", Body=b"lock")["VersionId"]
         for key in ("config", "keys/1", "data/cc/1", "index/1", "snapshots/1"):
-            assert refusal(s3.delete_object, Key=f"web1/{key}") in REFUSED
-        for key, which in (("web1/data/cc/1", version), ("web1/locks/2", lock)):
+            assert refusal(s3.delete_object, Key=f"web1/g1/{key}") in REFUSED
+        for key, which in (("web1/g1/data/cc/1", version), ("web1/g1/locks/2", lock)):
             assert refusal(s3.delete_object, Key=key, VersionId=which) in REFUSED
             assert (
                 refusal(s3.delete_object, Key=key, VersionId=which, BypassGovernanceRetention=True) in REFUSED
             )
         both = s3.delete_objects(
-            Bucket=BUCKET.name, Delete={"Objects": [{"Key": "web1/data/cc/1", "VersionId": version}]}
+            Bucket=BUCKET.name, Delete={"Objects": [{"Key": "web1/g1/data/cc/1", "VersionId": version}]}
         )
         assert both.get("Deleted") is None
         assert both["Errors"][0]["Code"] in REFUSED
-        assert s3.get_object(Bucket=BUCKET.name, Key="web1/data/cc/1")["Body"].read() == b"keep"
+        assert s3.get_object(Bucket=BUCKET.name, Key="web1/g1/data/cc/1")["Body"].read() == b"keep"
 
 
 def test_a_source_changes_no_retention_and_no_bucket_setting(box: Sandbox) -> None:
     soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=1)
     retention = {"Mode": "GOVERNANCE", "RetainUntilDate": soon}
     with relay(box, "web1") as s3:
-        key = "web1/data/dd/1"
+        key = "web1/g1/data/dd/1"
         s3.put_object(Bucket=BUCKET.name, Key=key, Body=b"keep")
         assert refusal(s3.put_object_retention, Key=key, Retention=retention) in REFUSED
         decades = soon + datetime.timedelta(days=9999)
         headers = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": decades}
-        assert refusal(s3.put_object, Key="web1/data/dd/2", Body=b"x", **headers) in REFUSED
+        assert refusal(s3.put_object, Key="web1/g1/data/dd/2", Body=b"x", **headers) in REFUSED
         assert refusal(s3.put_object_legal_hold, Key=key, LegalHold={"Status": "ON"}) in REFUSED
         assert refusal(s3.put_bucket_versioning, VersioningConfiguration={"Status": "Suspended"}) in REFUSED
         lifecycle = {
@@ -131,7 +131,7 @@ def test_a_source_changes_no_retention_and_no_bucket_setting(box: Sandbox) -> No
 
 def test_the_lock_is_compliance_and_holds_against_the_storages_own_root(box: Sandbox) -> None:
     with root(box) as s3:
-        key = "web1/data/ee/1"
+        key = "web1/g1/data/ee/1"
         version = s3.put_object(Bucket=BUCKET.name, Key=key, Body=b"locked")["VersionId"]
         kept = s3.get_object_retention(Bucket=BUCKET.name, Key=key, VersionId=version)["Retention"]
         assert kept["Mode"] == "COMPLIANCE"
@@ -171,10 +171,10 @@ def test_the_identity_proof_fails_with_a_wider_policy(box: Sandbox) -> None:
         admin = _admin(box.storage_folder, origin)
         admin.policy_add("source-web1key", policy={"Version": "2012-10-17", "Statement": [wide]})
     with relay(box, "web1") as s3:
-        s3.put_object(Bucket=BUCKET.name, Key="db1/snapshots/forged", Body=b"x")
+        s3.put_object(Bucket=BUCKET.name, Key="db1/g1/snapshots/forged", Body=b"x")
     box.identity_up("web1", "web1/", *KEYS["web1"])
     with relay(box, "web1") as s3:
-        assert refusal(s3.put_object, Key="db1/snapshots/forged", Body=b"x") in REFUSED
+        assert refusal(s3.put_object, Key="db1/g1/snapshots/forged", Body=b"x") in REFUSED
 
 
 def test_a_rotated_identity_works_and_the_old_one_does_not(box: Sandbox) -> None:
@@ -255,10 +255,10 @@ def test_tls_is_verified_against_the_given_ca_only(box: Sandbox) -> None:
 
 def test_objects_and_identities_outlive_a_killed_server(box: Sandbox) -> None:
     with relay(box, "db1") as s3:
-        s3.put_object(Bucket=BUCKET.name, Key="db1/data/ff/1", Body=b"stays")
+        s3.put_object(Bucket=BUCKET.name, Key="db1/g1/data/ff/1", Body=b"stays")
     known = json.loads((box.storage_folder / "process.json").read_text())
     subprocess.run(["kill", "-9", str(known["pid"])], check=True)
     box.storage_up(BUCKET)
     assert netns.mounted(box.plan.storage_ns)
     with relay(box, "db1") as s3:
-        assert s3.get_object(Bucket=BUCKET.name, Key="db1/data/ff/1")["Body"].read() == b"stays"
+        assert s3.get_object(Bucket=BUCKET.name, Key="db1/g1/data/ff/1")["Body"].read() == b"stays"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.attacker.http2 import Gone, Request, Session
+from ops.drill.http2 import Gone, Request, Session
 from tests.scripts.relay.chain import Chain
 from tests.scripts.relay.conftest import IDENTITIES
 

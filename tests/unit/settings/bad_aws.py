@@ -79,7 +79,7 @@ VAULT = (
     aws(vault("origin: existing"), f"{V}.origin", "new or adopted", SET),
     aws(vault("prefix: /hosts"), f"{V}.prefix", "without a leading slash", RM),
     aws(vault("prefix: offsite/locks"), f"{V}.prefix", "no backup would be safe", "hosts --stack"),
-    aws(vault(f"prefix: {'p' * 101}"), f"{V}.prefix", "has 101 characters", "hosts --stack"),
+    aws(vault(f"prefix: {'p' * 41}"), f"{V}.prefix", "has 41 characters", "hosts --stack"),
     aws("{sources: [{name: locks}]}", "sources[0].name", "no backup would be safe", "locks1 --stack"),
     aws(vault("lock: {mode: compliance}"), f"{V}.lock.mode", "COMPLIANCE or GOVERNANCE", SET),
     aws(vault("lock: {days: 0}"), f"{V}.lock.days", "is below 1", "30 --stack"),

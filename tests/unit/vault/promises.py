@@ -175,6 +175,11 @@ NOT_GRANTED = [
             "arn:aws:s3:::example-backups-prod2/web1/g1/locks/1",
         )
     ),
+    # Objects named like a folder of the repository: behind such a one a listing may hide what is in it.
+    *(
+        Request("S4", "s3:PutObject", f"{ARN}/web1/{folder}")
+        for folder in ("g1", "g1/data", "g1/keys", "g1/index", "g1/snapshots", "g1/locks")
+    ),
     *(
         Request("R1", "s3:DeleteObject", f"{ARN}/web1/g1/{key}")
         for key in ("config", "data/ab/abcd", "index/1", "keys/1", "snapshots/1")

@@ -68,6 +68,12 @@ def test_an_identity_reaches_its_room_and_nothing_else() -> None:
     assert list(broken(identity(), deny=False)) == []
 
 
+def test_no_pack_folder_is_written_as_an_object() -> None:
+    """`g1/data/ab` as an object hides the packs below it on servers whose listings stop there."""
+    assert effects(identity(), "s3:PutObject", f"{ARN}/web1/g1/data/ab", {}) == {"Allow", "Deny"}
+    assert effects(identity(), "s3:PutObject", f"{ARN}/web1/g1/data/ab/abc", {}) == {"Allow"}
+
+
 # ---- sabotage: each way to widen a document is noticed
 
 

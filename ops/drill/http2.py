@@ -51,6 +51,9 @@ class Session:
         self._process = subprocess.Popen(
             list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
+        if not self._process.stdin or not self._process.stdout or not self._process.stderr:
+            raise AssertionError("three pipes were asked for")
+        self._in, self._out, self._err = self._process.stdin, self._process.stdout, self._process.stderr
         # No checks on our side: they would refuse to send what an attacker sends.
         self._h2 = h2.connection.H2Connection(
             h2.config.H2Configuration(
@@ -126,19 +129,17 @@ class Session:
     def _flush(self) -> None:
         data = self._h2.data_to_send()
         if data:
-            assert self._process.stdin
             try:
-                self._process.stdin.write(data)
-                self._process.stdin.flush()
+                self._in.write(data)
+                self._in.flush()
             except BrokenPipeError:
                 self._gone()
 
     def _receive(self, deadline: float) -> None:
-        assert self._process.stdout
         left = deadline - time.monotonic()
-        if left <= 0 or not select.select([self._process.stdout], [], [], left)[0]:
+        if left <= 0 or not select.select([self._out], [], [], left)[0]:
             self._gone()
-        data = self._process.stdout.read1(1 << 16)  # type: ignore[attr-defined]
+        data = self._out.read1(1 << 16)  # type: ignore[attr-defined]
         if not data:
             self._gone()
         for event in self._h2.receive_data(data):
@@ -174,14 +175,12 @@ class Session:
 
     def words(self) -> str:
         """What came on stderr so far; ends the session."""
-        assert self._process.stderr
         self.end()
-        return self._process.stderr.read().decode(errors="replace")
+        return self._err.read().decode(errors="replace")
 
     def end(self) -> None:
-        assert self._process.stdin
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
+            self._in.close()
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
@@ -190,6 +189,5 @@ class Session:
 
     def close(self) -> None:
         self.end()
-        for pipe in (self._process.stdout, self._process.stderr):
-            if pipe:
-                pipe.close()
+        self._out.close()
+        self._err.close()

@@ -1,0 +1,231 @@
+"""Storage, seen by its own administrator (who judges) and by a thief of a source's identity (who attacks); in a thread of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ops.recover.access import StorageKey, Where
+
+T = TypeVar("T")
+MARKER = "delete marker"
+# What a bucket is set to; a call's answer, or the storage's code where there is no such setting.
+SETTINGS = {
+    "versioning": "get_bucket_versioning",
+    "object lock": "get_object_lock_configuration",
+    "lifecycle": "get_bucket_lifecycle_configuration",
+    "policy": "get_bucket_policy",
+    "encryption": "get_bucket_encryption",
+    "replication": "get_bucket_replication",
+    "ownership": "get_bucket_ownership_controls",
+    "public access block": "get_public_access_block",
+    "acl": "get_bucket_acl",
+}
+
+
+def client(where: Where, key: StorageKey, ca: Path | None) -> Any:
+    """An S3 client that takes nothing of the caller's environment and does not repeat what was refused."""
+    nothing = (None, None, None, None)
+    session = botocore.session.Session(
+        session_vars={
+            "profile": nothing,
+            "ca_bundle": nothing,
+            "config_file": (None, None, os.devnull, None),
+            "credentials_file": (None, None, os.devnull, None),
+        }
+    )
+    return boto3.session.Session(botocore_session=session).client(
+        "s3",
+        endpoint_url=where.endpoint,
+        region_name=where.region,
+        aws_access_key_id=key.access_key_id,
+        aws_secret_access_key=key.secret_access_key.get_secret_value(),
+        verify=str(ca) if ca else True,
+        config=Config(
+            retries={"total_max_attempts": 2, "mode": "standard"},
+            connect_timeout=10,
+            read_timeout=60,
+            s3={"addressing_style": "auto" if where.provider == "AWS" else "path"},
+        ),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """One version or delete marker; ``digest`` is the content's SHA-256 where it was read, else the storage's own tag and size."""
+
+    key: str
+    version: str
+    digest: str
+    latest: bool
+
+    @property
+    def marker(self) -> bool:
+        return self.digest == MARKER
+
+
+@dataclass(kw_only=True)
+class Desk:
+    """All calls to the storage of one drill. ``where.endpoint`` is as this thread sees it."""
+
+    where: Where
+    admin: StorageKey = field(repr=False)
+    ca: Path | None
+    _thread: ThreadPoolExecutor = field(repr=False)
+
+    def __post_init__(self) -> None:
+        self._s3 = client(self.where, self.admin, self.ca)
+
+    def do(self, work: Callable[[Any], T], key: StorageKey | None = None) -> T:
+        """``work`` with a client of the administrator's, or of ``key``."""
+        s3 = self._s3 if key is None else client(self.where, key, self.ca)
+        return self._thread.submit(work, s3).result()
+
+    def tried(self, calls: Mapping[str, Callable[[Any], object]], key: StorageKey) -> dict[str, str]:
+        """Each call once, by a thief with ``key``: "done", or the storage's code."""
+
+        def all_of_them(s3: Any) -> dict[str, str]:
+            return {name: _code(call, s3) for name, call in calls.items()}
+
+        return self.do(all_of_them, key)
+
+    def versions(self, prefix: str, *, contents: bool = True, locks: bool = False) -> list[Stored]:
+        """Every version and delete marker below a prefix, oldest name first; restic's locks come and go by design."""
+
+        def listed(s3: Any) -> list[Stored]:
+            found = []
+            pages = s3.get_paginator("list_object_versions").paginate(Bucket=self.where.bucket, Prefix=prefix)
+            for page in pages:
+                for row in page.get("Versions", []):
+                    if not locks and "/locks/" in row["Key"]:
+                        continue
+                    digest = f"{row.get('ETag', '')} {row.get('Size', 0)}"
+                    if contents:
+                        at = {
+                            "Bucket": self.where.bucket,
+                            "Key": row["Key"],
+                            "VersionId": row["VersionId"],
+                        }
+                        digest = hashlib.sha256(s3.get_object(**at)["Body"].read()).hexdigest()
+                    found.append(_stored(row, digest))
+                found += [
+                    _stored(row, MARKER)
+                    for row in page.get("DeleteMarkers", [])
+                    if locks or "/locks/" not in row["Key"]
+                ]
+            return sorted(found, key=lambda one: (one.key, one.version))
+
+        return self.do(listed)
+
+    def settings(self) -> dict[str, str]:
+        """How the bucket is set, as text to compare."""
+
+        def asked(s3: Any) -> dict[str, str]:
+            found = {}
+            for name, call in SETTINGS.items():
+                try:
+                    answer = getattr(s3, call)(Bucket=self.where.bucket)
+                    answer.pop("ResponseMetadata", None)
+                    found[name] = repr(sorted(answer.items()))
+                except ClientError as error:
+                    found[name] = str(error.response.get("Error", {}).get("Code", "unknown"))
+            return found
+
+        return self.do(asked)
+
+    def retention(self, stored: Iterable[Stored]) -> dict[tuple[str, str], str]:
+        """Mode and date of each version's lock, and its legal hold."""
+
+        def asked(s3: Any) -> dict[tuple[str, str], str]:
+            found = {}
+            for one in stored:
+                at = {"Bucket": self.where.bucket, "Key": one.key, "VersionId": one.version}
+                said = []
+                for call in (s3.get_object_retention, s3.get_object_legal_hold):
+                    try:
+                        answer = call(**at)
+                        answer.pop("ResponseMetadata", None)
+                        said.append(repr(answer))
+                    except ClientError as error:
+                        said.append(str(error.response.get("Error", {}).get("Code", "unknown")))
+                found[one.key, one.version] = " ".join(said)
+            return found
+
+        return self.do(asked)
+
+    def hide(self, prefix: str) -> int:
+        """Delete markers above everything below the prefix, which must be a drill's own; how many."""
+        if "/drill-" not in f"/{prefix}":
+            raise AssertionError("only what a drill made is hidden")
+        names = {
+            one.key
+            for one in self.versions(prefix, contents=False, locks=True)
+            if one.latest and not one.marker
+        }
+
+        def hidden(s3: Any) -> int:
+            for name in sorted(names):
+                s3.delete_object(Bucket=self.where.bucket, Key=name)
+            return len(names)
+
+        return self.do(hidden)
+
+
+def _stored(row: Mapping[str, Any], digest: str) -> Stored:
+    return Stored(
+        key=row["Key"], version=row["VersionId"], digest=digest, latest=bool(row.get("IsLatest", False))
+    )
+
+
+def _code(call: Callable[[Any], object], s3: Any) -> str:
+    try:
+        call(s3)
+    except ClientError as error:
+        return str(error.response.get("Error", {}).get("Code", "unknown"))
+    except BotoCoreError as error:
+        return f"not sent: {error}"
+    return "done"
+
+
+def lost(before: Iterable[Stored], after: Iterable[Stored]) -> list[str]:
+    """What an attack did to versions that stood before: gone, changed, or hidden by a new marker. Additions beside them are no loss."""
+    was = {(one.key, one.version): one for one in before}
+    now = {(one.key, one.version): one for one in after}
+    found = []
+    for place, one in was.items():
+        if place not in now:
+            found.append(f"gone: {one.key}")
+        elif now[place].digest != one.digest:
+            found.append(f"changed: {one.key}")
+        elif one.latest and not now[place].latest:
+            above = next((new for new in now.values() if new.key == one.key and new.latest), None)
+            found.append(
+                f"{'hidden' if above is None or above.marker else 'covered by a newer version'}: {one.key}"
+            )
+    return sorted(found)
+
+
+@contextmanager
+def desk(
+    where: Where, admin: StorageKey, ca: Path | None, network: AbstractContextManager[object] | None = None
+) -> Iterator[Desk]:
+    """A desk whose thread stands in ``network`` (the sandbox's storage is not reached from this machine itself)."""
+    with ThreadPoolExecutor(1, thread_name_prefix="storage") as thread:
+        if network is not None:
+            thread.submit(network.__enter__).result()
+        try:
+            yield Desk(where=where, admin=admin, ca=ca, _thread=thread)
+        finally:
+            if network is not None:
+                thread.submit(network.__exit__, None, None, None).result()

@@ -1,0 +1,159 @@
+"""What a drill concludes, and the report that says so: nothing weak counts as proof, nothing of a hostile host reaches the page or the terminal as markup."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from ops.drill import report
+from ops.drill.model import (
+    Finding,
+    Level,
+    Result,
+    Verdict,
+    control,
+    failed,
+    judged,
+    not_played,
+    verdict,
+)
+from ops.drill.runner import chosen, play_row
+from ops.drill.threats import THREATS
+from ops.recover.errors import RecoverError
+
+GOOD, HELD = control("reads", True, "200"), judged("delete", True, "403")
+BROKEN, DEAD = judged("delete", False, "gone"), control("reads", False, "no answer")
+LEFT, ERROR = not_played("overwrite", "needs a throwaway"), failed("the row", "OSError")
+
+
+@pytest.mark.parametrize(
+    ("findings", "wanted"),
+    [
+        ((GOOD, HELD), Verdict.PROVEN),
+        ((GOOD, HELD, LEFT), Verdict.IN_PART),
+        ((HELD,), Verdict.NOT_PROVEN),  # no control: perhaps nothing was reached
+        ((GOOD,), Verdict.NOT_PROVEN),
+        ((GOOD, LEFT), Verdict.NOT_PROVEN),
+        ((), Verdict.NOT_PROVEN),
+        ((GOOD, HELD, ERROR), Verdict.ERROR),
+        ((DEAD, HELD), Verdict.ERROR),  # an attack on what does not work proves nothing
+        ((GOOD, HELD, BROKEN, ERROR, LEFT), Verdict.BROKEN),
+    ],
+)
+def test_only_attempts_that_held_beside_a_working_control_prove_a_row(
+    findings: tuple[Finding, ...], wanted: Verdict
+) -> None:
+    assert verdict(findings) is wanted
+
+
+def result(row: int, *findings: Finding) -> Result:
+    return Result(threat=THREATS[row], findings=findings, seconds=1.0)
+
+
+def run(*results: Result, asked: int | None = None) -> report.Run:
+    now = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+    return report.Run(
+        stack="prod<b>",
+        source="web1",
+        level=Level.THROWAWAY,
+        started=now,
+        ended=now + timedelta(seconds=90),
+        results=results,
+        asked=len(results) if asked is None else asked,
+    )
+
+
+class Page(HTMLParser):
+    """Every tag and every word of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[str] = []
+        self.words = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [name for name, _ in attrs]
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+HOSTILE = "<script>alert(1)</script>\x1b[2J' onload=x \"&amp; \u202e"
+
+
+def test_hostile_words_stay_words_on_the_page() -> None:
+    page = Page(report.as_html(run(result(0, GOOD, judged(HOSTILE, True, HOSTILE)))))
+    assert "script" not in page.tags
+    assert "b" in page.tags  # the page's own
+    assert not {"onload", "src", "href"} & set(page.attributes), "one self-contained file"
+    assert "\x1b" not in page.words + report.as_json(run(result(0, judged(HOSTILE, True, HOSTILE))))
+    assert "\u202e" not in page.words
+    assert "prod<b>" in page.words
+
+
+def test_the_page_names_every_row_with_its_verdict_and_says_what_broke_first() -> None:
+    text = report.as_html(run(result(0, GOOD, HELD), result(3, GOOD, BROKEN), result(11, GOOD, HELD, LEFT)))
+    page = Page(text)
+    assert "BROKEN: S4." in page.words
+    assert "1 of the threat model's 27 rows are proven" in page.words
+    assert f"In part or not: {THREATS[11].id}" in page.words
+    assert re.search(r"<details open><summary><b>S4</b>", text), "what broke is open at once"
+    assert not re.search(r"<details open><summary><b>S1</b>", text)
+
+
+def test_a_drill_that_was_cut_off_never_looks_whole() -> None:
+    cut = run(result(0, GOOD, HELD), asked=27)
+    assert "cut off after 1 of 27 rows" in Page(report.as_html(cut)).words
+    assert json.loads(report.as_json(cut))["whole"] is False
+
+
+def test_json_tells_every_finding() -> None:
+    told = json.loads(report.as_json(run(result(0, GOOD, HELD), result(3, GOOD, BROKEN))))
+    assert told["failed"] is True
+    assert told["proven"] == ["S1"]
+    assert [row["verdict"] for row in told["rows"]] == ["proven", "broken"]
+    assert told["rows"][1]["findings"][1] == {"tried": "delete", "outcome": "broken", "seen": "gone"}
+
+
+def test_a_report_is_its_owners_alone_and_replaces_the_last_one_whole(tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    file.write_text("old")
+    report.write(file, "new")
+    assert file.read_text() == "new"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+@pytest.mark.parametrize(
+    ("words", "rows"),
+    [(None, 27), ("S", 11), ("r,A", 16), ("s4", 1), ("S1, S11,A8", 3)],
+)
+def test_rows_are_chosen_by_letter_and_by_id(words: str | None, rows: int) -> None:
+    assert len(chosen(words)) == rows
+
+
+@pytest.mark.parametrize("words", ["S12", "X", "S1;S2", ","])
+def test_an_unknown_row_is_refused(words: str) -> None:
+    with pytest.raises(RecoverError, match="no row"):
+        chosen(words)
+
+
+def test_an_error_in_a_row_is_that_rows_verdict_and_keeps_what_was_found() -> None:
+    def play(_: object) -> object:
+        yield GOOD
+        yield HELD
+        raise OSError("the line was cut")
+
+    played = play_row(None, THREATS[0], play, lambda _: None)  # type: ignore[arg-type]
+    assert played.verdict is Verdict.ERROR
+    assert [one.tried for one in played.findings[:2]] == ["reads", "delete"]
+    assert "the line was cut" in played.findings[2].seen
