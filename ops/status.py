@@ -50,7 +50,8 @@ class Problem:
 @dataclass(frozen=True, kw_only=True)
 class Seen:
     """One source as the storage sees it. ``added``: bytes of the last 24 hours, in all its repositories; ``hidden`` and
-    ``overwritten``: objects outside locks/ in that time; ``signs``: of an attack, since the last note of a rebuild or prune."""
+    ``overwritten``: objects outside locks/ in that time; ``signs``: of an attack, since the last note of a rebuild or prune; ``opens``:
+    configuration and keys show; ``burst``: snapshots that came too close together."""
 
     source: str
     now: datetime
@@ -61,7 +62,14 @@ class Seen:
     signs: dict[Kind, int]
     locks: int
     noted: tuple[datetime, str] | None
+    opens: bool
+    burst: int
     problems: tuple[Problem, ...]
+
+    def later(self, hours: float, limits: Limits) -> Seen:
+        """The same storage with nothing new in it, so much later."""
+        moved = replace(self, now=self.now + timedelta(hours=hours))
+        return replace(moved, problems=tuple(_problems(moved, limits)))
 
     @property
     def silent_hours(self) -> float | None:
@@ -115,13 +123,14 @@ def judge(
         signs=dict(Counter(act.kind for act in found if act.kind in SIGNS)),
         locks=sum(name.startswith(LOCKS) for name in live),
         noted=noted,
+        opens="config" in live and any(area(name) == "keys" for name in live),
+        burst=sum(act.kind is Kind.SNAPSHOTS for act in today),
         problems=(),
     )
-    burst = sum(act.kind is Kind.SNAPSHOTS for act in today)
-    return replace(seen, problems=tuple(_problems(seen, live, burst, limits)))
+    return replace(seen, problems=tuple(_problems(seen, limits)))
 
 
-def _problems(seen: Seen, live: dict[str, Entry], burst: int, limits: Limits) -> list[Problem]:
+def _problems(seen: Seen, limits: Limits) -> list[Problem]:
     name, found = seen.source, []
     cut = f"python -m ops cut-off --source {name} --stack STACK"
     recover = f"python -m ops recover look --source {name}"
@@ -140,7 +149,7 @@ def _problems(seen: Seen, live: dict[str, Entry], burst: int, limits: Limits) ->
                 fix="on the source: systemctl status lastcopy-backup",
             )
         )
-    if seen.newest is not None and ("config" not in live or not any(area(one) == "keys" for one in live)):
+    if seen.newest is not None and not seen.opens:
         found.append(Problem(what="ITS CONFIGURATION OR ITS KEYS ARE HIDDEN", fix=recover))
     if seen.added > limits.growth_gib * GIB:
         found.append(
@@ -157,8 +166,8 @@ def _problems(seen: Seen, live: dict[str, Entry], burst: int, limits: Limits) ->
                 fix=f"{cut}; {recover}. Was a prune cut off? Then run it again",
             )
         )
-    if burst:
-        found.append(Problem(what=f"A BURST OF {burst} SNAPSHOTS in 24 h", fix=f"{cut}; {recover}"))
+    if seen.burst:
+        found.append(Problem(what=f"A BURST OF {seen.burst} SNAPSHOTS in 24 h", fix=f"{cut}; {recover}"))
     if seen.locks > MOST_LOCKS:
         found.append(Problem(what=f"{seen.locks} LOCKS STAND", fix=f"{cut}; the next prune removes them"))
     return found

@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import toolchain
+from ops.drill.forge import Master, master_in
 from ops.prune.retention import Arrived, Keep, kept
-from tests.prune.forger import Master, cheap, master_in
+from tests.prune.forger import cheap
 
 START = datetime(2025, 12, 20, 1, tzinfo=UTC)  # over a turn of the year, where ISO weeks are odd
 PASSWORD = "a password of this test alone"
