@@ -32,17 +32,7 @@ def let_in(source: SourceOption, stack: StackOption) -> None:
 def _change(source: str, stack: Stack, *, cut: bool) -> None:
     began = time.monotonic()
     try:
-        key = f"lastcopy:sources[{_index(source, stack)}].cutOff"
-        if cut:
-            stack.run("config", "set", "--stack", stack.name, "--path", key, "true", quiet=True)
-        else:
-            stack.run("config", "rm", "--stack", stack.name, "--path", key, quiet=True)
-        stack.forget_dead_runs()
-        # Only what belongs to it on the relay: other changes of the stack file wait for a run that was meant for them.
-        stack.run(
-            "up", "--stack", stack.name, "--yes", "--skip-preview", "--suppress-outputs",
-            "--target", f"urn:pulumi:{stack.name}::**::{source}-enrolment-entry*",
-        )  # fmt: skip
+        switch(source, stack, cut=cut)
     except StackError as error:
         console.print("error:", style="red", end=" ")
         console.print(str(error), markup=False, soft_wrap=True)
@@ -51,8 +41,26 @@ def _change(source: str, stack: Stack, *, cut: bool) -> None:
     seconds = time.monotonic() - began
     other = "let-in" if cut else "cut-off"
     said = "is cut off: its key opens nothing, its sessions have ended" if cut else "is let in again"
-    console.print(f"{source} {said} ({seconds:.0f} s); the way back: python -m ops {other} --source {source} --stack {stack.name}",
-        markup=False, soft_wrap=True)  # fmt: skip
+    console.print(
+        f"{source} {said} ({seconds:.0f} s); the way back: python -m ops {other} --source {source} --stack {stack.name}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def switch(source: str, stack: Stack, *, cut: bool, quiet: bool = False) -> None:
+    """Write it into the stack file and bring it to the relay; done twice it is the same."""
+    key = f"lastcopy:sources[{_index(source, stack)}].cutOff"
+    if cut:
+        stack.run("config", "set", "--stack", stack.name, "--path", key, "true", quiet=True)
+    else:
+        stack.run("config", "rm", "--stack", stack.name, "--path", key, quiet=True)
+    stack.forget_dead_runs()
+    # Only what belongs to it on the relay: other changes of the stack file wait for a run that was meant for them.
+    stack.run(
+        "up", "--stack", stack.name, "--yes", "--skip-preview", "--suppress-outputs",
+        "--target", f"urn:pulumi:{stack.name}::**::{source}-enrolment-entry*", quiet=quiet,
+    )  # fmt: skip
 
 
 def _index(source: str, stack: Stack) -> int:

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from ops.drill.ground import Ground
 from ops.drill.model import Finding, Level, control, judged, not_played
 from ops.drill.storage import lost
-from ops.drill.trusted import Trusted, trusted
-from ops.prune.decision import ALL_SUSPICIOUS, Verdict
+from ops.drill.trusted import Trusted, trusted, wishes
+from ops.prune.decision import ALL_SUSPICIOUS, Decision, Verdict, decide
 
 CROWD = 1000
 
@@ -58,66 +58,62 @@ def _forgeries(place: Trusted) -> Iterator[Finding]:
     )
     content: dict[str, object] = {name: told[name] for name in ("tree", "paths", "hostname", "username")}
     before = desk.versions(made.path, contents=False)
-    forged: set[str] = set()
+    forged: dict[str, set[str]] = {}
     for what, documents in lies(content, datetime.now(UTC)).items():
         files = [place.master.file(document) for document in documents]
         taken = place.post("snapshots", files)
-        forged |= {name for name, _ in files}
-        yield _named(place, f"{taken} of {len(files)}: {what}", {name for name, _ in files})
+        forged[f"{taken} of {len(files)} forged: {what}"] = {name for name, _ in files}
+    junk, _ = (file := place.master.file("no snapshot at all"))
+    place.post("snapshots", [file])
+    forged["one that nobody can read"] = {junk}
+    stood = {one["id"] for one in place.on_it(lambda found: found.open(None).snapshots())}
     by_hand = made.restic("backup", "--quiet", "--time", "2001-01-01 00:00:00", "--host", "db9", "tree")
-    yield judged(
-        "restic backup --time 2001 --host db9", *_refused(place, f"restic ended with {by_hand.code}")
-    )
-    junk = [place.master.file("no snapshot at all")]
-    place.post("snapshots", junk)
-    yield _named(place, "a snapshot that nobody can read", {junk[0][0]})
-    # The storage's administrator takes it away: over it restic prunes nothing, whatever the operator sets aside.
-    desk.hide(f"{made.path}/snapshots/{junk[0][0]}")
-
-    ids = {row.snapshot.id for row in place.look().decision.of(Verdict.SUSPICIOUS)}
+    after = place.look().decision
+    forged["restic backup --time 2001 --host db9"] = {row.snapshot.id for row in after.rows} - stood - {junk}
+    for what, ids in forged.items():
+        yield _named(what, ids, after, newest.id)
+    yield _refused(place, f"the prune refuses them (restic by hand ended with {by_hand.code})")
     damage = lost(before, desk.versions(made.path, contents=False))
-    yield judged(
-        "nothing is hidden or gone by the refused prunes",
-        not damage,
-        damage or f"{len(before)} versions as before",
-    )
+    yield judged("the refused prune hid nothing", not damage, damage or f"{len(before)} versions as before")
+    # The storage's administrator takes away what nobody can read: over it restic prunes nothing, whatever is set aside.
+    desk.hide(f"{made.path}/snapshots/{junk}")
 
     crowd = [
         place.master.file({**content, "time": datetime.now(UTC).isoformat(), "uid": n}) for n in range(CROWD)
     ]
     taken = place.post("snapshots", crowd)
-    yield _named(place, f"a burst of {taken} that claim nothing odd", {name for name, _ in crowd})
-    held, seen = _refused(place, "after the burst")
-    yield judged("the prune refuses the burst", held, seen)
-
-    # Set aside, they displace nothing: the good ones are counted as if the forged were not there. Of the burst, none can be told from the others.
-    rows = place.look(ALL_SUSPICIOUS).decision
-    good_drop = good & set(rows.drops)
-    yield judged(
-        "set aside, no forged snapshot makes a good one go",
-        newest.id not in good_drop and not (forged | ids) & set(rows.drops),
-        f"{len(rows.of(Verdict.ASIDE))} set aside, to drop: {len(rows.drops)}",
+    flooded = place.look()
+    yield _named(
+        f"a burst of {taken} that claim nothing odd", {name for name, _ in crowd}, flooded.decision, newest.id
     )
-    yield judged("the newest good snapshot restores", *place.recovered(newest.id))
+    yield judged(
+        "the prune's plan refuses the burst",
+        any("suspicious" in str(problem) for problem in flooded.problems()),
+        f"{len(flooded.decision.of(Verdict.SUSPICIOUS))} suspicious",
+    )
+    # Of a burst none can be told from the others: set aside, all stay, and no good one goes for them.
+    asked = wishes(ALL_SUSPICIOUS)
+    aside = decide([row.snapshot for row in flooded.decision.rows], asked.keep, asked.limits, asked.set_aside)
+    yield judged(
+        "set aside, they make no good one go",
+        not aside.drops,
+        f"{len(aside.of(Verdict.ASIDE))} set aside, {len(aside.drops)} to drop",
+    )
+    yield judged("a good snapshot restores", *place.recovered(made.snapshots[0]))
 
 
-def _named(place: Trusted, what: str, ids: set[str]) -> Finding:
-    """Each forged one is called suspicious, and no good one is to be dropped for it."""
-    found = place.look().decision
-    suspicious = {row.snapshot.id for row in found.of(Verdict.SUSPICIOUS)}
-    missed = ids - suspicious
-    newest = place.made.snapshots[-1]
+def _named(what: str, ids: set[str], found: Decision, newest: str) -> Finding:
+    """Each forged one is called suspicious, and the newest good one is not to be dropped for it."""
+    missed = ids - {row.snapshot.id for row in found.of(Verdict.SUSPICIOUS)}
     return judged(
         what,
-        not missed and newest not in found.drops,
-        f"{len(ids - missed)} of {len(ids)} named"
-        + (f"; not suspicious: {', '.join(sorted(one[:8] for one in missed)[:5])}" if missed else ""),
+        bool(ids) and not missed and newest not in found.drops,
+        f"{len(ids - missed)} of {len(ids)} named as suspicious",
     )
 
 
-def _refused(place: Trusted, seen: str) -> tuple[bool, str]:
+def _refused(place: Trusted, what: str) -> Finding:
     done, why = place.prune()
-    return (
-        done is None and "suspicious" in why,
-        f"{seen}; prune: {why.splitlines()[0] if why else 'WENT THROUGH'}",
+    return judged(
+        what, done is None and "suspicious" in why, why.splitlines()[0] if why else "it WENT THROUGH"
     )
