@@ -86,12 +86,12 @@ class Limits:
 
 def look(storage: Storage, place: Place, limits: Limits) -> Seen:
     """List the source's room; nothing in it is opened."""
-    generation = f"g{place.room.generation}/"
-    whole = list(storage.entries(place.path.removesuffix(generation[:-1])))
+    room, _, mine = place.path.rpartition("/")
+    whole = list(storage.entries(f"{room}/"))
     history = History(
-        replace(entry, name=entry.name.removeprefix(generation))
+        replace(entry, name=entry.name.removeprefix(f"{mine}/"))
         for entry in whole
-        if entry.name.startswith(generation)
+        if entry.name.startswith(f"{mine}/")
     )
     try:
         notes = storage.notes(checkpoint.folder(place))
