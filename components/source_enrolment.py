@@ -99,7 +99,7 @@ class SourceEnrolment(pulumi.ComponentResource):
                 source=args.source.name,
                 generation=args.source.generation,
                 public_key=self.public_key,
-                allowed_from=args.source.from_,
+                allowed_from=args.source.allowed_from,
                 limits=Limits(**args.source.limits.model_dump()),
             ),
             opts=child,

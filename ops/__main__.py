@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from ops import aws_state, checks, cost, local, packages
+from ops import aws_state, checks, cost, cut_off, local, packages, status
 from ops.drill import cli as drill
 from ops.kit import cli as kit
+from ops.prune.cli import prune
 from ops.recover import cli as recover
 from ops.restore_drill import cli as restore_drill
 
@@ -17,6 +18,10 @@ app.add_typer(local.app, name="local")
 app.add_typer(recover.app, name="recover")
 app.add_typer(kit.app, name="kit")
 app.add_typer(restore_drill.app, name="restore-drill")
+app.command("prune")(prune)
+app.command("status")(status.status)
+app.command("cut-off")(cut_off.cut_off)
+app.command("let-in")(cut_off.let_in)
 app.command("check")(checks.check)
 app.command("aws-state")(aws_state.aws_state)
 app.command("drill")(drill.drill)

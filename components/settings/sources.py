@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, StrictInt
+from pydantic import Field, StrictBool, StrictInt
 
 from components.settings.calendar import Calendar, TimeSpan
 from components.settings.hosts import ManagedHost, SandboxSource, UnmanagedSource
@@ -14,6 +14,7 @@ from components.settings.problems import SECRET, Finding, Fix, Loc, finding
 from components.settings.storage import Identity
 from components.settings.values import BackupPath, Cidr, Exclude, Password, Program, SourceName
 
+NOBODYS_ADDRESS = "192.0.2.1/32"  # kept for documentation: RFC 5737
 HOSTS = OneOf(host=ManagedHost, sandbox=SandboxSource, publicKey=UnmanagedSource)
 
 
@@ -96,6 +97,10 @@ class Source(Model):
         description="Addresses or networks that the source's key may come from; empty: any.",
         examples=[["203.0.113.7/32"]],
     )
+    cut_off: StrictBool = Field(
+        False,
+        description="true: the source's key opens nothing and its sessions end; its host is not asked, `from` is kept.",
+    )
     generation: Annotated[StrictInt, Field(ge=1, le=999999)] = Field(
         1, description="A new number starts a new repository and leaves the old one as it is."
     )
@@ -112,6 +117,11 @@ class Source(Model):
     )
     limits: Limits = Field(Limits(), description="What this source may use on the relay.")
     restic: Restic = Field(Restic(), description="restic's tuning.")
+
+    @property
+    def allowed_from(self) -> tuple[str, ...]:
+        """From where its key opens anything: an address that nobody has, while it is cut off."""
+        return (NOBODYS_ADDRESS,) if self.cut_off else self.from_
 
     @classmethod
     def prepare(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:

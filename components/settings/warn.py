@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 def warnings_of(settings: Settings) -> Iterator[str]:
     """The stack's warnings. The sandbox is for trials: its lock and missing protection need none."""
     relay, storage = settings.intermediate, settings.storage
+    cut_off = [source.name for source in settings.sources if source.cut_off]
+    if cut_off:
+        yield (
+            f"CUT OFF, so without backups ({', '.join(cut_off)}): back by `python -m ops let-in`, or remove cutOff "
+            "from lastcopy:sources."
+        )
     if isinstance(relay, SandboxVm):
         return
     if not settings.protect and settings.environment not in ("local", "test"):

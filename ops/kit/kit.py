@@ -64,14 +64,18 @@ class Kit(Document):
         """One source's access, with the given storage key or else the kit's."""
         rooms = {room.name: room for room in self.sources}
         room = pick(rooms, source)
-        chosen = key or self.storage_key
+        return Access(where=self.where, room=room, key=self.key(key), password=rooms[source].password)
+
+    def key(self, given: StorageKey | None) -> StorageKey:
+        """The given storage key or else the kit's."""
+        chosen = given or self.storage_key
         if chosen is None:
             raise RecoverError(
                 "this kit holds no storage key",
                 where="--storage-key",
                 fix=f"get one and give its file: {self.how_to_get_identities}",
             )
-        return Access(where=self.where, room=room, key=chosen, password=rooms[source].password)
+        return chosen
 
     def text(self) -> str:
         """All of it, secrets included: only to be encrypted, or shown when that was asked for."""

@@ -113,13 +113,12 @@ class StorageKey(Document):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Access:
-    """One repository, the key to its storage and the password to its content. ``place``: where it is none of a source's generations (a drill's)."""
+class Place:
+    """One repository and the key to its storage: enough to see what stands there, not to read it. ``place``: where it is none of a source's generations."""
 
     where: Where
     room: Room
     key: StorageKey = field(repr=False)
-    password: SecretStr = field(repr=False)
     place: str | None = None
 
     @property
@@ -128,6 +127,13 @@ class Access:
         if self.place is not None:
             return self.place
         return f"{self.where.prefix}/{self.room.name}/g{self.room.generation}".lstrip("/")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access(Place):
+    """A place and the password to its content."""
+
+    password: SecretStr = field(repr=False)
 
 
 def from_outputs(outputs: Mapping[str, Any], source: str, key: StorageKey) -> Access:

@@ -58,6 +58,16 @@ def say(text: str) -> None:
     console.print(f"    {text}", markup=False, soft_wrap=True)
 
 
+@contextmanager
+def words_to_stderr(really: bool) -> Iterator[None]:
+    """Within, standard output is free for JSON."""
+    before, console.stderr = console.stderr, really
+    try:
+        yield
+    finally:
+        console.stderr = before
+
+
 def human(size: float) -> str:
     for unit in ("B", "KiB", "MiB", "GiB"):
         if size < 1024:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import toolchain
-from ops.recover.access import Access
+from ops.recover.access import Access, Where
 from ops.recover.errors import RecoverError, shown
 from ops.recover.history import iso
 
@@ -58,6 +58,7 @@ class Repository:
     """One repository as of ``at`` (read-only by construction), or as it is now (None).
 
     ``key_hint``: restic tries this key first; without it, it tries 20 in the order of their names and gives up at a malformed one.
+    ``writes``: for the trusted prune alone; restic takes its own lock and may hide objects.
     """
 
     access: Access
@@ -65,9 +66,14 @@ class Repository:
     folder: Path
     at: datetime | None
     key_hint: str | None
+    writes: bool = False
+
+    def __post_init__(self) -> None:
+        if self.writes and self.at is not None:
+            raise AssertionError("the past is read-only")
 
     def words(self, *words: str) -> list[str]:
-        """The argument vector. ``--no-lock`` always: a view of the past cannot be locked, and nothing is written."""
+        """The argument vector. ``--no-lock`` unless it writes: a view of the past cannot be locked, and a look need not be."""
         serve = [
             "serve", "restic", "--stdio", "--config", str(self.folder / "rclone.conf"),
             *(["--ca-cert", str(self.folder / "ca.pem")] if self.access.where.ca_certificate else []),
@@ -83,7 +89,8 @@ class Repository:
             "-o", f"rclone.args={' '.join(_quoted(word) for word in serve)}",
             "-o", f"rclone.connections={CONNECTIONS}",
             "--password-file", str(self.folder / "password"),
-            "--cache-dir", str(cache), "--no-lock",
+            "--cache-dir", str(cache),
+            *([] if self.writes else ["--no-lock"]),
             *(["--key-hint", self.key_hint] if self.key_hint else []),
             *words,
         ]  # fmt: skip
@@ -99,17 +106,23 @@ class Repository:
         }
 
     def ask(self, *words: str) -> Answer:
-        """One command to its end."""
-        done = subprocess.run(
+        """One command to its end. Ends with the caller, with the time to give a lock back."""
+        with subprocess.Popen(
             self.words(*words),
             env=self.environment(),
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            check=False,
-        )
-        return Answer(code=done.returncode, out=done.stdout, words=_last_words(done.stderr or done.stdout))
+        ) as running:
+            try:
+                out, errors = running.communicate()
+            except BaseException:
+                running.terminate()
+                running.communicate(timeout=20)
+                raise
+        return Answer(code=running.returncode, out=out, words=_last_words(errors or out))
 
     def follow(self, *words: str, told: Callable[[dict[str, Any]], None]) -> Answer:
         """One command with ``--json``: each line of its output is told as it comes. Ends with the caller, whatever ends him."""
@@ -245,6 +258,16 @@ def workplace(access: Access, parent: Path | None = None) -> Iterator[Path]:
         if where.ca_certificate:
             _private(folder / "ca.pem", where.ca_certificate)
         yield folder
+
+
+@contextmanager
+def certificate(where: Where) -> Iterator[Path | None]:
+    """A file with the storage's own CA, where it has one."""
+    with tempfile.TemporaryDirectory(prefix="lastcopy-ca-") as name:
+        file = Path(name) / "ca.pem"
+        if where.ca_certificate:
+            _private(file, where.ca_certificate)
+        yield file if where.ca_certificate else None
 
 
 def _private(path: Path, text: str) -> None:

@@ -7,13 +7,27 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from ops.recover.access import Access, StorageKey, Where, from_outputs, read_storage_key
+from ops.recover.access import (
+    Access,
+    Place,
+    Room,
+    StorageKey,
+    Where,
+    from_outputs,
+    pick,
+    read_storage_key,
+    rooms_of,
+    where_of,
+)
 from ops.recover.errors import RecoverError, all_of
+
+if TYPE_CHECKING:
+    from ops.kit.kit import Kit
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -100,10 +114,37 @@ def reached_all(
     asked: Asked, sources: Sequence[str] = ()
 ) -> Iterator[list[tuple[str, Access | RecoverError]]]:
     """The same for these sources, or for all: by name, an access or why there is none. The kit is opened and the engine asked once."""
-    key = read_storage_key(asked.storage_key) if asked.storage_key else None
-    if asked.sandbox is None:
-        yield _accesses(asked, key, sources)
+    key = _storage_key(asked)
+    found = _accesses(
+        asked, key, sources
+    )  # before the thread changes its network: the engine may need this one
+    where = next((one.where for _, one in found if isinstance(one, Access)), None)
+    if where is None:
+        yield found
         return
+    with _dialled(asked, where) as there:  # of one stack, all stand in one storage
+        yield [
+            (name, one if isinstance(one, RecoverError) else replace(one, where=there)) for name, one in found
+        ]
+
+
+@contextmanager
+def places_reached(asked: Asked) -> Iterator[dict[str, Place]]:
+    """Every source's place, or that of the one asked for; no repository's password is used, and from a stack none is read."""
+    key = _storage_key(asked)
+    where, rooms, key = _rooms(asked, key)
+    if asked.source:
+        rooms = {asked.source: pick(rooms, asked.source)}
+    if not rooms:
+        raise RecoverError("the stack has no source", where="--stack", fix="pulumi up")
+    with _dialled(asked, where) as where:
+        yield {name: Place(where=where, room=room, key=key) for name, room in rooms.items()}
+
+
+def _storage_key(asked: Asked) -> StorageKey | None:
+    """From its file, or the sandbox's own root."""
+    if asked.sandbox is None:
+        return read_storage_key(asked.storage_key) if asked.storage_key else None
     from sandbox import Sandbox, SandboxError
     from sandbox.storage_server import root_credentials
 
@@ -113,41 +154,64 @@ def reached_all(
         user, secret = root_credentials(box.storage_folder)
     except (SandboxError, OSError) as error:
         raise RecoverError(str(error), where="--sandbox") from None
-    root = StorageKey.read({"accessKeyId": user, "secretAccessKey": secret}, "--sandbox")
-    found = _accesses(
-        asked, root, sources
-    )  # before the thread changes its network: the engine may need this one
-    with box.storage_admin() as (origin, ca, *_):
-        here = {"endpoint": origin, "caCertificate": Path(ca).read_text()}
+    return StorageKey.read({"accessKeyId": user, "secretAccessKey": secret}, "--sandbox")
 
-        def seen_from_here(access: Access) -> Access:
-            where = access.where.model_dump(by_alias=True) | here
-            return replace(access, where=Where.read(where, "--sandbox"))
 
-        yield [(name, one if isinstance(one, RecoverError) else seen_from_here(one)) for name, one in found]
+@contextmanager
+def _dialled(asked: Asked, where: Where) -> Iterator[Where]:
+    if asked.sandbox is None:
+        yield where
+        return
+    from sandbox import Sandbox
+
+    with Sandbox(asked.sandbox).storage_admin() as (origin, ca, *_):
+        there = {**where.model_dump(by_alias=True), "endpoint": origin, "caCertificate": Path(ca).read_text()}
+        yield Where.read(there, "--sandbox")
+
+
+def _kit(asked: Asked) -> Kit:
+    from ops.kit.sealed import read_passphrase, unseal
+
+    if asked.kit is None:
+        raise AssertionError("checked before")
+    phrase = read_passphrase(asked.passphrase_file) if asked.passphrase_file else None
+    return unseal(asked.kit, passphrase=phrase, identity_file=asked.identity)
+
+
+def _outputs(asked: Asked, *, secrets: bool) -> dict[str, Any]:
+    from ops.stack import Stack, StackError  # imported late: a kit needs no engine
+
+    try:
+        return Stack(ROOT, asked.stack or "").outputs(secrets=secrets)
+    except StackError as error:
+        raise RecoverError(str(error), where="--stack", fix="or use the recovery kit: --kit") from None
+
+
+def _rooms(asked: Asked, key: StorageKey | None) -> tuple[Where, dict[str, Room], StorageKey]:
+    if asked.kit is not None:
+        kit = _kit(asked)
+        rooms: dict[str, Room] = {
+            room.name: Room(**room.model_dump(exclude={"password"})) for room in kit.sources
+        }
+        return kit.where, rooms, kit.key(key)
+    if key is None:
+        raise AssertionError("checked before")
+    outputs = _outputs(asked, secrets=False)
+    return where_of(outputs), rooms_of(outputs), key
 
 
 def _accesses(
     asked: Asked, key: StorageKey | None, sources: Sequence[str]
 ) -> list[tuple[str, Access | RecoverError]]:
     if asked.kit is not None:
-        from ops.kit.sealed import read_passphrase, unseal
-
-        phrase = read_passphrase(asked.passphrase_file) if asked.passphrase_file else None
-        kit = unseal(asked.kit, passphrase=phrase, identity_file=asked.identity)
+        kit = _kit(asked)
         return [
             (name, _access(asked, name, lambda name: kit.access(name, key)))
             for name in sources or [room.name for room in kit.sources]
         ]
-    from ops.stack import Stack, StackError  # imported late: a kit needs no engine
-
     if key is None:
         raise AssertionError("checked before")
-    given = key
-    try:
-        outputs = Stack(ROOT, asked.stack or "").outputs(secrets=True)
-    except StackError as error:
-        raise RecoverError(str(error), where="--stack", fix="or use the recovery kit: --kit") from None
+    given, outputs = key, _outputs(asked, secrets=True)
     return [
         (name, _access(asked, name, lambda name: from_outputs(outputs, name, given)))
         for name in sources or sorted(outputs.get("sources", {}))
@@ -183,7 +247,7 @@ def errors_shown(console: Console, interrupted: str = "") -> Iterator[None]:
     except KeyboardInterrupt:
         console.print(
             interrupted
-            or "interrupted; no version was deleted. Run it again: a rebuild goes on where it stopped, a restore with --existing update",
+            or "interrupted; no version was deleted. Run it again: a rebuild or prune goes on where it stopped, a restore with --existing update",
             markup=False,
         )
         raise typer.Exit(130) from None

@@ -7,6 +7,8 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,12 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ops.recover.access import Access
+from ops.recover.access import Place
 from ops.recover.errors import RecoverError, shown
 from ops.recover.history import AREAS, Entry, History, area
 
 WORKERS = 8
-NOTES = 1000
+NOTES, NOTE_BYTES = 1000, 1 << 20
 _REFUSED = {"AccessDenied", "InvalidRequest", "MethodNotAllowed", "NotImplemented", "ObjectLocked"}
 _RIGHTS = "s3:ListBucketVersions, s3:GetObjectVersion; for a rebuild also s3:PutObject, s3:DeleteObject and, to take delete markers off, s3:DeleteObjectVersion"
 
@@ -31,7 +33,7 @@ class Refused(RecoverError):
 class Storage:
     """One repository's objects, through the key of ``access``; nothing is taken from the caller's environment."""
 
-    def __init__(self, access: Access, ca_file: Path | None) -> None:
+    def __init__(self, access: Place, ca_file: Path | None) -> None:
         self.bucket, self.prefix = access.where.bucket, f"{access.path}/"
         nothing = (None, None, None, None)
         session = botocore.session.Session(
@@ -61,9 +63,10 @@ class Storage:
 
     def history(self, told: Callable[[int], None] = lambda _: None) -> History:
         """Every version and delete marker of the repository; ``told`` hears how many so far."""
-        return History(self._entries(self.prefix, told))
+        return History(self.entries(self.prefix, told))
 
-    def _entries(self, prefix: str, told: Callable[[int], None]) -> Iterator[Entry]:
+    def entries(self, prefix: str, told: Callable[[int], None] = lambda _: None) -> Iterator[Entry]:
+        """Every version and delete marker below ``prefix``; their names are told without it."""
         order = 0
         with _translated("the versions cannot be listed", f"bucket {self.bucket}"):
             pages = self._s3.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=prefix)
@@ -85,6 +88,16 @@ class Storage:
                             latest=row.get("IsLatest", False),
                         )
                 told(order)
+
+    def clock(self) -> datetime:
+        """The storage's own time, in whole seconds: what its objects' times are to be compared with."""
+        with _translated("the storage cannot be asked", f"bucket {self.bucket}"):
+            answer = self._s3.list_object_versions(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
+        said = answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+        try:
+            return parsedate_to_datetime(said)
+        except ValueError:
+            raise RecoverError("the storage does not tell its time", where=f"bucket {self.bucket}") from None
 
     def read(self, entry: Entry) -> bytes:
         """One version's content."""
@@ -125,28 +138,28 @@ class Storage:
             self._s3.delete_object(Bucket=self.bucket, Key=self.prefix + name)
 
     def notes(self, folder: str) -> list[dict[str, Any]]:
-        """The JSON notes of a folder of ours beside the sources' rooms; what is not JSON is passed over."""
+        """The JSON notes of a folder of ours beside the sources' rooms, newest first; what is not JSON is passed over."""
         found: list[dict[str, Any]] = []
         with _translated("the notes cannot be listed", f"bucket {self.bucket}"):
             pages = self._s3.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=folder)
-            for page in pages:
-                for row in page.get("Versions", []):
-                    if row["Size"] > 65536 or len(found) >= NOTES:
-                        continue  # nobody makes us read a flood
-                    answer = self._s3.get_object(
-                        Bucket=self.bucket, Key=row["Key"], VersionId=row["VersionId"]
-                    )
-                    try:
-                        note = json.loads(answer["Body"].read())
-                    except ValueError:
-                        continue
-                    if isinstance(note, dict):
-                        found.append(note)
+            rows = [row for page in pages for row in page.get("Versions", []) if row["Size"] <= NOTE_BYTES]
+            rows.sort(key=lambda row: row["LastModified"], reverse=True)
+            for row in rows[:NOTES]:  # nobody makes us read a flood
+                answer = self._s3.get_object(Bucket=self.bucket, Key=row["Key"], VersionId=row["VersionId"])
+                try:
+                    note = json.loads(answer["Body"].read())
+                except ValueError:
+                    continue
+                if isinstance(note, dict):
+                    found.append(note)
         return found
 
-    def write_note(self, key: str, note: dict[str, Any]) -> None:
-        with _translated("the note of this recovery cannot be written", f"bucket {self.bucket}"):
-            self._s3.put_object(Bucket=self.bucket, Key=key, Body=json.dumps(note, sort_keys=True).encode())
+    def write_note(self, key: str, note: dict[str, Any], what: str = "the note of this recovery") -> None:
+        body = json.dumps(note, sort_keys=True).encode()
+        if len(body) > NOTE_BYTES:
+            raise AssertionError("a note that nobody would read")
+        with _translated(f"{what} cannot be written", f"bucket {self.bucket}"):
+            self._s3.put_object(Bucket=self.bucket, Key=key, Body=body)
 
 
 @contextmanager

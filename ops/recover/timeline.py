@@ -13,6 +13,7 @@ from ops.recover.history import LOCKS, TICK, Entry, History, area, iso
 GAP = timedelta(minutes=10)  # acts of one kind that are no further apart are told as one
 KEY_BURST, KEY_WINDOW = 5, timedelta(hours=1)  # restic tries at most 20 keys; people add one at a time
 SNAPSHOT_BURST, SNAPSHOT_WINDOW = 20, timedelta(minutes=10)
+SNAPSHOTS_A_DAY = 50  # a backup every half hour; only the prune asks
 
 
 class Kind(Enum):

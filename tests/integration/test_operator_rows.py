@@ -18,7 +18,6 @@ import pytest
 from ops.drill.watch import ProcWatch
 from tests.integration.checkout import Running
 
-
 # --- A2: no secret in argv, environment, logs, output, plain state or world-readable files ---
 
 

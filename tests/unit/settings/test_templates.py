@@ -131,7 +131,7 @@ def test_the_examples_stated_defaults_are_the_defaults() -> None:
     assert source.limits == type(source.limits)()
     assert source.restic == type(source.restic)()
     defaults = {name: field.default for name, field in type(source).model_fields.items()}
-    for name in ("schedule", "randomized_delay", "generation"):
+    for name in ("schedule", "randomized_delay", "generation", "cut_off"):
         assert getattr(source, name) == defaults[name]
 
 

@@ -1,0 +1,94 @@
+"""What a prune would do with each snapshot, and why. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from ops.prune.retention import Arrived, Keep, kept
+from ops.prune.suspicion import Limits, Snapshot, new_paths, reasons
+from ops.recover.errors import RecoverError, all_of
+
+ALL_SUSPICIOUS = "suspicious"  # the word that stands for all of them in --set-aside
+MOST_AT_ONCE = 10_000  # the oldest first; the note of intent must stay a size that is read
+_ID = re.compile(r"[0-9a-f]{8,64}")
+
+
+class Verdict(Enum):
+    KEEP = "keep"
+    DROP = "drop"
+    SUSPICIOUS = "suspicious"
+    ASIDE = "set aside"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """``why``: the rules that keep it, or what is suspicious. ``new_paths``: no earlier snapshot is of these paths."""
+
+    snapshot: Snapshot
+    verdict: Verdict
+    why: tuple[str, ...]
+    new_paths: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """Every snapshot that stands, oldest arrival first."""
+
+    rows: tuple[Row, ...]
+
+    def of(self, verdict: Verdict) -> list[Row]:
+        return [row for row in self.rows if row.verdict is verdict]
+
+    @property
+    def drops(self) -> tuple[str, ...]:
+        return tuple(row.snapshot.id for row in self.of(Verdict.DROP))[:MOST_AT_ONCE]
+
+
+def decide(
+    snapshots: Sequence[Snapshot], keep: Keep, limits: Limits, set_aside: Iterable[str] = ()
+) -> Decision:
+    """Suspicious snapshots, set aside or not, neither count for the rules nor are dropped."""
+    words = list(set_aside)
+    aside = resolve([word for word in words if word != ALL_SUSPICIOUS], snapshots)
+    doubts = reasons(snapshots, limits, aside)
+    if ALL_SUSPICIOUS in words:
+        aside = aside | doubts.keys()
+    counted = [one for one in snapshots if one.id not in doubts and one.id not in aside]
+    stays = kept((Arrived(id=one.id, at=one.arrived, paths=one.paths) for one in counted), keep)
+    fresh = new_paths(snapshots)
+
+    def row(one: Snapshot) -> Row:
+        if one.id in aside:
+            verdict, why = Verdict.ASIDE, doubts.get(one.id, ["you said so"])
+        elif one.id in doubts:
+            verdict, why = Verdict.SUSPICIOUS, doubts[one.id]
+        elif one.id in stays:
+            verdict, why = Verdict.KEEP, stays[one.id]
+        else:
+            verdict, why = Verdict.DROP, ["no rule keeps it"]
+        return Row(snapshot=one, verdict=verdict, why=tuple(why), new_paths=one.id in fresh)
+
+    return Decision(rows=tuple(row(one) for one in snapshots))
+
+
+def resolve(words: Collection[str], snapshots: Sequence[Snapshot]) -> frozenset[str]:
+    """Ids from their beginnings; every word that fits none or several is told."""
+    found: set[str] = set()
+    problems = []
+    for word in words:
+        fitting = [one.id for one in snapshots if _ID.fullmatch(word) and one.id.startswith(word)]
+        found.update(fitting)
+        if len(fitting) != 1:
+            problems.append(
+                RecoverError(
+                    f"{len(fitting)} snapshots have the id {word!a}",
+                    where="--set-aside",
+                    allowed=f"8 to 64 hexadecimal digits of one, or the word {ALL_SUSPICIOUS}",
+                    fix="take ids from `python -m ops prune plan`",
+                )
+            )
+    all_of(problems)
+    return frozenset(found)

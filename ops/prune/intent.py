@@ -1,0 +1,81 @@
+"""Notes of intent: written before a prune hides anything, so that the next run takes what a killed one did for what it is. Pure.
+
+Signed and kept like checkpoints (ops/recover/checkpoint.py). A note excuses delete markers that are younger than it, on the snapshots
+that it names, and on data and index, which a prune hides afterwards: these only count as excused for a run that then reads and checks
+everything. All else that was hidden or overwritten stays a sign of an attack. A later checkpoint ends it.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from ops.recover import checkpoint
+from ops.recover.access import Access
+from ops.recover.history import History, area, iso
+from ops.recover.timeline import Act, Kind
+
+FOLDER = "_lastcopy/prunes"  # no source's name begins with an underscore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intent:
+    """``at``: the storage's newest entry when it was written. ``ids``: the snapshots to be hidden."""
+
+    at: datetime
+    ids: frozenset[str]
+
+    def excuses(self, act: Act) -> bool:
+        if act.kind is not Kind.DELETED or act.entry.at <= self.at:
+            return False
+        name = act.entry.name
+        return area(name) in ("data", "index") or name in {f"snapshots/{one}" for one in self.ids}
+
+
+def folder(access: Access) -> str:
+    return f"{access.where.prefix}/{FOLDER}/{access.room.name}/g{access.room.generation}/".lstrip("/")
+
+
+def make(access: Access, history: History, drops: Iterable[str]) -> tuple[str, dict[str, Any]]:
+    """Key and content of the note that these snapshots are going to be hidden."""
+    if history.last is None:
+        raise AssertionError("there is nothing to prune")
+    at, state, ids = (
+        history.last.astimezone(UTC).isoformat(),
+        checkpoint.digest(history.live()),
+        sorted(drops),
+    )
+    mac = checkpoint.seal(access, "prune", at, state, ids)
+    return f"{folder(access)}{iso(history.last)}.json", {
+        "format": 1,
+        "at": at,
+        "state": state,
+        "ids": ids,
+        "mac": mac,
+    }
+
+
+def unfinished(
+    access: Access, history: History, since: datetime | None, notes: Iterable[dict[str, Any]]
+) -> tuple[Intent, ...]:
+    """The notes that are ours, fit what the storage remembers of their time, and were followed by no checkpoint."""
+    found = []
+    for note in notes:
+        at, state, ids = str(note.get("at", "")), str(note.get("state", "")), note.get("ids")
+        if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
+            continue
+        try:
+            moment = datetime.fromisoformat(at)
+        except ValueError:
+            continue
+        if moment.tzinfo is None or (since is not None and moment < since):
+            continue
+        # The digest first: it is quick, and refuses what an attacker floods us with.
+        if checkpoint.digest(history.view(moment)) != state:
+            continue
+        if hmac.compare_digest(checkpoint.seal(access, "prune", at, state, ids), str(note.get("mac", ""))):
+            found.append(Intent(at=moment, ids=frozenset(ids)))
+    return tuple(found)

@@ -1,0 +1,76 @@
+"""Whose locks stand: a young one may be of a backup that runs; an old one is nobody's. By the storage's time alone."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from ops.recover.engine import Repository
+from ops.recover.errors import RecoverError
+from ops.recover.history import LOCKS, Entry, History, area, iso
+from ops.recover.storage import WORKERS, Storage
+
+YOUNG = timedelta(minutes=30)  # a running restic writes its lock anew every 5 minutes
+MOST_ASKED = 20  # so many are opened to see whose they are; a flood is nobody's honest work
+
+
+@dataclass(frozen=True, kw_only=True)
+class Locks:
+    """``young``: must be waited for. ``old``: may go; also those that a dead run on this very machine left."""
+
+    young: tuple[Entry, ...]
+    old: tuple[Entry, ...]
+
+
+def locks(history: History, now: datetime, dead: Callable[[Entry], bool]) -> Locks:
+    """``dead``: whether a young lock's holder is known to be dead; asked only while there are few."""
+    standing = [entry for name, entry in history.live().items() if name.startswith(LOCKS)]
+    young = [entry for entry in standing if now - entry.at < YOUNG]
+    left = [entry for entry in young if not dead(entry)] if len(young) <= MOST_ASKED else young
+    keys = {entry.name for entry in left}
+    return Locks(young=tuple(left), old=tuple(entry for entry in standing if entry.name not in keys))
+
+
+def dead_here(repository: Repository, entry: Entry) -> bool:
+    """Whether the lock names this machine and a process that is gone: a prune that was killed here. A forged one costs only itself."""
+    if area(entry.name) != "locks":
+        return False
+    answer = repository.ask("cat", "lock", entry.name.removeprefix(LOCKS))
+    try:
+        said = json.loads(answer.out) if answer.ok else {}
+    except ValueError:
+        return False
+    pid = said.get("pid") if isinstance(said, dict) else None
+    if not isinstance(pid, int) or pid < 2 or said.get("hostname") != socket.gethostname():
+        return False
+    return not Path(f"/proc/{pid}").exists()
+
+
+def refusal(young: Sequence[Entry], now: datetime) -> RecoverError | None:
+    """Why these forbid a prune, None when there are none."""
+    if not young:
+        return None
+    newest = max(entry.at for entry in young)
+    age = max(0, (now - newest).total_seconds()) / 60
+    return RecoverError(
+        f"{len(young)} locks are younger than {YOUNG.seconds // 60} minutes, the newest {age:.0f} min ({iso(newest)}): a backup may run",
+        where="locks/",
+        fix="wait until it is done; or, where they do not end, cut the source off (docs/operations.md) and wait 30 minutes",
+    )
+
+
+def remove(storage: Storage, old: Sequence[Entry]) -> None:
+    """By delete markers, many at a time: thousands must not cost more than minutes."""
+    with ThreadPoolExecutor(WORKERS) as pool:
+        waiting = [pool.submit(storage.hide, entry.name) for entry in old]
+        try:
+            for future in waiting:
+                future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise

@@ -1,0 +1,278 @@
+"""The trusted prune: looks first, refuses as a whole, then hides what no rule keeps. No version is deleted; killed anywhere, the next run finishes it.
+
+Order: nothing suspicious and no sign of an attack; no young lock; every pack read and checked; a signed note of intent; `restic forget`
+with the very ids; `restic prune`; what was hidden is compared with what was meant; every pack read again; a signed checkpoint.
+Read again, for a source may put a poisoned index in place while restic prunes: then the check fails, and every version still stands.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+
+from ops.prune import intent, locks
+from ops.prune.decision import Decision, Verdict, decide
+from ops.prune.intent import Intent
+from ops.prune.retention import Keep
+from ops.prune.suspicion import Limits, read
+from ops.recover import checkpoint
+from ops.recover.engine import Answer
+from ops.recover.errors import RecoverError, all_of, shown
+from ops.recover.history import LOCKS, History, area, iso
+from ops.recover.recovery import Recovery
+from ops.recover.storage import Refused
+from ops.recover.timeline import SIGNS, Act, acts, events
+
+_IDS_AT_ONCE = 200  # an argument vector has an end
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """What the operator asked for. ``seen_until``: signs up to then were looked at and are harmless.
+
+    ``final_read``: read everything again after the prune; without, who can write meanwhile must be cut off.
+    """
+
+    keep: Keep
+    limits: Limits
+    set_aside: tuple[str, ...] = ()
+    seen_until: datetime | None = None
+    final_read: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """A repository as it stands, and what a run would do. ``now``: the storage's time."""
+
+    recovery: Recovery
+    wishes: Wishes
+    now: datetime
+    decision: Decision
+    intents: tuple[Intent, ...]
+
+    @cached_property
+    def signs(self) -> list[Act]:
+        """Of an attack, since the last moment that is known to be good; what an unfinished prune of ours did is none."""
+        known = self.recovery.since[0] if self.recovery.since else None
+        since = max((one for one in (known, self.wishes.seen_until) if one), default=None)
+        return [
+            act
+            for act in acts(self.recovery.history)
+            if act.kind in SIGNS
+            and (since is None or act.entry.at > since)
+            and not any(one.excuses(act) for one in self.intents)
+        ]
+
+    @property
+    def done_already(self) -> bool:
+        return not self.decision.drops and not self.intents
+
+    def problems(self) -> Iterator[RecoverError]:
+        """What forbids a run, locks apart: these are asked for only when it comes to it."""
+        if self.signs:
+            yield _signs(self.signs)
+        doubted = self.decision.of(Verdict.SUSPICIOUS)
+        if doubted:
+            by_reason: dict[str, list[str]] = {}
+            for row in doubted:
+                by_reason.setdefault("; ".join(row.why), []).append(row.snapshot.short)
+            lines = "".join(f"\n    {' '.join(ids)}: {why}" for why, ids in by_reason.items())
+            yield RecoverError(
+                f"{len(doubted)} snapshots are suspicious:{lines}",
+                where=self.recovery.access.path,
+                fix=(
+                    "find out who made them. Honest ones: --set-aside ID keeps them out of the rules, and they stay; a new host name: --host. "
+                    "Forged ones: cut the source off, then hide them with `python -m ops recover rebuild --at` the time before they came"
+                ),
+            )
+        if not any(row.snapshot.readable for row in self.decision.rows):
+            yield RecoverError(
+                "no readable snapshot stands",
+                where=self.recovery.access.path,
+                fix="python -m ops recover look",
+            )
+
+
+def _signs(found: Sequence[Act]) -> RecoverError:
+    return RecoverError(
+        f"somebody did to this repository what no backup does; look first:{_lines(found)}",
+        fix="python -m ops recover look; then `recover rebuild`, or, where it is harmless, --seen-until the time of the last line",
+    )
+
+
+def outlook(recovery: Recovery, wishes: Wishes) -> Outlook:
+    """All that can be told without changing anything."""
+    try:
+        notes = recovery.storage.notes(intent.folder(recovery.access))
+    except Refused:
+        notes = []  # a key that may not look there cannot run a prune, but see a plan
+    since = recovery.since[0] if recovery.since else None
+    stored = {
+        name.removeprefix("snapshots/"): next(e.at for e in recovery.history.names[name] if not e.marker)
+        for name in recovery.history.live()
+        if area(name) == "snapshots"
+    }
+    snapshots = read(stored, recovery.open(None).snapshots() if stored else ())
+    return Outlook(
+        recovery=recovery,
+        wishes=wishes,
+        now=recovery.storage.clock(),
+        decision=decide(snapshots, wishes.keep, wishes.limits, wishes.set_aside),
+        intents=intent.unfinished(recovery.access, recovery.history, since, notes),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pruned:
+    """``hidden``: objects and bytes behind new delete markers, locks left out. ``kept``: snapshots that stand."""
+
+    snapshots: int
+    kept: int
+    hidden: int
+    size: int
+    seconds: float
+
+
+def prune(found: Outlook) -> Pruned:
+    """All or nothing is decided before the first change; every step after it may be cut off and run again."""
+    began = time.monotonic()
+    recovery, say = found.recovery, found.recovery.say
+    standing = locks.locks(
+        recovery.history, found.now, lambda entry: locks.dead_here(recovery.open(None), entry)
+    )
+    busy = locks.refusal(standing.young, found.now)
+    all_of([*found.problems(), *([busy] if busy else [])])
+    if standing.old:
+        say(f"{len(standing.old)} locks that nobody holds any more are removed")
+        locks.remove(recovery.storage, standing.old)
+    answer = _check(recovery, read_data=True)
+    if not answer.ok:
+        raise RecoverError(
+            f"restic's check of what stands fails; nothing was pruned:\n{answer.words}",
+            where=recovery.access.path,
+            fix="python -m ops recover look, then `recover rebuild`: it finds the last moment that passes",
+        )
+    before = recovery.again()
+    _quiet(recovery.history, before.history)
+    recovery.storage.write_note(
+        *intent.make(recovery.access, before.history, found.decision.drops), what="the note of intent"
+    )
+    _forget_and_prune(before, found.decision.drops)
+    after = before.again()
+    _as_meant(found, before.history, after.history)
+    _checked_again(found, before.history, after)
+    _noted(found, after)
+    gone = [
+        entry for name, entry in before.history.live().items() if name not in after.history.live()
+        and not name.startswith(LOCKS)
+    ]  # fmt: skip
+    return Pruned(
+        snapshots=len(found.decision.drops),
+        kept=sum(area(name) == "snapshots" for name in after.history.live()),
+        hidden=len(gone),
+        size=sum(entry.size for entry in gone),
+        seconds=time.monotonic() - began,
+    )
+
+
+def _check(recovery: Recovery, *, read_data: bool) -> Answer:
+    """The structure first: it names packs of a wrong size at once, over each of which reading would try for a quarter of an hour."""
+    answer = recovery.check(None)
+    if answer.ok and read_data:
+        recovery.say("restic reads and checks every pack; this takes as long as reading the whole repository")
+        answer = recovery.check(None, read_data=True)
+    return answer
+
+
+def _quiet(before: History, after: History) -> None:
+    """Nothing came or went, locks apart, while everything was read: else not everything was read."""
+    seen = {entry.id for entries in before.names.values() for entry in entries}
+    new = [
+        name
+        for name, entries in after.names.items()
+        if not name.startswith(LOCKS) and any(entry.id not in seen for entry in entries)
+    ]
+    if new:
+        raise RecoverError(
+            f"{len(new)} objects came or went while the repository was read, for example {shown(new[0], 80)}; nothing was pruned",
+            fix="run it when no backup runs, or cut the source off for the time (docs/operations.md)",
+        )
+
+
+def _forget_and_prune(before: Recovery, drops: Sequence[str]) -> None:
+    writing = replace(before.open(None), writes=True)
+    for start in range(0, len(drops), _IDS_AT_ONCE):
+        _went(writing.ask("forget", "--quiet", *drops[start : start + _IDS_AT_ONCE]), "forget")
+    before.say(f"{len(drops)} snapshots are forgotten; restic prunes what none needs any more")
+    _went(writing.ask("prune", "--quiet"), "prune")
+
+
+def _went(answer: Answer, what: str) -> None:
+    if not answer.ok:
+        raise RecoverError(
+            f"restic {what} did not finish (exit code {answer.code}); no version was deleted:\n{answer.words}",
+            fix="repair what it names, then run it again: it goes on",
+        )
+
+
+def _as_meant(found: Outlook, before: History, after: History) -> None:
+    """What was hidden is what was meant to be, what must stay stands, and no version is gone."""
+    meant = Intent(at=before.first or found.now, ids=frozenset(found.decision.drops))
+    seen = {entry.id for entries in before.names.values() for entry in entries}
+    others = [
+        act
+        for act in acts(after)
+        if act.kind in SIGNS and act.entry.id not in seen and not meant.excuses(act)
+    ]
+    fix = f"python -m ops recover rebuild --at {iso(before.last or found.now)}: every version of then stands"
+    if others:
+        raise RecoverError(f"while the prune ran, somebody else was there:{_lines(others)}", fix=fix)
+    live = after.live()
+    wrong = [
+        f"{row.snapshot.short} is {'gone' if row.verdict is not Verdict.DROP else 'still there'}"
+        for row in found.decision.rows
+        if (f"snapshots/{row.snapshot.id}" in live) is (row.snapshot.id in found.decision.drops)
+    ]
+    if wrong:
+        raise RecoverError(f"the prune did not do what it was told: {', '.join(wrong[:20])}", fix=fix)
+    lost = _versions(before) - _versions(after)
+    if lost:
+        raise RecoverError(
+            f"{len(lost)} versions are gone from the storage, which no step of this program does",
+            fix="see who holds a key that deletes versions; then python -m ops recover look",
+        )
+
+
+def _lines(found: Sequence[Act]) -> str:
+    return "".join(
+        f"\n    {iso(event.first)}: {event.count} {event.kind.value}, for example {shown(event.names[0], 60)}"
+        for event in events(found)
+    )
+
+
+def _versions(history: History) -> set[tuple[str, str]]:
+    return {
+        (name, entry.id)
+        for name, entries in history.names.items()
+        for entry in entries
+        if not entry.marker and not name.startswith(LOCKS)
+    }
+
+
+def _checked_again(found: Outlook, before: History, after: Recovery) -> None:
+    answer = _check(after, read_data=found.wishes.final_read)
+    if not answer.ok:
+        raise RecoverError(
+            f"after the prune restic's check fails; somebody wrote to the repository meanwhile:\n{answer.words}",
+            fix=f"cut the source off, then python -m ops recover rebuild --at {iso(before.last or found.now)}: every version of then stands",
+        )
+
+
+def _noted(found: Outlook, after: Recovery) -> None:
+    why = f"pruned: {len(found.decision.drops)} snapshots dropped"
+    after.storage.write_note(
+        *checkpoint.make(after.access, after.history, why), what="the note of this prune"
+    )

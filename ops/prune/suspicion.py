@@ -1,0 +1,148 @@
+"""What about a snapshot does not fit how it came: reasons for a person to look before anything is dropped. Pure.
+
+A snapshot says of itself what its writer likes; the storage says when it came. Nothing here can tell a poisoned backup from a good one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any
+
+from ops.recover.errors import shown
+from ops.recover.history import iso
+from ops.recover.timeline import SNAPSHOT_BURST, SNAPSHOT_WINDOW, SNAPSHOTS_A_DAY
+
+LONGEST_BACKUP = timedelta(hours=48)
+CLOCKS_DIFFER = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """One that stands: when the storage got it, and what it claims; ``claimed`` None: it claims no time that can be read."""
+
+    id: str
+    arrived: datetime
+    readable: bool = True
+    claimed: datetime | None = None
+    host: str = ""
+    paths: tuple[str, ...] = ()
+
+    @property
+    def short(self) -> str:
+        return self.id[:8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What is plausible. ``hosts``: names that the source has had; none given: that of its first snapshot counts."""
+
+    longest_backup: timedelta = LONGEST_BACKUP
+    most_a_day: int = SNAPSHOTS_A_DAY
+    hosts: tuple[str, ...] = ()
+
+
+def read(stored: Mapping[str, datetime], told: Iterable[Mapping[str, Any]]) -> tuple[Snapshot, ...]:
+    """What stands (id -> arrival) joined with what restic could read of it; oldest arrival first."""
+    known = {str(one["id"]): one for one in told}
+    found = [_read(name, at, known.get(name)) for name, at in stored.items()]
+    return tuple(sorted(found, key=lambda one: (one.arrived, one.id)))
+
+
+def _read(name: str, at: datetime, told: Mapping[str, Any] | None) -> Snapshot:
+    if told is None:
+        return Snapshot(id=name, arrived=at, readable=False)
+    paths = told.get("paths") or ()
+    return Snapshot(
+        id=name,
+        arrived=at,
+        claimed=_time(str(told.get("time", ""))),
+        host=str(told.get("hostname", "")),
+        paths=tuple(sorted(str(path) for path in paths)) if isinstance(paths, list) else (),
+    )
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
+
+
+def reasons(
+    snapshots: Sequence[Snapshot], limits: Limits, aside: Collection[str] = ()
+) -> dict[str, list[str]]:
+    """Why each suspicious one is: id -> reasons. ``aside``: those that a person has looked at; they set no example for others."""
+    first = next((one.host for one in snapshots if one.readable and one.id not in aside), None)
+    hosts = limits.hosts or ((first,) if first is not None else ())
+    found: dict[str, list[str]] = {}
+    for one in snapshots:
+        why = [*_own(one, limits, hosts)]
+        if why:
+            found[one.id] = why
+    for window, most, word in (
+        (SNAPSHOT_WINDOW, SNAPSHOT_BURST, "10 minutes"),
+        (timedelta(days=1), limits.most_a_day, "24 hours"),
+    ):
+        for index, number in _crowds(snapshots, window, most).items():
+            found.setdefault(snapshots[index].id, []).append(
+                f"one of a burst of {number}: more than {most} within {word}"
+            )
+    return found
+
+
+def _own(one: Snapshot, limits: Limits, hosts: Sequence[str]) -> Iterable[str]:
+    if not one.readable:
+        yield "restic cannot read it"
+        return
+    if one.claimed is None:
+        yield "its own time cannot be read"
+    elif one.claimed > one.arrived + CLOCKS_DIFFER:
+        yield f"says {_day(one.claimed)}, which was still to come when it arrived"
+    elif one.claimed < one.arrived - limits.longest_backup:
+        hours = limits.longest_backup.total_seconds() / 3600
+        yield f"says {_day(one.claimed)}, more than {hours:g} h before it arrived"
+    if one.host not in hosts:
+        known = ", ".join(shown(host, 40) for host in hosts)
+        yield f"says it is of host {shown(one.host, 40)}, not {known}"
+
+
+def _day(at: datetime) -> str:
+    try:
+        return iso(at.replace(microsecond=0))
+    except OverflowError:  # the end of the calendar in another time zone
+        return shown(at, 40)
+
+
+def _crowds(snapshots: Sequence[Snapshot], window: timedelta, most: int) -> dict[int, int]:
+    """Index of each of more than ``most`` that came within one window -> how many came so without a pause. Linear in time."""
+    dense = [False] * len(snapshots)
+    start = told = 0
+    for end, one in enumerate(snapshots):
+        while one.arrived - snapshots[start].arrived > window:
+            start += 1
+        if end - start + 1 > most:
+            for index in range(max(start, told), end + 1):
+                dense[index] = True
+            told = end + 1
+    found: dict[int, int] = {}
+    for is_dense, run in groupby(range(len(snapshots)), key=lambda index: dense[index]):
+        crowd = list(run)
+        if is_dense:
+            found.update(dict.fromkeys(crowd, len(crowd)))
+    return found
+
+
+def new_paths(snapshots: Sequence[Snapshot]) -> frozenset[str]:
+    """Those whose paths no earlier one had; the first does not count. A note, not a suspicion: settings change."""
+    seen: set[tuple[str, ...]] = set()
+    found = []
+    for one in snapshots:
+        if one.readable and one.paths not in seen:
+            if seen:
+                found.append(one.id)
+            seen.add(one.paths)
+    return frozenset(found)

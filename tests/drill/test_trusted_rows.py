@@ -1,0 +1,85 @@
+"""Rows S8, S9, S10 and A8, which the operator's own tools hold: each holds on the running stack, and breaks when the tool is weakened."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from ops import status
+from ops.drill.model import Verdict
+from ops.drill.rows import s10
+from ops.prune import prune
+from ops.prune.suspicion import Limits
+from ops.recover.recovery import Recovery
+from tests.drill.conftest import Stage, told
+from tests.drill.test_s_rows import changed
+
+
+@pytest.mark.parametrize("row", ["S8", "S9", "S10", "A8"])
+def test_the_row_holds(stage: Stage, row: str) -> None:
+    result = stage.play(row)
+    assert result.verdict is Verdict.PROVEN, told(result)
+
+
+def test_s8_sabotage_a_prune_that_believes_what_snapshots_say_breaks(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide = prune.decide
+
+    def trusting(snapshots: Any, keep: Any, _: Limits, set_aside: Any = ()) -> Any:
+        honest = [replace(one, host="x", claimed=one.arrived, readable=True) for one in snapshots]
+        return decide(honest, keep, Limits(most_a_day=10**6), set_aside)
+
+    monkeypatch.setattr(prune, "decide", trusting)
+    result = stage.play("S8")
+    assert result.verdict is Verdict.BROKEN, told(result)
+
+
+def test_s9_sabotage_a_prune_that_reads_no_pack_breaks(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    check = Recovery.check
+    monkeypatch.setattr(Recovery, "check", lambda self, at, **_: check(self, at))
+    result = stage.play("S9")
+    assert result.verdict is Verdict.BROKEN, told(result)
+
+
+def test_s9_sabotage_without_the_key_hint_recovery_breaks(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opens = Recovery.open
+
+    def unhinted(self: Recovery, at: datetime | None) -> Any:
+        return replace(opens(self, at), key_hint=None)
+
+    monkeypatch.setattr(Recovery, "open", unhinted)
+    result = stage.play("S9")
+    assert result.verdict is not Verdict.PROVEN, told(result)
+
+
+def test_s10_sabotage_with_more_sessions_than_promised_it_breaks(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s10, "_cut_off", lambda _: iter(()))  # it is not what is weak here, and takes long
+    with changed(stage, "relay", "/etc/lastcopy/relay/web1/serve.conf", "s/^sessions .*/sessions 30/"):
+        result = stage.play("S10")
+    assert result.verdict is Verdict.BROKEN, told(result)
+
+
+def test_s10_sabotage_a_cut_off_that_does_not_reach_the_relay_breaks(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in ("_crowd", "_growth"):
+        monkeypatch.setattr(s10, part, lambda *_: iter(()))
+    monkeypatch.setattr(s10, "switch", lambda *_, **__: None)
+    result = stage.play("S10")
+    assert result.verdict is Verdict.BROKEN, told(result)
+
+
+def test_a8_sabotage_a_status_whose_clock_stands_still_breaks(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status.Seen, "silent_hours", property(lambda _: 0.0))
+    result = stage.play("A8")
+    assert result.verdict is Verdict.BROKEN, told(result)

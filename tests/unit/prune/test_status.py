@@ -1,0 +1,138 @@
+"""A8 and S10's alert, from a listing alone: who fell silent, grows too fast, was attacked. No password is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from ops import status
+from ops.recover import checkpoint
+from ops.recover.history import Entry
+from ops.status import GIB, Limits, Seen, judge
+from tests.unit.recover.model import Store, healthy, named
+
+
+def seen(store: Store, *more: Entry, notes: tuple[dict[str, Any], ...] = (), **limits: float) -> Seen:
+    return judge("web1", [*store.entries, *more], store.history(), list(notes), store.now, Limits(**limits))
+
+
+def words(found: Seen) -> str:
+    return "\n".join(problem.what for problem in found.problems)
+
+
+def test_a_source_that_backs_up_every_day_has_no_problem() -> None:
+    store = healthy()
+    found = seen(store)
+    assert found.problems == ()
+    assert found.silent_hours is not None
+    assert 23 < found.silent_hours < 25
+    assert found.signs == {}
+
+
+def test_a8_silence_is_noticed_by_the_storages_time() -> None:
+    store = healthy()
+    store.wait(hours=3)
+    assert "SILENT for 27 h" in words(seen(store))
+    assert seen(store, silent_hours=28).problems == ()
+
+
+def test_a8_sabotage_a_snapshot_that_was_hidden_does_not_count_as_a_backup() -> None:
+    store = healthy()
+    newest = max(e.name for e in store.entries if e.name == named("snapshots", 4))
+    store.hide(newest)
+    assert "SILENT for 48 h" in words(seen(store))
+
+
+def test_s10_fast_growth_is_noticed_wherever_in_the_sources_room_it_is() -> None:
+    store = healthy()
+    elsewhere = Entry(name="g99/data/x", id="x", at=store.now - timedelta(hours=1), size=101 * GIB)
+    assert "GROWS TOO FAST: 101.0 GiB" in words(seen(store, elsewhere))
+    assert seen(store, elsewhere, growth_gib=102).problems == ()
+    old = Entry(name="g1/data/x", id="x", at=store.now - timedelta(hours=25), size=101 * GIB)
+    assert seen(store, old).problems == ()
+
+
+def hide_everything(store: Store) -> None:
+    for name in store.history().live():
+        store.hide(name)
+
+
+def overwrite(store: Store) -> None:
+    store.put(named("data", 1), "garbage")
+
+
+def keys(store: Store) -> None:
+    for number in range(9, 20):
+        store.put(named("keys", number))
+
+
+def snapshots(store: Store) -> None:
+    for number in range(1000, 1030):
+        store.put(named("snapshots", number))
+
+
+def many_locks(store: Store) -> None:
+    for number in range(1000, 1300):
+        store.put(named("locks", number))
+
+
+ATTACKS: dict[Callable[[Store], None], str] = {
+    hide_everything: "NO SNAPSHOT STANDS",
+    overwrite: "SIGNS OF AN ATTACK: 1 objects overwritten",
+    keys: "burst of keys",
+    snapshots: "A BURST OF 30 SNAPSHOTS",
+    many_locks: "300 LOCKS",
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
+def test_what_no_backup_does_is_said_loudly_with_a_command(attack: Callable[[Store], None]) -> None:
+    store = healthy()
+    attack(store)
+    found = seen(store)
+    assert ATTACKS[attack] in words(found)
+    assert all("python -m ops" in problem.fix for problem in found.problems)
+
+
+def note(store: Store) -> dict[str, Any]:
+    history = store.history()
+    assert history.last is not None
+    return {
+        "at": history.last.isoformat(),
+        "state": checkpoint.digest(history.live()),
+        "why": "pruned",
+        "mac": "?",
+    }
+
+
+def test_what_a_noted_prune_hid_is_no_sign_and_what_came_later_is() -> None:
+    store = healthy()
+    store.hide(named("snapshots", 0))
+    store.hide(named("data", 1))
+    noted = note(store)
+    found = seen(store, notes=(noted,))
+    assert found.problems == ()
+    assert found.hidden == 2  # still told
+    store.hide(named("data", 2))
+    assert "1 objects hidden" in words(seen(store, notes=(noted,)))
+
+
+def test_a_note_that_does_not_fit_the_storage_covers_nothing_and_none_covers_a_hidden_configuration() -> None:
+    store = healthy()
+    wrong = {**note(store), "state": "0" * 64}
+    store.hide(named("data", 1))
+    assert "1 objects hidden" in words(seen(store, notes=({**wrong, "at": store.now.isoformat()},)))
+    store.hide("config")
+    forged = note(store)
+    assert "CONFIGURATION" in words(seen(store, notes=(forged,)))
+
+
+def test_the_table_and_the_data_name_every_source() -> None:
+    found = [seen(healthy()), seen(Store())]
+    data = [status.as_data(one) for one in found]
+    assert [bool(one["problems"]) for one in data] == [False, True]
+    assert data[1]["newest"] is None
+    assert status.table(found).row_count == 2
