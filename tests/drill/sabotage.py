@@ -49,18 +49,22 @@ def reloaded(stage: Stage) -> Iterator[None]:
 
 @contextmanager
 def no_layers(stage: Stage) -> Iterator[None]:
-    """Neither the keys' options, nor sshd's rule, nor the login shells, nor the firewall, and every variable is let in."""
+    """Neither the keys' options, nor sshd's rule, nor the login shells, nor the firewall, and every variable is let in.
+
+    The firewall would come back by its own timer within a minute, so that stops as well.
+    """
     lines = f"/^Match User bk/,/^$/d; /^Allow.*Forwarding/d; /^X11Forwarding/d; 1i AcceptEnv *\\nAuthorizedKeysFile {KEYS}/%u .ssh/authorized_keys"
     keep = f'rm -rf /root/kept-keys && cp -a {KEYS} /root/kept-keys && sed -i \'s/^restrict,command="[^"]*" //\' {KEYS}/bk-*'
     shells = "for n in $(getent passwd | grep -o '^bk-[^:]*'); do usermod --shell {} $n 2>/dev/null || chsh -s {} $n; done"
     with changed(stage, "relay", DROP_IN, lines):
         stage.machines.shell(
-            "relay", f"{keep}; {shells.format('/bin/sh', '/bin/sh')}; nft delete table inet lastcopy"
+            "relay",
+            f"{keep}; {shells.format('/bin/sh', '/bin/sh')}; systemctl stop lastcopy-storage.timer; nft delete table inet lastcopy",
         )
         try:
             yield
         finally:
-            back = f"cp -a /root/kept-keys/. {KEYS}/ && rm -r /root/kept-keys; {shells.format(SERVE, SERVE)}; systemctl restart lastcopy-firewall.service"
+            back = f"cp -a /root/kept-keys/. {KEYS}/ && rm -r /root/kept-keys; {shells.format(SERVE, SERVE)}; systemctl restart lastcopy-firewall.service; systemctl start lastcopy-storage.timer"
             stage.machines.shell("relay", back)
 
 
