@@ -64,7 +64,8 @@ def no_layers(stage: Stage) -> Iterator[None]:
         try:
             yield
         finally:
-            back = f"cp -a /root/kept-keys/. {KEYS}/ && rm -r /root/kept-keys; {shells.format(SERVE, SERVE)}; systemctl restart lastcopy-firewall.service; systemctl start lastcopy-storage.timer"
+            back = f"cp -a /root/kept-keys/. {KEYS}/ && rm -r /root/kept-keys; {shells.format(SERVE, SERVE)}"
+            back += "; systemctl restart lastcopy-firewall.service; systemctl start lastcopy-storage.timer"
             stage.machines.shell("relay", back)
 
 
