@@ -175,7 +175,7 @@ def _outward(ground: Ground) -> Iterator[Finding]:
     for number, (_, send) in enumerate(local.values()):
         # The client's own answer of its SOCKS end is 2 bytes, and 10 more once the channel stands.
         script.append(
-            f"exec 3<>/dev/tcp/127.0.0.1/{first + number} && printf '{send}' >&3; echo \"$(timeout 2 head -c 40 <&3 | od -An -tx1 | tr -d ' \\n')_\"; exec 3>&-"
+            f"exec 3<>/dev/tcp/127.0.0.1/{first + number} && printf '{send}' >&3; echo \"$(timeout 2 head -c 8 <&3 | od -An -tx1 | tr -d ' \\n')_\"; exec 3>&-"
         )
     done = ground.victim.run(
         "bash", "-c", "source /dev/stdin; kill %1; wait", stdin="\n".join(script) + "\n", check=False
