@@ -14,8 +14,8 @@ from xdist.scheduler import LoadScopeScheduling
 HERE = Path(__file__).parent
 # Longest first, so that no worker is left alone with one at the end; what is not named here comes last, file by file.
 GROUPS = (
-    "integration",
     "drill",
+    "integration",
     "aws",
     "scripts/relay",
     "scripts/source",
@@ -24,6 +24,7 @@ GROUPS = (
     "enforced",
     "recover",
     "restore_drill",
+    "prune",
     "toolchain",
 )
 
