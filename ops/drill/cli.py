@@ -105,9 +105,11 @@ def _play(
         raise RecoverError("\n".join(problems))
     started = datetime.now(UTC)
     results: list[Result] = []
+    played = source or ""
     try:
         asked = Asked(stack=stack_name, source=source, sandbox=sandbox, storage_key=storage_key, level=level)
         with ground(asked, Stack(ROOT, stack_name), say) as field, _bar() as progress:
+            played = field.source
             task = progress.add_task("", total=None)
 
             def began(threat: Threat) -> None:
@@ -128,7 +130,7 @@ def _play(
         if results:
             run = report.Run(
                 stack=stack_name,
-                source=source or "",
+                source=played,
                 level=level,
                 started=started,
                 ended=datetime.now(UTC),

@@ -13,6 +13,7 @@ from types import TracebackType
 import h2.config
 import h2.connection
 import h2.events
+import h2.exceptions
 import h2.settings
 
 
@@ -64,6 +65,7 @@ class Session:
         self._answers: dict[int, Response] = {}
         self._bodies: dict[int, bytes] = {}
         self._done: set[int] = set()
+        self._unended: set[int] = set()  # streams whose body has no end yet
         self._flush()
 
     def __enter__(self) -> Session:
@@ -95,7 +97,43 @@ class Session:
         self._flush()
         return stream
 
-    def _start(self, request: Request) -> int:
+    def begin(self, request: Request, length: int | None) -> int:
+        """A request whose body is fed by hand; ``length`` is what is claimed of it, true or not."""
+        stream = self._start(request, length=length, open_ended=True)
+        self._flush()
+        return stream
+
+    def feed(self, stream: int, data: bytes, *, end: bool = False) -> bool:
+        """More of its body, as far as the other side takes it; False once the answer is there."""
+        self._bodies[stream] = self._bodies.get(stream, b"") + data
+        if end:
+            self._unended.discard(stream)
+            if not self._bodies[stream] and stream not in self._done:
+                self._h2.end_stream(stream)
+        deadline = time.monotonic() + self._patience
+        while stream not in self._done:
+            self._push(stream)
+            self._flush()
+            if not self._bodies[stream]:
+                break
+            self._receive(deadline)
+        self._take_what_came()
+        return stream not in self._done
+
+    def answer(self, stream: int) -> Response:
+        """Wait for it."""
+        deadline = time.monotonic() + self._patience
+        while stream not in self._done:
+            self._push(stream)
+            self._flush()
+            self._receive(deadline)
+        return self._answers.pop(stream)
+
+    def _take_what_came(self) -> None:
+        while select.select([self._out], [], [], 0)[0]:
+            self._receive(time.monotonic() + 1)
+
+    def _start(self, request: Request, *, length: int | None = None, open_ended: bool = False) -> int:
         stream = self._h2.get_next_available_stream_id()
         names = [
             (":method", request.method),
@@ -104,11 +142,14 @@ class Session:
             (":authority", "localhost"),
         ]
         names += list(request.headers)
-        if request.body or request.method in ("POST", "PUT"):
+        if open_ended:
+            names += [("content-length", str(length))] if length is not None else []
+            self._unended.add(stream)
+        elif request.body or request.method in ("POST", "PUT"):
             names.append(("content-length", str(len(request.body))))
         self._answers[stream] = Response()
         self._bodies[stream] = request.body
-        self._h2.send_headers(stream, names, end_stream=not request.body)
+        self._h2.send_headers(stream, names, end_stream=not request.body and not open_ended)
         return stream
 
     def _push(self, stream: int) -> None:
@@ -122,7 +163,9 @@ class Session:
             )
             if window <= 0:
                 break
-            self._h2.send_data(stream, body[:window], end_stream=len(body) <= window)
+            self._h2.send_data(
+                stream, body[:window], end_stream=len(body) <= window and stream not in self._unended
+            )
             body = body[window:]
         self._bodies[stream] = body
 
@@ -142,7 +185,13 @@ class Session:
         data = self._out.read1(1 << 16)  # type: ignore[attr-defined]
         if not data:
             self._gone()
-        for event in self._h2.receive_data(data):
+        try:
+            events = self._h2.receive_data(data)
+        except h2.exceptions.H2Error:
+            # What speaks there is no rclone; what it said is on stdout, so it counts as words.
+            self._process.kill()
+            raise Gone(f"not HTTP/2: {data[:200].decode(errors='replace')}", None) from None
+        for event in events:
             self._take(event)
         self._flush()
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 
 from ops.drill.ground import Ground
-from ops.drill.http2 import Gone
 from ops.drill.model import Finding, Result, Threat, failed
 from ops.drill.rows import PLAYS, Play
 from ops.drill.threats import THREATS
@@ -41,7 +40,7 @@ def play_row(ground: Ground, threat: Threat, play: Play, told: Callable[[Finding
     try:
         for finding in play(ground):
             take(finding)
-    except (RecoverError, Gone, OSError, ValueError, KeyError, AssertionError) as error:
+    except Exception as error:  # whatever it is, it is this row's, and the other rows are still to be played
         take(failed("the row could not be played to its end", f"{type(error).__name__}: {error}"))
     return Result(threat=threat, findings=tuple(findings), seconds=time.monotonic() - began)
 

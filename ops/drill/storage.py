@@ -31,6 +31,13 @@ SETTINGS = {
     "ownership": "get_bucket_ownership_controls",
     "public access block": "get_public_access_block",
     "acl": "get_bucket_acl",
+    "notification": "get_bucket_notification_configuration",
+    "tags": "get_bucket_tagging",
+    "cors": "get_bucket_cors",
+    "website": "get_bucket_website",
+    "logging": "get_bucket_logging",
+    "acceleration": "get_bucket_accelerate_configuration",
+    "who pays": "get_bucket_request_payment",
 }
 
 

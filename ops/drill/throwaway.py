@@ -19,6 +19,9 @@ from ops.recover.errors import shown
 ROOM = "/etc/lastcopy/relay"
 KEYS = "/etc/ssh/lastcopy/keys"
 NAME = re.compile(r"drill-[0-9a-f]{6}")
+LEFT = re.compile(
+    r"^(/run/lastcopy-drill-[0-9a-f]{6}|/usr/local/lib/lastcopy/drill-[0-9a-f]{6})$", re.MULTILINE
+)
 # The restic that the wrapper would take: the newest of ours, else the host's.
 FIND_RESTIC = (
     "{ printf '%s\\n' /usr/local/lib/lastcopy/restic-*/restic | sort -rV; echo /usr/local/bin/restic; echo /usr/bin/restic; } | "
@@ -69,13 +72,18 @@ class Throwaway:
 
     def restic(self, *words: str, seconds: float = 60, check: bool = False, stdin: str = "") -> Done:
         """restic as root on the source runs it: with the throwaway's key and password, past our wrapper."""
-        line = (
+        return self.host.shell(
+            self.line(*words, seconds=seconds), seconds=seconds + 30, check=check, stdin=stdin
+        )
+
+    def line(self, *words: str, seconds: float) -> str:
+        """The same as a piece of shell, for what watches it; ``timeout`` is its process."""
+        return (
             f"cd {self.folder} && exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/bin HOME={self.folder} TMPDIR={self.folder} "
-            f'timeout {seconds:.0f} "$({FIND_RESTIC})" '
+            f'timeout -k 1 {seconds:.0f} "$({FIND_RESTIC})" '
             f"-o rclone.program='ssh -F {self.folder}/ssh_config relay' -o rclone.args=serve --password-file {self.folder}/password "
             f"--cache-dir {self.folder}/cache -r rclone: {shlex.join(words)}"
         )
-        return self.host.shell(line, seconds=seconds + 30, check=check, stdin=stdin)
 
     def make(self) -> None:
         """Key on the source, entry on the relay, repository, a known tree and two snapshots of it."""
@@ -136,20 +144,26 @@ class Throwaway:
     def _manifest(self, folder: str) -> str:
         return self.host.run("sh", "-c", MANIFEST, "sh", f"{self.folder}/{folder}").out.split()[0]
 
-    def restored(self, snapshot: str | None = None) -> tuple[bool, str]:
+    def restored(self, snapshot: str | None = None, manifest: str | None = None) -> tuple[bool, str]:
         """Whether a good snapshot (the first one by default) restores byte for byte, and what was seen."""
         wanted = snapshot or self.snapshots[0]
-        self.host.run("rm", "-rf", f"{self.folder}/back", f"{self.folder}/cache")
-        done = self.restic("restore", wanted, "--target", "back", "--no-lock")
-        if done.code != 0:
-            return False, f"restore of {wanted[:8]} ended with {done.code}: {shown(done.said.strip(), 200)}"
-        back = self._manifest(
-            f"back/{self.folder}/tree"
-            if self.host.has(f"{self.folder}/back/{self.folder}/tree")
-            else "back/tree"
+        back, seen = self.back(wanted)
+        same = back == (manifest or self.manifest)
+        return (
+            same,
+            f"snapshot {wanted[:8]} restored, its tree {'is the same' if same else 'DIFFERS'}"
+            if back
+            else seen,
         )
-        same = back == self.manifest
-        return same, f"snapshot {wanted[:8]} restored, its tree {'is the same' if same else 'DIFFERS'}"
+
+    def back(self, snapshot: str) -> tuple[str, str]:
+        """The digest of what a snapshot restores to, "" where it does not, and why."""
+        self.host.run("rm", "-rf", f"{self.folder}/back", f"{self.folder}/cache")
+        done = self.restic("restore", snapshot, "--target", "back", "--no-lock")
+        if done.code != 0:
+            return "", f"restore of {snapshot[:8]} ended with {done.code}: {shown(done.said.strip(), 200)}"
+        whole = f"back/{self.folder}/tree"
+        return self._manifest(whole if self.host.has(f"{self.folder}/{whole}") else "back/tree"), ""
 
     def remove(self) -> None:
         """Account, key and entry on the relay, folder on the source; objects are the storage's administrator's to hide."""
@@ -170,9 +184,11 @@ def clear_leftovers(relay: Host, sources: list[Host]) -> list[str]:
     names = sorted(set(NAME.findall(found)))
     for name in names:
         enter_step(relay, "remove", SOURCE=name)
-    for host in sources:
-        left = NAME.findall(host.shell("ls -d /run/lastcopy-drill-* 2>/dev/null", check=False).out)
-        for name in sorted(set(left)):
-            host.run("rm", "-rf", f"/run/lastcopy-{name}")
-            names.append(name)
+    for host in (relay, *sources):
+        left = host.shell(
+            "ls -d /run/lastcopy-drill-* /usr/local/lib/lastcopy/drill-* 2>/dev/null", check=False
+        ).out
+        for folder in sorted(set(LEFT.findall(left))):
+            host.run("rm", "-rf", folder)
+            names.append(folder.rpartition("lastcopy")[2][1:])
     return sorted(set(names))

@@ -114,15 +114,21 @@ class StorageKey(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """One repository and the key to its storage: enough to see what stands there, not to read it."""
+    """One repository and the key to its storage: enough to see what stands there, not to read it.
+
+    ``place``: where it is none of a source's generations (a drill's).
+    """
 
     where: Where
     room: Room
     key: StorageKey = field(repr=False)
+    place: str | None = None
 
     @property
     def path(self) -> str:
         """Below the bucket, as the relay serves it: ``prefix/source/g1``."""
+        if self.place is not None:
+            return self.place
         return f"{self.where.prefix}/{self.room.name}/g{self.room.generation}".lstrip("/")
 
 

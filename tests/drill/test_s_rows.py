@@ -2,38 +2,147 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 
+import components.host_step
 from ops.drill.model import Verdict
 from tests.drill.conftest import Stage, told
+from tests.drill.sabotage import (
+    DROP_IN,
+    KEYS,
+    NO_APPEND_ONLY,
+    SERVE,
+    broken,
+    changed,
+    no_layers,
+    reloaded,
+    wide_identity,
+)
 
 
-@pytest.mark.parametrize("row", ["S4"])
+@pytest.mark.parametrize("row", ["S1", "S2", "S3", "S4", "S5", "S6", "S7", "S11"])
 def test_the_row_holds(stage: Stage, row: str) -> None:
     result = stage.play(row)
     assert result.verdict is Verdict.PROVEN, told(result)
 
 
-@contextmanager
-def changed(stage: Stage, machine: str, file: str, sed: str) -> Iterator[None]:
-    """A file on a machine, weakened by a line of sed, which must change something; put back afterwards."""
-    stage.machines.shell(
-        machine, f"cp -a {file} /root/kept && sed -i -E '{sed}' {file} && ! cmp -s {file} /root/kept"
-    )
-    try:
-        yield
-    finally:
-        stage.machines.shell(machine, f"cp -a /root/kept {file} && rm /root/kept")
+def test_s1_s2_sabotage_without_any_layer_commands_run_and_channels_open(stage: Stage) -> None:
+    stage.ground.throwaway()  # before: its entry is a copy of the running one
+    with no_layers(stage), reloaded(stage):
+        one, two = stage.play("S1"), stage.play("S2")
+    assert one.verdict is Verdict.BROKEN, told(one)
+    ran = {
+        "command touch MARK; id",
+        "a shell without a terminal",
+        "the relay's sshd started nothing but the forced command",
+    }
+    assert ran <= broken(one), told(one)
+    assert len(broken(one)) > 20, told(one)
+    assert two.verdict is Verdict.BROKEN, told(two)
+    opened = {
+        "-R 127.0.0.1:0", "-A, the agent", "-W to the relay's own sshd", "-L to the relay's sshd", "-L to a socket on the relay",
+        "-D to the relay's sshd", "SetEnv RCLONE_CONFIG", "SetEnv BASH_ENV", "~/.ssh/rc", "~/.ssh/authorized_keys with another key",
+    }  # fmt: skip
+    assert opened <= broken(two), told(two)
 
 
-SERVE = "/usr/local/lib/lastcopy/serve-restic"
+def test_s3_sabotage_without_append_only_and_with_a_wide_identity_snapshots_are_lost(stage: Stage) -> None:
+    with wide_identity(stage), changed(stage, "relay", SERVE, NO_APPEND_ONLY):
+        result = stage.play("S3")
+    assert result.verdict is Verdict.BROKEN, told(result)
+    assert {
+        "restic forget, all",
+        "every snapshot is still listed",
+        "the first snapshot restores byte for byte",
+    } <= broken(result), told(result)
 
 
 def test_s4_sabotage_without_append_only_it_breaks(stage: Stage) -> None:
     """rclone lets DELETE through; the storage's policy and lock still hold the objects, and the answer already counts as broken."""
-    with changed(stage, "relay", SERVE, "/^confined .*serve restic/s/--append-only//"):
+    with changed(stage, "relay", SERVE, NO_APPEND_ONLY):
         result = stage.play("S4")
     assert result.verdict is Verdict.BROKEN, told(result)
+
+
+NO_HEADER = "/^arg --header-upload$/d; /^arg If-None-Match/d"
+
+
+def test_s5_sabotage_without_both_walls_objects_are_overwritten(stage: Stage) -> None:
+    with (
+        changed(stage, "relay", SERVE, NO_APPEND_ONLY),
+        changed(stage, "relay", "/etc/lastcopy/relay/web1/serve.conf", NO_HEADER),
+    ):
+        result = stage.play("S5")
+    assert result.verdict is Verdict.BROKEN, told(result)
+    assert {
+        "an overwrite is never said to be done",
+        "nothing in the storage was covered, changed or removed",
+    } <= broken(result), told(result)
+
+
+def test_s5_sabotage_without_the_conditional_write_a_race_is_lost(stage: Stage) -> None:
+    """rclone's own look does not see what another session is about to write."""
+    with changed(stage, "relay", "/etc/lastcopy/relay/web1/serve.conf", NO_HEADER):
+        result = stage.play("S5")
+    assert result.verdict is Verdict.BROKEN, told(result)
+    assert all("first writes at once" in tried for tried in broken(result)), told(result)
+
+
+def test_s6_sabotage_served_from_the_buckets_root_others_are_read_and_written(stage: Stage) -> None:
+    """As if rclone took any path: the other source's objects are read by name, and garbage is put beside them."""
+    root = '/^confined "\\$\\{hours\\}h" 3/i for a in "$@"; do shift; case $a in lastcopy:backups/web1/*) a=lastcopy:backups ;; esac; set -- "$@" "$a"; done'
+    with wide_identity(stage), changed(stage, "relay", SERVE, root):
+        result = stage.play("S6")
+    assert result.verdict is Verdict.BROKEN, told(result)
+    assert any(tried.startswith("GET /db1/g1/config for db1's") for tried in broken(result)), told(result)
+    assert any(
+        tried.startswith("POST by") and tried.endswith("against a repository of db1")
+        for tried in broken(result)
+    ), told(result)
+
+
+def test_s7_sabotage_with_rclones_words_left_to_the_source_the_storage_is_named(stage: Stage) -> None:
+    words = "s/^ *clean systemd-cat .*/  clean \\\\/; s/3>&- 4>&- 5>&-/2>\\&4 3>\\&- 5>\\&-/"
+    plant = f"printf 'endpoint=%s\\n' {stage.ground.where.endpoint} >/etc/careless"
+    stage.machines.shell("web1", plant)
+    try:
+        with changed(stage, "relay", SERVE, words):
+            result = stage.play("S7")
+    finally:
+        stage.machines.shell("web1", "rm /etc/careless")
+    assert result.verdict is Verdict.BROKEN, told(result)
+    said = {"an entry with a wrong secret key", "a storage that goes away in the middle of a session"}
+    assert {*said, "files, journal, environments and command lines of the source"} <= broken(result), told(
+        result
+    )
+
+
+def test_s11_sabotage_from_is_ignored_and_sessions_outlive_their_key(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """sshd asks a command that drops `from=`, and the relay's steps end no process."""
+    command = "/usr/local/sbin/loose-keys"
+    script = (
+        f"printf '#!/bin/sh\\nsed -E \"s/,?from=[^ ]*//\" {KEYS}/$1\\n' >{command} && chmod 755 {command}"
+    )
+    rule = (
+        f"s#^( *)AuthorizedKeysCommand none#\\1AuthorizedKeysFile none\\n\\1AuthorizedKeysCommand {command} %u\\n"
+        "\\1AuthorizedKeysCommandUser root#; /^ *AuthorizedKeysFile .etc.ssh.lastcopy.keys.%u$/d"
+    )
+    text = components.host_step.script_text
+
+    def weak(name: str, values: dict[str, str]) -> str:
+        whole = text(name, values)
+        assert "end_processes_of() {" in whole
+        return whole.replace("end_processes_of() {", "end_processes_of() { return 0")
+
+    stage.machines.shell("relay", script)
+    try:
+        with changed(stage, "relay", DROP_IN, rule), reloaded(stage), monkeypatch.context() as patched:
+            patched.setattr(components.host_step, "script_text", weak)
+            result = stage.play("S11")
+    finally:
+        stage.machines.shell("relay", f"rm {command}")
+    assert result.verdict is Verdict.BROKEN, told(result)
+    assert {"with from=192.0.2.77/32 the key is refused from elsewhere", "a new key for the source ends the stolen one's sessions",
+            "the cut-off ends every open session"} <= broken(result), told(result)  # fmt: skip

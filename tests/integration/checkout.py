@@ -15,9 +15,9 @@ from typing import Any
 
 import yaml
 
+from ops.drill.watch import ProcWatch
 from ops.machines import Machines
 from ops.stack import Stack
-from tests.integration.watch import ProcWatch
 
 HERE = Path(__file__).resolve().parents[2]
 

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 import toolchain
+from ops.drill.watch import ProcWatch
 from tests.integration.checkout import Running, copy_checkout
-from tests.integration.watch import ProcWatch
 from tests.networks import free_network
 
 

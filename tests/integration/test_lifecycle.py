@@ -117,37 +117,6 @@ def test_list_check_diff_dump_and_mount_work_for_the_source(backed_up: Running) 
     assert mounted.stdout.startswith("one"), mounted
 
 
-# S3: with the source's own key and password, past the wrapper, as its root would.
-DESTROYING = {
-    "forget": "forget --unsafe-allow-remove-all --tag ''",
-    "forget and prune": "forget --keep-last 1 --prune",
-    "prune": "prune --max-unused 0",
-    "rewrite": "rewrite --forget --exclude one",
-    "tag": "tag --add poisoned",
-    "repair snapshots": "repair snapshots --forget",
-    "key passwd": "key passwd --new-password-file /etc/lastcopy/password",
-}
-
-
-def test_destroying_commands_of_a_sources_root_change_nothing(backed_up: Running) -> None:
-    """S3: judged by what is there afterwards, not by exit codes; each gets 8 s of restic's own retries."""
-    before = {s["id"] for s in snapshots(backed_up)}
-    oldest = min(snapshots(backed_up), key=lambda s: s["time"])["id"]
-    as_it_was = restored_manifest(backed_up, oldest)
-    raw = "restic -o rclone.program='ssh -F /etc/lastcopy/ssh_config relay' --password-file /etc/lastcopy/password -r rclone: "
-    said = {}
-    for what, words in DESTROYING.items():
-        said[what] = backed_up.machines.shell("web1", f"timeout 8 {raw} {words} 2>&1", check=False).stdout
-        restic(
-            backed_up, "unlock", "--remove-all"
-        )  # a killed restic leaves its lock; those a source may remove
-    refused = [what for what, text in said.items() if "403" in text]
-    assert {"forget", "forget and prune", "tag"} <= set(refused), said
-    assert before <= {s["id"] for s in snapshots(backed_up)}
-    assert "no errors were found" in restic(backed_up, "check", "--read-data").stdout
-    assert restored_manifest(backed_up, oldest) == as_it_was
-
-
 def test_the_wrapper_says_at_once_why_a_destroying_command_is_useless(backed_up: Running) -> None:
     began = time.monotonic()
     done = restic(backed_up, "forget", "--keep-last", "1", check=False)

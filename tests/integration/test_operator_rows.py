@@ -12,8 +12,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from ops.drill.watch import ProcWatch
 from tests.integration.checkout import Running
-from tests.integration.watch import ProcWatch
 
 MACHINES = ("relay", "web1", "db1")
 

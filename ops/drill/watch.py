@@ -1,4 +1,4 @@
-"""ProcWatch: every command line and environment that appears on this machine while it watches, the sandbox's processes included."""
+"""ProcWatch: every command line and environment that appears on this machine while it watches, a local sandbox's processes included."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
+PROC = Path("/proc")
+
 
 class ProcWatch:
-    """Booted sandbox machines share this kernel, so their processes stand in this /proc as well. Keeps what it saw, for rows of A2."""
+    """Booted sandbox machines share this kernel, so their processes stand in this /proc as well. Keeps what it saw, for row A2."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, pause: float = 0.01) -> None:
+        """``pause``: seconds between two looks; what lives shorter may be missed."""
+        self._pause = pause
         self.seen: set[bytes] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -26,8 +30,8 @@ class ProcWatch:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._stop.wait(0.01):
-            for process in Path("/proc").iterdir():
+        while not self._stop.wait(self._pause):
+            for process in PROC.iterdir():
                 if not process.name.isdigit():
                     continue
                 for what in ("cmdline", "environ"):

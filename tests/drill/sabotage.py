@@ -1,0 +1,88 @@
+"""What takes a guarantee away on the running stack, and puts it back whatever happens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from components.render.aws_policies import source_identity
+from ops.drill.model import Outcome, Result
+from sandbox import Sandbox
+from sandbox.bucket import _admin
+from tests.drill.conftest import Stage
+
+SERVE = "/usr/local/lib/lastcopy/serve-restic"
+DROP_IN = "/etc/ssh/sshd_config.d/10-lastcopy.conf"
+KEYS = "/etc/ssh/lastcopy/keys"
+BUCKET = "backups"
+NO_APPEND_ONLY = "/^confined .*serve restic/s/--append-only//"
+
+
+def broken(result: Result) -> set[str]:
+    """What was tried and succeeded."""
+    return {one.tried for one in result.findings if one.outcome is Outcome.BROKEN}
+
+
+@contextmanager
+def changed(stage: Stage, machine: str, file: str, sed: str) -> Iterator[None]:
+    """A file on a machine, weakened by a line of sed, which must change something; put back afterwards."""
+    kept = f"/root/kept{file.replace('/', '-')}"
+    stage.machines.shell(
+        machine, f"cp -a {file} {kept} && sed -i -E '{sed}' {file} && ! cmp -s {file} {kept}"
+    )
+    try:
+        yield
+    finally:
+        stage.machines.shell(machine, f"cp -a {kept} {file} && rm {kept}")
+
+
+@contextmanager
+def reloaded(stage: Stage) -> Iterator[None]:
+    """sshd takes what was changed, and takes it back."""
+    stage.machines.shell("relay", "sshd -t && systemctl reload ssh")
+    try:
+        yield
+    finally:
+        stage.machines.shell("relay", "systemctl restart ssh")
+
+
+@contextmanager
+def no_layers(stage: Stage) -> Iterator[None]:
+    """Neither the keys' options, nor sshd's rule, nor the login shells, nor the firewall, and every variable is let in."""
+    lines = f"/^Match User bk/,/^$/d; /^Allow.*Forwarding/d; /^X11Forwarding/d; 1i AcceptEnv *\\nAuthorizedKeysFile {KEYS}/%u .ssh/authorized_keys"
+    keep = f'rm -rf /root/kept-keys && cp -a {KEYS} /root/kept-keys && sed -i \'s/^restrict,command="[^"]*" //\' {KEYS}/bk-*'
+    shells = "for n in $(getent passwd | grep -o '^bk-[^:]*'); do usermod --shell {} $n 2>/dev/null || chsh -s {} $n; done"
+    with changed(stage, "relay", DROP_IN, lines):
+        stage.machines.shell(
+            "relay", f"{keep}; {shells.format('/bin/sh', '/bin/sh')}; nft delete table inet lastcopy"
+        )
+        try:
+            yield
+        finally:
+            back = f"cp -a /root/kept-keys/. {KEYS}/ && rm -r /root/kept-keys; {shells.format(SERVE, SERVE)}; systemctl restart lastcopy-firewall.service"
+            stage.machines.shell("relay", back)
+
+
+@contextmanager
+def wide_identity(stage: Stage, source: str = "web1") -> Iterator[None]:
+    """The source's storage identity may do anything to the bucket."""
+    key = stage.ground.thief(source).access_key_id
+    everything = {
+        "Effect": "Allow",
+        "Action": ["s3:*"],
+        "Resource": [f"arn:aws:s3:::{BUCKET}", f"arn:aws:s3:::{BUCKET}/*"],
+    }
+    _policy(stage, key, {"Version": "2012-10-17", "Statement": [everything]})
+    try:
+        yield
+    finally:
+        _policy(stage, key, source_identity(BUCKET, f"{source}/"))
+
+
+def _policy(stage: Stage, key: str, document: dict[str, object]) -> None:
+    box = Sandbox(stage.machines.directory)
+    with box.storage_admin() as (origin, _, _, _):
+        admin = _admin(box.storage_folder, origin)
+        admin.policy_add(f"source-{key}", policy=document)
+        assert json.loads(admin.policy_info(f"source-{key}")), "the storage took the policy"

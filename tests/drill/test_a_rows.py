@@ -1,0 +1,119 @@
+"""Rows A1 to A7: each holds on the running stack, and each is seen to break when what holds it is taken away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ops.drill.model import Outcome, Result, Verdict
+from tests.drill.conftest import Stage, told
+from tests.drill.weaken import done_to, edited, scripts_with
+
+ROWS = ["A1", "A2", "A3", "A4", "A5"]
+PASSWORD = "/etc/lastcopy/password"
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_the_row_holds(stage: Stage, row: str) -> None:
+    result = stage.play(row)
+    assert result.verdict is Verdict.PROVEN, told(result)
+
+
+def broken(result: Result) -> str:
+    """What broke, for an assertion on its words; the row must be broken, not only in error."""
+    assert result.verdict is Verdict.BROKEN, told(result)
+    return "\n".join(f"{one.tried}: {one.seen}" for one in result.findings if one.outcome is Outcome.BROKEN)
+
+
+def test_a1_sabotage_a_source_without_the_pin_falls_for_the_impostor(stage: Stage) -> None:
+    weaken = "s/^( *)StrictHostKeyChecking.*/\\1StrictHostKeyChecking no/; s#^( *)(User|Global)KnownHostsFile.*#\\1\\2KnownHostsFile /dev/null#"
+    with edited(stage, "web1", "/etc/lastcopy/ssh_config", weaken):
+        found = broken(stage.play("A1"))
+    assert "the source meets another ed25519 key: it went on to log in" in found
+    assert "the scheduled backup meets a relay with another key: status.json: success 0" in found
+    assert "the engine" not in found
+
+
+def test_a2_sabotage_a_secret_in_any_of_four_careless_places_is_found(stage: Stage) -> None:
+    """A readable file, restic's environment, the relay's journal (in base64), a comment in the stack file."""
+    password = stage.running.stack.outputs(secrets=True)["passwords"]["web1"]
+    file = stage.running.stack.file
+    text = file.read_text()
+    careless = 's/^exec env -i /&RESTIC_PASSWORD="$(cat \\/etc\\/lastcopy\\/password)" /'
+    say = "sed -n 's/^secret_access_key = //p' /etc/lastcopy/relay/web1/rclone.conf | base64 -w 0 | systemd-cat && journalctl --sync"
+    forget = "journalctl -q --sync --rotate --vacuum-time=1s"
+    with (
+        edited(stage, "web1", "/usr/local/bin/restic-backup", careless),
+        done_to(stage, "relay", say, forget),
+        done_to(stage, "web1", f"chmod 444 {PASSWORD}", f"chmod 400 {PASSWORD}"),
+    ):
+        file.write_text(f"{text}# {password}\n")
+        try:
+            found = broken(stage.play("A2"))
+        finally:
+            file.write_text(text)
+    assert "a command line or environment on web1: ['password of web1']" in found
+    assert "the journal on relay: ['storage identity of web1']" in found
+    assert f"password of web1 in {PASSWORD}" in found
+    assert "the stack file: ['password of web1']" in found
+
+
+def test_a3_sabotage_without_guard_and_comparison_the_admin_is_locked_out(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step neither compares what sshd would do with what was meant, nor starts the clock. The row lets the admin in again in the end."""
+    scripts_with(
+        tmp_path,
+        monkeypatch,
+        ("lib.sh", "guard_arm() {", "guard_arm() { cat >/dev/null; return 0;"),
+        ("sshd.sh", "expect() {", "expect() { return 0;"),
+    )
+    found = broken(stage.play("A3"))
+    assert "'PasswordAuthentication yes': it would go live" in found
+    assert "sshd goes back by itself, and the operator comes in: ['the operator is still locked out'" in found
+    assert (
+        "the firewall goes back by itself, and the operator comes in: ['the operator is still locked out'"
+        in found
+    )
+    assert "NoSuchKeyword" not in found
+    monkeypatch.undo()
+    assert stage.ground.relay.shell("ls /var/lib/lastcopy/guard").out == ""
+
+
+def test_a4_sabotage_with_a_low_floor_and_a_step_that_does_not_compare_old_parts_are_taken(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripts_with(tmp_path, monkeypatch, ("lib.sh", "version_at_least() {", "version_at_least() { return 0;"))
+    with (
+        edited(stage, "relay", "/etc/lastcopy/relay/rclone", "s/^floor .*/floor 1.50/"),
+        edited(stage, "web1", "/etc/lastcopy/restic.conf", "s/^floor=.*/floor=0.10/"),
+    ):
+        found = broken(stage.play("A4"))
+    assert "the running relay is given rclone '1.68.2'" in found
+    assert "the relay's step is given rclone '1.40'" in found
+    assert "the source is given restic '0.14.0'" in found
+    assert "the tool step is given restic '0.14.0'" in found
+
+
+def test_a5_sabotage_a_program_that_protects_nothing_and_a_bucket_that_locks_nothing_are_caught(
+    stage: Stage,
+) -> None:
+    """The plan alone shows it, so the row does not go on to destroy the stage."""
+    program = stage.running.root / "components" / "restic_repository.py"
+    text = program.read_text()
+    assert "protect=args.protect" in text
+    judge = stage.ground.judge()
+    bucket = judge.where.bucket
+    lock = judge.do(lambda s3: s3.get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"])
+    none = {"ObjectLockEnabled": "Enabled"}
+    try:
+        program.write_text(text.replace("protect=args.protect", "protect=False"))
+        judge.do(lambda s3: s3.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=none))
+        found = broken(stage.play("A5"))
+    finally:
+        program.write_text(text)
+        judge.do(lambda s3: s3.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=lock))
+    assert "the stack's passwords are protected: nothing in the state is" in found
+    assert "the administrator tries on every version: delete the version: done" in found
+    assert "every version is still there: ['gone: " in found
