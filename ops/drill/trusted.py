@@ -33,28 +33,6 @@ STREAMS = 200  # rclone's server takes 250 requests of one connection at a time
 KEEP_ONE = Keep(last=1, daily=0, weekly=0, monthly=0)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ThrowawayAccess(Access):
-    """Where a throwaway stands is not where a source's own repository would."""
-
-    below: str
-
-    @property
-    def path(self) -> str:
-        return self.below
-
-
-@dataclass(frozen=True, kw_only=True)
-class ThrowawayPlace(Place):
-    """The same without a password."""
-
-    below: str
-
-    @property
-    def path(self) -> str:
-        return self.below
-
-
 @dataclass(kw_only=True)
 class Trusted:
     """The operator's tools on one throwaway. ``key_id``: of the key that `restic init` made, as the stack records it."""
@@ -72,19 +50,20 @@ class Trusted:
         return master_in(self.key_file, self.password)
 
     @property
-    def access(self) -> ThrowawayAccess:
-        return ThrowawayAccess(
+    def access(self) -> Access:
+        return Access(
             where=self.desk.where,
             room=Room(name=self.made.name, key_id=self.key_id),
             key=self.desk.admin,
             password=SecretStr(self.password),
-            below=self.made.path,
+            place=self.made.path,
         )
 
     @property
-    def place(self) -> ThrowawayPlace:
+    def place(self) -> Place:
+        """The same without the password."""
         found = self.access
-        return ThrowawayPlace(where=found.where, room=found.room, key=found.key, below=self.made.path)
+        return Place(where=found.where, room=found.room, key=found.key, place=self.made.path)
 
     def on_it(self, work: Callable[[Recovery], T]) -> T:
         """``work`` with the repository as it stands, in the thread that reaches the storage."""

@@ -114,7 +114,10 @@ class StorageKey(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """One repository and the key to its storage: enough to see what stands there, not to read it. ``place``: where it is none of a source's generations."""
+    """One repository and the key to its storage: enough to see what stands there, not to read it.
+
+    ``place``: where it is none of a source's generations (a drill's).
+    """
 
     where: Where
     room: Room
