@@ -58,6 +58,7 @@ class Repository:
     """One repository as of ``at`` (read-only by construction), or as it is now (None).
 
     ``key_hint``: restic tries this key first; without it, it tries 20 in the order of their names and gives up at a malformed one.
+    ``served``: restic's name of a view that is served here (view.py), in place of rclone's by date.
     ``writes``: for the trusted prune alone; restic takes its own lock and may hide objects.
     """
 
@@ -67,9 +68,10 @@ class Repository:
     at: datetime | None
     key_hint: str | None
     writes: bool = False
+    served: str | None = None
 
     def __post_init__(self) -> None:
-        if self.writes and self.at is not None:
+        if self.writes and (self.at is not None or self.served):
             raise AssertionError("the past is read-only")
 
     def words(self, *words: str) -> list[str]:
@@ -82,12 +84,18 @@ class Repository:
         ]  # fmt: skip
         # A cache for each moment: restic trusts a cached index by its name, and names here were overwritten.
         cache = self.folder / f"cache-{iso(self.at) if self.at else 'now'}"
+        if self.served:
+            reach = ["-r", self.served, "-o", f"rest.connections={CONNECTIONS}"]
+        else:
+            reach = [
+                "-r", f"rclone:vault:{self.access.where.bucket}/{self.access.path}",
+                "-o", f"rclone.program={_quoted(str(self.tools.rclone))}",
+                "-o", f"rclone.args={' '.join(_quoted(word) for word in serve)}",
+                "-o", f"rclone.connections={CONNECTIONS}",
+            ]  # fmt: skip
         return [
             str(self.tools.restic),
-            "-r", f"rclone:vault:{self.access.where.bucket}/{self.access.path}",
-            "-o", f"rclone.program={_quoted(str(self.tools.rclone))}",
-            "-o", f"rclone.args={' '.join(_quoted(word) for word in serve)}",
-            "-o", f"rclone.connections={CONNECTIONS}",
+            *reach,
             "--password-file", str(self.folder / "password"),
             "--cache-dir", str(cache),
             *([] if self.writes else ["--no-lock"]),

@@ -37,6 +37,7 @@ class Entry:
     etag: str = ""
     order: int = 0
     latest: bool = False
+    misdated: bool = False  # the storage told another time than that of its writing, which is ``at``
 
 
 def same_content(one: Entry, other: Entry) -> bool:
@@ -70,6 +71,11 @@ class History:
     def live(self) -> dict[str, Entry]:
         """What stands now, locks included."""
         return {name: entries[-1] for name, entries in self.names.items() if not entries[-1].marker}
+
+    @cached_property
+    def misdated(self) -> int:
+        """How many versions the storage dates otherwise than they were written."""
+        return sum(entry.misdated for entries in self.names.values() for entry in entries)
 
     @cached_property
     def first(self) -> datetime | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -11,11 +11,13 @@ from typing import Any
 
 from ops.recover import checkpoint
 from ops.recover.access import Access
+from ops.recover.dates import late_markers, written
 from ops.recover.engine import LIST, Answer, Repository, Tools, workplace
 from ops.recover.errors import RecoverError
 from ops.recover.history import Entry, History, area, iso
 from ops.recover.storage import Refused, Storage
 from ops.recover.timeline import Proposal, propose
+from ops.recover.view import served
 
 Say = Callable[[str], None]
 _WRONG = 12  # restic's exit code
@@ -47,6 +49,7 @@ class Recovery:
     history: History
     since: tuple[datetime, str] | None
     say: Say
+    views: Views
 
     @property
     def proposal(self) -> Proposal:
@@ -54,7 +57,8 @@ class Recovery:
 
     def again(self) -> Recovery:
         """With the history as it is by now."""
-        return replace(self, history=self.storage.history())
+        history = _by_writing(self.access, self.storage, self.storage.history(), lambda _: None)
+        return replace(self, history=late_markers(history, self.since[0] if self.since else None))
 
     def open(self, at: datetime | None) -> Repository:
         return Repository(
@@ -62,6 +66,7 @@ class Recovery:
             tools=self.tools,
             folder=self.folder,
             at=at,
+            served=self.views.of(at, self.history) if at is not None and self.history.misdated else None,
             key_hint=self.access.room.key_id or _oldest_key(self.history),
         )
 
@@ -157,7 +162,7 @@ def recovery(
     with workplace(access, parent) as folder:
         ca = folder / "ca.pem"
         storage = Storage(access, ca if ca.exists() else None)
-        history = storage.history(told)
+        history = _by_writing(access, storage, storage.history(told), say)
         if not history.names:
             raise RecoverError(
                 f"the storage remembers nothing at {access.where.bucket}/{access.path}",
@@ -169,12 +174,53 @@ def recovery(
             since = checkpoint.newest(access, history, storage.notes(checkpoint.folder(access)))
         except Refused:
             since = None  # a key for this room alone may not look there; then no checkpoint counts
-        yield Recovery(
-            access=access,
-            tools=tools,
-            storage=storage,
-            folder=folder,
-            history=history,
-            since=since,
-            say=say,
+        history = late_markers(history, since[0] if since else None)
+        with Views(storage, folder) as views:
+            yield Recovery(
+                access=access,
+                tools=tools,
+                storage=storage,
+                folder=folder,
+                history=history,
+                since=since,
+                say=say,
+                views=views,
+            )
+
+
+def _by_writing(access: Access, storage: Storage, history: History, say: Say) -> History:
+    """The history by the times of writing, where the storage may have been told others (dates.py). AWS takes no date from a writer."""
+    if access.where.provider == "AWS":
+        return history
+    locks = storage.locks(history)
+    if locks is None:
+        say("the bucket has no default retention, so the dates of its versions cannot be checked")
+        return history
+    found = written(history, *locks)
+    if found.misdated:
+        say(
+            f"{found.misdated} versions have a date that is not that of their writing; the end of their lock tells it"
         )
+    return found
+
+
+class Views:
+    """The views that are served here, each from the first time that it is asked for."""
+
+    def __init__(self, storage: Storage, folder: Path) -> None:
+        self._storage, self._folder = storage, folder
+        self._open = ExitStack()
+        self._served: dict[datetime, str] = {}
+
+    def of(self, at: datetime, history: History) -> str:
+        """restic's name of the view of that moment."""
+        if at not in self._served:
+            socket = self._folder / f"view-{len(self._served)}"
+            self._served[at] = self._open.enter_context(served(self._storage, history.view(at), socket))
+        return self._served[at]
+
+    def __enter__(self) -> Views:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()

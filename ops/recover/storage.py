@@ -6,8 +6,9 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ops.recover.access import Place
 from ops.recover.errors import RecoverError, shown
-from ops.recover.history import AREAS, Entry, History, area
+from ops.recover.history import AREAS, LOCKS, Entry, History, area
 
 WORKERS = 8
 NOTES, NOTE_BYTES = 1000, 1 << 20
@@ -98,6 +99,49 @@ class Storage:
             return parsedate_to_datetime(said)
         except ValueError:
             raise RecoverError("the storage does not tell its time", where=f"bucket {self.bucket}") from None
+
+    def locks(
+        self, history: History, told: Callable[[int], None] = lambda _: None
+    ) -> tuple[dict[str, datetime], timedelta] | None:
+        """When the lock of each version outside locks/ ends, and the default retention; None where the bucket has none."""
+        with _translated("the bucket's lock cannot be read", f"bucket {self.bucket}"):
+            answer = self._s3.get_object_lock_configuration(Bucket=self.bucket)
+        rule = answer.get("ObjectLockConfiguration", {}).get("Rule", {}).get("DefaultRetention", {})
+        days = rule.get("Days") or rule.get("Years", 0) * 365
+        if not days:
+            return None
+        found: dict[str, datetime] = {}
+
+        def ask(entry: Entry) -> tuple[str, datetime | None]:
+            key = self.prefix + entry.name
+            with _translated(f"the lock of {shown(entry.name)} cannot be read", self.bucket):
+                head = self._s3.head_object(Bucket=self.bucket, Key=key, VersionId=entry.id)
+            return entry.id, head.get("ObjectLockRetainUntilDate")
+
+        versions = [
+            entry
+            for name, entries in history.names.items()
+            if not name.startswith(LOCKS)
+            for entry in entries
+            if not entry.marker
+        ]
+        with ThreadPoolExecutor(WORKERS) as pool:
+            for number, (version, until) in enumerate(pool.map(ask, versions), start=1):
+                if until is not None:
+                    found[version] = until
+                told(number)
+        return found, timedelta(days=days)
+
+    def parts(self, entry: Entry, first: int, last: int, size: int) -> Iterator[bytes]:
+        """One version's content from byte ``first`` to ``last``, in pieces."""
+        with _translated(f"{shown(entry.name)} cannot be read", self.bucket):
+            answer = self._s3.get_object(
+                Bucket=self.bucket,
+                Key=self.prefix + entry.name,
+                VersionId=entry.id,
+                Range=f"bytes={first}-{last}",
+            )
+            yield from answer["Body"].iter_chunks(size)
 
     def read(self, entry: Entry) -> bytes:
         """One version's content."""

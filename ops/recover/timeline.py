@@ -24,7 +24,7 @@ class Kind(Enum):
     OVERWRITTEN = "overwritten"
     FOREIGN = "written under names that restic never writes"
     EMPTY = "written empty, which restic never does"
-    BACKDATED = "dated earlier than the version they replaced"
+    BACKDATED = "given a date that is not that of their writing"
     KEYS = "added in a burst of keys"
     SNAPSHOTS = "added in a burst of snapshots"
     RESTORED = "brought back with their old content"
@@ -90,9 +90,9 @@ def _acts_on(entries: Iterable[Entry]) -> Iterator[Act]:
                 yield Act(kind=Kind.DELETED, entry=entry)
             hidden = True
             continue
-        if newest is None:
+        if newest is None and not entry.misdated:
             yield Act(kind=_first_write(entry), entry=entry)
-        elif entry.at < newest:
+        elif entry.misdated or (newest is not None and entry.at < newest):
             yield Act(kind=Kind.BACKDATED, entry=entry)
         elif (entry.size, entry.etag) in contents:
             yield Act(kind=Kind.RESTORED, entry=entry)

@@ -1,0 +1,139 @@
+"""R3 on a storage that lets a writer choose a version's date, which minio does: the end of the lock tells the truth, and restores go by it."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops.recover import recovery as whole
+from ops.recover.dates import EARLY
+from ops.recover.errors import RecoverError
+from ops.recover.rebuild import planned, rebuild
+from ops.recover.restore import restore
+from ops.recover.timeline import Kind, acts
+from tests.recover.bed import BUCKET, Bed
+
+
+@contextmanager
+def dated(bed: Bed, at: datetime) -> Iterator[None]:
+    """Within, everything written gets this date."""
+    date = at.isoformat().replace("+00:00", "Z")
+
+    def add(params: dict[str, Any], **_: object) -> None:
+        params["headers"]["x-minio-source-mtime"] = date
+
+    calls = ("PutObject", "DeleteObject")
+    for call in calls:
+        bed.s3.meta.events.register(f"before-call.s3.{call}", add)
+    try:
+        yield
+    finally:
+        for call in calls:
+            bed.s3.meta.events.unregister(f"before-call.s3.{call}", add)
+
+
+def rows(bed: Bed) -> list[dict[str, Any]]:
+    found = bed.s3.list_object_versions(Bucket=BUCKET.name, Prefix=bed.prefix)["Versions"]
+    return [row for row in found if "/locks/" not in row["Key"]]
+
+
+def overwrite_just_after(bed: Bed) -> None:
+    """Garbage over every object, dated a millisecond after what it covers: in every view of the past but the oldest."""
+    for row in rows(bed):
+        with dated(bed, row["LastModified"] + timedelta(milliseconds=1)):
+            bed.put(row["Key"].removeprefix(bed.prefix), b"garbage")
+
+
+def index_of_long_ago(bed: Bed) -> None:
+    """A garbage index in a past in which there was no repository: in every view."""
+    body = b"garbage" * 50
+    with dated(bed, datetime.fromisoformat("2001-01-01T00:00:00+00:00")):
+        bed.put(f"index/{hashlib.sha256(body).hexdigest()}", body)
+
+
+def hidden_long_ago(bed: Bed) -> None:
+    """Delete markers dated like what they hide, and one version that gives the forger away."""
+    for row in rows(bed):
+        with dated(bed, row["LastModified"] + timedelta(milliseconds=1)):
+            bed.hide(row["Key"].removeprefix(bed.prefix))
+    index_of_long_ago(bed)
+
+
+def in_the_future(bed: Bed) -> None:
+    """Garbage dated ahead, so that the last good moment would seem to be yet to come."""
+    for row in rows(bed):
+        with dated(bed, datetime.fromisoformat("2099-01-01T00:00:00+00:00")):
+            bed.put(row["Key"].removeprefix(bed.prefix), b"garbage")
+
+
+def later(attack: Callable[[Bed], None], bed: Bed) -> None:
+    """An attack that comes when the last backup is a moment old; what is younger is not told apart (dates.EARLY)."""
+    time.sleep(EARLY.total_seconds() + 1)
+    attack(bed)
+
+
+ATTACKS = (overwrite_just_after, index_of_long_ago, hidden_long_ago, in_the_future)
+
+
+def restored(bed: Bed, target: Path) -> str:
+    with bed.recovery() as found:
+        good = found.good(None, even_if_damaged=False)
+        restore(good, good.snapshots[-1], target)
+    return bed.came_back(target)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_r3_forged_dates_do_not_reach_into_the_view_of_the_past(
+    bed: Bed, tmp_path: Path, attack: Callable[[Bed], None]
+) -> None:
+    later(attack, bed)
+    with bed.recovery() as found:
+        assert Kind.BACKDATED in {act.kind for act in acts(found.history)}
+    assert restored(bed, tmp_path / "back") == bed.tree
+
+
+@pytest.mark.parametrize("attack", [overwrite_just_after, index_of_long_ago])
+def test_r3_sabotage_by_the_dates_that_the_storage_tells_the_way_back_is_lost(
+    bed: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attack: Callable[[Bed], None]
+) -> None:
+    monkeypatch.setattr(whole, "_by_writing", lambda _access, _storage, history, _say: history)
+    later(attack, bed)
+    with pytest.raises(RecoverError):
+        restored(bed, tmp_path / "back")
+
+
+def test_honest_dates_are_left_alone_and_rclone_serves_the_past(bed: Bed) -> None:
+    with bed.recovery() as found:
+        assert found.history.misdated == 0
+        assert found.open(found.proposal.at).served is None
+
+
+def rebuilt(bed: Bed) -> None:
+    with bed.recovery() as found:
+        good = found.good(None, even_if_damaged=False)
+        rebuild(found, good, planned(found, good.at))
+
+
+def test_r3_a_rebuild_undoes_what_was_dated_into_the_past(bed: Bed, tmp_path: Path) -> None:
+    there = bed.versions()
+    later(overwrite_just_after, bed)
+    index_of_long_ago(bed)
+    rebuilt(bed)
+    assert bed.versions() >= there
+    with bed.restic(key_hint=bed.access.room.key_id) as live:
+        assert live.ask("check", "--read-data").ok
+    assert restored(bed, tmp_path / "back") == bed.tree
+
+
+def test_r3_a_rebuild_says_that_it_cannot_outdate_the_future(bed: Bed) -> None:
+    """This storage shows the version with the latest date, whatever is written after it: only a restore is left."""
+    later(in_the_future, bed)
+    with pytest.raises(RecoverError):
+        rebuilt(bed)
