@@ -192,9 +192,15 @@ def _by_writing(access: Access, storage: Storage, history: History, say: Say) ->
     """The history by the times of writing, where the storage may have been told others (dates.py). AWS takes no date from a writer."""
     if access.where.provider == "AWS":
         return history
-    locks = storage.locks(history)
-    if locks is None:
-        say("the bucket has no default retention, so the dates of its versions cannot be checked")
+    try:
+        locks = storage.locks(history)
+    except Refused:
+        say(
+            "this key may not read locks (s3:GetBucketObjectLockConfiguration, s3:GetObjectRetention): the dates of versions are taken as told"
+        )
+        return history
+    if locks is None or not locks[0]:
+        say("the storage tells no locks, so the dates of its versions cannot be checked")
         return history
     found = written(history, *locks)
     if found.misdated:

@@ -24,7 +24,10 @@ from ops.recover.history import AREAS, LOCKS, Entry, History, area
 WORKERS = 8
 NOTES, NOTE_BYTES = 1000, 1 << 20
 _REFUSED = {"AccessDenied", "InvalidRequest", "MethodNotAllowed", "NotImplemented", "ObjectLocked"}
-_RIGHTS = "s3:ListBucketVersions, s3:GetObjectVersion; for a rebuild also s3:PutObject, s3:DeleteObject and, to take delete markers off, s3:DeleteObjectVersion"
+_RIGHTS = (
+    "s3:ListBucketVersions, s3:GetObjectVersion, to see forged dates s3:GetBucketObjectLockConfiguration and s3:GetObjectRetention; for a rebuild also "
+    "s3:PutObject, s3:DeleteObject and, to take delete markers off, s3:DeleteObjectVersion"
+)
 
 
 class Refused(RecoverError):
