@@ -111,7 +111,13 @@ class Recovery:
     def _opened(self, moment: datetime, why: str, *, whole: bool, listed: Answer | None = None) -> Good:
         repository = self.open(moment)
         view = self.history.view(moment)
-        stored = {name.removeprefix("snapshots/"): entry.at for name, entry in view.items()}
+        # When a name was written first: a rebuild copies what was overwritten, one in no order after the other.
+        stored = {
+            name.removeprefix("snapshots/"): next(
+                (one.at for one in self.history.names[name] if not one.marker), entry.at
+            )
+            for name, entry in view.items()
+        }
         known = [one for one in repository.snapshots(listed) if one["id"] in stored]
         known.sort(key=lambda one: stored[one["id"]])
         return Good(repository=repository, at=moment, why=why, whole=whole, snapshots=tuple(known))
