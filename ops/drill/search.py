@@ -78,12 +78,12 @@ PLANT = r"""
 set -eu; umask 077; at=$1; mkdir "$at"; read -r file; read -r gone; read -r environ; read -r words; read -r memory
 plain() { perl -e 'print pack "H*", $ARGV[0]' "$1"; }
 plain "$file" >"$at/file"
-plain "$gone" >"$at/gone"; setsid sleep 300 7<"$at/gone" </dev/null >/dev/null 2>&1 & echo $! >>"$at/pids"; rm "$at/gone"
+plain "$gone" >"$at/gone"; exec 7<"$at/gone"; setsid sleep 300 </dev/null >/dev/null 2>&1 & echo $! >>"$at/pids"; exec 7<&-; rm "$at/gone"
 DRILL=$(plain "$environ") setsid sleep 300 </dev/null >/dev/null 2>&1 & echo $! >>"$at/pids"
 setsid perl -e 'sleep 300' "$(plain "$words")" </dev/null >/dev/null 2>&1 & echo $! >>"$at/pids"
 printf %s "$memory" >"$at/memory"
-setsid perl -e 'open F, "<", shift; $w = pack "H*", <F>; sleep 300; print $w' "$at/memory" </dev/null >/dev/null 2>&1 & echo $! >>"$at/pids"
-sleep 0.3; rm "$at/memory"
+setsid perl -e 'open F, "<", $ARGV[0]; $w = pack "H*", <F>; unlink $ARGV[0]; sleep 300; print $w' "$at/memory" </dev/null >/dev/null 2>&1 & echo $! >>"$at/pids"
+for _ in $(seq 100); do [ -e "$at/memory" ] || break; sleep 0.1; done
 """
 PLACES = ("file", "deleted file", "environ", "cmdline", "memory")
 UNPLANT = 'if [ -f "$1/pids" ]; then xargs kill <"$1/pids" 2>/dev/null || :; fi; rm -rf "$1"'

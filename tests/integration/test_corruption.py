@@ -249,7 +249,7 @@ def test_the_storages_own_checksum_refuses_the_flip_but_takes_no_packs_of_our_si
     for name, size in sizes.items():
         words = [f"--config={tmp_path / 'rclone.conf'}", f"--ca-cert={storage.folder / 'certs' / 'ca.crt'}"]
         codes[name] = subprocess.run(
-            [rclone, "rcat", *words, f"--size={size}", f"lastcopy:{BUCKET}/{SOURCE}/{name}"],
+            [rclone, "rcat", *words, f"--size={size}", f"lastcopy:{BUCKET}/{SOURCE}/g1/data/{name}"],
             input=bytes(size),
             env=CLEAN,
             capture_output=True,
