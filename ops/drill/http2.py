@@ -16,10 +16,12 @@ import h2.events
 import h2.exceptions
 import h2.settings
 
+AT_ONCE = 200  # Go's HTTP/2 server lets 250 requests be open
+
 
 @dataclass(frozen=True)
 class Request:
-    """One request; ``path`` goes on the wire as it stands here, never normalised. ``size`` sends that many zero bytes."""
+    """One request; ``path`` goes on the wire as it stands here, never normalised."""
 
     method: str
     path: str
@@ -80,7 +82,14 @@ class Session:
         return self.together([Request(method, path, body, tuple(headers.items()))])[0]
 
     def together(self, requests: Sequence[Request]) -> list[Response]:
-        """All at once on this one connection; the answers in the requests' order."""
+        """At once on this one connection, as many as a server takes at a time; the answers in the requests' order."""
+        return [
+            answer
+            for first in range(0, len(requests), AT_ONCE)
+            for answer in self._crowd(requests[first : first + AT_ONCE])
+        ]
+
+    def _crowd(self, requests: Sequence[Request]) -> list[Response]:
         streams = [self._start(request) for request in requests]
         deadline = time.monotonic() + self._patience
         while not self._done.issuperset(streams):
