@@ -258,7 +258,7 @@ def test_the_storages_own_checksum_refuses_the_flip_but_takes_no_packs_of_our_si
     # Size alone makes the difference. What rclone says of it varies: the answer, or that the storage hung up on it.
     assert codes["fits"] == 0
     assert codes["too-big"] != 0
-    assert {name: storage.versions(f"{SOURCE}/{name}") for name in sizes} == {"fits": 1, "too-big": 0}
+    assert {name: storage.versions(f"{SOURCE}/g1/data/{name}") for name in sizes} == {"fits": 1, "too-big": 0}
 
 
 def test_a_flip_on_the_way_back_is_noticed_and_read_again(chain: Make) -> None:
