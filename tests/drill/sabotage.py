@@ -26,7 +26,7 @@ def broken(result: Result) -> set[str]:
 
 @contextmanager
 def changed(stage: Stage, machine: str, file: str, sed: str) -> Iterator[None]:
-    """A file on a machine, weakened by a line of sed, which must change something; put back afterwards."""
+    """A file on a machine, weakened by a line of sed, which must change something; put back afterwards, and sshd asked to take that."""
     kept = f"/root/kept{file.replace('/', '-')}"
     stage.machines.shell(
         machine, f"cp -a {file} {kept} && sed -i -E '{sed}' {file} && ! cmp -s {file} {kept}"
@@ -35,16 +35,13 @@ def changed(stage: Stage, machine: str, file: str, sed: str) -> Iterator[None]:
         yield
     finally:
         stage.machines.shell(machine, f"cp -a {kept} {file} && rm {kept}")
+        if file == DROP_IN:
+            stage.machines.shell(machine, "systemctl restart ssh")
 
 
-@contextmanager
-def reloaded(stage: Stage) -> Iterator[None]:
-    """sshd takes what was changed, and takes it back."""
+def reload(stage: Stage) -> None:
+    """sshd takes what was changed; `changed` takes it back."""
     stage.machines.shell("relay", "sshd -t && systemctl reload ssh")
-    try:
-        yield
-    finally:
-        stage.machines.shell("relay", "systemctl restart ssh")
 
 
 @contextmanager

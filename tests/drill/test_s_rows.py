@@ -15,7 +15,7 @@ from tests.drill.sabotage import (
     broken,
     changed,
     no_layers,
-    reloaded,
+    reload,
     wide_identity,
 )
 
@@ -28,7 +28,8 @@ def test_the_row_holds(stage: Stage, row: str) -> None:
 
 def test_s1_s2_sabotage_without_any_layer_commands_run_and_channels_open(stage: Stage) -> None:
     stage.ground.throwaway()  # before: its entry is a copy of the running one
-    with no_layers(stage), reloaded(stage):
+    with no_layers(stage):
+        reload(stage)
         one, two = stage.play("S1"), stage.play("S2")
     assert one.verdict is Verdict.BROKEN, told(one)
     ran = {
@@ -138,7 +139,8 @@ def test_s11_sabotage_from_is_ignored_and_sessions_outlive_their_key(
 
     stage.machines.shell("relay", script)
     try:
-        with changed(stage, "relay", DROP_IN, rule), reloaded(stage), monkeypatch.context() as patched:
+        with changed(stage, "relay", DROP_IN, rule), monkeypatch.context() as patched:
+            reload(stage)
             patched.setattr(components.host_step, "script_text", weak)
             result = stage.play("S11")
     finally:
