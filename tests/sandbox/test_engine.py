@@ -214,8 +214,8 @@ def test_the_contained_storage_locks_and_limits_identities(pod: Sandbox) -> None
         s3 = boto3.client(
             "s3", aws_access_key_id="web1key", aws_secret_access_key="web1-secret-0123456789", **given
         )
-        s3.put_object(Bucket="backups", Key="web1/data/1", Body=b"x")
-        for key in ("web1/data/1", "db1/locks/1"):
+        s3.put_object(Bucket="backups", Key="web1/g1/data/1", Body=b"x")
+        for key in ("web1/g1/data/1", "db1/g1/locks/1"):
             with pytest.raises(ClientError, match="AccessDenied"):
                 s3.delete_object(Bucket="backups", Key=key)
 

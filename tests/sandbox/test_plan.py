@@ -94,16 +94,17 @@ def test_ruleset_depends_on_the_machines_only(names: list[str], random: object) 
 
 def allowed(action: str, key: str) -> bool:
     """Whether the policy of prefix web1/ lets `action` act on an object."""
-    return any(
-        action in statement["Action"]
-        and any(fnmatch.fnmatchcase(f"arn:aws:s3:::backups/{key}", p) for p in statement["Resource"])
+    return {"Allow"} == {
+        statement["Effect"]
         for statement in source_identity("backups", "web1/")["Statement"]
-    )
+        if action in statement["Action"]
+        and any(fnmatch.fnmatchcase(f"arn:aws:s3:::backups/{key}", p) for p in statement["Resource"])
+    }
 
 
 @given(
     st.sampled_from(["data/ab/cdef", "index/01", "snapshots/02", "keys/03", "config"]),
-    st.sampled_from(["", "repo/"]),
+    st.sampled_from(["g1/", "a/g2/"]),
 )
 def test_policy_never_lets_a_source_delete_a_repository_file(file: str, repository: str) -> None:
     assert allowed("s3:GetObject", f"web1/{repository}{file}")
