@@ -11,6 +11,7 @@ import hashlib
 import json
 import shlex
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -250,12 +251,17 @@ def s9(peer: Peer) -> str:
 
 def s10(peer: Peer) -> str:
     """How many sessions at once does one source get?"""
-    opened = f"{{ for i in $(seq 12); do (sleep 20 | timeout 25 {peer.ssh}) & done; }} >/dev/null 2>&1 &"
-    peer.on_source(f"{opened} sleep 12")
-    # Of the programs themselves, not of the shells and guards around them.
-    count = "for p in /proc/[0-9]*; do case $(readlink $p/exe) in */rclone*) tr '\\0' ' ' <$p/cmdline; echo;; esac; done | grep -c 'serve restic' || true"
-    running = int(peer.farm.on(RELAY, count).strip() or 0)
-    peer.on_source("sleep 15")
+    script = f"for i in $(seq 12); do (sleep 20 | timeout 25 {peer.ssh} >/dev/null 2>&1) & done; wait"
+    # The programs themselves, not the shells and guards around them.
+    count = (
+        "set +e; for p in /proc/[0-9]*; do case $(cat $p/comm 2>/dev/null) in rclone*) "
+        "grep -aq serve $p/cmdline 2>/dev/null && echo one;; esac; done | wc -l"
+    )
+    words = peer.farm.box.command(SOURCE, ["sh", "-c", script])
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as crowd:
+        time.sleep(14)
+        running = int(peer.farm.on(RELAY, count))
+        crowd.wait(60)
     return HELD if 0 < running < 12 else f"fell: {running} of 12 sessions run at once"
 
 
