@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -66,11 +67,11 @@ def test_a_network_too_small_for_three_parts_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def podman() -> Iterator[Path]:
     """A `podman` with a storage of its own, first on PATH, that runs on this host whatever its control groups."""
     real = shutil.which("podman")
     assert real is not None, "podman is not installed; fix: `make test`, or `python -m ops test-packages`"
-    folder = tmp_path_factory.mktemp("podman")
+    folder = Path(tempfile.mkdtemp(prefix="podman-"))  # podman takes no runroot of more than 50 characters
     (folder / "containers.conf").write_text(CONTAINERS_CONF)
     script = (
         "[ ! -d /sys/fs/cgroup/unified ] || umount /sys/fs/cgroup/unified; echo ready; exec sleep infinity"
