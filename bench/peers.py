@@ -11,7 +11,6 @@ import hashlib
 import json
 import shlex
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -249,22 +248,6 @@ def s9(peer: Peer) -> str:
     return HELD if '"short_id"' in opened else "fell: restic finds no key any more"
 
 
-def s10(peer: Peer) -> str:
-    """How many sessions at once does one source get?"""
-    script = f"for i in $(seq 12); do (sleep 20 | timeout 25 {peer.ssh} >/dev/null 2>&1) & done; wait"
-    # The programs themselves, not the shells and guards around them.
-    count = (
-        "set +e; for p in /proc/[0-9]*; do case $(cat $p/comm 2>/dev/null) in rclone*) "
-        "grep -aq serve $p/cmdline 2>/dev/null && echo one;; esac; done | wc -l"
-    )
-    words = peer.farm.box.command(SOURCE, ["sh", "-c", script])
-    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as crowd:
-        time.sleep(14)
-        running = int(peer.farm.on(RELAY, count))
-        crowd.wait(60)
-    return HELD if 0 < running < 12 else f"fell: {running} of 12 sessions run at once"
-
-
 ROWS: dict[str, Callable[[Peer], str]] = {
     "S1": s1,
     "S3": s3,
@@ -272,7 +255,6 @@ ROWS: dict[str, Callable[[Peer], str]] = {
     "S5": s5,
     "S6": s6,
     "S7": s7,
-    "S10": s10,
     "S9": s9,
 }
 
@@ -361,7 +343,8 @@ def measure(stand: Farm, said: Callable[[str], None]) -> tuple[dict[str, dict[st
         (Seed(stand), seed_ssh),
     ]
     absent = [
-        "rest-server --append-only: on none of this machine's package registries; `go install` of v0.9.7 to v0.14.0 was refused as not available"
+        "rest-server --append-only: on none of this machine's package registries; `go install` of v0.9.7 to v0.14.0 was refused as not available",
+        "S10: the count of sessions at once did not work on this farm; tests/drill tries the row on the product",
     ]
     if stand.old_rclone:
         ways.append((Seed(stand, SEED_OLD, "/usr/local/bin/rclone-old"), seed_ssh))

@@ -48,7 +48,16 @@ def dead_here(repository: Repository, entry: Entry) -> bool:
     pid = said.get("pid") if isinstance(said, dict) else None
     if not isinstance(pid, int) or pid < 2 or said.get("hostname") != socket.gethostname():
         return False
-    return not Path(f"/proc/{pid}").exists()
+    return not _runs(pid)
+
+
+def _runs(pid: int) -> bool:
+    """A killed process that nobody has collected yet does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
 def refusal(young: Sequence[Entry], now: datetime) -> RecoverError | None:

@@ -242,7 +242,9 @@ def test_s9_young_locks_are_waited_for_and_thousands_of_old_ones_removed(
     assert "cut the source off" in said
     bogus_locks(grown, 1000)
     refused(grown, says="1001 locks are younger")
-    monkeypatch.setattr(locks, "YOUNG", timedelta(seconds=0))  # half an hour later
+    monkeypatch.setattr(
+        locks, "YOUNG", timedelta(seconds=-5)
+    )  # half an hour later; the storage tells whole seconds
     began = time.monotonic()
     code, said = run(grown)
     assert code == 0, said
@@ -257,7 +259,7 @@ def test_s9_sabotage_a_prune_that_leaves_bogus_locks_does_not_run(
     forger.put_sealed(
         grown, "locks", [{"time": now().isoformat(), "hostname": "web1", "username": "root", "pid": 7}]
     )
-    monkeypatch.setattr(locks, "YOUNG", timedelta(seconds=0))
+    monkeypatch.setattr(locks, "YOUNG", timedelta(seconds=-5))
     monkeypatch.setattr(locks, "remove", lambda *_: None)
     code, said = run(grown)
     assert code == 1, said
