@@ -10,7 +10,9 @@ import datetime
 import hashlib
 import json
 import shlex
+import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -402,6 +404,7 @@ def run(
     ] = False,
 ) -> None:
     """Play the S rows against the product and its peers on a farm of their own."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the farm is torn down then, too
     console = Console(highlight=False)
     with farm(MIB, "") as stand:
         results, absent = measure(stand, lambda text: console.print(f"    {text}", markup=False))
