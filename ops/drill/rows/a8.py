@@ -23,21 +23,19 @@ def play(ground: Ground) -> Iterator[Finding]:
         )
         return
     # Built of what the stack tells without its secrets: a place has no password that could be used.
+    newest = {}
     for name, room in sorted(ground.rooms.items()):
         seen = looked(ground, Place(where=ground.desk.where, room=room, key=ground.desk.admin))
-        if name == ground.source:
-            yield control(
-                f"{name}'s newest snapshot is seen, without its password",
-                seen.newest is not None,
-                f"{seen.newest}",
-            )
         if seen.newest is None:
             yield judged(f"{name} has no snapshot: told", "NO SNAPSHOT" in told(seen), told(seen))
             continue
+        newest[name] = f"{name} {seen.newest}"
         later = seen.later(27, LIMITS)
         yield judged(
             f"{name} silent for 27 h more: told", "SILENT" in told(later), told(later) or "NOTHING said"
         )
+    seen_at = ", ".join(newest.values()) or "no source has one: back up first"
+    yield control("the newest snapshots are seen, without a password", bool(newest), seen_at)
     if not ground.may(Level.THROWAWAY):
         yield not_played("a source's root who hides his silence", Level.THROWAWAY.words)
         return
