@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from ops.drill.ground import Ground
-from ops.drill.throwaway import MANIFEST, Throwaway
+from ops.drill.throwaway import Throwaway, manifest_of
 from ops.recover.access import Access, Room
 from ops.recover.engine import Tools
 from ops.recover.errors import RecoverError, shown
@@ -67,7 +66,7 @@ def recovered(ground: Ground, made: Throwaway) -> Back:
                 (tree / "sub" / "stamp").unlink(
                     missing_ok=True
                 )  # what tells the second snapshot from the first
-                same += _manifest(tree) == made.manifest
+                same += manifest_of(tree) == made.manifest
             return Back(
                 moment=good.at, good=len(wanted), same=same, seen=good.why, seconds=time.monotonic() - began
             )
@@ -76,10 +75,3 @@ def recovered(ground: Ground, made: Throwaway) -> Back:
         return judge.do(work)
     except RecoverError as error:
         return Back(moment=None, good=0, same=0, seen=shown(f"{error.what} {said[-1:]}", 300), seconds=0)
-
-
-def _manifest(tree: Path) -> str:
-    done = subprocess.run(
-        ["sh", "-c", MANIFEST, "sh", str(tree)], capture_output=True, text=True, check=False
-    )
-    return (done.stdout.split() or [""])[0]

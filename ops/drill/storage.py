@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -11,15 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import boto3
-import botocore.session
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ops.recover.access import StorageKey, Where
+from ops.recover.storage import client
 
 T = TypeVar("T")
 MARKER = "delete marker"
+ATTEMPTS = 2  # what was refused is not asked again and again
 # What a bucket is set to; a call's answer, or the storage's code where there is no such setting.
 SETTINGS = {
     "versioning": "get_bucket_versioning",
@@ -39,33 +37,6 @@ SETTINGS = {
     "acceleration": "get_bucket_accelerate_configuration",
     "who pays": "get_bucket_request_payment",
 }
-
-
-def client(where: Where, key: StorageKey, ca: Path | None) -> Any:
-    """An S3 client that takes nothing of the caller's environment and does not repeat what was refused."""
-    nothing = (None, None, None, None)
-    session = botocore.session.Session(
-        session_vars={
-            "profile": nothing,
-            "ca_bundle": nothing,
-            "config_file": (None, None, os.devnull, None),
-            "credentials_file": (None, None, os.devnull, None),
-        }
-    )
-    return boto3.session.Session(botocore_session=session).client(
-        "s3",
-        endpoint_url=where.endpoint,
-        region_name=where.region,
-        aws_access_key_id=key.access_key_id,
-        aws_secret_access_key=key.secret_access_key.get_secret_value(),
-        verify=str(ca) if ca else True,
-        config=Config(
-            retries={"total_max_attempts": 2, "mode": "standard"},
-            connect_timeout=10,
-            read_timeout=60,
-            s3={"addressing_style": "auto" if where.provider == "AWS" else "path"},
-        ),
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,11 +63,11 @@ class Desk:
     _thread: ThreadPoolExecutor = field(repr=False)
 
     def __post_init__(self) -> None:
-        self._s3 = client(self.where, self.admin, self.ca)
+        self._s3 = client(self.where, self.admin, self.ca, attempts=ATTEMPTS)
 
     def do(self, work: Callable[[Any], T], key: StorageKey | None = None) -> T:
         """``work`` with a client of the administrator's, or of ``key``."""
-        s3 = self._s3 if key is None else client(self.where, key, self.ca)
+        s3 = self._s3 if key is None else client(self.where, key, self.ca, attempts=ATTEMPTS)
         return self._thread.submit(work, s3).result()
 
     def tried(self, calls: Mapping[str, Callable[[Any], object]], key: StorageKey) -> dict[str, str]:

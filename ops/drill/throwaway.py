@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 import secrets
 import shlex
+import subprocess
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ops.drill.hosts import Done, DrillError, Host
 from ops.drill.http2 import Session
@@ -176,6 +178,14 @@ class Throwaway:
         """Account, key and entry on the relay, folder on the source; objects are the storage's administrator's to hide."""
         self.step("remove")
         self.host.run("rm", "-rf", self.folder)
+
+
+def manifest_of(tree: Path) -> str:
+    """The digest of a restored tree here; empty where there is none."""
+    done = subprocess.run(
+        ["sh", "-c", MANIFEST, "sh", str(tree)], capture_output=True, text=True, check=False
+    )
+    return (done.stdout.split() or [""])[0]
 
 
 def enter_step(relay: Host, mode: str, **values: str) -> None:

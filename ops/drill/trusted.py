@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from ops.drill.forge import Master, master_in
 from ops.drill.ground import Ground
 from ops.drill.http2 import Request
 from ops.drill.storage import Desk
-from ops.drill.throwaway import MANIFEST, Throwaway
+from ops.drill.throwaway import Throwaway, manifest_of
 from ops.prune.prune import Outlook, Pruned, Wishes, outlook, prune
 from ops.prune.retention import Keep
 from ops.prune.suspicion import Limits
@@ -28,7 +27,6 @@ from ops.recover.recovery import Recovery, recovery
 from ops.recover.restore import restore
 
 T = TypeVar("T")
-STREAMS = 200  # rclone's server takes 250 requests of one connection at a time
 # All snapshots of a drill come within a minute: only --keep-last can tell them apart.
 KEEP_ONE = Keep(last=1, daily=0, weekly=0, monthly=0)
 
@@ -102,10 +100,7 @@ class Trusted:
             except RecoverError as error:
                 return False, str(error)
             tree = next((path for path in target.rglob("tree") if path.is_dir()), target)
-            read = subprocess.run(
-                ["sh", "-c", MANIFEST, "sh", str(tree)], capture_output=True, text=True, check=False
-            )
-            same = read.stdout.split()[:1] == [self.made.manifest]
+            same = manifest_of(tree) == self.made.manifest
             return (
                 same,
                 f"snapshot {snapshot[:8]} of {at} restored, its tree {'is the same' if same else 'DIFFERS'}",
@@ -113,13 +108,9 @@ class Trusted:
 
     def post(self, kind: str, files: list[tuple[str, bytes]]) -> int:
         """Sent by the source's root over the forced command; how many were taken."""
-        taken = 0
         with self.made.session(patience=60) as session:
-            for start in range(0, len(files), STREAMS):
-                batch = files[start : start + STREAMS]
-                answers = session.together([Request("POST", f"/{kind}/{name}", body) for name, body in batch])
-                taken += sum(answer.status == 200 for answer in answers)
-        return taken
+            answers = session.together([Request("POST", f"/{kind}/{name}", body) for name, body in files])
+        return sum(answer.status == 200 for answer in answers)
 
 
 def wishes(*set_aside: str, seen_until: datetime | None = None) -> Wishes:

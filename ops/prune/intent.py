@@ -36,7 +36,7 @@ class Intent:
 
 
 def folder(access: Access) -> str:
-    return f"{access.where.prefix}/{FOLDER}/{access.room.name}/g{access.room.generation}/".lstrip("/")
+    return checkpoint.folder(access, FOLDER)
 
 
 def make(access: Access, history: History, drops: Iterable[str]) -> tuple[str, dict[str, Any]]:

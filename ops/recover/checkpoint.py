@@ -20,8 +20,9 @@ from ops.recover.history import Entry, History, iso
 FOLDER = "_lastcopy/checkpoints"  # no source's name begins with an underscore
 
 
-def folder(access: Place) -> str:
-    return f"{access.where.prefix}/{FOLDER}/{access.room.name}/g{access.room.generation}/".lstrip("/")
+def folder(access: Place, kind: str = FOLDER) -> str:
+    """Where the notes of a kind stand for one repository."""
+    return f"{access.where.prefix}/{kind}/{access.room.name}/g{access.room.generation}/".lstrip("/")
 
 
 def digest(shown: dict[str, Entry]) -> str:

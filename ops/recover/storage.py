@@ -17,7 +17,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ops.recover.access import Place
+from ops.recover.access import Place, StorageKey, Where
 from ops.recover.errors import RecoverError, shown
 from ops.recover.history import AREAS, LOCKS, Entry, History, area
 
@@ -34,36 +34,41 @@ class Refused(RecoverError):
     """The storage does not let this key do it; there may be another way."""
 
 
+def client(where: Where, key: StorageKey, ca_file: Path | None, *, attempts: int) -> Any:
+    """An S3 client that takes nothing of the caller's environment."""
+    nothing = (None, None, None, None)
+    session = botocore.session.Session(
+        session_vars={
+            "profile": nothing,
+            "ca_bundle": nothing,
+            "config_file": (None, None, os.devnull, None),
+            "credentials_file": (None, None, os.devnull, None),
+        }
+    )
+    # Without boto3, which takes as long to import as a small repository takes to list.
+    return session.create_client(
+        "s3",
+        endpoint_url=where.endpoint,
+        region_name=where.region,
+        aws_access_key_id=key.access_key_id,
+        aws_secret_access_key=key.secret_access_key.get_secret_value(),
+        verify=str(ca_file) if ca_file else True,
+        config=Config(
+            retries={"mode": "standard", "total_max_attempts": attempts},
+            connect_timeout=10,
+            read_timeout=60,
+            max_pool_connections=WORKERS * 2,
+            s3={"addressing_style": "auto" if where.provider == "AWS" else "path"},
+        ),
+    )
+
+
 class Storage:
     """One repository's objects, through the key of ``access``; nothing is taken from the caller's environment."""
 
     def __init__(self, access: Place, ca_file: Path | None) -> None:
         self.bucket, self.prefix = access.where.bucket, f"{access.path}/"
-        nothing = (None, None, None, None)
-        session = botocore.session.Session(
-            session_vars={
-                "profile": nothing,
-                "ca_bundle": nothing,
-                "config_file": (None, None, os.devnull, None),
-                "credentials_file": (None, None, os.devnull, None),
-            }
-        )
-        # Without boto3, which takes as long to import as a small repository takes to list.
-        self._s3: Any = session.create_client(
-            "s3",
-            endpoint_url=access.where.endpoint,
-            region_name=access.where.region,
-            aws_access_key_id=access.key.access_key_id,
-            aws_secret_access_key=access.key.secret_access_key.get_secret_value(),
-            verify=str(ca_file) if ca_file else True,
-            config=Config(
-                retries={"mode": "standard", "total_max_attempts": 4},
-                connect_timeout=10,
-                read_timeout=60,
-                max_pool_connections=WORKERS * 2,
-                s3={"addressing_style": "auto" if access.where.provider == "AWS" else "path"},
-            ),
-        )
+        self._s3 = client(access.where, access.key, ca_file, attempts=4)
 
     def history(self, told: Callable[[int], None] = lambda _: None) -> History:
         """Every version and delete marker of the repository; ``told`` hears how many so far."""
@@ -103,9 +108,7 @@ class Storage:
         except ValueError:
             raise RecoverError("the storage does not tell its time", where=f"bucket {self.bucket}") from None
 
-    def locks(
-        self, history: History, told: Callable[[int], None] = lambda _: None
-    ) -> tuple[dict[str, datetime], timedelta] | None:
+    def locks(self, history: History) -> tuple[dict[str, datetime], timedelta] | None:
         """When the lock of each version outside locks/ ends, and the default retention; None where the bucket has none."""
         with _translated("the bucket's lock cannot be read", f"bucket {self.bucket}"):
             answer = self._s3.get_object_lock_configuration(Bucket=self.bucket)
@@ -129,10 +132,9 @@ class Storage:
             if not entry.marker
         ]
         with ThreadPoolExecutor(WORKERS) as pool:
-            for number, (version, until) in enumerate(pool.map(ask, versions), start=1):
+            for version, until in pool.map(ask, versions):
                 if until is not None:
                     found[version] = until
-                told(number)
         return found, timedelta(days=days)
 
     def parts(self, entry: Entry, first: int, last: int, size: int) -> Iterator[bytes]:
