@@ -36,7 +36,8 @@ class RelayEntry(pulumi.ComponentResource):
 
     Pulumi type ``lastcopy:relay:RelayEntry``. Children: ``<name>-storage`` (HostStep storage_check; S3 only), which proves with the
     source's own identity that the bucket keeps versions and locks them, before anything is written; ``<name>-account`` (HostStep
-    relay_entry): account ``bk-<source>``, key, identity, limits. A changed key, and removal, end the source's sessions at once.
+    relay_entry): account ``bk-<source>``, key, identity, limits. A changed key or identity, and removal, end the source's sessions at
+    once: the backup that one of them carried is tried again by its service a minute later.
     Outputs: ``ready``, ``account``. No step of one source touches another's.
     Does not protect one source's data from another where the vault has one shared identity and the relay itself is taken (R8).
     """

@@ -36,6 +36,12 @@ account() {
   fi
 }
 
+# differs VALUE FILE: the file is there and holds something else.
+differs() {
+  value "$1" >"$WORK/value"
+  [ -f "$2" ] && ! cmp -s "$WORK/value" "$2"
+}
+
 step_apply() {
   names
   [ -x "$WRAPPER" ] || refuse "$WRAPPER is missing" "apply the relay step first: run 'pulumi up' without --target"
@@ -51,16 +57,17 @@ step_apply() {
   for old in "$room"/slots/*; do
     if [ -e "$old" ] && [ "${old##*/}" -gt "$sessions" ]; then gone "$old"; fi
   done
+  # What a running session was opened with may stop to hold: its key, or its identity, which the storage forgets after this update.
+  # Such sessions are ended (restic would try a dead identity for a quarter of an hour); the mark is for a run that is killed in between.
+  mark=$room/old-sessions
+  if [ "$MODE" = apply ] && { differs KEY_LINE "$KEYS/$account" || differs RCLONE_CONF "$room/rclone.conf"; }; then : >"$mark"; fi
   put_value RCLONE_CONF "$room/rclone.conf" 640 "root:$account"
   put_value SERVE "$room/serve.conf" 640 "root:$account"
   # The key comes last: nobody enters a room that is not furnished.
-  value KEY_LINE >"$WORK/line"
-  if [ -f "$KEYS/$account" ] && ! cmp -s "$WORK/line" "$KEYS/$account"; then
-    put "$KEYS/$account" 644 root:root <"$WORK/line"
-    # Sessions that were opened with what no longer holds.
-    [ "$MODE" = check ] || end_processes_of "$account"
-  else
-    put "$KEYS/$account" 644 root:root <"$WORK/line"
+  put_value KEY_LINE "$KEYS/$account" 644 root:root
+  if [ -e "$mark" ] && would "end of the sessions that were opened with another key or identity"; then
+    end_processes_of "$account"
+    rm -f "$mark"
   fi
   fact account "$account"
 }

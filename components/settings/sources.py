@@ -113,7 +113,7 @@ class Source(Model):
     identity_generation: Annotated[StrictInt, Field(ge=1, le=999999)] = Field(
         1,
         description="With storage.aws: a new number gives the source a new storage key without a gap and deletes"
-        " the old one.",
+        " the old one; a backup that runs then is cut and tried again a minute later.",
     )
     limits: Limits = Field(Limits(), description="What this source may use on the relay.")
     restic: Restic = Field(Restic(), description="restic's tuning.")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,13 @@ from tests.networks import free_network
 NAME, BUCKET = "awstest", "lastcopy-awstest"
 BREAK_GLASS = f"arn:aws:iam::{ACCOUNT}:role/break-glass"
 SOURCES = ("web1", "db1")
+
+
+def wait_until(true: Callable[[], bool], seconds: float, otherwise: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(1)
 
 
 class AwsStack:
@@ -164,6 +172,40 @@ class AwsStack:
     def backup(self, source: str) -> None:
         """By the timer's own service."""
         self.machines.run(source, "systemctl", "start", "lastcopy-backup.service")
+
+    def backup_in_the_end(self, source: str) -> None:
+        """As ``backup``; where the connection is cut, the service's own next try has to succeed."""
+        if self.machines.run(source, "systemctl", "start", "lastcopy-backup.service", check=False).returncode:
+            said = self.status(source)
+            assert said["exit_code"] == 74, said
+            wait_until(lambda: self.status(source)["result"] == "success", 180, f"{source}: no second try")
+
+    def there(self, source: str, path: str) -> bool:
+        return self.machines.run(source, "test", "-e", path, check=False).returncode == 0
+
+    def status(self, source: str) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads(
+            self.machines.run(source, "cat", "/var/lib/lastcopy/status.json").stdout
+        )
+        return told
+
+    @contextmanager
+    def long_backup(self, source: str) -> Iterator[subprocess.Popen[str]]:
+        """A backup with an open session that goes on writing, for ten minutes if nothing ends it."""
+        self.machines.run(source, "rm", "-f", "/run/long-backup")
+        script = "for i in $(seq 600); do head -c 2000000 /dev/urandom; touch /run/long-backup; sleep 1; done"
+        slow = ("sh", "-c", script)
+        words = self.machines.words(source, "restic-backup", "backup", "--stdin-from-command", "--", *slow)
+        running = subprocess.Popen(
+            words, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        try:
+            wait_until(lambda: self.there(source, "/run/long-backup"), 60, "the long backup did not start")
+            yield running
+        finally:
+            self.machines.run(source, "pkill", "-f", "stdin-from-comman[d]", check=False)
+            running.kill()
+            running.communicate(timeout=60)
 
     def snapshots(self, source: str) -> list[dict[str, Any]]:
         listed: list[dict[str, Any]] = json.loads(

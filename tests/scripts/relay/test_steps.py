@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -143,23 +145,58 @@ def test_a_room_is_readable_by_its_own_account_only(ready: Chain) -> None:
     assert ready.sh("getent shadow bk-web1 | cut -d: -f2") == "*\n"
 
 
-def test_removal_and_a_new_key_end_open_sessions(changing: Chain) -> None:
-    for change in ("key", "remove"):
-        session = subprocess.Popen(
-            changing.forced("web1"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+@contextmanager
+def open_session(chain: Chain, source: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A session that has been answered and stays open."""
+    session = subprocess.Popen(
+        chain.forced(source), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
         assert session.stdout
         assert session.stdout.read1(16)  # type: ignore[attr-defined]
-        if change == "key":
-            changing.apply(changing.entry("web1", identity=WEB1, key=changing.key("web1-new")))
-        else:
-            assert changing.run(changing.entry("web1", identity=WEB1), "remove").code == 0
+        yield session
+    finally:
+        session.kill()
         session.communicate(timeout=20)
+
+
+def test_removal_and_a_new_key_end_open_sessions(changing: Chain) -> None:
+    for change in ("key", "remove"):
+        with open_session(changing, "web1") as session:
+            if change == "key":
+                changing.apply(changing.entry("web1", identity=WEB1, key=changing.key("web1-new")))
+            else:
+                assert changing.run(changing.entry("web1", identity=WEB1), "remove").code == 0
+            session.wait(timeout=20)
         refused = subprocess.run(
             changing.forced("web1"), input=b"", capture_output=True, check=False, timeout=30
         )
         assert refused.returncode == 255
         changing.apply(changing.entry("web1", identity=WEB1))
+
+
+def test_a_new_identity_ends_sessions_that_hold_the_old_one(changing: Chain) -> None:
+    """The storage forgets the old one after this update; other changes, and other sources' sessions, are left alone."""
+    with open_session(changing, "web1") as session, open_session(changing, "db1") as other:
+        changing.apply(changing.entry("web1", identity=WEB1, limits=Limits(sessions=3)))
+        assert session.poll() is None
+        changing.apply(changing.entry("web1", identity=("web1next", WEB1[1])))
+        session.wait(timeout=20)
+        assert other.poll() is None
+    changing.converges(changing.entry("web1", identity=("web1next", WEB1[1])))
+
+
+def test_sessions_that_a_killed_run_left_open_are_ended_by_the_next(changing: Chain) -> None:
+    """The run was killed after the new identity was in place and before sessions ended: what it leaves is the mark."""
+    with open_session(changing, "web1") as session:
+        changing.apply(changing.entry("web1", identity=WEB1))
+        assert session.poll() is None
+        changing.sh("touch /etc/lastcopy/relay/web1/old-sessions")
+        assert changing.run(changing.entry("web1", identity=WEB1), "check").code == 3
+        assert session.poll() is None
+        changing.apply(changing.entry("web1", identity=WEB1))
+        session.wait(timeout=20)
+    changing.converges(changing.entry("web1", identity=WEB1))
 
 
 def test_a_stolen_key_is_refused_from_elsewhere(changing: Chain) -> None:
