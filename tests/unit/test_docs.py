@@ -101,7 +101,8 @@ def unknown_options(text: str, _: Path) -> Iterator[str]:
                 if f'"{word}"' not in known and not re.search(rf"def {name}\(|\b{name}: ", known):
                     yield f"python -m {package}: {word} is unknown"
             for program in re.findall(r"^\.(\w+)", rest):
-                if not (ROOT / package / f"{program}.py").is_file():
+                places = (f"{program}.py", f"{program}/__main__.py")
+                if not any((ROOT / package / place).is_file() for place in places):
                     yield f"python -m {package}.{program}: no such program"
 
 

@@ -1,0 +1,192 @@
+"""The rows: each plays its attacks on a peer and says what is there afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from bench.farm import BUCKET, RELAY
+from bench.peers.peer import HELD, Peer
+from ops.drill.http2 import Gone, Request, Session
+from ops.drill.rows.s4 import names
+from ops.drill.storage import lost
+
+MARK = "/tmp/peer-was-here"  # noqa: S108 - on the relay, inside a machine of our own
+TRICKS = (
+    "touch {}",
+    "$(touch {})",
+    "`touch {}`",
+    "; touch {}",
+    "x\ntouch {}\n",
+    "sh -c 'touch {}'",
+    "'; touch {} #",
+)
+KINDS = ("keys", "data", "index", "snapshots")
+
+
+def s1(peer: Peer) -> str:
+    """Commands, terminals and copies: does any leave a mark on the relay?"""
+    peer.farm.on(RELAY, f"rm -f {MARK}")
+    tries = [f"timeout 6 {peer.ssh} {shlex.quote(trick.format(MARK))}" for trick in TRICKS]
+    tries += [
+        f"echo touch {MARK} | timeout 6 {peer.ssh} -tt",
+        f"SSH_ORIGINAL_COMMAND='touch {MARK}' timeout 6 {peer.ssh}",
+    ]
+    peer.on_source(
+        "; ".join(
+            f"{one} </dev/null >/dev/null 2>&1" if "|" not in one else f"{one} >/dev/null 2>&1"
+            for one in tries
+        )
+    )
+    return (
+        "fell: a command ran on the relay" if peer.farm.on(RELAY, f"ls {MARK} 2>/dev/null || true") else HELD
+    )
+
+
+def s3(peer: Peer) -> str:
+    """restic's own destroying commands, as the source's root starts them."""
+    before = peer.judge.versions(peer.way.prefix)
+    restic = peer.way.restic.replace("restic-backup", "restic-backup --try-anyway")
+    for words in (
+        "forget --unsafe-allow-remove-all --tag ''",
+        "prune",
+        "tag --add x",
+        "rewrite --forget --exclude 0000",
+        "repair snapshots --forget",
+    ):
+        peer.on_source(f"timeout 8 sh -c {shlex.quote(f'{restic} {words}')} >/dev/null 2>&1")
+        peer.on_source(f"timeout 20 sh -c {shlex.quote(f'{restic} unlock --remove-all')} >/dev/null 2>&1")
+    harm = lost(before, peer.judge.versions(peer.way.prefix))
+    return f"fell: {len(harm)} objects ({harm[0].split(':')[0]})" if harm else peer.restores()
+
+
+def s4(peer: Peer) -> str:
+    """DELETE of every object, and uploads under the names of the repository's folders."""
+    before = peer.judge.versions(peer.way.prefix)
+    with peer.session() as session:
+        paths = ["/config", *(f"/{kind}/{name}" for kind in KINDS for name in names(session, kind))]
+        session.together([Request("DELETE", path) for path in paths])
+    harm = lost(before, peer.judge.versions(peer.way.prefix))
+    if harm:
+        return f"fell: {len(harm)} objects ({harm[0].split(':')[0]})"
+    with peer.session() as session:
+        session.together([Request("POST", f"/{kind}", b"x") for kind in KINDS])
+        listed = sum(len(names(session, kind)) for kind in KINDS)
+    return HELD if listed >= len(paths) - 1 else "fell: an object named like a folder hides what is in it"
+
+
+def s5(peer: Peer) -> str:
+    """Overwriting what stands, and the race that a look before the write loses."""
+    before = peer.judge.versions(peer.way.prefix)
+    with peer.session() as session:
+        paths = ["/config", *(f"/{kind}/{name}" for kind in KINDS for name in names(session, kind)[:2])]
+        session.together([Request("POST", path, b"garbage") for path in paths for _ in range(4)])
+    harm = lost(before, peer.judge.versions(peer.way.prefix))
+    if harm:
+        return f"fell: {harm[0].split(':')[0]}"
+    name = hashlib.sha256(peer.name.encode()).hexdigest()
+    with peer.session() as one, peer.session() as two, ThreadPoolExecutor(2) as both:
+
+        def upload(session: Session, letter: bytes) -> None:
+            session.ask("HEAD", "/config")
+            session.together([Request("POST", f"/data/{name}", letter * 4096) for _ in range(8)])
+
+        for racing in [both.submit(upload, one, b"1"), both.submit(upload, two, b"2")]:
+            racing.result()
+    stored = [one for one in peer.judge.versions(peer.way.prefix) if one.key.endswith(name)]
+    return HELD if len(stored) == 1 else f"fell: a race wrote one name {len(stored)} times"
+
+
+def s6(peer: Peer) -> str:
+    """Paths out of the own room: is another source's object read, or written?"""
+    secret = peer.judge.do(lambda s3: s3.get_object(Bucket=BUCKET, Key=f"{peer.other}config")["Body"].read())
+    before = peer.judge.versions(peer.other)
+    target = f"{peer.other}config"
+    ups = (
+        "/../",
+        "/../../",
+        "/%2e%2e/",
+        "/%2e%2e/%2e%2e/",
+        "/..%2f",
+        "/..%2f..%2f",
+        "/..%252f..%252f",
+        "/data/../../../",
+        "//../../",
+        "/./../",
+    )
+    paths = [up + name for up in ups for name in (target, target.partition("/")[2])]
+    try:
+        with peer.session() as session:
+            answers = session.together([Request("GET", path) for path in paths])
+            session.together([Request("POST", path.replace("config", "data/evil"), b"x") for path in paths])
+    except Gone:
+        return "fell: the session broke"
+    if any(secret in answer.body for answer in answers):
+        return "fell: another source's object was read"
+    return HELD if peer.judge.versions(peer.other) == before else "fell: another source's room was written"
+
+
+def s7(peer: Peer) -> str:
+    """What the source is told, in health and while the storage is out of reach."""
+    address = str(peer.farm.box.plan.storage)
+    words = (address, ":9000", BUCKET, "AccessDenied", "minio")
+
+    def said() -> str:
+        told = ""
+        try:
+            with peer.session(patience=12) as session:
+                for path in ("/config", "/data/", "/x", "/../x", "/snapshots/"):
+                    for method in ("GET", "DELETE", "POST"):
+                        answer = session.ask(method, path)
+                        told += f"{answer.headers} {answer.body[:500]!r}"
+                told += session.words()
+        except Gone as gone:
+            told += gone.words
+        return told
+
+    healthy = said()
+    peer.farm.on(RELAY, f"ip route add unreachable {address}/32")
+    try:
+        broken = said()
+    finally:
+        peer.farm.on(RELAY, f"ip route del unreachable {address}/32")
+    found = sorted({word for word in words if word in healthy + broken})
+    return f"fell: told {', '.join(found)}" if found else HELD
+
+
+def s9(peer: Peer) -> str:
+    """25 bogus key files whose names come first: does the source's restic still open the repository?"""
+    with peer.session() as session:
+        first = names(session, "keys")[0]
+        good = json.loads(session.ask("GET", f"/keys/{first}").body)
+        bodies = [
+            json.dumps(
+                {
+                    **good,
+                    "salt": hashlib.sha256(bytes([n])).hexdigest()[:88],
+                    "created": f"2001-01-{n + 1:02}T00:00:00Z",
+                }
+            ).encode()
+            for n in range(25)
+        ]
+        session.together(
+            [Request("POST", f"/keys/{hashlib.sha256(body).hexdigest()}", body) for body in bodies]
+        )
+    opened = peer.on_source(
+        f"rm -rf {peer.way.cache}; timeout 60 sh -c {shlex.quote(f'{peer.way.restic} snapshots --no-lock --json')} 2>&1"
+    )
+    return HELD if '"short_id"' in opened else "fell: restic finds no key any more"
+
+
+ROWS: dict[str, Callable[[Peer], str]] = {
+    "S1": s1,
+    "S3": s3,
+    "S4": s4,
+    "S5": s5,
+    "S6": s6,
+    "S7": s7,
+    "S9": s9,
+}

@@ -1,0 +1,83 @@
+"""The verb as a person runs it on a bed, and what stands afterwards."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyrage
+from typer.testing import CliRunner
+
+from ops.__main__ import app
+from ops.kit.kit import Kit, KitSource
+from ops.kit.sealed import seal
+from tests.recover.bed import Bed
+
+ROOT = Path(__file__).resolve().parents[2]
+# All snapshots of a test come within minutes: only --keep-last can tell them apart.
+KEEP = ("--keep-last", "2", "--keep-daily", "0", "--keep-weekly", "0", "--keep-monthly", "0")
+
+
+def words(bed: Bed) -> list[str]:
+    """A kit that opens with a key: a passphrase would cost a second of a processor each time."""
+    kit, identity = bed.folder / "kit.age", bed.folder / "identity"
+    if not kit.exists():
+        mine = pyrage.x25519.Identity.generate()
+        identity.touch(0o600)
+        identity.write_text(f"{mine}\n")
+        room = KitSource(**bed.access.room.model_dump(), password=bed.access.password)
+        made = Kit(
+            made="2026-11-24T12:00:00Z",
+            stack="test",
+            where=bed.access.where,
+            storage_key=bed.vault.key,
+            how_to_get_identities="",
+            sources=(room,),
+            tools={},
+            commands=(),
+        )
+        kit.write_bytes(seal(made.text(), recipients=(str(mine.to_public()),), passphrase=None))
+    return ["--kit", str(kit), "--identity", str(identity), "--source", bed.access.room.name]
+
+
+def run(bed: Bed, *more: str, action: str = "run") -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["prune", action, *words(bed), *KEEP, *more], env={"COLUMNS": "200"})
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.output
+
+
+def plan(bed: Bed, *more: str) -> dict[str, Any]:
+    done = CliRunner().invoke(app, ["prune", "plan", "--json", *words(bed), *KEEP, *more])
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def live(bed: Bed) -> set[str]:
+    return {name.removeprefix("snapshots/") for name in bed.names() if name.startswith("snapshots/")}
+
+
+def stands_as(bed: Bed) -> set[str]:
+    """Everything that shows, locks left out."""
+    return {name for name in bed.names() if not name.startswith("locks/")}
+
+
+def refused(bed: Bed, *more: str, says: str) -> str:
+    """A run that changes nothing and says why."""
+    before = stands_as(bed), bed.versions()
+    code, said = run(bed, *more)
+    assert code == 1, said
+    assert says in said, said
+    assert (stands_as(bed), bed.versions()) == before
+    return said
+
+
+def restores(bed: Bed, snapshot: str, target: Path) -> str:
+    with bed.restic(key_hint=bed.access.room.key_id) as repository:
+        done = repository.ask("restore", snapshot, "--target", str(target))
+        assert done.ok, done.words
+    return bed.came_back(target)
+
+
+def by_arrival(bed: Bed) -> list[str]:
+    return [one["id"] for one in plan(bed)["snapshots"]]
