@@ -26,6 +26,7 @@ from ops.recover.options import (
     IdentityOption,
     KeyOption,
     KitOption,
+    LockWasOption,
     PassphraseOption,
     SandboxOption,
     SourceOption,
@@ -98,11 +99,12 @@ def prune(
     storage_key: KeyOption = None,
     sandbox: SandboxOption = None,
     generation: GenerationOption = None,
+    lock_was: LockWasOption = None,
 ) -> None:
     """Drop old snapshots by the storage's own clock, and what only they needed. Refuses when anything is suspicious. Deletes no version."""
     asked = Asked(
         source=source, stack=stack, kit=kit, passphrase_file=passphrase_file, identity=identity,
-        storage_key=storage_key, sandbox=sandbox, generation=generation,
+        storage_key=storage_key, sandbox=sandbox, generation=generation, lock_was=tuple(lock_was or ()),
     )  # fmt: skip
     with recover.words_to_stderr(as_json), errors_shown(recover.console):
         wishes = Wishes(

@@ -148,7 +148,7 @@ def prune(found: Outlook) -> Pruned:
     if standing.old:
         say(f"{len(standing.old)} locks that nobody holds any more are removed")
         locks.remove(recovery.storage, standing.old)
-    answer = _check(recovery, read_data=True)
+    answer = recovery.check(None, read_data=True)
     if not answer.ok:
         raise RecoverError(
             f"restic's check of what stands fails; nothing was pruned:\n{answer.words}",
@@ -176,15 +176,6 @@ def prune(found: Outlook) -> Pruned:
         size=sum(entry.size for entry in gone),
         seconds=time.monotonic() - began,
     )
-
-
-def _check(recovery: Recovery, *, read_data: bool) -> Answer:
-    """The structure first: it names packs of a wrong size at once, over each of which reading would try for a quarter of an hour."""
-    answer = recovery.check(None)
-    if answer.ok and read_data:
-        recovery.say("restic reads and checks every pack; this takes as long as reading the whole repository")
-        answer = recovery.check(None, read_data=True)
-    return answer
 
 
 def _quiet(before: History, after: History) -> None:
@@ -263,7 +254,7 @@ def _versions(history: History) -> set[tuple[str, str]]:
 
 
 def _checked_again(found: Outlook, before: History, after: Recovery) -> None:
-    answer = _check(after, read_data=found.wishes.final_read)
+    answer = after.check(None, read_data=found.wishes.final_read)
     if not answer.ok:
         raise RecoverError(
             f"after the prune restic's check fails; somebody wrote to the repository meanwhile:\n{answer.words}",

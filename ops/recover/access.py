@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.alias_generators import to_camel
 
+from ops.recover.dates import Retention
 from ops.recover.errors import RecoverError, all_of, shown
 
 
@@ -116,13 +117,14 @@ class StorageKey(Document):
 class Place:
     """One repository and the key to its storage: enough to see what stands there, not to read it.
 
-    ``place``: where it is none of a source's generations (a drill's).
+    ``place``: where it is none of a source's generations (a drill's). ``lock_was``: the bucket's default retentions before today's, oldest first.
     """
 
     where: Where
     room: Room
     key: StorageKey = field(repr=False)
     place: str | None = None
+    lock_was: tuple[Retention, ...] = ()
 
     @property
     def path(self) -> str:

@@ -25,6 +25,7 @@ from ops.recover.options import (
     IdentityOption,
     KeyOption,
     KitOption,
+    LockWasOption,
     PassphraseOption,
     SandboxOption,
     SourceOption,
@@ -87,7 +88,11 @@ def opened(asked: Asked) -> Iterator[Recovery]:
     tools = Tools.get()  # first: it may have to come over this machine's own network
     with reached(asked) as access, bar() as progress:
         task = progress.add_task("versions listed", total=None)
-        with recovery(access, tools, say, lambda seen: progress.update(task, completed=seen)) as found:
+
+        def told(what: str, seen: int) -> None:
+            progress.update(task, description=what, completed=seen)
+
+        with recovery(access, tools, say, told) as found:
             progress.stop()
             if found.since:
                 say(
@@ -118,11 +123,12 @@ def look(
     storage_key: KeyOption = None,
     sandbox: SandboxOption = None,
     generation: GenerationOption = None,
+    lock_was: LockWasOption = None,
 ) -> None:
     """Show what was done to the repository and the moment that a recovery would go back to. Changes nothing."""
     asked = Asked(
         source=source, stack=stack, kit=kit, passphrase_file=passphrase_file, identity=identity,
-        storage_key=storage_key, sandbox=sandbox, generation=generation,
+        storage_key=storage_key, sandbox=sandbox, generation=generation, lock_was=tuple(lock_was or ()),
     )  # fmt: skip
     with errors_shown(console), opened(asked) as found:
         console.print(timeline(found))
@@ -184,11 +190,12 @@ def restore(
     storage_key: KeyOption = None,
     sandbox: SandboxOption = None,
     generation: GenerationOption = None,
+    lock_was: LockWasOption = None,
 ) -> None:
     """Restore from the repository as it was, read-only, to a directory on this machine."""
     asked = Asked(
         source=source, stack=stack, kit=kit, passphrase_file=passphrase_file, identity=identity,
-        storage_key=storage_key, sandbox=sandbox, generation=generation,
+        storage_key=storage_key, sandbox=sandbox, generation=generation, lock_was=tuple(lock_was or ()),
     )  # fmt: skip
     began = time.monotonic()
     with errors_shown(console):
@@ -250,11 +257,12 @@ def rebuild(
     storage_key: KeyOption = None,
     sandbox: SandboxOption = None,
     generation: GenerationOption = None,
+    lock_was: LockWasOption = None,
 ) -> None:
     """Make the live repository again what it was: bring back what was hidden or overwritten, hide what came later."""
     asked = Asked(
         source=source, stack=stack, kit=kit, passphrase_file=passphrase_file, identity=identity,
-        storage_key=storage_key, sandbox=sandbox, generation=generation,
+        storage_key=storage_key, sandbox=sandbox, generation=generation, lock_was=tuple(lock_was or ()),
     )  # fmt: skip
     with errors_shown(console):
         moment = moment_of(at)

@@ -99,7 +99,7 @@ def _in_order(entries: list[Entry]) -> tuple[Entry, ...]:
     return tuple(sorted([*merged, *markers], key=lambda entry: entry.latest))
 
 
-def parse_moment(text: str, now: datetime) -> datetime:
+def parse_moment(text: str, now: datetime, where: str = "--at") -> datetime:
     """A time that a person gave: ISO 8601, UTC where it names no zone, not in the future."""
     allowed = "ISO 8601 in UTC, such as 2026-11-23T13:54:02Z, not in the future"
     fix = "take a time from `python -m ops recover look`"
@@ -108,11 +108,11 @@ def parse_moment(text: str, now: datetime) -> datetime:
             raise ValueError
         found = datetime.fromisoformat(text)
     except ValueError:
-        raise RecoverError(f"{text!a} is not a time", where="--at", allowed=allowed, fix=fix) from None
+        raise RecoverError(f"{text!a} is not a time", where=where, allowed=allowed, fix=fix) from None
     found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     if found > now:
         what = f"{iso(found)} is in the future; now is {iso(now.replace(microsecond=0))}"
-        raise RecoverError(what, where="--at", allowed=allowed, fix=fix)
+        raise RecoverError(what, where=where, allowed=allowed, fix=fix)
     return found
 
 

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +25,7 @@ from ops.recover.access import (
     rooms_of,
     where_of,
 )
+from ops.recover.dates import earlier
 from ops.recover.errors import RecoverError, all_of
 
 if TYPE_CHECKING:
@@ -53,6 +55,13 @@ SandboxOption = Annotated[
     Path | None,
     typer.Option("--sandbox", help="The local stack's folder: its storage's own root is the storage key."),
 ]
+LockWasOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lock-was",
+        help="The bucket's default retention before its last change, DAYS@TIME (not on AWS, where it is not asked for); may be given again.",
+    ),
+]
 GenerationOption = Annotated[
     int | None, typer.Option("--generation", min=1, help="An earlier repository of the source.")
 ]
@@ -70,6 +79,7 @@ class Asked:
     storage_key: str | None
     sandbox: Path | None
     generation: int | None
+    lock_was: tuple[str, ...] = ()
 
 
 def check(asked: Asked) -> None:
@@ -97,6 +107,11 @@ def check(asked: Asked) -> None:
                 fix="give the break-glass identity's file; for the local stack --sandbox .local/sandbox/local",
             )
         )
+    for text in asked.lock_was:
+        try:
+            earlier(text, datetime.now(UTC))
+        except RecoverError as error:
+            problems.append(error)
     all_of(problems)
 
 
@@ -118,13 +133,20 @@ def reached_all(
     found = _accesses(
         asked, key, sources
     )  # before the thread changes its network: the engine may need this one
+    was = sorted(
+        (earlier(text, datetime.now(UTC)) for text in asked.lock_was), key=lambda one: str(one.until)
+    )
     where = next((one.where for _, one in found if isinstance(one, Access)), None)
     if where is None:
         yield found
         return
     with _dialled(asked, where) as there:  # of one stack, all stand in one storage
         yield [
-            (name, one if isinstance(one, RecoverError) else replace(one, where=there)) for name, one in found
+            (
+                name,
+                one if isinstance(one, RecoverError) else replace(one, where=there, lock_was=tuple(was)),
+            )
+            for name, one in found
         ]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ops.recover import checkpoint
 from ops.recover.access import Access
-from ops.recover.dates import late_markers, written
+from ops.recover.dates import late_markers, one_shift, written
 from ops.recover.engine import LIST, Answer, Repository, Tools, workplace
 from ops.recover.errors import RecoverError
 from ops.recover.history import Entry, History, area, iso
@@ -57,7 +57,7 @@ class Recovery:
 
     def again(self) -> Recovery:
         """With the history as it is by now."""
-        history = _by_writing(self.access, self.storage, self.storage.history(), lambda _: None)
+        history = _by_writing(self.access, self.storage, self.storage.history())
         return replace(self, history=late_markers(history, self.since[0] if self.since else None))
 
     def open(self, at: datetime | None) -> Repository:
@@ -71,8 +71,15 @@ class Recovery:
         )
 
     def check(self, at: datetime | None, *, read_data: bool = False) -> Answer:
-        """restic's own check of a view; the index and trees that it read stay cached for what comes next."""
-        return self.open(at).ask("check", "--with-cache", *(["--read-data"] if read_data else []))
+        """restic's own check of a view; the index and trees that it read stay cached for what comes next.
+
+        The structure first: it names packs of a wrong size at once, over each of which reading would try for a quarter of an hour.
+        """
+        answer = self.open(at).ask("check", "--with-cache")
+        if answer.ok and read_data:
+            self.say("restic reads and checks every pack; this takes as long as reading the whole repository")
+            answer = self.open(at).ask("check", "--with-cache", "--read-data")
+        return answer
 
     def good(self, at: datetime | None, *, even_if_damaged: bool) -> Good:
         """The given moment, or the last good one; its check first. Where the last good one fails, earlier snapshots' moments are searched."""
@@ -161,14 +168,18 @@ def recovery(
     access: Access,
     tools: Tools,
     say: Say,
-    told: Callable[[int], None] = lambda _: None,
+    told: Callable[[str, int], None] = lambda *_: None,
     parent: Path | None = None,
 ) -> Iterator[Recovery]:
-    """Everything listed and ready; the private folder (below ``parent``, or TMPDIR) is gone afterwards."""
+    """Everything listed and ready; the private folder (below ``parent``, or TMPDIR) is gone afterwards.
+
+    ``told`` hears what is being counted, and how far it is.
+    """
     with workplace(access, parent) as folder:
         ca = folder / "ca.pem"
         storage = Storage(access, ca if ca.exists() else None)
-        history = _by_writing(access, storage, storage.history(told), say)
+        listed = storage.history(lambda seen: told("versions listed", seen))
+        history = _by_writing(access, storage, listed, say, lambda seen: told("locks read", seen))
         if not history.names:
             raise RecoverError(
                 f"the storage remembers nothing at {access.where.bucket}/{access.path}",
@@ -194,12 +205,18 @@ def recovery(
             )
 
 
-def _by_writing(access: Access, storage: Storage, history: History, say: Say) -> History:
+def _by_writing(
+    access: Access,
+    storage: Storage,
+    history: History,
+    say: Say = lambda _: None,
+    told: Callable[[int], None] = lambda _: None,
+) -> History:
     """The history by the times of writing, where the storage may have been told others (dates.py). AWS takes no date from a writer."""
     if access.where.provider == "AWS":
         return history
     try:
-        locks = storage.locks(history)
+        locks = storage.locks(history, told)
     except Refused:
         say(
             "this key may not read locks (s3:GetBucketObjectLockConfiguration, s3:GetObjectRetention): the dates of versions are taken as told"
@@ -208,10 +225,20 @@ def _by_writing(access: Access, storage: Storage, history: History, say: Say) ->
     if locks is None or not locks[0]:
         say("the storage tells no locks, so the dates of its versions cannot be checked")
         return history
-    found = written(history, *locks)
+    until, today = locks
+    found = written(history, until, (*access.lock_was, today))
     if found.misdated:
         say(
             f"{found.misdated} versions have a date that is not that of their writing; the end of their lock tells it"
+        )
+    shift = one_shift(history, found)
+    if shift is not None and today.days and today.days + shift > 0:
+        was = today.days + shift
+        say(
+            f"nearly all by {shift:+d} days alike: so it looks where the bucket's default retention, {today.days} days now, was {was} before"
+        )
+        say(
+            f"if you know that it was, give --lock-was {was}@TIME, with the time of the change; a forger can make it look so too"
         )
     return found
 

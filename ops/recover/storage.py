@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ops.recover.access import Place, StorageKey, Where
+from ops.recover.dates import Retention
 from ops.recover.errors import RecoverError, shown
 from ops.recover.history import AREAS, LOCKS, Entry, History, area
 
@@ -108,13 +109,18 @@ class Storage:
         except ValueError:
             raise RecoverError("the storage does not tell its time", where=f"bucket {self.bucket}") from None
 
-    def locks(self, history: History) -> tuple[dict[str, datetime], timedelta] | None:
-        """When the lock of each version outside locks/ ends, and the default retention; None where the bucket has none."""
+    def locks(
+        self, history: History, told: Callable[[int], None] = lambda _: None
+    ) -> tuple[dict[str, datetime], Retention] | None:
+        """When the lock of each version outside locks/ ends, and the default retention; None where the bucket has none.
+
+        One request for each version; ``told`` hears how many were answered.
+        """
         with _translated("the bucket's lock cannot be read", f"bucket {self.bucket}"):
             answer = self._s3.get_object_lock_configuration(Bucket=self.bucket)
         rule = answer.get("ObjectLockConfiguration", {}).get("Rule", {}).get("DefaultRetention", {})
-        days = rule.get("Days") or rule.get("Years", 0) * 365
-        if not days:
+        retention = Retention(days=rule.get("Days", 0), years=rule.get("Years", 0))
+        if not retention.days and not retention.years:
             return None
         found: dict[str, datetime] = {}
 
@@ -132,10 +138,11 @@ class Storage:
             if not entry.marker
         ]
         with ThreadPoolExecutor(WORKERS) as pool:
-            for version, until in pool.map(ask, versions):
+            for done, (version, until) in enumerate(pool.map(ask, versions), start=1):
                 if until is not None:
                     found[version] = until
-        return found, timedelta(days=days)
+                told(done)
+        return found, retention
 
     def parts(self, entry: Entry, first: int, last: int, size: int) -> Iterator[bytes]:
         """One version's content from byte ``first`` to ``last``, in pieces."""

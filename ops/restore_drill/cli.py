@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from ops.recover.cli import human
+from ops.recover.dates import earlier
 from ops.recover.engine import Tools
 from ops.recover.errors import RecoverError, shown
 from ops.recover.options import (
@@ -20,6 +21,7 @@ from ops.recover.options import (
     IdentityOption,
     KeyOption,
     KitOption,
+    LockWasOption,
     PassphraseOption,
     SandboxOption,
     StackOption,
@@ -74,6 +76,7 @@ def run(
     identity: IdentityOption = None,
     storage_key: KeyOption = None,
     sandbox: SandboxOption = None,
+    lock_was: LockWasOption = None,
     source: SourcesOption = None,
     everything: AllOption = False,
     sample_mib: SampleOption = 64,
@@ -97,7 +100,7 @@ def run(
     """Restore, compare and check now. Exit status 1 when any source failed or could not be tried."""
     asked = Asked(
         source="", stack=stack, kit=kit, passphrase_file=passphrase_file, identity=identity,
-        storage_key=storage_key, sandbox=sandbox, generation=None,
+        storage_key=storage_key, sandbox=sandbox, generation=None, lock_was=tuple(lock_was or ()),
     )  # fmt: skip
     extent = Extent(
         everything=everything,
@@ -194,6 +197,7 @@ def print_units(
     kit: KitOption = None,
     passphrase_file: PassphraseOption = None,
     identity: IdentityOption = None,
+    lock_was: LockWasOption = None,
     source: SourcesOption = None,
     everything: AllOption = False,
     sample_mib: SampleOption = 64,
@@ -216,6 +220,9 @@ def print_units(
         words = [f"--sample-mib={sample_mib}", f"--newest-hours={newest_hours:g}"]
         words += ["--all"] if everything else []
         words += [f"--source={one}" for one in source or []]
+        for one in lock_was or []:
+            earlier(one, datetime.now(UTC))
+            words.append(f"--lock-was={one}")
         made = units.units(
             stack=stack,
             credentials={

@@ -6,14 +6,15 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ops.recover import recovery as whole
-from ops.recover.dates import EARLY
+from ops.recover.dates import EARLY, earlier
 from ops.recover.errors import RecoverError
 from ops.recover.rebuild import planned, rebuild
 from ops.recover.restore import restore
@@ -103,7 +104,7 @@ def test_r3_forged_dates_do_not_reach_into_the_view_of_the_past(
 def test_r3_sabotage_by_the_dates_that_the_storage_tells_the_way_back_is_lost(
     bed: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attack: Callable[[Bed], None]
 ) -> None:
-    monkeypatch.setattr(whole, "_by_writing", lambda _access, _storage, history, _say: history)
+    monkeypatch.setattr(whole, "_by_writing", lambda _access, _storage, history, *_: history)
     later(attack, bed)
     with pytest.raises(RecoverError):
         restored(bed, tmp_path / "back")
@@ -113,6 +114,30 @@ def test_honest_dates_are_left_alone_and_rclone_serves_the_past(bed: Bed) -> Non
     with bed.recovery() as found:
         assert found.history.misdated == 0
         assert found.open(found.proposal.at).served is None
+
+
+def test_a_changed_default_retention_is_told_and_given(bed: Bed, tmp_path: Path) -> None:
+    """Whoever lengthens the lock is no forger: without the word nothing older counts as good, with it all is as before."""
+    time.sleep(EARLY.total_seconds() + 1)
+    before = bed.s3.get_object_lock_configuration(Bucket=BUCKET.name)["ObjectLockConfiguration"]
+    days = before["Rule"]["DefaultRetention"]["Days"]
+    longer = {"Mode": before["Rule"]["DefaultRetention"]["Mode"], "Days": days + 1}
+    change = {**before, "Rule": {"DefaultRetention": longer}}
+    bed.s3.put_object_lock_configuration(Bucket=BUCKET.name, ObjectLockConfiguration=change)
+    try:
+        said: list[str] = []
+        with whole.recovery(bed.access, bed.tools, said.append) as found, pytest.raises(RecoverError):
+            found.good(None, even_if_damaged=False)
+        assert f"--lock-was {days}@TIME" in " ".join(said)
+        at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        known = replace(bed.access, lock_was=(earlier(f"{days}@{at}", datetime.now(UTC)),))
+        with bed.recovery(known) as found:
+            assert found.history.misdated == 0
+            good = found.good(None, even_if_damaged=False)
+            restore(good, good.snapshots[-1], tmp_path / "back")
+        assert bed.came_back(tmp_path / "back") == bed.tree
+    finally:
+        bed.s3.put_object_lock_configuration(Bucket=BUCKET.name, ObjectLockConfiguration=before)
 
 
 def rebuilt(bed: Bed) -> None:
