@@ -57,7 +57,7 @@ def running(record: Path) -> Process | None:
 
 
 def start(
-    namespace: str,
+    namespace: str | None,
     unit: str,
     script: str,
     arguments: Sequence[str],
@@ -66,13 +66,15 @@ def start(
     record: Path,
     environment: Mapping[str, str] | None = None,
 ) -> Process:
-    """Run the sh `script` with `arguments` in that network namespace and record the process.
+    """Run the sh `script` with `arguments` in that network namespace (None: the workstation's own) and record the process.
 
     The script ends in `exec`, so the recorded process is the program itself. What still ran in the namespace,
     from a start that was killed before it was recorded, is ended first.
     """
-    end_namespace(netns.inode(namespace))
-    argv = ["nsenter", f"--net={netns.path(namespace)}"]
+    argv = []
+    if namespace is not None:
+        end_namespace(netns.inode(namespace))
+        argv = ["nsenter", f"--net={netns.path(namespace)}"]
     if on_systemd():
         argv = [
             "systemd-run",

@@ -60,7 +60,6 @@ def measure(stand: Farm, said: Callable[[str], None]) -> tuple[dict[str, dict[st
     ]
     absent = [
         "rest-server --append-only: on none of this machine's package registries; `go install` of v0.9.7 to v0.14.0 was refused as not available",
-        "S10: the count of sessions at once did not work on this farm; tests/drill tries the row on the product",
     ]
     if stand.old_rclone:
         ways.append((Seed(stand, SEED_OLD, "/usr/local/bin/rclone-old"), seed_ssh))

@@ -7,8 +7,9 @@ import json
 import shlex
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
-from bench.farm import BUCKET, RELAY
+from bench.farm import BUCKET, RELAY, BenchError
 from bench.peers.peer import HELD, Peer
 from ops.drill.http2 import Gone, Request, Session
 from ops.drill.rows.s4 import names
@@ -24,6 +25,7 @@ TRICKS = (
     "sh -c 'touch {}'",
     "'; touch {} #",
 )
+SESSIONS = 40
 KINDS = ("keys", "data", "index", "snapshots")
 
 
@@ -181,6 +183,24 @@ def s9(peer: Peer) -> str:
     return HELD if '"short_id"' in opened else "fell: restic finds no key any more"
 
 
+def s10(peer: Peer) -> str:
+    """Forty sessions, opened one after the other and all kept open: how many are served?"""
+    served = 0
+    with ExitStack() as held:
+        for _ in range(SESSIONS):
+            try:
+                served += held.enter_context(peer.session()).ask("HEAD", "/config").status == 200
+            except Gone:
+                continue  # refused: that is what the row is about
+    if served == 0:
+        raise BenchError(f"S10: {peer.name} serves no session at all")
+    return (
+        HELD
+        if served < SESSIONS
+        else f"fell: {served} of {SESSIONS} sessions are served at once, each by an rclone of its own"
+    )
+
+
 ROWS: dict[str, Callable[[Peer], str]] = {
     "S1": s1,
     "S3": s3,
@@ -189,4 +209,5 @@ ROWS: dict[str, Callable[[Peer], str]] = {
     "S6": s6,
     "S7": s7,
     "S9": s9,
+    "S10": s10,
 }

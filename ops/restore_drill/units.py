@@ -1,4 +1,7 @@
-"""Units: a systemd service and timer that run the drill at a trusted place. No secret is in them: systemd hands the files over."""
+"""Units: a systemd service and timer that run the drill at a trusted place, and a service that rings when it could not run.
+
+No secret is in them: systemd hands the files over.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ def units(
     schedule: str,
     user: str,
 ) -> dict[str, str]:
-    """File name and text of both. ``credentials``: the option's name and the secret's file at the trusted place."""
+    """File name and text of each. ``credentials``: the option's name and the secret's file at the trusted place."""
     alarm = [f"--on-failure={on_failure}"] if on_failure else []
     given = [f"--stack={stack}"] if stack else []
     words = [*given, *words, *alarm]
@@ -66,12 +69,13 @@ def units(
     command += [word.replace("%", "%%") for word in words]
     loads = "\n".join(f"LoadCredential={name}:{path}" for name, path in credentials.items())
     lines = " \\\n    ".join(command)
+    rings = f"OnFailure={NAME}-failed.service\n" if on_failure else ""
     service = f"""# Made by `python -m ops restore-drill units`. What failed: journalctl -u {NAME}; record: /var/lib/{NAME}/record.jsonl
 [Unit]
 Description=lastcopy restore drill: every source's newest snapshot comes back and is what it must be
 Wants=network-online.target
 After=network-online.target time-sync.target
-
+{rings}
 [Service]
 Type=oneshot
 User={user}
@@ -107,7 +111,26 @@ Persistent=true
 [Install]
 WantedBy=timers.target
 """
-    return {f"{NAME}.service": service, f"{NAME}.timer": timer}
+    made = {f"{NAME}.service": service, f"{NAME}.timer": timer}
+    if on_failure:
+        made[f"{NAME}-failed.service"] = _failed(on_failure, user)
+    return made
+
+
+def _failed(on_failure: Path, user: str) -> str:
+    """Rings for a drill that could not ring itself: a credential's file is missing, it was killed, it took too long. 1 and 130: it has rung."""
+    return f"""# Made by `python -m ops restore-drill units`.
+[Unit]
+Description=lastcopy restore drill: says that it could not run
+
+[Service]
+Type=oneshot
+User={user}
+ExecStart=/bin/sh -c 'case "$$MONITOR_EXIT_CODE $$MONITOR_EXIT_STATUS" in "exited 1" | "exited 130") exit 0 ;; esac; \
+    echo "the restore drill could not run: $$MONITOR_SERVICE_RESULT $$MONITOR_EXIT_STATUS; why: journalctl -u {NAME}" | {on_failure}'
+NoNewPrivileges=yes
+ProtectSystem=full
+"""
 
 
 def write(path: Path, text: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -118,11 +117,9 @@ def test_list_check_diff_dump_and_mount_work_for_the_source(backed_up: Running) 
 
 
 def test_the_wrapper_says_at_once_why_a_destroying_command_is_useless(backed_up: Running) -> None:
-    began = time.monotonic()
     done = restic(backed_up, "forget", "--keep-last", "1", check=False)
-    assert done.returncode != 0
+    assert done.returncode == 64, "not the wrapper's own refusal, which comes before the relay is dialled"
     assert "relay" in done.stderr
-    assert time.monotonic() - began < 10
 
 
 def touched(changes: set[Change]) -> set[str]:

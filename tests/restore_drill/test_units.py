@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from ops.__main__ import app
+from ops.restore_drill.units import NAME
+from tests.restore_drill.booted import Booted, booted
+from tests.restore_drill.host import Host
 
 KIT = [
     "--kit",
@@ -73,3 +77,58 @@ def test_both_are_printed_and_odd_words_refused() -> None:
     ):
         code, said = units(*words)
         assert (code, "error:" in said) == (1, True), said
+
+
+@pytest.fixture
+def scheduled(host: Host, tmp_path: Path) -> Iterator[Booted]:
+    """A trusted place whose timer comes every two seconds, enabled as the operator does it."""
+    kit, phrase = host.kit
+    key, alarm, folder = tmp_path / "key", tmp_path / "alarm", tmp_path / "units"
+    secret = host.bed.vault.key
+    key.touch(0o600)
+    key.write_text(
+        f"AWS_ACCESS_KEY_ID={secret.access_key_id}\nAWS_SECRET_ACCESS_KEY={secret.secret_access_key.get_secret_value()}\n"
+    )
+    alarm.write_text("#!/bin/sh\ncat >>/run/rung\n")
+    alarm.chmod(0o755)
+    folder.mkdir()
+    words = ["--kit", str(kit), "--passphrase-file", str(phrase), "--storage-key", str(key)]
+    code, said = units(
+        *words, "--on-failure", str(alarm), "--read-data-subset", "100%", "--schedule", "*:*:0/2",
+        "--out", str(folder),
+    )  # fmt: skip
+    assert code == 0, said
+    (folder / f"{NAME}.timer.d").mkdir()
+    (folder / f"{NAME}.timer.d" / "test.conf").write_text("[Timer]\nRandomizedDelaySec=0\nAccuracySec=1ms\n")
+    (folder / "timers.target.wants").mkdir()
+    (folder / "timers.target.wants" / f"{NAME}.timer").symlink_to(f"../{NAME}.timer")
+    with booted(folder, tmp_path) as there:
+        yield there
+
+
+def test_its_timer_drills_and_a_failure_is_loud(host: Host, scheduled: Booted) -> None:
+    """By a real systemd, with the secrets as its credentials: passed drills are recorded; an encrypted canary fails the unit and rings."""
+    record, service = f"/var/lib/{NAME}/record.jsonl", f"{NAME}.service"
+
+    def words() -> str:
+        return scheduled.run("journalctl", "--no-pager", "--unit", service).stdout
+
+    scheduled.wait(lambda: '"result": "passed"' in scheduled.read(record), 90, words)
+    assert scheduled.read("/run/rung") == ""
+    (host.canary / "photo.jpg").write_bytes(b"encrypted")
+    host.back_up()
+    scheduled.wait(lambda: '"result": "failed"' in scheduled.read(record), 90, words)
+    scheduled.wait(lambda: f"{service}: Failed with result 'exit-code'" in words(), 20, words)
+    assert "1 of 6 canary files are not what they were (photo.jpg)" in scheduled.read("/run/rung")
+    assert scheduled.run("stat", "-c", "%a %U", record).stdout == "600 root\n"
+    assert scheduled.run("ls", "-A", f"/var/cache/{NAME}").stdout == ""
+    assert "could not run" not in scheduled.read("/run/rung"), "one failure, two words"
+
+
+def test_a_drill_that_cannot_even_begin_is_loud_too(scheduled: Booted, tmp_path: Path) -> None:
+    """A credential's file is gone: systemd starts no drill, so nothing of it can ring."""
+    scheduled.run("rm", str(tmp_path / "key"))
+    words = "the restore drill could not run: exit-code"
+    scheduled.wait(
+        lambda: words in scheduled.read("/run/rung"), 60, lambda: scheduled.run("journalctl", "-n50").stdout
+    )

@@ -1,0 +1,79 @@
+"""This machine's own files under a systemd of their own: units run with the very programs and paths that are here, and write to memory only."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox import launch
+from sandbox.nspawn import ENVIRONMENT
+from sandbox.run import Process, child_with_pid_one
+
+# No timer of this machine's distribution runs there: an apt-daily has no business in a test.
+BOOT = """\
+units=$1 name=$2
+mount -t tmpfs tmpfs /mnt
+mkdir /mnt/upper /mnt/work /mnt/root
+mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work /mnt/root
+rm -rf /mnt/root/etc/systemd/system/*.wants
+rm -f /mnt/root/usr/lib/tmpfiles.d/tmp.conf # it would empty /tmp, where pytest's folders are
+cp -r "$units"/. /mnt/root/etc/systemd/system/
+exec systemd-nspawn --register=no --keep-unit --boot --directory=/mnt/root --machine="$name" --console=pipe \\
+  --resolv-conf=off --timezone=off --link-journal=no systemd.unit=basic.target
+"""
+NAME = "lastcopy-booted"
+
+
+@dataclass(frozen=True)
+class Booted:
+    """A systemd that runs; commands are root's."""
+
+    process: Process
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        leader = child_with_pid_one(self.process.pid)
+        assert leader is not None, "systemd ended"
+        enter = ["nsenter", f"--target={leader}", "--mount", "--uts", "--ipc", "--pid", "--cgroup", "--"]
+        return subprocess.run(
+            [*enter, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+
+    def read(self, path: str) -> str:
+        """The file's text, empty where there is none yet."""
+        return self.run("cat", path).stdout
+
+    def wait(self, true: Callable[[], bool], seconds: float, otherwise: Callable[[], str]) -> None:
+        deadline = time.monotonic() + seconds
+        while not true():
+            assert self.process.alive(), "systemd ended"
+            assert time.monotonic() < deadline, otherwise()
+            time.sleep(0.5)
+
+
+@contextmanager
+def booted(units: Path, folder: Path) -> Iterator[Booted]:
+    """``units``: what is laid over /etc/systemd/system. All that was written is gone afterwards, and so is every process."""
+    log, record = folder / "boot.log", folder / "process.json"
+    no_tmpfs = {"SYSTEMD_NSPAWN_TMPFS_TMP": "0"}
+    process = launch.start(
+        None, NAME, BOOT, [str(units), NAME], log=log, record=record, environment={**ENVIRONMENT, **no_tmpfs}
+    )
+    there = Booted(process)
+    try:
+        up = ("running", "degraded", "starting")
+        there.wait(
+            lambda: (
+                child_with_pid_one(process.pid) is not None
+                and there.run("systemctl", "is-system-running").stdout.strip() in up
+            ),
+            60,
+            lambda: log.read_text(errors="replace"),
+        )
+        yield there
+    finally:
+        process.end(grace=20)
+        launch.remove_cgroups(NAME)
