@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ops.drill.hosts import DrillError, Host
+from ops.drill.errors import DrillError
+from ops.hosts import Host
 
 # The first bytes of an HTTP/2 server: a SETTINGS frame on stream 0. Of what stands on the relay, only rclone says this.
 SETTINGS = b"\x04\x00\x00\x00\x00\x00"

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from ops.drill.hosts import Done
+from ops.hosts import Done
 from ops.stack import Stack
 
 _PROJECT = """\

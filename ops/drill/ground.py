@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ops.drill.hosts import Door, DrillError, Host, hosts
+from ops.drill.errors import DrillError
 from ops.drill.http2 import Session
 from ops.drill.model import Level
 from ops.drill.storage import Desk, desk
 from ops.drill.throwaway import ROOM, Throwaway, clear_leftovers
+from ops.hosts import Door, Host, hosts
 from ops.recover.access import Room, StorageKey, Where, read_storage_key, rooms_of, where_of
 from ops.recover.errors import RecoverError
 

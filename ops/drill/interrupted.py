@@ -6,8 +6,9 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ops.drill.hosts import DrillError, Host
+from ops.drill.errors import DrillError
 from ops.drill.throwaway import Throwaway
+from ops.hosts import Host
 
 # So slow that the middle can be met: 12 MiB of noise at 1.5 MiB a second.
 BIG = "head -c 12582912 /dev/urandom >big"

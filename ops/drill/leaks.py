@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ops.drill.dial import scratch
-from ops.drill.hosts import DrillError, Host
+from ops.drill.errors import DrillError
+from ops.hosts import Host
 
 # What a look may take on a host with a long journal or many files.
 SECONDS = 60

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+from ops.drill.errors import DrillError
 from ops.drill.ground import Ground
-from ops.drill.hosts import DrillError
 
 # A table of its own beside the firewall's. It goes when stdin ends, so it does not outlive a killed drill.
 HELD = r"""

@@ -17,9 +17,10 @@ from itertools import pairwise
 from pathlib import Path
 
 from ops.drill.dial import ALONE
+from ops.drill.errors import DrillError
 from ops.drill.ground import Ground
-from ops.drill.hosts import Done, DrillError
 from ops.drill.relay_sshd import Factor, run_steps
+from ops.hosts import Done
 
 TOTP = "/etc/lastcopy/totp"
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 
 from ops.drill.dial import alone
+from ops.drill.errors import DrillError
 from ops.drill.ground import Ground
-from ops.drill.hosts import DrillError, Host
+from ops.hosts import Host
 
 SECONDS = 240
 # A local stack's machines share the kernel and its boot's id: there the age of their first process tells.

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from ops.drill.dial import alone
 from ops.drill.ground import Ground
-from ops.drill.hosts import Done, Host
+from ops.hosts import Done, Host
 
 LIVE = "/etc/ssh/sshd_config.d/10-lastcopy.conf"
 GUARD = "/var/lib/lastcopy/guard"

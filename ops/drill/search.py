@@ -11,7 +11,8 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from ops.drill.hosts import DrillError, Host
+from ops.drill.errors import DrillError
+from ops.hosts import Host
 
 PART = 12  # characters: 70 bits, found by chance nowhere
 LEAST = 24  # of a shorter password the rest would be too easy to guess

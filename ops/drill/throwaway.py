@@ -14,8 +14,9 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ops.drill.hosts import Done, DrillError, Host
+from ops.drill.errors import DrillError
 from ops.drill.http2 import Session
+from ops.hosts import Done, Host
 from ops.recover.errors import shown
 
 ROOM = "/etc/lastcopy/relay"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from rich.text import Text
 from ops.recover.engine import Tools
 from ops.recover.errors import RecoverError, shown
 from ops.recover.history import area, iso, parse_moment
+from ops.recover.onto import Address, door, onto, parse_host
 from ops.recover.options import (
     Asked,
     GenerationOption,
@@ -38,7 +40,7 @@ from ops.recover.plan import How, Plan, locks_of
 from ops.recover.rebuild import planned
 from ops.recover.rebuild import rebuild as carry_out_and_prove
 from ops.recover.recovery import Good, Recovery, recovery
-from ops.recover.restore import Existing, check_target, choose
+from ops.recover.restore import Existing, Here, Place, check_target, choose
 from ops.recover.restore import restore as restore_to
 from ops.recover.timeline import SIGNS, acts, events
 
@@ -166,6 +168,21 @@ def timeline(found: Recovery) -> Table:
 def restore(
     source: SourceOption,
     target: Annotated[Path, typer.Option("--target", help="Directory that gets the files: new or empty.")],
+    host: Annotated[
+        str | None,
+        typer.Option(
+            "--host",
+            help="Restore onto this host, user@address or user@address:port, by SSH as root or with sudo.",
+        ),
+    ] = None,
+    host_key: Annotated[
+        str | None,
+        typer.Option("--host-key", help="The public key that it must show. Default: the source's."),
+    ] = None,
+    ssh_key: Annotated[
+        Path | None,
+        typer.Option("--ssh-key", help="File with the admin's private key. Default: the SSH agent."),
+    ] = None,
     at: AtOption = None,
     path: Annotated[
         list[str] | None, typer.Option("--path", help="Only this path; may be given several times.")
@@ -192,7 +209,7 @@ def restore(
     generation: GenerationOption = None,
     lock_was: LockWasOption = None,
 ) -> None:
-    """Restore from the repository as it was, read-only, to a directory on this machine."""
+    """Restore from the repository as it was, read-only, to a directory on this machine or back onto a host."""
     asked = Asked(
         source=source, stack=stack, kit=kit, passphrase_file=passphrase_file, identity=identity,
         storage_key=storage_key, sandbox=sandbox, generation=generation, lock_was=tuple(lock_was or ()),
@@ -204,8 +221,15 @@ def restore(
             raise RecoverError(
                 f"{existing!a} is not a way", where="--existing", allowed="refuse, keep or update"
             )
-        check_target(target, cast(Existing, existing))
-        with opened(asked) as found:
+        onto_host = None if host is None else parse_host(host)
+        if onto_host is None:
+            check_target(target, cast(Existing, existing), Here())  # first: it must not cost an hour
+        elif not target.is_absolute():
+            raise RecoverError(
+                f"{shown(target)} is not absolute", where="--target", allowed="an absolute path on the host"
+            )
+        with placed(asked, onto_host, host_key, ssh_key) as (found, place):
+            check_target(target, cast(Existing, existing), place)
             good = found.good(moment, even_if_damaged=even_if_damaged)
             chosen = choose(good, snapshot)
             tell_snapshots(good, chosen)
@@ -217,14 +241,32 @@ def restore(
                     progress.update(task, total=total, completed=done)
 
                 done = restore_to(
-                    good, chosen, target.absolute(), paths=path or (), existing=cast(Existing, existing),
-                    verify=verify, told=told,
+                    good, chosen, target if host else target.absolute(), paths=path or (), existing=cast(Existing, existing),
+                    verify=verify, told=told, place=place,
                 )  # fmt: skip
             whole = time.monotonic() - began
             say(f"restored {done.files} files and folders, {human(done.size)}, below {shown(target)}")
             say(
                 f"recovery time {whole:.1f} s: {done.seconds:.1f} s restore, {whole - done.seconds:.1f} s search and check"
             )
+
+
+@contextmanager
+def placed(
+    asked: Asked, host: Address | None, host_key: str | None, ssh_key: Path | None
+) -> Iterator[tuple[Recovery, Place]]:
+    """The repository, and where its files come back to."""
+    if host is None:
+        with opened(asked) as found:
+            yield found, Here()
+        return
+    with ThreadPoolExecutor(1) as home:
+        home.submit(int).result()  # the thread begins here, before this one goes to the storage's network
+        with (
+            opened(asked) as found,
+            onto(door(host, host_key or found.access.room.host_key, ssh_key), found, home) as place,
+        ):
+            yield found, place
 
 
 def tell_snapshots(good: Good, chosen: dict[str, Any]) -> None:

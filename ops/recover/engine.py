@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -42,11 +43,12 @@ class Tools:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What restic said, its words escaped."""
+    """What restic said, its words escaped. ``wrong``: files that it restored and then read back as something else."""
 
     code: int
     out: str
     words: str
+    wrong: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -134,34 +136,7 @@ class Repository:
 
     def follow(self, *words: str, told: Callable[[dict[str, Any]], None]) -> Answer:
         """One command with ``--json``: each line of its output is told as it comes. Ends with the caller, whatever ends him."""
-        said: list[str] = []
-        with (
-            tempfile.TemporaryFile("w+", errors="replace", dir=self.folder) as errors,
-            subprocess.Popen(
-                self.words(*words, "--json"),
-                env=self.environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                errors="replace",
-            ) as running,
-        ):
-            try:
-                for line in running.stdout or ():
-                    message = _json(line)
-                    if message is None:
-                        said.append(line)
-                    else:
-                        told(message)
-                running.wait()
-            except BaseException:
-                running.terminate()
-                running.wait(20)
-                raise
-            errors.seek(0)
-            said += [_error_of(line) for line in errors]
-        return Answer(code=running.returncode, out="", words=_last_words("".join(said)))
+        return followed(self.words(*words, "--json"), self.environment(), self.folder, told)
 
     @contextmanager
     def beside(self, *words: str) -> Iterator[Callable[[], Answer]]:
@@ -206,6 +181,51 @@ class Repository:
         return [one for one in found if isinstance(one, dict) and isinstance(one.get("id"), str)]
 
 
+def followed(
+    words: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    told: Callable[[dict[str, Any]], None],
+    stdin: str | None = None,
+) -> Answer:
+    """A command whose lines of JSON are told as they come. ``stdin``: what it gets there; the pipe stays open for as long as we listen."""
+    said: list[str] = []
+    with (
+        tempfile.TemporaryFile("w+", errors="replace", dir=folder) as errors,
+        subprocess.Popen(
+            list(words),
+            env=dict(environment),
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            errors="replace",
+        ) as running,
+    ):
+        try:
+            if stdin is not None and running.stdin is not None:
+                with contextlib.suppress(BrokenPipeError):  # it ended at once, and says why
+                    running.stdin.write(stdin)
+                    running.stdin.flush()
+            for line in running.stdout or ():
+                message = _json(line)
+                if message is None:
+                    said.append(line)
+                else:
+                    told(message)
+            running.wait()
+        except BaseException:
+            running.terminate()
+            running.wait(20)
+            raise
+        errors.seek(0)
+        wrong: list[str] = []
+        for line in errors:
+            said.append(_error_of(line))
+            wrong += _wrong(line)
+    return Answer(code=running.returncode, out="", words=_last_words("".join(said)), wrong=tuple(wrong))
+
+
 def _quoted(word: str) -> str:
     """As restic splits it again."""
     if not set(word) & set(" \t'\"\\"):
@@ -234,6 +254,15 @@ def _error_of(line: str) -> str:
     error = message.get("error", {})
     text = error.get("message", "") if isinstance(error, dict) else error
     return f"{message.get('item', '')}: {text or message.get('message', '')}\n"
+
+
+def _wrong(line: str) -> Iterator[str]:
+    """The file that `--verify` found to be other than it must be."""
+    message = _json(line) or {}
+    error, item = message.get("error", {}), message.get("item")
+    text = str(error.get("message", "")) if isinstance(error, dict) else ""
+    if isinstance(item, str) and text.startswith(("Unexpected content in ", "Invalid file size for ")):
+        yield item
 
 
 def _last_words(text: str, lines: int = 12) -> str:

@@ -249,13 +249,18 @@ class Views:
     def __init__(self, storage: Storage, folder: Path) -> None:
         self._storage, self._folder = storage, folder
         self._open = ExitStack()
-        self._served: dict[datetime, str] = {}
+        self._served: dict[datetime, Path] = {}
 
     def of(self, at: datetime, history: History) -> str:
         """restic's name of the view of that moment."""
+        return f"rest:http+unix://{self.socket(at, history)}:/"
+
+    def socket(self, at: datetime, history: History) -> Path:
+        """Where it is served."""
         if at not in self._served:
             socket = self._folder / f"view-{len(self._served)}"
-            self._served[at] = self._open.enter_context(served(self._storage, history.view(at), socket))
+            self._open.enter_context(served(self._storage, history.view(at), socket))
+            self._served[at] = socket
         return self._served[at]
 
     def __enter__(self) -> Views:

@@ -30,8 +30,8 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
 
 @contextmanager
-def served(storage: Storage, view: Mapping[str, Entry], socket: Path) -> Iterator[str]:
-    """restic's name of the repository; within, its requests are answered from these versions alone."""
+def served(storage: Storage, view: Mapping[str, Entry], socket: Path) -> Iterator[None]:
+    """Within, restic's requests on the socket are answered from these versions alone."""
     kinds: dict[str, dict[str, Entry]] = {}
     for name, entry in view.items():
         kinds.setdefault(area(name), {})[name.rsplit("/", 1)[-1]] = entry
@@ -94,6 +94,6 @@ def served(storage: Storage, view: Mapping[str, Entry], socket: Path) -> Iterato
         socket.chmod(0o600)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
-            yield f"rest:http+unix://{socket}:/"
+            yield
         finally:
             server.shutdown()

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from ops.recover.access import StorageKey
 from ops.recover.errors import RecoverError
-from ops.recover.restore import choose, restore
+from ops.recover.restore import _OVERWRITE, choose, restore
 from tests.recover.bed import PASSPHRASE, PASSWORD, Bed, delete_all, digest_of, now
 from tests.recover.test_recover import kit_words, run
 
@@ -126,6 +126,63 @@ def test_a_full_disk_is_told_and_the_restore_goes_on_when_there_is_room(bed: Bed
         subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
         restore(good, choose(good, None), target, existing="update")
     assert bed.came_back(target) == bed.tree
+
+
+def encrypted_in_place(target: Path) -> int:
+    """Every file has other content of the same length, and its old time: as who encrypts unseen would do it. How many."""
+    count = 0
+    for path in (one for one in target.rglob("*") if one.is_file() and not one.is_symlink()):
+        before = path.stat()
+        path.write_bytes(bytes(byte ^ 0x5A for byte in path.read_bytes()))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        count += before.st_size > 0
+    return count
+
+
+@pytest.mark.parametrize("way", ["always", "if-changed"])
+def test_an_update_repairs_what_kept_its_size_and_time_and_by_these_it_would_not(
+    bed: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    target = tmp_path / "target"
+    monkeypatch.setitem(_OVERWRITE, "update", way) if way != _OVERWRITE["update"] else None
+    with bed.recovery() as found:
+        good = found.good(None, even_if_damaged=False)
+        restore(good, choose(good, None), target)
+        assert encrypted_in_place(target) > 10
+        restore(good, choose(good, None), target, existing="update")
+    assert (bed.came_back(target) == bed.tree) is (way == "always")
+
+
+def spoilt_hard_link(bed: Bed, folder: Path) -> tuple[Path, bytes]:
+    """A backup of a file with two names of which a part is then other on the disk; the file and what it must be."""
+    big, content = folder / "big", os.urandom(12_000_000)  # no chunk of restic is above 8 MiB
+    folder.mkdir()
+    big.write_bytes(content)
+    os.link(big, folder / "same")
+    with bed.restic(key_hint=bed.access.room.key_id) as live:
+        assert live.ask("backup", str(folder)).ok
+    with big.open("r+b") as file:
+        file.seek(-9, os.SEEK_END)
+        file.write(b"encrypted")
+    return big, content
+
+
+def test_an_update_repairs_a_file_with_hard_links(bed: Bed, tmp_path: Path) -> None:
+    big, content = spoilt_hard_link(bed, tmp_path / "tree")
+    with bed.recovery() as found:
+        good = found.good(None, even_if_damaged=False)
+        restore(good, choose(good, None), Path("/"), paths=[str(big.parent)], existing="update")
+    assert big.read_bytes() == content
+    assert big.samefile(big.parent / "same")
+
+
+def test_sabotage_restic_alone_spoils_it_in_silence(bed: Bed, tmp_path: Path) -> None:
+    """Why an update is read again. This falls with a restic that has learnt it: then the second pass can go."""
+    big, content = spoilt_hard_link(bed, tmp_path / "tree")
+    with bed.restic(key_hint=bed.access.room.key_id) as live:
+        words = ("restore", "latest", "--target", "/", "--include", str(big.parent))
+        assert live.ask(*words, "--overwrite", "always").ok
+    assert big.read_bytes() != content
 
 
 def test_an_interrupted_restore_ends_its_programs_and_goes_on(bed: Bed, tmp_path: Path) -> None:

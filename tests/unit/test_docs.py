@@ -149,7 +149,7 @@ def unknown_on_hosts(text: str, _: Path) -> Iterator[str]:
             if last not in program:
                 yield f"{path}: not of ours"
         for unit in re.findall(r"lastcopy-[\w-]+\.(?:service|timer)", span):
-            if unit not in program:
+            if unit not in program and f'"{unit.rpartition(".")[0]}"' not in sources("ops"):
                 yield f"{unit}: not of ours"
         for step in re.findall(r"\burn web1-([\w-]+)", span):
             roles = [f'-{role}"' for role in re.split(r"(?<=enrolment|epository)-|-(?=command$)", step)]

@@ -14,9 +14,9 @@ import yaml
 
 from ops.drill.dial import alone
 from ops.drill.ground import Ground
-from ops.drill.hosts import Done
 from ops.drill.model import Finding, Level, control, judged, not_played
 from ops.drill.storage import lost
+from ops.hosts import Done
 
 PROTECTED = "protect"  # in every sentence of the engine's about it
 

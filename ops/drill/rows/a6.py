@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from ops.drill.dial import alone
 from ops.drill.ground import Ground
-from ops.drill.hosts import Done
 from ops.drill.model import Finding, Level, control, failed, judged, not_played
 from ops.drill.person import Person, code, enrolled, new_seed, now
 from ops.drill.relay_sshd import Factor, access_kept, dials, factor_of, run_steps, sshd_values
+from ops.hosts import Done
 
 GUARD_SECONDS = 300
 # What a thief of a key tries with it alone.

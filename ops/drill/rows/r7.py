@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 from ops.drill.ground import Ground
-from ops.drill.hosts import Host
 from ops.drill.model import Finding, Level, control, judged, not_played
 from ops.drill.thief import at_most
+from ops.hosts import Host
 
 # Every private key in a file, after its public half; that is empty where the key asks for a passphrase or is of an unknown kind.
 KEYS = r"""

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from ops import status
 from ops.cut_off import switch
 from ops.drill.ground import Ground
-from ops.drill.hosts import Host
 from ops.drill.model import Finding, Level, control, judged, not_played
 from ops.drill.rows.a8 import looked, told
 from ops.drill.throwaway import ROOM, Throwaway
+from ops.hosts import Host
 from ops.recover.access import Place
 
 CROWD = 40

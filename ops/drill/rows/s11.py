@@ -9,12 +9,12 @@ from collections.abc import Iterator
 
 from ops.drill.attempts import Attempt, Marks, batch, cursor, journal, marks, only_rclone, work_folder
 from ops.drill.ground import Ground
-from ops.drill.hosts import Host
 from ops.drill.http2 import Gone, Request, Session
 from ops.drill.model import Finding, Level, control, judged, not_played
 from ops.drill.rows.s4 import KINDS, names
 from ops.drill.storage import lost
 from ops.drill.throwaway import KEYS, ROOM, Throwaway, enter_step
+from ops.hosts import Host
 
 ELSEWHERE = "192.0.2.77/32"  # of an address range for documentation: nobody dials from there
 SECONDS = 8

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from ops.drill.attempts import SETTINGS, Attempt, batch, held_open, marks
 from ops.drill.ground import Ground
-from ops.drill.hosts import Host
 from ops.drill.model import Finding, Level, control, judged, not_played
+from ops.hosts import Host
 
 DANGEROUS = (
     "RCLONE_CONFIG", "RCLONE_APPEND_ONLY", "RCLONE_S3_ENDPOINT", "RCLONE_HEADER_UPLOAD", "RCLONE_CONFIG_LASTCOPY_TYPE", "LD_PRELOAD", "LD_LIBRARY_PATH",

@@ -6,8 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from ops.__main__ import app
+from ops.drill.errors import DrillError
 from ops.drill.ground import _doors, is_trial
-from ops.drill.hosts import DrillError
 from ops.drill.rows import PLAYS
 from ops.drill.storage import MARKER, Stored, lost
 from ops.drill.threats import THREATS

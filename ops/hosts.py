@@ -14,8 +14,8 @@ from ops.recover.errors import RecoverError, shown
 SECONDS = 120
 
 
-class DrillError(RecoverError):
-    """The drill cannot go on, or a host did not do what the drill needs; nothing is proven by it."""
+class HostError(RecoverError):
+    """A host was not reached, or did not do what was asked of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class Host:
     _words: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        door, alias = self.door, f"drill-{self.door.name}"
+        door, alias = self.door, f"lastcopy-{self.door.name}"
         known = self.folder / f"known-{door.name}"
         known.write_text(f"{alias} {' '.join(door.host_key.split()[:2])}\n")
         options = [
@@ -87,14 +87,20 @@ class Host:
             found = Done(code=done.returncode, out=_text(done.stdout), err=_text(done.stderr))
         except subprocess.TimeoutExpired as late:
             found = Done(code=124, out=_text(late.stdout or b""), err=_text(late.stderr or b""))
+        if found.code == 255 and "HOST IDENTIFICATION HAS CHANGED" in found.err and check:
+            raise HostError(
+                f"{self.name} shows another host key than the one that is known: another machine answers at its address, or it was set up anew",
+                where=f"{self.door.user}@{self.door.address} port {self.door.port}",
+                fix="read the key on its own console (cat /etc/ssh/ssh_host_ed25519_key.pub); give that one where you know why it is new",
+            )
         if found.code == 255 and not found.out and "sudo" not in found.err and check:
-            raise DrillError(
+            raise HostError(
                 f"{self.name} was not reached: {shown(found.err.strip()) or 'the connection was closed'}",
                 where=f"{self.door.user}@{self.door.address} port {self.door.port}",
                 fix="see to it that this machine reaches it as `pulumi up` does",
             )
         if check and found.code != 0:
-            raise DrillError(
+            raise HostError(
                 f"on {self.name}: {shown(shlex.join(command), 160)} ended with {found.code}: {shown(found.said.strip(), 600)}"
             )
         return found
@@ -108,6 +114,19 @@ class Host:
     def has(self, path: str) -> bool:
         return self.run("test", "-e", path, check=False).code == 0
 
+    def forward(self, there: str, here: Path) -> None:
+        """Connections to the socket ``there`` on the host come out at ``here``, until the connection is closed."""
+        self.run("true")  # the connection that carries it
+        asked = [*self._words, "-O", "forward", "-R", f"{there}:{here}"]
+        done = subprocess.run(asked, capture_output=True, check=False, timeout=60)
+        if done.returncode != 0 or not self.has(there):
+            raise HostError(
+                f"the sshd of {self.name} forwards no socket: {shown(_text(done.stderr).strip(), 300)}",
+                where=f"{self.door.user}@{self.door.address} port {self.door.port}",
+                fix="allow it there for the time of the restore: `AllowStreamLocalForwarding yes` (sshd's default) in /etc/ssh/sshd_config; "
+                "or restore to a directory here and copy it",
+            )
+
     def close(self) -> None:
         subprocess.run([*self._words, "-O", "exit"], capture_output=True, check=False, timeout=20)
 
@@ -118,7 +137,7 @@ def _text(raw: bytes) -> str:
 
 @contextmanager
 def hosts(doors: Sequence[Door], folder: Path) -> Iterator[dict[str, Host]]:
-    """Every host by name; their connections end with the drill."""
+    """Every host by name; their connections end with the block."""
     opened: dict[str, Host] = {}
     try:
         for door in doors:

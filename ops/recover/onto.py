@@ -1,0 +1,208 @@
+"""Restore onto a host: restic runs there as root and reads the chosen versions through the admin's SSH connection.
+
+The host gets restic, the repository's password for as long as the restore takes, and a socket on which the versions of that one moment can be
+read. It gets no storage key and no way to write. Whatever ends the connection ends restic there, and what was brought is removed.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import toolchain
+from ops.hosts import Door, Host, HostError, hosts
+from ops.recover.engine import CONNECTIONS, Answer, Repository, followed
+from ops.recover.errors import RecoverError, shown
+from ops.recover.recovery import Recovery
+from ops.recover.restore import Seen
+
+_HOST = re.compile(
+    r"(?:([a-z_][a-z0-9_-]{0,31})@)?([A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[[0-9a-fA-F:.]{2,45}\])(?::(\d{1,5}))?"
+)
+_HOST_KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/=]{60,}( [ -~]*)?")
+_BRING_SECONDS = 900
+
+# run: the password, in memory, and a folder of the admin's, who binds the socket. lib: restic and its cache; /run is often mounted noexec.
+_PREPARE = """\
+set -eu
+umask 077
+run=$(mktemp -d /run/lastcopy-recover.XXXXXX)
+lib=$(mktemp -d /var/lib/lastcopy-recover.XXXXXX)
+chmod 711 "$run"
+mkdir "$run/door"
+chown "$1" "$run/door"
+printf '%s\\n%s\\n%s\\n' "$run" "$lib" "$(uname -m)"
+"""
+# The password comes first on standard input, which then stays open: its end means that nobody listens any more.
+_RUN = """\
+set -eu
+umask 077
+run=$1 lib=$2 tool=$3 restic=
+shift 3
+trap '[ -z "$restic" ] || kill "$restic" 2>/dev/null; rm -rf "$run" "$lib"' EXIT
+trap 'exit 143' HUP INT TERM
+IFS= read -r password
+printf %s "$password" >"$run/password"
+unset password
+exec 3<&0
+umask 022
+env -i PATH=/usr/bin:/bin HOME="$lib" TMPDIR="$lib" LC_ALL=C.UTF-8 "$tool" "$@" </dev/null 3<&- &
+restic=$!
+(cat <&3 >/dev/null; kill -TERM "$$") >/dev/null 2>&1 &
+watch=$!
+code=0
+wait "$restic" || code=$?
+restic=
+kill "$watch"
+exit "$code"
+"""
+_BRING = 'umask 077; cat >"$1" && chmod 700 "$1" && "$1" version'
+# A machine of another kind cannot run the restic that is here: one of the same version has to be there.
+_FIND = """\
+for tool in /usr/local/lib/lastcopy/restic-*/restic /usr/local/bin/restic /usr/bin/restic; do
+  if [ -x "$tool" ] && [ "$("$tool" version | cut -d ' ' -f 1,2)" = "restic $1" ]; then echo "$tool"; exit 0; fi
+done
+exit 1
+"""
+_LOOK = """\
+if [ -L "$1" ] || { [ -e "$1" ] && [ ! -d "$1" ]; }; then echo other
+elif [ -n "$(ls -A "$1" 2>/dev/null | head -c 1)" ]; then echo filled
+else echo empty; fi
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """Where a host is dialled."""
+
+    user: str
+    name: str
+    port: int
+
+
+def parse_host(text: str) -> Address:
+    """As a person gives it: ``admin@web1.example:22``."""
+    form = _HOST.fullmatch(text)
+    if form is None or not 0 < int(form[3] or 22) < 65536:
+        raise RecoverError(
+            f"{text!a} is not a host",
+            where="--host",
+            allowed="user@address or user@address:port; without a user root",
+        )
+    return Address(user=form[1] or "root", name=form[2].strip("[]"), port=int(form[3] or 22))
+
+
+def door(host: Address, host_key: str | None, key_file: Path | None) -> Door:
+    """``host_key``: the public key that it must show, before anything is sent."""
+    if host_key is None or not _HOST_KEY.fullmatch(host_key):
+        raise RecoverError(
+            "the host's own key is not known" if host_key is None else "that is no Ed25519 host key",
+            where="--host-key",
+            allowed="one line: ssh-ed25519 AAAA…",
+            fix="read it on the host's own console: cat /etc/ssh/ssh_host_ed25519_key.pub",
+        )
+    return Door(
+        name="host", address=host.name, port=host.port, user=host.user, host_key=host_key, key_file=key_file
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Onto:
+    """A host that gets files; a place as ``restore`` takes one."""
+
+    host: Host
+    found: Recovery
+
+    def seen(self, target: Path) -> Seen:
+        said = self.host.run("sh", "-c", _LOOK, "sh", str(target)).out.strip()
+        return "filled" if said == "filled" else "other" if said == "other" else "empty"
+
+    def make(self, target: Path) -> None:
+        made = self.host.run("mkdir", "-p", "-m", "700", str(target), check=False)
+        if made.code != 0:
+            raise RecoverError(
+                f"{shown(target)} cannot be made: {shown(made.said.strip())}", where="--target"
+            )
+
+    def free(self, target: Path) -> int:
+        return int(self.host.run("df", "-B1", "--output=avail", str(target)).out.split()[-1])
+
+    def remove(self, files: Sequence[Path]) -> None:
+        names = b"".join(os.fsencode(file) + b"\0" for file in files)
+        self.host.run("xargs", "-0", "-r", "rm", "-f", "--", stdin=names)
+
+    def restore(
+        self, repository: Repository, words: Sequence[str], told: Callable[[dict[str, Any]], None]
+    ) -> Answer:
+        if repository.at is None:
+            raise AssertionError("what is served is of a moment")
+        with self._prepared() as (run, lib, tool):
+            socket = f"{run}/door/view"
+            self.host.forward(socket, self.found.views.socket(repository.at, self.found.history))
+            restic = [
+                "-r", f"rest:http+unix://{socket}:/", "-o", f"rest.connections={CONNECTIONS}", "--no-lock",
+                "--password-file", f"{run}/password", "--cache-dir", f"{lib}/cache",
+                *(["--key-hint", repository.key_hint] if repository.key_hint else []), *words, "--json",
+            ]  # fmt: skip
+            answer = followed(
+                self.host.words("sh", "-c", _RUN, "sh", run, lib, tool, *restic),
+                {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
+                repository.folder,
+                told,
+                stdin=f"{repository.access.password.get_secret_value()}\n",
+            )
+        if answer.code == 255:
+            raise HostError(
+                f"the connection was lost; the restore is not complete:\n{answer.words}",
+                where=f"--host {self.host.door.address}",
+                fix="run it again with --existing update: what is there and whole stays",
+            )
+        return answer
+
+    @contextmanager
+    def _prepared(self) -> Iterator[tuple[str, str, str]]:
+        """Two folders of ours, gone afterwards, and restic."""
+        run, lib, machine = self.host.run("sh", "-c", _PREPARE, "sh", self.host.door.user).out.split()
+        try:
+            yield run, lib, _tool(self.host, self.found, lib, machine)
+        finally:
+            self.host.run("rm", "-rf", run, lib, check=False, seconds=30)
+
+
+@contextmanager
+def onto(there: Door, found: Recovery, home: Executor) -> Iterator[Onto]:
+    """The host, reached. ``home``: a thread of this machine's own network, from where the host is dialled; the storage may be in another."""
+    with hosts([there], found.folder) as opened:
+        host = opened["host"]
+        home.submit(host.run, "true").result()  # all that follows goes over this connection
+        yield Onto(host=host, found=found)
+
+
+def _tool(host: Host, found: Recovery, lib: str, machine: str) -> str:
+    """restic there: ours, brought; on a machine of another kind its own, of the same version."""
+    if machine == platform.machine():
+        content, path = found.tools.restic.read_bytes(), f"{lib}/restic"
+        brought = host.run("sh", "-c", _BRING, "sh", path, stdin=content, seconds=_BRING_SECONDS, check=False)
+        if brought.code != 0:
+            raise HostError(
+                f"restic could not be brought: {shown(brought.said.strip(), 300)}",
+                where=f"--host {host.door.address}",
+                fix="see that /var/lib has room there and is not mounted noexec",
+            )
+        return path
+    version = toolchain.ensure("restic")["restic"].version
+    has = host.run("sh", "-c", _FIND, "sh", version, check=False)
+    if has.code != 0:
+        raise HostError(
+            f"this machine is {platform.machine()}, the host {shown(machine, 20)}: the restic that is here does not run there",
+            where=f"--host {host.door.address}",
+            fix=f"install restic {version} there as /usr/local/bin/restic, or restore to a directory here and copy it",
+        )
+    return has.out.strip()

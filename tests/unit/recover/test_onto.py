@@ -1,0 +1,117 @@
+"""Restore onto a host: what it is called, what it must show, and what becomes of it there when nobody listens any more."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ops.recover.errors import RecoverError
+from ops.recover.onto import _RUN, Address, door, parse_host
+
+KEY = f"ssh-ed25519 {'A' * 68} root@web1"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("web1", Address(user="root", name="web1", port=22)),
+        ("admin@web1.example:2222", Address(user="admin", name="web1.example", port=2222)),
+        ("root@[fd00::7]:22", Address(user="root", name="fd00::7", port=22)),
+    ],
+)
+def test_a_host_is_read_as_ssh_writes_it(text: str, found: Address) -> None:
+    assert parse_host(text) == found
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-oProxyCommand=x", "a@-x", "a b", "web1:0", "web1:70000", "a@b@c", "web1;x", "[zz]"]
+)
+def test_what_is_no_host_is_refused(text: str) -> None:
+    with pytest.raises(RecoverError, match="--host"):
+        parse_host(text)
+
+
+@pytest.mark.parametrize("key", [None, "ssh-rsa AAAA", "ssh-ed25519 short", f"{KEY}\nother"])
+def test_no_host_is_dialled_without_its_key(key: str | None) -> None:
+    with pytest.raises(RecoverError, match="--host-key"):
+        door(parse_host("web1"), key, None)
+
+
+class There:
+    """The script as a host runs it, with a program in restic's place that says what it got and stays."""
+
+    def __init__(self, folder: Path) -> None:
+        self.run, self.lib, self.said = folder / "run", folder / "lib", folder / "said"
+        for made in (self.run, self.lib):
+            made.mkdir()
+        tool = self.lib / "restic"
+        tool.write_text(
+            f'#!/bin/sh\ncat "$2" >{self.said}; stat -c %a "$2" >>{self.said}; echo $$ >>{self.said}; exec sleep 60\n'
+        )
+        tool.chmod(0o700)
+        words = [
+            "sh",
+            "-c",
+            _RUN,
+            "sh",
+            str(self.run),
+            str(self.lib),
+            str(tool),
+            "-p",
+            str(self.run / "password"),
+        ]
+        self.process = subprocess.Popen(words, stdin=subprocess.PIPE)
+        assert self.process.stdin
+        self.process.stdin.write(b"s3cret 'word'\n")
+        self.process.stdin.flush()
+        wait(lambda: self.said.exists() and self.said.read_text().count("\n") == 2)
+
+    @property
+    def restic(self) -> int:
+        return int(self.said.read_text().split()[-1])
+
+    def lost(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+
+
+def wait(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def gone(pid: int) -> bool:
+    return not Path(f"/proc/{pid}/cmdline").exists() or not Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+@pytest.mark.parametrize("ends", ["the connection", "the script"])
+def test_restic_there_ends_with_who_listens_and_the_password_is_gone(tmp_path: Path, ends: str) -> None:
+    there = There(tmp_path)
+    assert there.said.read_text().startswith("s3cret 'word'600\n")
+    if ends == "the connection":
+        there.lost()
+    else:
+        there.process.send_signal(signal.SIGTERM)
+    assert there.process.wait(20) == 143
+    wait(lambda: gone(there.restic))
+    assert not there.run.exists()
+    assert not there.lib.exists()
+    there.lost()
+
+
+def test_its_exit_code_is_restics_and_nothing_else_is_ended(tmp_path: Path) -> None:
+    there = There(tmp_path)
+    bystander = subprocess.Popen(["sleep", "60"])
+    subprocess.run(["kill", "-KILL", str(there.restic)], check=True)
+    assert there.process.wait(20) == 137
+    there.lost()
+    assert bystander.poll() is None
+    bystander.kill()
+    bystander.wait()
