@@ -49,6 +49,7 @@ class Host:
 
     door: Door
     folder: Path
+    idle: str = "120"  # how long the connection stays without a command, in ssh's own form
     _words: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -59,7 +60,7 @@ class Host:
             "BatchMode=yes", "StrictHostKeyChecking=yes", f"UserKnownHostsFile={known}", "GlobalKnownHostsFile=/dev/null",
             f"HostKeyAlias={alias}", "HostKeyAlgorithms=ssh-ed25519", "UpdateHostKeys=no", "ConnectTimeout=15",
             "ServerAliveInterval=15", "LogLevel=ERROR", "ControlMaster=auto", f"ControlPath={self.folder}/%C",
-            "ControlPersist=120",
+            f"ControlPersist={self.idle}",
             *(["IdentitiesOnly=yes", "IdentityAgent=none", f"IdentityFile={door.key_file}"] if door.key_file else []),
         ]  # fmt: skip
         self._words = ["ssh", "-F", "none", "-p", str(door.port)]
@@ -136,12 +137,12 @@ def _text(raw: bytes) -> str:
 
 
 @contextmanager
-def hosts(doors: Sequence[Door], folder: Path) -> Iterator[dict[str, Host]]:
+def hosts(doors: Sequence[Door], folder: Path, idle: str = "120") -> Iterator[dict[str, Host]]:
     """Every host by name; their connections end with the block."""
     opened: dict[str, Host] = {}
     try:
         for door in doors:
-            opened[door.name] = Host(door=door, folder=folder)
+            opened[door.name] = Host(door=door, folder=folder, idle=idle)
         yield opened
     finally:
         for host in opened.values():

@@ -60,7 +60,7 @@ watch=$!
 code=0
 wait "$restic" || code=$?
 restic=
-kill "$watch"
+kill "$watch" 2>/dev/null || : # it ended by itself
 exit "$code"
 """
 _BRING = 'umask 077; cat >"$1" && chmod 700 "$1" && "$1" version'
@@ -179,7 +179,8 @@ class Onto:
 @contextmanager
 def onto(there: Door, found: Recovery, home: Executor) -> Iterator[Onto]:
     """The host, reached. ``home``: a thread of this machine's own network, from where the host is dialled; the storage may be in another."""
-    with hosts([there], found.folder) as opened:
+    # A check may take hours before the first file comes back, and the connection cannot be dialled again from every network.
+    with hosts([there], found.folder, idle="12h") as opened:
         host = opened["host"]
         home.submit(host.run, "true").result()  # all that follows goes over this connection
         yield Onto(host=host, found=found)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,10 +14,12 @@ from pathlib import Path
 from sandbox import launch
 from sandbox.nspawn import ENVIRONMENT
 from sandbox.run import Process, child_with_pid_one
+from toolchain.cache import cache_root
 
 # No timer of this machine's distribution runs there: an apt-daily has no business in a test.
 BOOT = """\
 units=$1 name=$2
+shift 2
 mount -t tmpfs tmpfs /mnt
 mkdir /mnt/upper /mnt/work /mnt/root
 mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work /mnt/root
@@ -23,9 +27,10 @@ rm -rf /mnt/root/etc/systemd/system/*.wants
 rm -f /mnt/root/usr/lib/tmpfiles.d/tmp.conf # it would empty /tmp, where pytest's folders are
 cp -r "$units"/. /mnt/root/etc/systemd/system/
 exec systemd-nspawn --register=no --keep-unit --boot --directory=/mnt/root --machine="$name" --console=pipe \\
-  --resolv-conf=off --timezone=off --link-journal=no systemd.unit=basic.target
+  --resolv-conf=off --timezone=off --link-journal=no "$@" systemd.unit=basic.target
 """
 NAME = "lastcopy-booted"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -54,13 +59,26 @@ class Booted:
             time.sleep(0.5)
 
 
+def _elsewhere(*places: Path) -> list[str]:
+    """What is not on the root's own file system, and so not in an overlay over it."""
+    root = Path("/").stat().st_dev
+    return [f"--bind={place}" for place in places if place.stat().st_dev != root]
+
+
 @contextmanager
 def booted(units: Path, folder: Path) -> Iterator[Booted]:
     """``units``: what is laid over /etc/systemd/system. All that was written is gone afterwards, and so is every process."""
     log, record = folder / "boot.log", folder / "process.json"
     no_tmpfs = {"SYSTEMD_NSPAWN_TMPFS_TMP": "0"}
+    places = (ROOT, Path(sys.prefix), Path(sys.base_prefix), cache_root(os.environ), folder)
     process = launch.start(
-        None, NAME, BOOT, [str(units), NAME], log=log, record=record, environment={**ENVIRONMENT, **no_tmpfs}
+        None,
+        NAME,
+        BOOT,
+        [str(units), NAME, *_elsewhere(*places)],
+        log=log,
+        record=record,
+        environment={**ENVIRONMENT, **no_tmpfs},
     )
     there = Booted(process)
     try:
