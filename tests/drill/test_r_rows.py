@@ -73,7 +73,7 @@ def test_r3_sabotage_by_the_dates_that_a_thief_chose_the_way_back_is_lost(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """minio takes a version's date from a header of whoever may write; the end of the lock is what recovery goes by."""
-    monkeypatch.setattr(whole, "_by_writing", lambda _access, _storage, history, _say: history)
+    monkeypatch.setattr(whole, "_by_writing", lambda _access, _storage, history, *_: history)
     result = stage.play("R3")
     assert "every snapshot restores through the view of that moment, byte for byte" in {
         one.tried for one in broken(result)
