@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
@@ -114,7 +114,8 @@ class Storage:
     ) -> tuple[dict[str, datetime], Retention] | None:
         """When the lock of each version outside locks/ ends, and the default retention; None where the bucket has none.
 
-        One request for each version; ``told`` hears how many were answered.
+        One request for each version; ``told`` hears how many were answered. A pack with one version is not asked about: a forged one stands
+        below a name that no honest index knows, wherever it is dated, and a forged index is asked about.
         """
         with _translated("the bucket's lock cannot be read", f"bucket {self.bucket}"):
             answer = self._s3.get_object_lock_configuration(Bucket=self.bucket)
@@ -133,7 +134,7 @@ class Storage:
         versions = [
             entry
             for name, entries in history.names.items()
-            if not name.startswith(LOCKS)
+            if not name.startswith(LOCKS) and (area(name) != "data" or _versions(entries) > 1)
             for entry in entries
             if not entry.marker
         ]
@@ -216,6 +217,10 @@ class Storage:
             raise AssertionError("a note that nobody would read")
         with _translated(f"{what} cannot be written", f"bucket {self.bucket}"):
             self._s3.put_object(Bucket=self.bucket, Key=key, Body=body)
+
+
+def _versions(entries: Sequence[Entry]) -> int:
+    return sum(not entry.marker for entry in entries)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from ops.recover.errors import RecoverError
 from ops.recover.rebuild import planned, rebuild
 from ops.recover.restore import restore
 from ops.recover.timeline import Kind, acts
-from tests.recover.bed import BUCKET, Bed
+from tests.recover.bed import BUCKET, Bed, named
 
 
 @contextmanager
@@ -114,6 +114,35 @@ def test_honest_dates_are_left_alone_and_rclone_serves_the_past(bed: Bed) -> Non
     with bed.recovery() as found:
         assert found.history.misdated == 0
         assert found.open(found.proposal.at).served is None
+
+
+def test_r3_a_pack_of_long_ago_below_a_new_name_harms_nothing_and_costs_no_request(
+    bed: Bed, tmp_path: Path
+) -> None:
+    """Packs with one version are not asked about: what no index knows is not read, whenever it claims to be from."""
+    with dated(bed, datetime.fromisoformat("2001-01-01T00:00:00+00:00")):
+        bed.put(named("data", 4711), b"garbage pack")
+    overwritten = next(
+        name for name in sorted(bed.names()) if name.startswith("data/") and name != named("data", 4711)
+    )
+    bed.put(overwritten, b"garbage")
+    with bed.recovery() as found:
+        known = found.storage.locks(found.history)
+        assert known is not None
+        asked = {
+            entry.name
+            for entries in found.history.names.values()
+            for entry in entries
+            if entry.id in known[0]
+        }
+        assert {name for name in asked if name.startswith("data/")} == {overwritten}
+        assert {
+            name for name in found.history.names if name.startswith(("index/", "snapshots/", "keys/"))
+        } < asked
+    assert restored(bed, tmp_path / "back") == bed.tree
+    rebuilt(bed)
+    with bed.restic(key_hint=bed.access.room.key_id) as live:
+        assert live.ask("check", "--read-data").ok
 
 
 def test_a_changed_default_retention_is_told_and_given(bed: Bed, tmp_path: Path) -> None:
