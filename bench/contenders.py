@@ -159,15 +159,19 @@ class Borg:
         (self.folder / name).write_text(text)
         (self.folder / name).chmod(0o600)
 
-    def _borg(self, *words: str, cwd: Path | None = None) -> None:
-        environment = {
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of a borg that is this one's client."""
+        return {
             "PATH": "/usr/bin:/bin",
             "LC_ALL": "C.UTF-8",
             "BORG_BASE_DIR": str(self.folder / "base"),
             "BORG_PASSPHRASE": "bench",
             "BORG_RSH": f"ssh -i {self.folder}/client -o UserKnownHostsFile={self.folder}/known_hosts",
         }
-        checked([*self.farm.in_network_of(SOURCE), "borg", *words], env=environment, cwd=cwd)
+
+    def _borg(self, *words: str, cwd: Path | None = None) -> None:
+        checked([*self.farm.in_network_of(SOURCE), "borg", *words], env=self.environment, cwd=cwd)
 
     def prepare(self) -> None:
         self.clean()

@@ -29,6 +29,11 @@ class Door:
     host_key: str
     key_file: Path | None
 
+    @property
+    def where(self) -> str:
+        """As errors name it."""
+        return f"{self.user}@{self.address} port {self.port}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
@@ -91,13 +96,13 @@ class Host:
         if found.code == 255 and "HOST IDENTIFICATION HAS CHANGED" in found.err and check:
             raise HostError(
                 f"{self.name} shows another host key than the one that is known: another machine answers at its address, or it was set up anew",
-                where=f"{self.door.user}@{self.door.address} port {self.door.port}",
+                where=self.door.where,
                 fix="read the key on its own console (cat /etc/ssh/ssh_host_ed25519_key.pub); give that one where you know why it is new",
             )
         if found.code == 255 and not found.out and "sudo" not in found.err and check:
             raise HostError(
                 f"{self.name} was not reached: {shown(found.err.strip()) or 'the connection was closed'}",
-                where=f"{self.door.user}@{self.door.address} port {self.door.port}",
+                where=self.door.where,
                 fix="see to it that this machine reaches it as `pulumi up` does",
             )
         if check and found.code != 0:
@@ -123,7 +128,7 @@ class Host:
         if done.returncode != 0 or not self.has(there):
             raise HostError(
                 f"the sshd of {self.name} forwards no socket: {shown(_text(done.stderr).strip(), 300)}",
-                where=f"{self.door.user}@{self.door.address} port {self.door.port}",
+                where=self.door.where,
                 fix="allow it there for the time of the restore: `AllowStreamLocalForwarding yes` (sshd's default) in /etc/ssh/sshd_config; "
                 "or restore to a directory here and copy it",
             )

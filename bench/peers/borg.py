@@ -13,18 +13,11 @@ from bench.peers.rows import TRICKS
 def of_borg(way: Borg) -> dict[str, str]:
     """Row by row, by what borg itself lists afterwards."""
     found: dict[str, str] = {}
-    environment = {
-        "PATH": "/usr/bin:/bin",
-        "LC_ALL": "C.UTF-8",
-        "BORG_BASE_DIR": str(way.folder / "base"),
-        "BORG_PASSPHRASE": "bench",
-        "BORG_RSH": f"ssh -i {way.folder}/client -o UserKnownHostsFile={way.folder}/known_hosts",
-    }
 
     def borg(*words: str) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
             [*way.farm.in_network_of(SOURCE), "borg", *words],
-            env=environment,
+            env=way.environment,
             capture_output=True,
             stdin=subprocess.DEVNULL,
             check=False,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,17 +18,11 @@ from tests.aws.double.mirror import storage_of
 from tests.aws.world import ACCOUNT, REGION, Cloud, Moto, aws_environment, install_double
 from tests.integration.checkout import Running, copy_checkout
 from tests.networks import free_network
+from tests.waiting import wait_until
 
 NAME, BUCKET = "awstest", "lastcopy-awstest"
 BREAK_GLASS = f"arn:aws:iam::{ACCOUNT}:role/break-glass"
 SOURCES = ("web1", "db1")
-
-
-def wait_until(true: Callable[[], bool], seconds: float, otherwise: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, otherwise
-        time.sleep(1)
 
 
 class AwsStack:

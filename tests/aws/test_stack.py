@@ -127,8 +127,8 @@ def test_a_key_is_rotated_without_a_gap(aws: AwsStack, tree: str) -> None:
     assert new in aws.storage_keys()
     assert old not in aws.storage_keys()
     aws.backup("web1")
-    # One that was cut after its snapshot was written is made once more.
-    assert len(aws.snapshots("web1")) >= before + backups + 1
+    # Sessions are cut once: at most one backup had its snapshot written by then, and is made once more.
+    assert len(aws.snapshots("web1")) - (before + backups + 1) in (0, 1)
     assert aws.restored("web1") == tree
 
 

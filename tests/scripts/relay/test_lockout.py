@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.scripts.relay.chain import Chain, Step
+from tests.waiting import wait_until
 
 LIVE = "/etc/ssh/sshd_config.d/10-lastcopy.conf"
 AS_STEP = (
@@ -23,13 +23,6 @@ GUARD = "ls /var/lib/lastcopy/guard"
 
 def digest(chain: Chain) -> str:
     return chain.sh(f"sha256sum <{LIVE}; nft -s list table inet lastcopy | sha256sum")
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 40) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.5)
 
 
 def dials(chain: Chain) -> bool:

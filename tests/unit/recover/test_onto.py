@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ops.recover.errors import RecoverError
 from ops.recover.onto import _RUN, Address, door, parse_host
+from tests.waiting import wait_until
 
 KEY = f"ssh-ed25519 {'A' * 68} root@web1"
 
@@ -69,7 +68,7 @@ class There:
         assert self.process.stdin
         self.process.stdin.write(b"s3cret 'word'\n")
         self.process.stdin.flush()
-        wait(lambda: self.said.exists() and self.said.read_text().count("\n") == 2)
+        wait_until(lambda: self.said.exists() and self.said.read_text().count("\n") == 2)
 
     @property
     def restic(self) -> int:
@@ -78,13 +77,6 @@ class There:
     def lost(self) -> None:
         assert self.process.stdin
         self.process.stdin.close()
-
-
-def wait(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def gone(pid: int) -> bool:
@@ -100,7 +92,7 @@ def test_restic_there_ends_with_who_listens_and_the_password_is_gone(tmp_path: P
     else:
         there.process.send_signal(signal.SIGTERM)
     assert there.process.wait(20) == 143
-    wait(lambda: gone(there.restic))
+    wait_until(lambda: gone(there.restic))
     assert not there.run.exists()
     assert not there.lib.exists()
     there.lost()
