@@ -136,7 +136,7 @@ class Held:
 
 
 @contextmanager
-def held_open(host: Host, *words: str, seconds: float = 8) -> Iterator[Held]:
+def held_open(host: Host, *words: str, seconds: float = 30) -> Iterator[Held]:
     """A command on a host whose stdin stays open within; begun when it said something, or after ``seconds``."""
     process = subprocess.Popen(
         host.words(*words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -151,7 +151,7 @@ def _outward(ground: Ground) -> Iterator[Finding]:
     ]
     for attempt, ended in zip(attempts, batch(ground.victim, attempts), strict=True):
         yield judged(attempt.tried, not ended.out, ended.seen)
-    first = 20000 + secrets.randbelow(20000)
+    first = 20000 + secrets.randbelow(10000)  # below the ports that Linux gives to outgoing connections
     local = {
         "-L to the relay's sshd": (["-L", f"127.0.0.1:{first}:127.0.0.1:22"], "x\\n"),
         "-L to a socket on the relay": (
@@ -169,13 +169,16 @@ def _outward(ground: Ground) -> Iterator[Finding]:
     }
     options = [word for words, _ in local.values() for word in words]
     script = [
-        f"timeout 30 {shlex.join(ground.ssh('-N', *options, 'relay'))} &",
+        # The relay's refusal can be back before the second line is written: that write fails, and must not end the script.
+        "trap '' PIPE",
+        f"timeout 60 {shlex.join(ground.ssh('-N', *options, 'relay'))} &",
         f"for (( n = 0; n < 80; n++ )); do (: </dev/tcp/127.0.0.1/{first + 3}) 2>/dev/null && break; sleep 0.1; done",
     ]
     for number, (_, send) in enumerate(local.values()):
         # The client's own answer of its SOCKS end is 2 bytes, and 10 more once the channel stands.
         script.append(
-            f"exec 3<>/dev/tcp/127.0.0.1/{first + number} && printf '{send}' >&3; echo \"$(timeout 2 head -c 8 <&3 | od -An -tx1 | tr -d ' \\n')_\"; exec 3>&-"
+            f"exec 3<>/dev/tcp/127.0.0.1/{first + number} && {{ printf '{send}' >&3; "
+            "echo \"$(timeout 2 head -c 8 <&3 | od -An -tx1 | tr -d ' \\n')_\"; exec 3>&-; }"
         )
     done = ground.victim.run(
         "bash", "-c", "source /dev/stdin; kill %1; wait", stdin="\n".join(script) + "\n", check=False

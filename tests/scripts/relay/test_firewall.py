@@ -11,6 +11,7 @@ import pytest
 
 from components.render import firewall
 from tests.scripts.relay.chain import Chain
+from tests.waiting import wait_until
 
 # curl as an account, with one of the sources' groups: what a rclone that was taken over could do.
 AS = "setpriv --reuid={user} --regid={group} --init-groups curl -s -o /dev/null --max-time 4 -w '%{{http_code}} %{{errormsg}}' {url}"
@@ -203,8 +204,9 @@ def test_a_name_without_any_address_is_an_error_with_its_fix(changing: Chain) ->
 @pytest.fixture
 def metadata(changing: Chain) -> Iterator[Chain]:
     """Something beyond the relay's own network that answers at the metadata service's address, as in a cloud."""
+    # Type=exec: it returns when the unit has its own network, not while it is still in the relay's.
     changing.sh(
-        "systemd-run -q --unit=cloud-metadata -p PrivateNetwork=yes sh -c 'until ip link show md1; do sleep 0.1; done;"
+        "systemd-run -q --unit=cloud-metadata -p Type=exec -p PrivateNetwork=yes sh -c 'until ip link show md1; do sleep 0.1; done;"
         " ip addr add 169.254.169.254/32 dev md1; ip link set md1 up; ip route add 169.254.0.1 dev md1;"
         " exec nc -lk 169.254.169.254 80'"
     )
@@ -212,12 +214,15 @@ def metadata(changing: Chain) -> Iterator[Chain]:
         "ip link add md0 type veth peer name md1 netns $(systemctl show -p MainPID --value cloud-metadata);"
         " ip addr add 169.254.0.1/32 dev md0; ip link set md0 up; ip route add 169.254.169.254 dev md0"
     )
-    yield changing
-    changing.sh("systemctl stop cloud-metadata; ip link del md0 2>/dev/null || true")
+    try:
+        wait_until(lambda: asks_metadata(changing), 30)
+        yield changing
+    finally:
+        changing.sh("systemctl stop cloud-metadata; ip link del md0 2>/dev/null || true")
 
 
 def asks_metadata(chain: Chain) -> bool:
-    return chain.root("sh", "-c", "sleep 1; nc -z -w 3 169.254.169.254 80").returncode == 0
+    return chain.root("nc", "-z", "-w", "5", "169.254.169.254", "80").returncode == 0
 
 
 def test_root_reaches_instance_metadata_only_where_it_may(metadata: Chain) -> None:
