@@ -1,4 +1,4 @@
-"""A person with a second factor, made for row A6 and gone with it: account on the relay, key and TOTP seed here; and how that person logs in."""
+"""A person with a second factor, made for row A6 and gone with it: account on the relay, keys and TOTP seed here; and how that person logs in."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from ops.drill.dial import ALONE
 from ops.drill.errors import DrillError
 from ops.drill.ground import Ground
 from ops.drill.relay_sshd import Factor, run_steps
+from ops.drill.security_key import Says, SecurityKey
 from ops.hosts import Done
 
 TOTP = "/etc/lastcopy/totp"
@@ -38,11 +39,12 @@ def new_seed() -> str:
 
 @dataclass(kw_only=True)
 class Person:
-    """``key`` is here; ``seed`` here and on the relay."""
+    """``key`` and ``device`` are here; ``seed`` here and on the relay."""
 
     ground: Ground
     name: str
     key: Path
+    device: SecurityKey = field(repr=False)
     seed: str = field(repr=False)
 
     def words(self, *options: str) -> list[str]:
@@ -90,10 +92,23 @@ class Person:
         with self.answering(answer) as environment:
             return _ended([*self.words(*options, *self.to_sshd())], environment)
 
-    def bring_in(self, answer: str, *command: str) -> Done:
+    def try_device(
+        self,
+        says: Says,
+        *,
+        claimed: Says | None = None,
+        other: SecurityKey | None = None,
+        replayed: bytes = b"",
+    ) -> Done:
+        """The same with a security key: this person's, or another one that is offered as if it were."""
+        socket = self.ground.folder / "device"
+        with (other or self.device).plugged_in(socket, says, claimed=claimed, replayed=replayed) as options:
+            return self.try_tunnel("", *options)
+
+    def bring_in(self, answer: str, *command: str, options: tuple[str, ...] = ()) -> Done:
         """The operator's own log-in, through this person's tunnel."""
         self.forgive()
-        proxy = shlex.join(self.words(*self.to_sshd())).replace("%", "%%")
+        proxy = shlex.join(self.words(*options, *self.to_sshd())).replace("%", "%%")
         host = self.ground.relay
         ssh, *rest = host.words(*command)
         with self.answering(answer) as environment:
@@ -121,15 +136,22 @@ def _ended(words: list[str], environment: dict[str, str]) -> Done:
 
 @contextmanager
 def enrolled(ground: Ground, factor: Factor) -> Iterator[Person]:
-    """The person beside those whom the stack has, by the program's own step; afterwards the relay knows the stack's people only."""
+    """The person beside those whom the stack has, by the program's own step; afterwards the relay knows the stack's people only.
+
+    With a security key as fido2 asks for it, and with a key in a file, which must not count then.
+    """
     from components.render import sshd  # here: recovery runs where no Pulumi is
 
-    person = Person(ground=ground, name=f"drill-{secrets.token_hex(3)}", key=ground.folder / "person", seed=new_seed())  # fmt: skip
+    person = Person(
+        ground=ground, name=f"drill-{secrets.token_hex(3)}", key=ground.folder / "person", device=SecurityKey(), seed=new_seed(),
+    )  # fmt: skip
     if not person.key.exists():
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(person.key)], check=True, timeout=20)  # fmt: skip
     public = person.key.with_suffix(".pub").read_text().strip()
     theirs = _people(ground)
-    lines = {**theirs, **sshd.people_keys({person.name: [public]}, factor)}
+    keys = sshd.people_keys({person.name: [public]}, "none")[person.name]
+    keys += sshd.people_keys({person.name: [person.device.public]}, "fido2")[person.name]
+    lines = {**theirs, person.name: keys}
     seeds = {f"TOTP_{n}": person.seed if name == person.name else new_seed() for n, name in enumerate(sorted(lines))}  # fmt: skip
     try:
         answer = run_steps(ground.relay, "apply", "second_factor", [_values(lines, factor) | seeds])[0]

@@ -121,7 +121,7 @@ def test_a5_sabotage_a_program_that_protects_nothing_and_a_bucket_that_locks_not
     assert "every version is still there: ['gone: " in found
 
 
-@pytest.mark.parametrize("weak", ["PAM asks nothing", "sshd asks for a key alone"])
+@pytest.mark.parametrize("weak", ["PAM asks nothing", "sshd asks for a key alone", "sshd asks for no PIN"])
 def test_a6_sabotage_without_the_question_a_stolen_key_comes_in(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weak: str
 ) -> None:
@@ -129,10 +129,19 @@ def test_a6_sabotage_without_the_question_a_stolen_key_comes_in(
         old = "pam_google_authenticator.so user=root"
         scripts_with(tmp_path, monkeypatch, ("second_factor.sh", old, "pam_permit.so x=root"))
         broke = "a person's stolen key with a guessed code"
-    else:
+    elif weak == "sshd asks for a key alone":
         people = sshd._people
         monkeypatch.setattr(sshd, "_people", lambda plan: people(replace(plan, second_factor="none")))
         broke = "the admin's stolen key, as the client does by itself"
+    else:
+        lines, keys, need = sshd._people, sshd.people_keys, "verify-required"
+        monkeypatch.setattr(sshd, "_people", lambda plan: [one for one in lines(plan) if need not in one])
+        monkeypatch.setattr(
+            sshd,
+            "people_keys",
+            lambda *a: {name: text.replace(f",{need}", "") for name, text in keys(*a).items()},
+        )
+        broke = "a person's security key, touched by a thief who has no PIN"
     found = broken(stage.play("A6"))
     assert f"{broke}: it came in" in found
 

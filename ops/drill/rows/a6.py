@@ -10,6 +10,7 @@ from ops.drill.ground import Ground
 from ops.drill.model import Finding, Level, control, failed, judged, not_played
 from ops.drill.person import Person, code, enrolled, new_seed, now
 from ops.drill.relay_sshd import Factor, access_kept, dials, factor_of, run_steps, sshd_values
+from ops.drill.security_key import Says, SecurityKey
 from ops.hosts import Done
 
 GUARD_SECONDS = 300
@@ -109,10 +110,32 @@ def _totp(ground: Ground, person: Person) -> Iterator[Finding]:
 
 
 def _fido2(ground: Ground, person: Person) -> Iterator[Finding]:
-    """The good half needs a device in somebody's hand; what is shown is that no key without one opens anything."""
+    """The device is a double in software (security_key.py); sshd is the relay's own, and its word is what counts."""
+    device = person.device
+    with device.plugged_in(ground.folder / "device", Says.TOUCHED | Says.VERIFIED) as options:
+        came = person.bring_in("", "id", options=options)
+    watched = device.last
+    yield control(
+        "a person's security key, touched and with its PIN, opens the tunnel, and through it the operator comes in",
+        "uid=0" in came.out,
+        came.said.strip(),
+    )
     yield from _stolen(ground)
-    done = person.try_tunnel("")
-    yield _refused("a person's key that lives in a file", done)
+    yield _refused("a person's key that lives in a file", person.try_tunnel(""))
+    thief = SecurityKey()
+    tries = {
+        "a person's security key, touched by a thief who has no PIN": person.try_device(Says.TOUCHED),
+        "a person's security key, with its PIN and untouched": person.try_device(Says.VERIFIED),
+        "a person's security key, untouched and without its PIN": person.try_device(Says.NOTHING),
+        "a signature without a PIN, on its way made one with it": person.try_device(Says.TOUCHED, claimed=Says.TOUCHED | Says.VERIFIED),
+        "a signature that was watched": person.try_device(Says.TOUCHED | Says.VERIFIED, replayed=watched),
+        "another person's security key": person.try_device(Says.TOUCHED | Says.VERIFIED, other=thief),
+        "another security key's signature under this one's name": person.try_device(
+            Says.TOUCHED | Says.VERIFIED, replayed=thief.sign(b"", Says.TOUCHED | Says.VERIFIED, Says.TOUCHED | Says.VERIFIED)
+        ),
+    }  # fmt: skip
+    for what, done in tries.items():
+        yield _refused(what, done)
     for user in (person.name, ground.relay.door.user):
         says = ground.relay.run("sshd", "-T", "-C", f"user={user},host=x,addr=192.0.2.1").out.splitlines()
         wanted = {

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from components.render import sshd
+from ops.drill.security_key import Says, SecurityKey
 from tests.scripts.relay.chain import Answer, Chain, Step
 
 PERSON = "alice"
@@ -217,13 +218,34 @@ def test_sabotage_a_person_without_a_secret_is_refused_not_waved_through(peopled
     end(*_OPEN.pop())
 
 
-def test_fido2_refuses_every_key_without_a_device(peopled: Chain) -> None:
-    """The good half needs a device; what software can show is that a plain key fails and that verification is demanded."""
+def with_device(chain: Chain, device: SecurityKey, says: Says) -> tuple[bool, str]:
+    """Whether the tunnel opens to who holds this security key; where it opened it is closed again."""
+    with device.plugged_in(chain.keys / "device", says) as options:
+        opened, said = log_in(chain, "", *options, "-L", f"{free_port()}:127.0.0.1:22")
+    if opened:
+        end(*_OPEN.pop())
+    return opened, said
+
+
+def test_fido2_opens_with_touch_and_pin_and_with_nothing_less(peopled: Chain) -> None:
+    """The security key is a double in software; sshd is real. A plain key fails although it stands in the person's key file."""
+    device = SecurityKey()
+    plain = people(peopled, "none").values["KEYS"]
+    both = people(peopled, "fido2", keys=device.public)
+    peopled.apply(both.but(KEYS=both.values["KEYS"] + plain))
     with tunnel(peopled) as port:
         switch_on(peopled, "fido2", port)
         assert peopled.admin("true", options=through(port)).returncode == 0
     assert peopled.admin("true").returncode == 255
     opened, said = log_in(peopled, "", "-L", f"{free_port()}:127.0.0.1:22")
+    assert not opened, said
+    opened, said = with_device(peopled, device, Says.TOUCHED | Says.VERIFIED)
+    assert opened, said
+    for less in (Says.TOUCHED, Says.VERIFIED, Says.NOTHING):
+        opened, said = with_device(peopled, device, less)
+        assert not opened, f"{less!r}: {said}"
+        assert "Permission denied" in said
+    opened, said = with_device(peopled, SecurityKey(), Says.TOUCHED | Says.VERIFIED)
     assert not opened, said
     for user in (PERSON, "admin"):
         effective = peopled.sh(f"sshd -T -C user={user},host=x,addr=203.0.113.200")
@@ -236,6 +258,20 @@ def test_fido2_refuses_every_key_without_a_device(peopled: Chain) -> None:
     assert "pubkeyauthoptions none" in peopled.sh("sshd -T -C user=admin,host=x,addr=127.0.0.1")
     with pytest.raises(ValueError, match="not a public key of a kind"):
         people(peopled, "fido2")  # a plain ed25519 key in the list of people
+
+
+def test_sabotage_without_verify_required_a_thief_of_the_device_needs_no_pin(peopled: Chain) -> None:
+    device = SecurityKey()
+    lax = people(peopled, "none", keys=device.public).values["KEYS"]
+    peopled.apply(people(peopled, "none").but(KEYS=lax + people(peopled, "none").values["KEYS"]))
+    with tunnel(peopled) as port:
+        switch_on(peopled, "fido2", port)
+    assert not with_device(peopled, device, Says.TOUCHED)[0]
+    peopled.sh(
+        "sed -i '/PubkeyAuthOptions verify-required/d' /etc/ssh/sshd_config.d/10-lastcopy.conf; systemctl restart ssh"
+    )
+    opened, said = with_device(peopled, device, Says.TOUCHED)
+    assert opened, said
 
 
 def test_a_person_who_leaves_is_gone(peopled: Chain, secret: str) -> None:

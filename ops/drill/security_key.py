@@ -1,0 +1,115 @@
+"""A security key (FIDO2) in software, which says of itself what it is told to say: for trying what sshd asks of a real one, in row A6.
+
+It is a double: it shows that sshd takes a signature of a touched and verified key and refuses every other. That a real device signs only
+when it was touched and its PIN was given is the device's promise. Its private key stands in this process's memory alone.
+Formats: OpenSSH's PROTOCOL.u2f and the SSH agent protocol.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import socketserver
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntFlag
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+KIND, APPLICATION = b"sk-ssh-ed25519@openssh.com", b"ssh:"
+_FAILURE, _LIST, _LISTED, _SIGN, _SIGNED = 5, 11, 12, 13, 14
+
+
+class Says(IntFlag):
+    """What the device attests with a signature."""
+
+    NOTHING = 0
+    TOUCHED = 1
+    VERIFIED = 4  # its PIN was given
+
+
+class SecurityKey:
+    """``signatures``: how many it made; a real one counts them too."""
+
+    def __init__(self) -> None:
+        self._private = Ed25519PrivateKey.generate()
+        self.signatures = 0
+        self.last = b""
+
+    @property
+    def blob(self) -> bytes:
+        return _string(KIND) + _string(self._private.public_key().public_bytes_raw()) + _string(APPLICATION)
+
+    @property
+    def public(self) -> str:
+        """As it stands in a stack file."""
+        return f"{KIND.decode()} {base64.b64encode(self.blob).decode()}"
+
+    def sign(self, message: bytes, says: Says, claimed: Says) -> bytes:
+        """An SSH signature over the message; where ``claimed`` is not what it ``says``, somebody changed it on its way."""
+        self.signatures += 1
+        counter = struct.pack(">I", self.signatures)
+        signed = (
+            hashlib.sha256(APPLICATION).digest() + bytes([says]) + counter + hashlib.sha256(message).digest()
+        )
+        self.last = _string(KIND) + _string(self._private.sign(signed)) + bytes([claimed]) + counter
+        return self.last
+
+    @contextmanager
+    def plugged_in(
+        self, socket: Path, says: Says, *, claimed: Says | None = None, replayed: bytes = b""
+    ) -> Iterator[tuple[str, ...]]:
+        """An SSH agent that holds this key alone; gives the options with which ssh uses it.
+
+        ``replayed``: what it answers in place of a signature of its own.
+        """
+        shown = socket.with_suffix(".pub")
+        shown.write_text(f"{self.public}\n")
+        key = self
+
+        class Agent(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                while len(head := self.rfile.read(4)) == 4:
+                    answer = reply(self.rfile.read(struct.unpack(">I", head)[0]))
+                    self.wfile.write(_string(answer))
+
+        def reply(asked: bytes) -> bytes:
+            if asked[:1] == bytes([_LIST]):
+                return bytes([_LISTED]) + struct.pack(">I", 1) + _string(key.blob) + _string(b"")
+            if asked[:1] == bytes([_SIGN]):
+                blob, rest = _taken(asked[1:])
+                if blob == key.blob:
+                    message = _taken(rest)[0]
+                    return bytes([_SIGNED]) + _string(
+                        replayed or key.sign(message, says, says if claimed is None else claimed)
+                    )
+            return bytes([_FAILURE])
+
+        with _Server(str(socket), Agent) as server:
+            socket.chmod(0o600)
+            thread = threading.Thread(
+                target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+            )
+            thread.start()
+            try:
+                yield ("-o", f"IdentityAgent={socket}", "-o", f"IdentityFile={shown}")
+            finally:
+                server.shutdown()
+                socket.unlink()
+
+
+class _Server(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+
+
+def _string(content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + content
+
+
+def _taken(data: bytes) -> tuple[bytes, bytes]:
+    """The first string of it, and what follows."""
+    end = 4 + struct.unpack(">I", data[:4])[0]
+    return data[4:end], data[end:]
