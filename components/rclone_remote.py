@@ -10,9 +10,10 @@ import pulumi
 
 from components.host_step import Host, HostStep
 from components.host_tool import HostTool, HostToolArgs, floor
+from components.render import relay as render
 from components.vault import S3Vault, Vault
 
-_WRAPPER = Path(__file__).parent / "files" / "serve-restic"
+_FILES = Path(__file__).parent / "files"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,10 @@ class RcloneRemote(pulumi.ComponentResource):
             values={
                 "RCLONE": tool.path,
                 "FLOOR": floor("rclone"),
-                "WRAPPER": _WRAPPER.read_text(),
+                "WRAPPER": (_FILES / "serve-restic").read_text(),
+                "HOLD": (_FILES / "hold-limits").read_text(),
+                "HOLD_UNIT": render.HOLD_UNIT,
+                "HOLD_TIMER": render.HOLD_TIMER,
                 "CA": (args.vault.ca_certificate or "") if isinstance(args.vault, S3Vault) else "",
             },
             undo=True,

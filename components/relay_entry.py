@@ -119,6 +119,7 @@ class RelayEntry(pulumi.ComponentResource):
                 "KEY_LINE": key_line,
                 "SERVE": serve,
                 "SESSIONS": str(args.limits.sessions),
+                "DAILY_BYTES": args.limits.daily_bytes,
             },
             secrets={"RCLONE_CONF": conf},
             undo=True,

@@ -21,13 +21,22 @@ _PATH = re.compile(r"(?:[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*)?\Z")
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one source may use on the relay. Memory and time are per session; a session is one restic at work."""
+    """What one source may use on the relay. Memory and time are per session; a session is one restic at work.
+
+    ``upload_gib_per_day``: None is no limit.
+    """
 
     sessions: int = 4
     processes: int = 256
     memory_mib: int = 1024
     open_files: int = 1024
     hours: int = 24
+    upload_gib_per_day: int | None = None
+
+    @property
+    def daily_bytes(self) -> str:
+        """As the relay's step takes it; empty is no limit."""
+        return "" if self.upload_gib_per_day is None else str(self.upload_gib_per_day << 30)
 
     def __post_init__(self) -> None:
         for name, least, most in (
@@ -39,6 +48,10 @@ class Limits:
         ):
             if not least <= getattr(self, name) <= most:
                 raise ValueError(f"limit {name} must be {least} to {most}, not {getattr(self, name)}")
+        if self.upload_gib_per_day is not None and not 1 <= self.upload_gib_per_day <= 1 << 20:
+            raise ValueError(
+                f"limit upload_gib_per_day must be 1 to {1 << 20}, not {self.upload_gib_per_day}"
+            )
 
 
 def source_name(source: str) -> str:
@@ -172,3 +185,27 @@ def serve_conf(source: str, *, path: str, limits: Limits, s3: bool, ca: bool) ->
         *(f"arg {argument}" for argument in arguments),
     ]
     return "\n".join(lines) + "\n"
+
+
+HOLD_UNIT = """\
+[Unit]
+Description=lastcopy: hold the sources to what they may send in a day
+ConditionPathExistsGlob=/etc/lastcopy/relay/*/daily
+# After a ruleset of the host's own, whose load flushes every table.
+After=nftables.service
+[Service]
+Type=oneshot
+ExecStart=/usr/local/lib/lastcopy/hold-limits
+"""
+
+# By the clock: a unit whose condition fails never counts as having been active.
+HOLD_TIMER = """\
+[Unit]
+Description=lastcopy: hold the sources to what they may send in a day
+[Timer]
+OnBootSec=1s
+OnCalendar=minutely
+AccuracySec=1s
+[Install]
+WantedBy=timers.target
+"""

@@ -1,7 +1,8 @@
 # shellcheck shell=sh
 # relay: what all sources share: the checked rclone, the wrapper that is all they can start, folders, the storage's CA.
-# Values: RCLONE (path), FLOOR, WRAPPER, CA.
+# Values: RCLONE (path), FLOOR, WRAPPER, CA, HOLD, HOLD_UNIT, HOLD_TIMER.
 DIR=$ROOT_DIR/relay
+UNITS=/etc/systemd/system
 AGAIN="then run 'pulumi up' again"
 
 look() {
@@ -41,10 +42,31 @@ step_apply() {
   put_value WRAPPER "$LIB_DIR/serve-restic" 755 root:root
   if [ -n "$(value CA)" ]; then put_value CA "$DIR/storage-ca.pem" 644 root:root; else gone "$DIR/storage-ca.pem"; fi
   printf 'path %s\nseen %s\nfloor %s\n' "$rclone" "$(stat -Lc '%d:%i:%s:%Y:%Z' "$rclone")" "$(value FLOOR)" | put "$DIR/rclone" 644 root:root
+  # Holds sources to what they may send in a day; where none has such a limit its unit does nothing.
+  folder "$STATE_DIR" 755 root:root
+  folder "$STATE_DIR/sent" 700 root:root
+  put_value HOLD "$LIB_DIR/hold-limits" 755 root:root
+  put_value HOLD_UNIT "$UNITS/lastcopy-limits.service" 644 root:root
+  put_value HOLD_TIMER "$UNITS/lastcopy-limits.timer" 644 root:root
+  if ! systemctl is-enabled -q lastcopy-limits.timer 2>/dev/null || ! systemctl is-active -q lastcopy-limits.timer ||
+    systemctl show -p NeedDaemonReload lastcopy-limits.timer lastcopy-limits.service | grep -q '=yes'; then
+    if would "timer of the limits"; then
+      systemctl daemon-reload
+      systemctl enable -q lastcopy-limits.timer
+      systemctl restart lastcopy-limits.timer
+    fi
+  fi
   fact rclone "$found"
 }
 
 step_remove() {
+  systemctl disable -q --now lastcopy-limits.timer 2>/dev/null || true # not there: nothing to stop
+  gone "$UNITS/lastcopy-limits.service"
+  gone "$UNITS/lastcopy-limits.timer"
+  systemctl daemon-reload
   gone "$DIR"
+  if [ -x "$LIB_DIR/hold-limits" ]; then "$LIB_DIR/hold-limits"; fi # takes its rules with it
+  gone "$STATE_DIR/sent"
+  gone "$LIB_DIR/hold-limits"
   gone "$LIB_DIR/serve-restic"
 }

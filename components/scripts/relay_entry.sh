@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # relay_entry: one source's room on the relay: account, key, identity and limits. Touches nothing of another source.
-# Values: SOURCE, KEY_LINE, SERVE, SESSIONS. Secret: RCLONE_CONF.
+# Values: SOURCE, KEY_LINE, SERVE, SESSIONS, DAILY_BYTES (empty: no limit). Secret: RCLONE_CONF.
 KEYS=/etc/ssh/lastcopy/keys
 WRAPPER=$LIB_DIR/serve-restic
 
@@ -42,6 +42,26 @@ differs() {
   [ -f "$2" ] && ! cmp -s "$WORK/value" "$2"
 }
 
+# daily: what it may send to the storage in a day, before anybody can enter (S10).
+daily() {
+  limit=$(value DAILY_BYTES)
+  case $limit in *[!0-9]*) refuse "'$limit' is not a number of bytes" "give limits.uploadGiBPerDay as a whole number" ;; esac
+  table=lastcopy-$source
+  if [ -z "$limit" ]; then
+    [ -e "$room/daily" ] || return 0
+    gone "$room/daily"
+  else
+    command -v nft >/dev/null || refuse "nftables is not installed, so a limit of bytes cannot be held" "install the package nftables on the host, then run 'pulumi up' again"
+    printf '%s\n' "$limit" | put "$room/daily" 600 root:root
+    loaded=$(nft -j list quota inet "$table" sent 2>/dev/null | sed -n 's/.*"bytes": *\([0-9]*\).*/\1/p')
+    [ "$loaded" != "$limit" ] || return 0
+    would "limit of bytes" || return 0
+  fi
+  if [ "$MODE" = apply ]; then
+    "$LIB_DIR/hold-limits" >&2 || refuse "the limit of bytes could not be loaded" "run $LIB_DIR/hold-limits on the host to see why"
+  fi
+}
+
 step_apply() {
   names
   [ -x "$WRAPPER" ] || refuse "$WRAPPER is missing" "apply the relay step first: run 'pulumi up' without --target"
@@ -63,6 +83,7 @@ step_apply() {
   if [ "$MODE" = apply ] && { differs KEY_LINE "$KEYS/$account" || differs RCLONE_CONF "$room/rclone.conf"; }; then : >"$mark"; fi
   put_value RCLONE_CONF "$room/rclone.conf" 640 "root:$account"
   put_value SERVE "$room/serve.conf" 640 "root:$account"
+  daily
   # The key comes last: nobody enters a room that is not furnished.
   put_value KEY_LINE "$KEYS/$account" 644 root:root
   if [ -e "$mark" ] && would "end of the sessions that were opened with another key or identity"; then
@@ -92,4 +113,5 @@ step_remove() {
     if would "remove group $account"; then groupdel "$account"; fi
   fi
   gone "$room"
+  if [ -x "$LIB_DIR/hold-limits" ]; then "$LIB_DIR/hold-limits" >&2; fi # its count and rule go with the room
 }

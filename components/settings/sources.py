@@ -36,6 +36,12 @@ class Limits(Model):
     hours: Annotated[StrictInt, Field(ge=1, le=168)] = Field(
         24, description="Longest session in hours, 1 to 168."
     )
+    upload_gib_per_day: Annotated[StrictInt, Field(ge=1, le=1 << 20)] | None = Field(
+        None,
+        alias="uploadGiBPerDay",
+        description="What it may send to the storage from midnight to midnight UTC in GiB, 1 to 1048576; then it waits. Default: no limit. "
+        "Set it after the first backup.",
+    )
 
 
 class Restic(Model):

@@ -143,6 +143,9 @@ class Throwaway:
             "SERVE": serve,
             "KEY_LINE": f"{words} {canonical(public_key)} {self.name}\n",
             "SESSIONS": sessions[1] if sessions else "",
+            "DAILY_BYTES": self.relay.shell(
+                f"cat {ROOM}/{self.source}/daily 2>/dev/null || true"
+            ).out.strip(),
             "RCLONE_CONF": self.relay.run("cat", f"{ROOM}/{self.source}/rclone.conf").out,
         }
         self.step("apply", **self.entry)

@@ -67,10 +67,21 @@ def test_s10_sabotage_with_more_sessions_than_promised_it_breaks(
     assert result.verdict is Verdict.BROKEN, told(result)
 
 
+def test_s10_sabotage_where_the_kernel_counts_but_lets_through_it_breaks(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in ("_crowd", "_growth", "_cut_off"):
+        monkeypatch.setattr(s10, part, lambda *_: iter(()))
+    with changed(stage, "relay", s10.HOLD, 's/quota name "sent" reject.*/quota name "sent" accept/'):
+        result = stage.play("S10")
+    assert result.verdict is Verdict.BROKEN, told(result)
+    assert "40 MiB stand" in told(result)
+
+
 def test_s10_sabotage_a_cut_off_that_does_not_reach_the_relay_breaks(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for part in ("_crowd", "_growth"):
+    for part in ("_crowd", "_fills", "_growth"):
         monkeypatch.setattr(s10, part, lambda *_: iter(()))
     monkeypatch.setattr(s10, "switch", lambda *_, **__: None)
     result = stage.play("S10")

@@ -96,7 +96,13 @@ def _relay_step(ground: Ground, folder: str, newest: str) -> Iterator[Finding]:
     tool = relay.shell(f"sed -n 's/^path //p' {SHARED}").out.strip()
     wrapper = relay.run("cat", "/usr/local/lib/lastcopy/serve-restic").out
     ca = relay.shell("cat /etc/lastcopy/relay/storage-ca.pem 2>/dev/null || true").out
-    text = script_text("relay", {"RCLONE": tool, "FLOOR": newest, "WRAPPER": wrapper, "CA": ca})
+    held = {
+        "HOLD": "/usr/local/lib/lastcopy/hold-limits",
+        "HOLD_UNIT": "/etc/systemd/system/lastcopy-limits.service",
+        "HOLD_TIMER": "/etc/systemd/system/lastcopy-limits.timer",
+    }
+    rest = {name: relay.run("cat", file).out for name, file in held.items()}
+    text = script_text("relay", {"RCLONE": tool, "FLOOR": newest, "WRAPPER": wrapper, "CA": ca, **rest})
     run = partial(with_fakes, relay, folder, command="exec sh -s -- check", stdin=text)
     asis, fitting = run("", [""])[0], run(tool, [_rclone(newest)])[0]
     yield control("the step finds the relay as the stack wants it", asis.code == 0, asis.err or "no drift")

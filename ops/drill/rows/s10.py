@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import secrets
 import time
 from collections.abc import Iterator, Mapping
 
 from ops import status
 from ops.cut_off import switch
 from ops.drill.ground import Ground
+from ops.drill.http2 import Gone
 from ops.drill.model import Finding, Level, control, judged, not_played
 from ops.drill.rows.a8 import looked, told
 from ops.drill.throwaway import ROOM, Throwaway
@@ -18,6 +20,8 @@ from ops.recover.access import Place
 CROWD = 40
 GROWTH = status.Limits(silent_hours=1e6, growth_gib=0.02)
 FILE_MIB = 32
+DAILY_MIB, TRIED_MIB = 24, 40
+HOLD = "/usr/local/lib/lastcopy/hold-limits"
 
 
 def play(ground: Ground) -> Iterator[Finding]:
@@ -29,6 +33,7 @@ def play(ground: Ground) -> Iterator[Finding]:
         made, other = ground.throwaway(fresh=True), ground.throwaway(ground.others[0])
         yield control("another source backs up", *_backs_up(other))
         yield from _crowd(ground, made, other)
+        yield from _fills(ground, made, other)
         yield from _growth(ground, made)
     if not ground.may(Level.TRIAL) or not ground.others:
         yield not_played("one command cuts off one source", Level.TRIAL.words)
@@ -111,6 +116,42 @@ def _limits(relay: Host, processes: list[str], most: Mapping[str, int]) -> Itera
         hard = found[2] if found else "nothing"
         held = hard.isdigit() and int(hard) <= most[name] * unit
         yield f"a running session's {line[4:]} is limited", held, f"{hard}, promised {most[name] * unit}"
+
+
+def _fills(ground: Ground, made: Throwaway, other: Throwaway) -> Iterator[Finding]:
+    """Uploads without an end, against a limit that is set for the throwaway alone: a source's own is far larger, where it has one."""
+    made.step("apply", **made.entry | {"DAILY_BYTES": str(DAILY_MIB << 20)})
+    try:
+        before, taken = _stored(ground, made), 0
+        try:
+            with made.session() as session:
+                for _ in range(TRIED_MIB):
+                    name = secrets.token_hex(32)
+                    taken += session.ask("POST", f"/data/{name}", secrets.token_bytes(1 << 20)).status == 200
+        except (Gone, BrokenPipeError):
+            pass  # ended by the relay; what stands is counted
+        yield control("uploads are taken at first", taken > 0, f"{taken} objects of 1 MiB")
+        stand = _stored(ground, made) - before if ground.desk else taken
+        yield judged(
+            f"{TRIED_MIB} MiB, where {DAILY_MIB} MiB a day are allowed: no more stand",
+            stand <= DAILY_MIB,
+            f"{stand} MiB stand" if ground.desk else f"{stand} MiB were taken",
+        )
+        yield judged("another source backs up when one has reached its limit", *_backs_up(other))
+        ground.relay.run(HOLD)
+        again = made.host.run(*made.ssh, "relay", check=False)
+        yield judged(
+            "whoever is over its limit gets no session until the next day, and is told why",
+            again.code == 75 and "limit of uploads" in again.err and not again.out,
+            f"exit code {again.code}: {again.err.strip()}",
+        )
+    finally:
+        made.step("apply", **made.entry)
+
+
+def _stored(ground: Ground, made: Throwaway) -> int:
+    """Versions in the throwaway's place."""
+    return len(ground.desk.versions(made.path, contents=False)) if ground.desk else 0
 
 
 def _growth(ground: Ground, made: Throwaway) -> Iterator[Finding]:

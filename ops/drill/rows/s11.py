@@ -207,6 +207,7 @@ def _entry(ground: Ground, made: Throwaway) -> dict[str, str]:
         "SOURCE": made.name,
         "SERVE": serve,
         "SESSIONS": sessions[1] if sessions else "",
+        "DAILY_BYTES": made.entry["DAILY_BYTES"],
         "RCLONE_CONF": conf,
         "KEY_LINE": _line(ground.relay, made),
     }

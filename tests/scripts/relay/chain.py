@@ -190,6 +190,9 @@ class Chain:
             "RCLONE": RELAY_RCLONE,
             "FLOOR": floor("rclone"),
             "WRAPPER": (FILES / "serve-restic").read_text(),
+            "HOLD": (FILES / "hold-limits").read_text(),
+            "HOLD_UNIT": relay.HOLD_UNIT,
+            "HOLD_TIMER": relay.HOLD_TIMER,
             "CA": self.storage["ca_certificate"],
         }
         return Step("relay", values)
@@ -220,6 +223,7 @@ class Chain:
             "KEY_LINE": relay.authorized_key(source, public, allowed_from),
             "SERVE": relay.serve_conf(source, path=path, limits=limits, s3=True, ca=True),
             "SESSIONS": str(limits.sessions),
+            "DAILY_BYTES": limits.daily_bytes,
             "RCLONE_CONF": conf,
         }
         return Step("relay_entry", values)

@@ -11,6 +11,7 @@ generation=$(cat /srv/relay/generation 2>/dev/null || echo 1)
 set -- /opt/rclone serve restic --stdio --append-only --config /dev/null
 case "$(cat /srv/relay/mode 2>/dev/null)" in
   busy) echo "relay: busy" >&2; exit 75 ;;
+  spent) echo "relay: today's limit of uploads is reached" >&2; exit 75 ;;
   storage-down) echo "relay: storage unavailable" >&2; exit 69 ;;
   set-up) echo "relay: this account is not set up correctly" >&2; exit 64 ;;
   cut) # in the middle of the data, however fast the machine is

@@ -51,6 +51,9 @@ CASES = {
     "busy": Case(
         "echo busy >/srv/relay/mode", "true", RETRIED, "outage", 75, "the relay is busy",
     ),
+    "limit-of-uploads": Case(
+        "echo spent >/srv/relay/mode", "true", RETRIED, "outage", 75, "has sent as much today as it may",
+    ),
     "storage-down": Case(
         "echo storage-down >/srv/relay/mode", "true", RETRIED, "outage", 69, "cannot reach its storage",
     ),

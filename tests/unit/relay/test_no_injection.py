@@ -258,6 +258,8 @@ def test_an_endpoint_is_a_url_or_refused(url: str, bucket: str) -> None:
         {"open_files": 0},
         {"hours": 0},
         {"hours": 10000},
+        {"upload_gib_per_day": 0},
+        {"upload_gib_per_day": 1 << 21},
     ],
 )
 def test_a_limit_that_cannot_work_is_refused(changes: dict[str, int]) -> None:

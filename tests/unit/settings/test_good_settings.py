@@ -117,6 +117,7 @@ def test_defaults_are_the_safe_ones() -> None:
         1024,
         24,
     )
+    assert limits.upload_gib_per_day is None, "nobody knows how large a first backup is"
     assert (restic.pack_size_mib, restic.connections, restic.read_concurrency, restic.compression) == (
         64,
         8,
