@@ -39,8 +39,7 @@ class Limits(Model):
     upload_gib_per_day: Annotated[StrictInt, Field(ge=1, le=1 << 20)] | None = Field(
         None,
         alias="uploadGiBPerDay",
-        description="What it may send to the storage from midnight to midnight UTC in GiB, 1 to 1048576; then it waits. Default: no limit. "
-        "Set it after the first backup.",
+        description="What it may send to the storage from midnight to midnight UTC in GiB, 1 to 1048576. Default: no limit.",
     )
 
 

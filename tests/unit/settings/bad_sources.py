@@ -57,7 +57,7 @@ SOURCE = (
     Bad("{sources: [{identity: {secretAccessKey: REMOVED}}]}", f"{S0}.identity.secretAccessKey", "is missing", SET_SECRET),
     Bad("{sources: [{limits: {sessions: 0}}]}", f"{S0}.limits.sessions", "is below 1", "4 --stack"),
     Bad("{sources: [{limits: {memoryMiB: 64}}]}", f"{S0}.limits.memoryMiB", "is below 256", "memoryMiB' 1024 --stack"),
-    Bad("{sources: [{limits: {uploadGiBPerDay: 0}}]}", f"{S0}.limits.uploadGiBPerDay", "is below 1", SET),
+    Bad("{sources: [{limits: {uploadGiBPerDay: 0}}]}", f"{S0}.limits.uploadGiBPerDay", "is below 1", RM),
     Bad("{sources: [{limits: {memory: 512}}]}", f"{S0}.limits.memory", 'did you mean "memoryMiB"', RM),
     Bad("{sources: [{limits: {processes: 80}}]}", f"{S0}.limits.processes", "restic hangs", "processes' 96 --stack"),
     Bad("{sources: [{restic: {connections: 32}, limits: {openFiles: 256}}]}", f"{S0}.limits.openFiles", "at least 320", SET),
