@@ -135,6 +135,13 @@ restore_script() {
   printf '[ "$1" = boot ] || systemctl restart ssh.service\n'
 }
 
+# A restart ends when sshd listens anew and leaves open sessions alone. A reload returns before sshd has taken the signal: the login that is
+# to confirm the new configuration could still be let in by the old one.
+take_effect() {
+  systemctl reset-failed ssh.service 2>/dev/null || true # only so that restarts in a row are not taken for crashes
+  systemctl restart ssh.service
+}
+
 go_live() { # go_live SECONDS
   folder "$STATE_DIR" 755 root:root
   folder "$STATE_DIR/guard" 700 root:root
@@ -146,7 +153,7 @@ go_live() { # go_live SECONDS
   restore_script >"$WORK/restore"
   guard_arm sshd "$1" <"$WORK/restore"
   put "$LIVE" 644 root:root <"$WORK/dropin"
-  systemctl reload ssh.service || refuse "sshd did not reload" "the previous configuration comes back by itself within $1 seconds; see 'journalctl -u ssh' on the host"
+  take_effect || refuse "sshd did not start again" "the previous configuration comes back by itself within $1 seconds; see 'journalctl -u ssh' on the host"
 }
 
 is_live() { [ -f "$LIVE" ] && cmp -s "$WORK/dropin" "$LIVE"; }
@@ -193,7 +200,7 @@ step_remove() {
   gone "$LIVE"
   if changed; then
     sshd -t || refuse "sshd refuses the configuration without ours" "look at $MAIN and $DROPINS on the host"
-    systemctl reload ssh.service
+    take_effect || refuse "sshd did not start again" "look at 'journalctl -u ssh' on the host"
   fi
   # The last of this program's steps on the host: what all of them shared goes as well, unless something still stands in it.
   systemctl disable -q lastcopy-guard-boot.service 2>/dev/null || true # never armed: not there

@@ -41,7 +41,7 @@ def changed(stage: Stage, machine: str, file: str, sed: str) -> Iterator[None]:
 
 def reload(stage: Stage) -> None:
     """sshd takes what was changed; `changed` takes it back."""
-    stage.machines.shell("relay", "sshd -t && systemctl reload ssh")
+    stage.machines.shell("relay", "sshd -t && systemctl restart ssh")
 
 
 @contextmanager

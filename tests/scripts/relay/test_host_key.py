@@ -146,7 +146,7 @@ def test_a_machine_that_shows_the_first_key_is_refused_by_later_steps_and_by_sou
 
 def test_a_key_that_an_image_brought_is_not_kept(newborn: Newborn) -> None:
     newborn.machine.ok(
-        "ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key; systemctl reload ssh"
+        "ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key; systemctl restart ssh"
     )
     brought = newborn.machine.read("/etc/ssh/ssh_host_ed25519_key.pub").split()[1]
     assert newborn.hand_over().split()[1] != brought

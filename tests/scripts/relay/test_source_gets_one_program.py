@@ -48,7 +48,7 @@ def opened(chain: Chain) -> dict[str, bool]:
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_each_layer_alone_may_fail_without_opening_a_shell(changing: Chain, layer: str) -> None:
-    changing.sh(f"{LAYERS[layer]}; systemctl reload ssh")
+    changing.sh(f"{LAYERS[layer]}; systemctl restart ssh")
     assert opened(changing) == {"command": False, "forwarding": False}
 
 
@@ -56,5 +56,5 @@ def test_sabotage_without_any_layer_a_command_and_a_forwarding_are_seen_to_work(
     """The proofs of S1 and S2 can fail."""
     for line in LAYERS.values():
         changing.sh(line)
-    changing.sh("sshd -t && systemctl reload ssh")
+    changing.sh("sshd -t && systemctl restart ssh")
     assert opened(changing) == {"command": True, "forwarding": True}
