@@ -158,6 +158,15 @@ def end_namespace(inode: int) -> None:
         time.sleep(0.02)
 
 
+def end_machine(nspawn: Process) -> None:
+    """End a booted machine at once. Its systemd first: it outlives a systemd-nspawn that is killed, with all that runs in it."""
+    leader = child_with_pid_one(nspawn.pid)
+    process = Process.of(leader) if leader is not None else None
+    if process:
+        process.end(grace=0)
+    nspawn.end(grace=5)
+
+
 def child_with_pid_one(parent: int) -> int | None:
     """The child of `parent` that is process 1 of a namespace of its own: a booted machine's systemd."""
     for pid in pids():

@@ -17,7 +17,7 @@ from ops.recover import recovery as whole
 from ops.recover.dates import EARLY, earlier
 from ops.recover.errors import RecoverError
 from ops.recover.rebuild import planned, rebuild
-from ops.recover.restore import restore
+from ops.recover.restore import choose, restore
 from ops.recover.timeline import Kind, acts
 from tests.recover.bed import BUCKET, Bed, named
 
@@ -86,7 +86,7 @@ ATTACKS = (overwrite_just_after, index_of_long_ago, hidden_long_ago, in_the_futu
 def restored(bed: Bed, target: Path) -> str:
     with bed.recovery() as found:
         good = found.good(None, even_if_damaged=False)
-        restore(good, good.snapshots[-1], target)
+        restore(good, choose(good, None), target)
     return bed.came_back(target)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sandbox import launch
 from sandbox.nspawn import ENVIRONMENT
-from sandbox.run import Process, child_with_pid_one
+from sandbox.run import Process, child_with_pid_one, end_machine
 from toolchain.cache import cache_root
 
 # No timer of this machine's distribution runs there: an apt-daily has no business in a test.
@@ -93,5 +93,5 @@ def booted(units: Path, folder: Path) -> Iterator[Booted]:
         )
         yield there
     finally:
-        process.end(grace=20)
+        end_machine(process)
         launch.remove_cgroups(NAME)

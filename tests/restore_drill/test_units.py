@@ -121,6 +121,10 @@ def test_its_timer_drills_and_a_failure_is_loud(host: Host, scheduled: Booted) -
     scheduled.wait(lambda: f"{service}: Failed with result 'exit-code'" in words(), 20, words)
     assert "1 of 6 canary files are not what they were (photo.jpg)" in scheduled.read("/run/rung")
     assert scheduled.run("stat", "-c", "%a %U", record).stdout == "600 root\n"
+    # The next drill may have begun: none comes after it, and it ends by itself.
+    scheduled.run("systemctl", "stop", f"{NAME}.timer")
+    show = ("systemctl", "show", "-p", "ActiveState", "--value", service)
+    scheduled.wait(lambda: scheduled.run(*show).stdout.strip() in ("failed", "inactive"), 60, words)
     assert scheduled.run("ls", "-A", f"/var/cache/{NAME}").stdout == ""
     assert "could not run" not in scheduled.read("/run/rung"), "one failure, two words"
 

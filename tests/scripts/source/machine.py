@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from components.host_step import script_text
+from sandbox import launch
 from sandbox.image import ensure_tree
-from sandbox.run import Process, child_with_pid_one
+from sandbox.run import child_with_pid_one, end_machine
 from toolchain import ensure
 
 ENVIRONMENT = {
@@ -41,25 +42,28 @@ class Done:
 
 
 class Machine:
-    """Nothing it does leaves it: private network, all writes in memory. `stop` ends it by its process id."""
+    """Nothing it does leaves it: private network, all writes in memory, control groups of its own. `stop` ends it by its process id."""
 
     def __init__(self, tree: Path | None = None, *options: str) -> None:
         """``tree``: the system in it, the sandbox's own where none is given; ``options``: more words for systemd-nspawn."""
         tools = ensure("rclone", "restic")
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the machine
-        self._nspawn = subprocess.Popen(
-            [
-                "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot", "--volatile=overlay",
-                "--private-network", "--console=pipe", "--resolv-conf=off", "--timezone=off",
-                "--link-journal=no", f"--directory={tree or ensure_tree()}",
-                f"--machine=lastcopy-source-{os.getpid()}-{next(_NUMBER)}", "--hostname=host1",
-                f"--bind-ro={tools['rclone'].path.resolve()}:/opt/rclone",
-                f"--bind-ro={tools['restic'].path.resolve()}:/opt/restic",
-                "--bind=/dev/fuse",
-                *options,
-            ],
-            env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
-            start_new_session=True,
+        self.name = f"lastcopy-source-{os.getpid()}-{next(_NUMBER)}"
+        self._folder = tempfile.TemporaryDirectory()  # lives as long as the machine
+        folder = Path(self._folder.name)
+        self._log = folder / "log"
+        words = [
+            "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot", "--volatile=overlay",
+            "--private-network", "--console=pipe", "--resolv-conf=off", "--timezone=off",
+            "--link-journal=no", f"--directory={tree or ensure_tree()}",
+            f"--machine={self.name}", "--hostname=host1",
+            f"--bind-ro={tools['rclone'].path.resolve()}:/opt/rclone",
+            f"--bind-ro={tools['restic'].path.resolve()}:/opt/restic",
+            "--bind=/dev/fuse",
+            *options,
+        ]  # fmt: skip
+        # Two machines in one control group would end each other's services.
+        self.nspawn = launch.start(
+            None, self.name, 'exec "$@"', words, log=self._log, record=folder / "process.json", environment=ENVIRONMENT
         )  # fmt: skip
         try:
             self._leader = self._wait()
@@ -69,25 +73,20 @@ class Machine:
 
     def _wait(self) -> int:
         deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            if self._nspawn.poll() is not None:
-                break
-            leader = child_with_pid_one(self._nspawn.pid)
+        while time.monotonic() < deadline and self.nspawn.alive():
+            leader = child_with_pid_one(self.nspawn.pid)
             if leader is not None:
                 self._leader = leader
                 state = self.run("systemctl is-system-running").out.strip()
                 if state in ("running", "degraded"):
                     return leader
             time.sleep(0.2)
-        self._log.seek(0)
-        raise RuntimeError(f"the machine did not boot: {self._log.read().decode(errors='replace')}")
+        raise RuntimeError(f"the machine did not boot: {self._log.read_text(errors='replace')}")
 
     def stop(self) -> None:
-        process = Process.of(self._nspawn.pid)
-        if process:
-            process.end(grace=0)
-        self._nspawn.wait()
-        self._log.close()
+        end_machine(self.nspawn)
+        launch.remove_cgroups(self.name)
+        self._folder.cleanup()
 
     def run(self, command: str, *, stdin: str = "", seconds: int = 120) -> Done:
         """A shell line as root inside; bounded in time."""

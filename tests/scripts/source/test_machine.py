@@ -1,0 +1,28 @@
+"""The machine that these tests run on: two stand side by side, and a stopped one leaves nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sandbox.run import Process, child_with_pid_one
+from tests.scripts.source.machine import Machine
+
+
+def groups(machine: Machine) -> list[Path]:
+    return list(Path("/sys/fs/cgroup").glob(f"**/{machine.name}"))
+
+
+def test_a_stopped_machine_leaves_no_process_and_no_control_group_and_another_goes_on() -> None:
+    one, other = Machine(), Machine()
+    try:
+        leader = child_with_pid_one(one.nspawn.pid)
+        systemd = Process.of(leader or 0)
+        assert systemd is not None
+        assert groups(one)
+        one.stop()
+        assert not systemd.there(), "systemd outlives a systemd-nspawn that is killed"
+        assert groups(one) == []
+        assert other.run("systemctl is-system-running").out.strip() in ("running", "degraded")
+    finally:
+        one.stop()
+        other.stop()
