@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from pathlib import Path
 from ops.recover.errors import RecoverError, shown
 
 SECONDS = 120
+IDLE = 120  # so long a connection stays without a command, also one whose program was killed
 
 
 class HostError(RecoverError):
@@ -54,7 +56,6 @@ class Host:
 
     door: Door
     folder: Path
-    idle: str = "120"  # how long the connection stays without a command, in ssh's own form
     _words: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -65,7 +66,7 @@ class Host:
             "BatchMode=yes", "StrictHostKeyChecking=yes", f"UserKnownHostsFile={known}", "GlobalKnownHostsFile=/dev/null",
             f"HostKeyAlias={alias}", "HostKeyAlgorithms=ssh-ed25519", "UpdateHostKeys=no", "ConnectTimeout=15",
             "ServerAliveInterval=15", "LogLevel=ERROR", "ControlMaster=auto", f"ControlPath={self.folder}/%C",
-            f"ControlPersist={self.idle}",
+            f"ControlPersist={IDLE}",
             *(["IdentitiesOnly=yes", "IdentityAgent=none", f"IdentityFile={door.key_file}"] if door.key_file else []),
         ]  # fmt: skip
         self._words = ["ssh", "-F", "none", "-p", str(door.port)]
@@ -133,6 +134,23 @@ class Host:
                 "or restore to a directory here and copy it",
             )
 
+    @contextmanager
+    def kept_open(self, seconds: float = IDLE / 3) -> Iterator[None]:
+        """Within, the connection stays however long no command comes: for who cannot dial again."""
+        done = threading.Event()
+
+        def now_and_then() -> None:
+            while not done.wait(seconds):
+                self.run("true", check=False)
+
+        thread = threading.Thread(target=now_and_then, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
     def close(self) -> None:
         subprocess.run([*self._words, "-O", "exit"], capture_output=True, check=False, timeout=20)
 
@@ -142,12 +160,12 @@ def _text(raw: bytes) -> str:
 
 
 @contextmanager
-def hosts(doors: Sequence[Door], folder: Path, idle: str = "120") -> Iterator[dict[str, Host]]:
+def hosts(doors: Sequence[Door], folder: Path) -> Iterator[dict[str, Host]]:
     """Every host by name; their connections end with the block."""
     opened: dict[str, Host] = {}
     try:
         for door in doors:
-            opened[door.name] = Host(door=door, folder=folder, idle=idle)
+            opened[door.name] = Host(door=door, folder=folder)
         yield opened
     finally:
         for host in opened.values():

@@ -179,11 +179,12 @@ class Onto:
 @contextmanager
 def onto(there: Door, found: Recovery, home: Executor) -> Iterator[Onto]:
     """The host, reached. ``home``: a thread of this machine's own network, from where the host is dialled; the storage may be in another."""
-    # A check may take hours before the first file comes back, and the connection cannot be dialled again from every network.
-    with hosts([there], found.folder, idle="12h") as opened:
+    with hosts([there], found.folder) as opened:
         host = opened["host"]
         home.submit(host.run, "true").result()  # all that follows goes over this connection
-        yield Onto(host=host, found=found)
+        # A check may take hours before the first file comes back, and the connection cannot be dialled again from every network.
+        with host.kept_open():
+            yield Onto(host=host, found=found)
 
 
 def _tool(host: Host, found: Recovery, lib: str, machine: str) -> str:

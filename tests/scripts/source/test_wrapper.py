@@ -80,6 +80,42 @@ def test_the_refusal_is_comfort_and_can_be_passed(bed: Bed) -> None:
     assert bed.machine.read("/root/seen").endswith("-r rclone: forget latest ")
 
 
+def spoilt_hard_link(bed: Bed) -> str:
+    """A file with two names is backed up, then a part of it changes on the disk; the digest of what it was."""
+    bed.machine.ok("head -c 12000000 /dev/urandom >/data/big && ln /data/big /data/same")
+    bed.restic("backup /data")
+    return bed.machine.ok(
+        "sha256sum </data/big; printf encrypted | dd of=/data/big bs=1 seek=11999990 conv=notrunc 2>/dev/null"
+    )
+
+
+@pytest.mark.parametrize("words", ["--target /", "--target=/", "-t /", "-t/"])
+def test_a_restore_over_files_that_stand_is_read_back(bed: Bed, words: str) -> None:
+    """restic 0.19.1 spoils what has hard links; a person who restores in place at night must not believe it."""
+    digest = spoilt_hard_link(bed)
+    done = bed.machine.run(f"restic-backup restore latest {words} --include /data")
+    assert done.code != 0
+    assert "--verify=false" in done.err
+    assert "/data/big" in done.err
+    bed.machine.ok("rm /data/big /data/same && restic-backup restore latest --target / --include /data")
+    assert bed.machine.ok("sha256sum </data/big") == digest
+
+
+def test_sabotage_a_restore_that_is_not_read_back_spoils_it_in_silence(bed: Bed) -> None:
+    digest = spoilt_hard_link(bed)
+    bed.machine.ok("restic-backup restore latest --target / --include /data --verify=false")
+    assert bed.machine.ok("sha256sum </data/big") != digest
+
+
+def test_a_restore_to_an_empty_place_or_for_show_is_left_as_it_is_asked_for(bed: Bed) -> None:
+    bed.restic("backup /data")
+    for words in ("--target /new", "--target / --dry-run", "--target /data/made --verify"):
+        done = bed.machine.run(f"restic-backup restore latest {words}")
+        assert done.code == 0, done.err
+        assert "restic-backup:" not in done.err
+    bed.machine.ok("rm -rf /new")
+
+
 def test_others_than_root_get_a_clear_error(bed: Bed) -> None:
     done = bed.machine.run("setpriv --reuid=nobody --regid=nogroup --clear-groups restic-backup snapshots")
     assert done.code == 71

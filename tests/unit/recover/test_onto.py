@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
+from ops.hosts import Done, Host
 from ops.recover.errors import RecoverError
 from ops.recover.onto import _RUN, Address, door, parse_host
 from tests.waiting import wait_until
@@ -39,6 +41,27 @@ def test_what_is_no_host_is_refused(text: str) -> None:
 def test_no_host_is_dialled_without_its_key(key: str | None) -> None:
     with pytest.raises(RecoverError, match="--host-key"):
         door(parse_host("web1"), key, None)
+
+
+class Asked(Host):
+    """Counts what would have been run."""
+
+    times = 0
+
+    def run(self, *command: str, **_: object) -> Done:
+        assert command == ("true",)
+        self.times += 1
+        return Done(code=0, out="", err="")
+
+
+def test_a_connection_is_kept_by_commands_and_a_killed_programs_ends_soon(tmp_path: Path) -> None:
+    host = Asked(door=door(parse_host("web1"), KEY, None), folder=tmp_path)
+    assert "ControlPersist=120" in host.words("true"), "and not for hours: nobody may be there any more"
+    with host.kept_open(0.01):
+        wait_until(lambda: host.times > 2, 20, pause=0.01)
+    asked = host.times
+    time.sleep(0.1)
+    assert host.times == asked
 
 
 class There:
