@@ -12,10 +12,15 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import botocore.session
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.httpsession import URLLib3Session
 
 from ops.recover.access import Place, StorageKey, Where
 from ops.recover.dates import Retention
@@ -69,6 +74,7 @@ class Storage:
 
     def __init__(self, access: Place, ca_file: Path | None) -> None:
         self.bucket, self.prefix = access.where.bucket, f"{access.path}/"
+        self._access, self._ca_file = access, ca_file
         self._s3 = client(access.where, access.key, ca_file, attempts=4)
 
     def history(self, told: Callable[[int], None] = lambda _: None) -> History:
@@ -125,8 +131,14 @@ class Storage:
             return None
         found: dict[str, datetime] = {}
 
+        heads = Heads(self._access, self._ca_file)
+
         def ask(entry: Entry) -> tuple[str, datetime | None]:
             key = self.prefix + entry.name
+            until = heads.lock_of(key, entry.id)
+            if until is not None:
+                return entry.id, until
+            # No lock, or something else than an answer: asked with all of the client's care.
             with _translated(f"the lock of {shown(entry.name)} cannot be read", self.bucket):
                 head = self._s3.head_object(Bucket=self.bucket, Key=key, VersionId=entry.id)
             return entry.id, head.get("ObjectLockRetainUntilDate")
@@ -217,6 +229,35 @@ class Storage:
             raise AssertionError("a note that nobody would read")
         with _translated(f"{what} cannot be written", f"bucket {self.bucket}"):
             self._s3.put_object(Bucket=self.bucket, Key=key, Body=body)
+
+
+class Heads:
+    """HEAD requests by botocore's signer and sender, without the client's machinery around them: one for each version may be very many.
+
+    For storages with the bucket in the path, as every one but AWS is asked (``client``).
+    """
+
+    def __init__(self, access: Place, ca_file: Path | None) -> None:
+        where, key = access.where, access.key
+        self._root = f"{where.endpoint}/{quote(where.bucket)}/"
+        credentials = Credentials(key.access_key_id, key.secret_access_key.get_secret_value())
+        self._signer = S3SigV4Auth(credentials, "s3", where.region)
+        self._http = URLLib3Session(
+            verify=str(ca_file) if ca_file else True,  # type: ignore[arg-type]  # a file is taken, whatever its stubs say
+            timeout=60,
+            max_pool_connections=WORKERS,
+        )
+
+    def lock_of(self, key: str, version: str) -> datetime | None:
+        """When the version's lock ends; None where there was no such answer, for whatever reason."""
+        request = AWSRequest("HEAD", f"{self._root}{quote(key)}?versionId={quote(version, safe='')}")
+        try:
+            self._signer.add_auth(request)
+            answer = self._http.send(request.prepare())
+            text = answer.headers.get("x-amz-object-lock-retain-until-date", "")
+            return datetime.fromisoformat(text) if answer.status_code == 200 and text else None
+        except (BotoCoreError, ValueError):
+            return None
 
 
 def _versions(entries: Sequence[Entry]) -> int:

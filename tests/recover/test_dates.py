@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from ops.recover import recovery as whole
 from ops.recover.dates import EARLY, earlier
 from ops.recover.errors import RecoverError
 from ops.recover.rebuild import planned, rebuild
 from ops.recover.restore import choose, restore
+from ops.recover.storage import Heads
 from ops.recover.timeline import Kind, acts
 from tests.recover.bed import BUCKET, Bed, named
 
@@ -108,6 +110,29 @@ def test_r3_sabotage_by_the_dates_that_the_storage_tells_the_way_back_is_lost(
     later(attack, bed)
     with pytest.raises(RecoverError):
         restored(bed, tmp_path / "back")
+
+
+def test_the_short_way_to_a_lock_tells_what_the_client_tells(bed: Bed) -> None:
+    """And where there is no lock, no version, or no right to ask, it tells nothing, and the client is asked with all of its care."""
+    with bed.recovery() as found:
+        storage, access = found.storage, found.access
+        heads, ca = Heads(access, found.folder / "ca.pem"), found.folder / "ca.pem"
+        asked = [entry for entries in found.history.names.values() for entry in entries if not entry.marker]
+        told = {entry.id: heads.lock_of(storage.prefix + entry.name, entry.id) for entry in asked}
+        by_client = {
+            entry.id: storage._s3.head_object(
+                Bucket=storage.bucket, Key=storage.prefix + entry.name, VersionId=entry.id
+            ).get("ObjectLockRetainUntilDate")
+            for entry in asked
+        }
+        assert told == by_client
+        assert None not in told.values()
+        one = asked[0]
+        assert heads.lock_of(storage.prefix + one.name, "no-such-version") is None
+        thief = access.key.model_copy(update={"secret_access_key": SecretStr("not-the-secret-at-all")})
+        assert Heads(replace(access, key=thief), ca).lock_of(storage.prefix + one.name, one.id) is None
+        nowhere = access.where.model_copy(update={"endpoint": "https://127.0.0.1:1"})
+        assert Heads(replace(access, where=nowhere), ca).lock_of(storage.prefix + one.name, one.id) is None
 
 
 def test_honest_dates_are_left_alone_and_rclone_serves_the_past(bed: Bed) -> None:
