@@ -84,8 +84,8 @@ def moment_of(at: str | None) -> datetime | None:
 
 
 @contextmanager
-def opened(asked: Asked) -> Iterator[Recovery]:
-    """The repository with its history, listed with a count of what was seen."""
+def opened(asked: Asked, *, ahead: bool = False, at: datetime | None = None) -> Iterator[Recovery]:
+    """The repository with its history, listed with a count of what was seen. ``ahead``, ``at``: as ``recovery`` takes them."""
     check(asked)
     tools = Tools.get()  # first: it may have to come over this machine's own network
     with reached(asked) as access, bar() as progress:
@@ -94,7 +94,7 @@ def opened(asked: Asked) -> Iterator[Recovery]:
         def told(what: str, seen: int) -> None:
             progress.update(task, description=what, completed=seen)
 
-        with recovery(access, tools, say, told) as found:
+        with recovery(access, tools, say, told, ahead=ahead, at=at) as found:
             progress.stop()
             if found.since:
                 say(
@@ -228,7 +228,7 @@ def restore(
             raise RecoverError(
                 f"{shown(target)} is not absolute", where="--target", allowed="an absolute path on the host"
             )
-        with placed(asked, onto_host, host_key, ssh_key) as (found, place):
+        with placed(asked, moment, onto_host, host_key, ssh_key) as (found, place):
             check_target(target, cast(Existing, existing), place)
             good = found.good(moment, even_if_damaged=even_if_damaged)
             chosen = choose(good, snapshot)
@@ -253,17 +253,17 @@ def restore(
 
 @contextmanager
 def placed(
-    asked: Asked, host: Address | None, host_key: str | None, ssh_key: Path | None
+    asked: Asked, moment: datetime | None, host: Address | None, host_key: str | None, ssh_key: Path | None
 ) -> Iterator[tuple[Recovery, Place]]:
     """The repository, and where its files come back to."""
     if host is None:
-        with opened(asked) as found:
+        with opened(asked, ahead=True, at=moment) as found:
             yield found, Here()
         return
     with ThreadPoolExecutor(1) as home:
         home.submit(int).result()  # the thread begins here, before this one goes to the storage's network
         with (
-            opened(asked) as found,
+            opened(asked, ahead=True, at=moment) as found,
             onto(door(host, host_key or found.access.room.host_key, ssh_key), found, home) as place,
         ):
             yield found, place
@@ -308,7 +308,7 @@ def rebuild(
     )  # fmt: skip
     with errors_shown(console):
         moment = moment_of(at)
-        with opened(asked) as found:
+        with opened(asked, ahead=True, at=moment) as found:
             good = found.good(moment, even_if_damaged=even_if_damaged)
             steps = planned(found, good.at)
             tell_plan(found, steps)

@@ -21,6 +21,7 @@ from ops.recover.history import iso
 
 CONNECTIONS = 8
 LIST = ("snapshots", "--json")
+CHECK = ("check", "--with-cache")  # what it read of index and trees stays cached for what comes next
 # A way out through a proxy is the network's, not a secret of ours or a setting of the tools.
 _PROXY = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
 
@@ -84,8 +85,8 @@ class Repository:
             *(["--s3-version-at", iso(self.at)] if self.at else []),
             "--contimeout", "15s", "--ask-password=false",
         ]  # fmt: skip
-        # A cache for each moment: restic trusts a cached index by its name, and names here were overwritten.
-        cache = self.folder / f"cache-{iso(self.at) if self.at else 'now'}"
+        # A cache for each view: restic trusts a cached index by its name, and names here were overwritten.
+        cache = self.folder / f"cache-{iso(self.at) if self.at else 'now'}{'-served' if self.served else ''}"
         if self.served:
             reach = ["-r", self.served, "-o", f"rest.connections={CONNECTIONS}"]
         else:

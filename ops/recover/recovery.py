@@ -12,7 +12,7 @@ from typing import Any
 from ops.recover import checkpoint
 from ops.recover.access import Access
 from ops.recover.dates import late_markers, one_shift, written
-from ops.recover.engine import LIST, Answer, Repository, Tools, workplace
+from ops.recover.engine import CHECK, LIST, Answer, Repository, Tools, workplace
 from ops.recover.errors import RecoverError
 from ops.recover.history import Entry, History, area, iso
 from ops.recover.storage import Refused, Storage
@@ -20,6 +20,7 @@ from ops.recover.timeline import Proposal, propose
 from ops.recover.view import served
 
 Say = Callable[[str], None]
+Ask = Callable[[], Answer]
 _WRONG = 12  # restic's exit code
 _NOT_ITS = (
     "the password is not this repository's (was it rotated, or is it of another --generation?), "
@@ -39,6 +40,15 @@ class Good:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Begun:
+    """restic's check of a moment and its list of the snapshots, both at work."""
+
+    moment: datetime
+    checked: Ask
+    listed: Ask
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recovery:
     """What is known of one repository while a verb runs. Every word for people goes through ``say``."""
 
@@ -50,6 +60,7 @@ class Recovery:
     since: tuple[datetime, str] | None
     say: Say
     views: Views
+    ahead: Begun | None = None  # begun before the locks were read, by dates that they bear out
 
     @property
     def proposal(self) -> Proposal:
@@ -58,7 +69,8 @@ class Recovery:
     def again(self) -> Recovery:
         """With the history as it is by now."""
         history = _by_writing(self.access, self.storage, self.storage.history())
-        return replace(self, history=late_markers(history, self.since[0] if self.since else None))
+        history = late_markers(history, self.since[0] if self.since else None)
+        return replace(self, history=history, ahead=None)
 
     def open(self, at: datetime | None) -> Repository:
         return Repository(
@@ -75,10 +87,10 @@ class Recovery:
 
         The structure first: it names packs of a wrong size at once, over each of which reading would try for a quarter of an hour.
         """
-        answer = self.open(at).ask("check", "--with-cache")
+        answer = self.open(at).ask(*CHECK)
         if answer.ok and read_data:
             self.say("restic reads and checks every pack; this takes as long as reading the whole repository")
-            answer = self.open(at).ask("check", "--with-cache", "--read-data")
+            answer = self.open(at).ask(*CHECK, "--read-data")
         return answer
 
     def good(self, at: datetime | None, *, even_if_damaged: bool) -> Good:
@@ -93,9 +105,8 @@ class Recovery:
         self._must_stand(moment)
         why = "you asked for it" if at else proposal.why
         self.say(f"moment: {iso(moment)} ({why})")
-        # Two starts of restic at once: each derives the key anew, which is slow on purpose.
-        with self.open(moment).beside(*LIST) as listed:
-            answer = self.check(moment)
+        with self._looked_at(moment) as (checked, listed):
+            answer = checked()
             if answer.ok:
                 return self._opened(moment, why, whole=True, listed=listed())
         if not even_if_damaged and at is None:
@@ -114,6 +125,25 @@ class Recovery:
                 else "give an earlier --at; or take what can be read with --even-if-damaged",
             )
         return self._opened(moment, why, whole=answer.ok)
+
+    @contextmanager
+    def _looked_at(self, moment: datetime) -> Iterator[tuple[Ask, Ask]]:
+        """restic's check and its list at once: each start derives the key anew, which is slow on purpose."""
+        if self.ahead and self.ahead.moment == moment:
+            yield self.ahead.checked, self.ahead.listed
+            return
+        with self.open(moment).beside(*LIST) as listed:
+            yield lambda: self.check(moment), listed
+
+    @contextmanager
+    def begun(self, at: datetime | None) -> Iterator[Begun | None]:
+        """Both at work, on the repository as rclone serves it by the storage's dates; None where there is nothing to look at so."""
+        moment = at or self.proposal.at
+        if moment is None or self.history.misdated or "config" not in self.history.view(moment):
+            yield None
+            return
+        with self.open(moment).beside(*LIST) as listed, self.open(moment).beside(*CHECK) as checked:
+            yield Begun(moment=moment, checked=checked, listed=listed)
 
     def _opened(self, moment: datetime, why: str, *, whole: bool, listed: Answer | None = None) -> Good:
         repository = self.open(moment)
@@ -170,17 +200,20 @@ def recovery(
     say: Say,
     told: Callable[[str, int], None] = lambda *_: None,
     parent: Path | None = None,
+    *,
+    ahead: bool = False,
+    at: datetime | None = None,
 ) -> Iterator[Recovery]:
     """Everything listed and ready; the private folder (below ``parent``, or TMPDIR) is gone afterwards.
 
-    ``told`` hears what is being counted, and how far it is.
+    ``told`` hears what is being counted, and how far it is. ``ahead``: ``good`` will be asked for the moment ``at`` (None: the last good
+    one), so its check may begin by the dates that the storage tells; where the locks tell others, it is thrown away.
     """
     with workplace(access, parent) as folder:
         ca = folder / "ca.pem"
         storage = Storage(access, ca if ca.exists() else None)
         listed = storage.history(lambda seen: told("versions listed", seen))
-        history = _by_writing(access, storage, listed, say, lambda seen: told("locks read", seen))
-        if not history.names:
+        if not listed.names:
             raise RecoverError(
                 f"the storage remembers nothing at {access.where.bucket}/{access.path}",
                 where="source, generation and storage",
@@ -188,21 +221,24 @@ def recovery(
                 fix="compare with the stack file; a source may have an earlier generation (--generation)",
             )
         try:
-            since = checkpoint.newest(access, history, storage.notes(checkpoint.folder(access)))
+            notes = storage.notes(checkpoint.folder(access))
         except Refused:
-            since = None  # a key for this room alone may not look there; then no checkpoint counts
-        history = late_markers(history, since[0] if since else None)
-        with Views(storage, folder) as views:
-            yield Recovery(
-                access=access,
-                tools=tools,
-                storage=storage,
-                folder=folder,
-                history=history,
-                since=since,
-                say=say,
-                views=views,
-            )
+            notes = []  # a key for this room alone may not look there; then no checkpoint counts
+        with Views(storage, folder) as views, ExitStack() as early:
+
+            def known(history: History) -> Recovery:
+                since = checkpoint.newest(access, history, notes)
+                history = late_markers(history, since[0] if since else None)
+                return Recovery(
+                    access=access, tools=tools, storage=storage, folder=folder, history=history, since=since, say=say, views=views,
+                )  # fmt: skip
+
+            begun = early.enter_context(known(listed).begun(at)) if ahead else None
+            history = _by_writing(access, storage, listed, say, lambda seen: told("locks read", seen))
+            if history.misdated:
+                early.close()
+                begun = None
+            yield replace(known(history), ahead=begun)
 
 
 def _by_writing(

@@ -139,8 +139,9 @@ class Bed:
         return {(row["Key"], row["VersionId"]) for page in pages for row in page.get("Versions", [])}
 
     @contextmanager
-    def recovery(self, access: Access | None = None) -> Iterator[Recovery]:
-        with recovery(access or self.access, self.tools, lambda _: None) as found:
+    def recovery(self, access: Access | None = None, *, ahead: bool = True) -> Iterator[Recovery]:
+        """As restore and rebuild open it."""
+        with recovery(access or self.access, self.tools, lambda _: None, ahead=ahead) as found:
             yield found
 
     @contextmanager

@@ -99,7 +99,37 @@ def test_r3_forged_dates_do_not_reach_into_the_view_of_the_past(
     later(attack, bed)
     with bed.recovery() as found:
         assert Kind.BACKDATED in {act.kind for act in acts(found.history)}
+        assert found.ahead is None, "what was begun by forged dates is thrown away"
     assert restored(bed, tmp_path / "back") == bed.tree
+
+
+def test_a_check_that_was_begun_by_honest_dates_counts(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(*_: object) -> None:
+        raise AssertionError("it was begun before")
+
+    with bed.recovery() as found:
+        assert found.ahead is not None
+        assert found.ahead.moment == found.proposal.at
+        assert found.again().ahead is None, "it was of the history before"
+        monkeypatch.setattr(whole.Recovery, "check", late)
+        good = found.good(None, even_if_damaged=False)
+        assert good.whole
+        assert len(good.snapshots) >= 2
+    with bed.recovery(ahead=False) as found, pytest.raises(AssertionError, match="begun before"):
+        found.good(None, even_if_damaged=False)
+
+
+def test_sabotage_a_check_by_forged_dates_that_counts_loses_the_good_moment(bed: Bed) -> None:
+    later(index_of_long_ago, bed)
+    with bed.recovery(ahead=False) as honest:
+        moment = honest.proposal.at
+        forged = replace(honest, history=honest.storage.history())
+        with forged.begun(moment) as begun:
+            assert begun is not None
+            wrong = replace(honest, ahead=begun)
+            with pytest.raises(RecoverError):
+                wrong.good(moment, even_if_damaged=False)
+        assert honest.good(moment, even_if_damaged=False).whole
 
 
 @pytest.mark.parametrize("attack", [overwrite_just_after, index_of_long_ago])
