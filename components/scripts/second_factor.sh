@@ -60,24 +60,18 @@ leavers() {
       gone "$KEYS/$person"
       gone "$TOTP/$person"
       if would "remove account $person"; then
-        end_processes "$person"
+        end_processes_of "$person"
         # A login that was under way can still be dying.
         tries=0
         until userdel "$person" 2>"$WORK/answer"; do
           tries=$((tries + 1))
           [ "$tries" -lt 20 ] || refuse "account $person cannot be removed: $(cat "$WORK/answer")" "end its processes on the host, $AGAIN"
           sleep 0.5
-          end_processes "$person"
+          end_processes_of "$person"
         done
       fi
     fi
   done <"$WORK/ours"
-}
-end_processes() {
-  uid=$(id -u "$1")
-  for process in /proc/[0-9]*; do
-    if [ "$(stat -c %u "$process" 2>/dev/null || true)" = "$uid" ]; then kill -KILL "${process#/proc/}" 2>/dev/null || true; fi # gone by itself
-  done
 }
 
 step_apply() {

@@ -11,13 +11,14 @@ import base64
 import hashlib
 import socketserver
 import struct
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntFlag
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ops.listening import listening
 
 KIND, APPLICATION = b"sk-ssh-ed25519@openssh.com", b"ssh:"
 _FAILURE, _LIST, _LISTED, _SIGN, _SIGNED = 5, 11, 12, 13, 14
@@ -29,6 +30,7 @@ class Says(IntFlag):
     NOTHING = 0
     TOUCHED = 1
     VERIFIED = 4  # its PIN was given
+    BOTH = TOUCHED | VERIFIED
 
 
 class SecurityKey:
@@ -48,14 +50,19 @@ class SecurityKey:
         """As it stands in a stack file."""
         return f"{KIND.decode()} {base64.b64encode(self.blob).decode()}"
 
-    def sign(self, message: bytes, says: Says, claimed: Says) -> bytes:
-        """An SSH signature over the message; where ``claimed`` is not what it ``says``, somebody changed it on its way."""
+    def sign(self, message: bytes, says: Says, claimed: Says | None = None) -> bytes:
+        """An SSH signature over the message; where ``claimed`` is given, somebody put it in the place of what it ``says``."""
         self.signatures += 1
         counter = struct.pack(">I", self.signatures)
         signed = (
             hashlib.sha256(APPLICATION).digest() + bytes([says]) + counter + hashlib.sha256(message).digest()
         )
-        self.last = _string(KIND) + _string(self._private.sign(signed)) + bytes([claimed]) + counter
+        self.last = (
+            _string(KIND)
+            + _string(self._private.sign(signed))
+            + bytes([says if claimed is None else claimed])
+            + counter
+        )
         return self.last
 
     @contextmanager
@@ -68,7 +75,6 @@ class SecurityKey:
         """
         shown = socket.with_suffix(".pub")
         shown.write_text(f"{self.public}\n")
-        key = self
 
         class Agent(socketserver.StreamRequestHandler):
             def handle(self) -> None:
@@ -78,31 +84,15 @@ class SecurityKey:
 
         def reply(asked: bytes) -> bytes:
             if asked[:1] == bytes([_LIST]):
-                return bytes([_LISTED]) + struct.pack(">I", 1) + _string(key.blob) + _string(b"")
+                return bytes([_LISTED]) + struct.pack(">I", 1) + _string(self.blob) + _string(b"")
             if asked[:1] == bytes([_SIGN]):
                 blob, rest = _taken(asked[1:])
-                if blob == key.blob:
-                    message = _taken(rest)[0]
-                    return bytes([_SIGNED]) + _string(
-                        replayed or key.sign(message, says, says if claimed is None else claimed)
-                    )
+                if blob == self.blob:
+                    return bytes([_SIGNED]) + _string(replayed or self.sign(_taken(rest)[0], says, claimed))
             return bytes([_FAILURE])
 
-        with _Server(str(socket), Agent) as server:
-            socket.chmod(0o600)
-            thread = threading.Thread(
-                target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
-            )
-            thread.start()
-            try:
-                yield ("-o", f"IdentityAgent={socket}", "-o", f"IdentityFile={shown}")
-            finally:
-                server.shutdown()
-                socket.unlink()
-
-
-class _Server(socketserver.ThreadingUnixStreamServer):
-    daemon_threads = True
+        with listening(socket, Agent):
+            yield ("-o", f"IdentityAgent={socket}", "-o", f"IdentityFile={shown}")
 
 
 def _string(content: bytes) -> bytes:

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-import socketserver
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
+from ops.listening import listening
 from ops.recover.errors import RecoverError
 from ops.recover.history import Entry, area
 from ops.recover.storage import Storage
@@ -21,12 +20,6 @@ from ops.recover.storage import Storage
 V2 = "application/vnd.x.restic.rest.v2"
 CHUNK = 1 << 20
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
-
-
-class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 64
 
 
 @contextmanager
@@ -90,10 +83,5 @@ def served(storage: Storage, view: Mapping[str, Entry], socket: Path) -> Iterato
             except (RecoverError, OSError):
                 self.close_connection = True  # restic sees too little and asks again
 
-    with _Server(str(socket), Handler) as server:
-        socket.chmod(0o600)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield
-        finally:
-            server.shutdown()
+    with listening(socket, Handler):
+        yield

@@ -112,7 +112,7 @@ def _totp(ground: Ground, person: Person) -> Iterator[Finding]:
 def _fido2(ground: Ground, person: Person) -> Iterator[Finding]:
     """The device is a double in software (security_key.py); sshd is the relay's own, and its word is what counts."""
     device = person.device
-    with device.plugged_in(ground.folder / "device", Says.TOUCHED | Says.VERIFIED) as options:
+    with device.plugged_in(ground.folder / "device", Says.BOTH) as options:
         came = person.bring_in("", "id", options=options)
     watched = device.last
     yield control(
@@ -127,11 +127,11 @@ def _fido2(ground: Ground, person: Person) -> Iterator[Finding]:
         "a person's security key, touched by a thief who has no PIN": person.try_device(Says.TOUCHED),
         "a person's security key, with its PIN and untouched": person.try_device(Says.VERIFIED),
         "a person's security key, untouched and without its PIN": person.try_device(Says.NOTHING),
-        "a signature without a PIN, on its way made one with it": person.try_device(Says.TOUCHED, claimed=Says.TOUCHED | Says.VERIFIED),
-        "a signature that was watched": person.try_device(Says.TOUCHED | Says.VERIFIED, replayed=watched),
-        "another person's security key": person.try_device(Says.TOUCHED | Says.VERIFIED, other=thief),
+        "a signature without a PIN, on its way made one with it": person.try_device(Says.TOUCHED, claimed=Says.BOTH),
+        "a signature that was watched": person.try_device(Says.BOTH, replayed=watched),
+        "another person's security key": person.try_device(Says.BOTH, other=thief),
         "another security key's signature under this one's name": person.try_device(
-            Says.TOUCHED | Says.VERIFIED, replayed=thief.sign(b"", Says.TOUCHED | Says.VERIFIED, Says.TOUCHED | Says.VERIFIED)
+            Says.BOTH, replayed=thief.sign(b"", Says.BOTH)
         ),
     }  # fmt: skip
     for what, done in tries.items():

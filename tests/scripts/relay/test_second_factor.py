@@ -239,13 +239,13 @@ def test_fido2_opens_with_touch_and_pin_and_with_nothing_less(peopled: Chain) ->
     assert peopled.admin("true").returncode == 255
     opened, said = log_in(peopled, "", "-L", f"{free_port()}:127.0.0.1:22")
     assert not opened, said
-    opened, said = with_device(peopled, device, Says.TOUCHED | Says.VERIFIED)
+    opened, said = with_device(peopled, device, Says.BOTH)
     assert opened, said
     for less in (Says.TOUCHED, Says.VERIFIED, Says.NOTHING):
         opened, said = with_device(peopled, device, less)
         assert not opened, f"{less!r}: {said}"
         assert "Permission denied" in said
-    opened, said = with_device(peopled, SecurityKey(), Says.TOUCHED | Says.VERIFIED)
+    opened, said = with_device(peopled, SecurityKey(), Says.BOTH)
     assert not opened, said
     for user in (PERSON, "admin"):
         effective = peopled.sh(f"sshd -T -C user={user},host=x,addr=203.0.113.200")

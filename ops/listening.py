@@ -1,0 +1,28 @@
+"""A server on a socket in the file system, for this user alone, for as long as a block lasts."""
+
+from __future__ import annotations
+
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 64
+
+
+@contextmanager
+def listening(socket: Path, handler: type[socketserver.BaseRequestHandler]) -> Iterator[None]:
+    """Within, each connection to the socket gets a handler in a thread of its own; afterwards the socket is gone."""
+    with _Server(str(socket), handler) as server:
+        socket.chmod(0o600)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            socket.unlink()
