@@ -1,4 +1,6 @@
-"""restic over rclone, on a repository as it was or as it is: no secret in an argument or a variable, nothing of the caller's environment."""
+"""restic on a repository as it was (a view that is served here) or as it is (over rclone): no secret in an argument or a variable, nothing of the
+caller's environment.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +13,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import toolchain
 from ops.recover.access import Access, Where
 from ops.recover.errors import RecoverError, shown
-from ops.recover.history import iso
 
 CONNECTIONS = 8
-LIST = ("snapshots", "--json")
+# Without the cache: restic gives up where another one has begun the same cache a moment ago, and the check begins at the same time.
+LIST = ("snapshots", "--json", "--no-cache")
 CHECK = ("check", "--with-cache")  # what it read of index and trees stays cached for what comes next
 # A way out through a proxy is the network's, not a secret of ours or a setting of the tools.
 _PROXY = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
@@ -60,8 +63,8 @@ class Answer:
 class Repository:
     """One repository as of ``at`` (read-only by construction), or as it is now (None).
 
+    ``served``: restic's name of the view of that moment (view.py); of the present there is none.
     ``key_hint``: restic tries this key first; without it, it tries 20 in the order of their names and gives up at a malformed one.
-    ``served``: restic's name of a view that is served here (view.py), in place of rclone's by date.
     ``writes``: for the trusted prune alone; restic takes its own lock and may hide objects.
     """
 
@@ -69,12 +72,14 @@ class Repository:
     tools: Tools
     folder: Path
     at: datetime | None
+    served: str | None
     key_hint: str | None
     writes: bool = False
-    served: str | None = None
 
     def __post_init__(self) -> None:
-        if self.writes and (self.at is not None or self.served):
+        if (self.at is None) != (self.served is None):
+            raise AssertionError("the past is served here, the present by rclone")
+        if self.writes and self.served:
             raise AssertionError("the past is read-only")
 
     def words(self, *words: str) -> list[str]:
@@ -82,11 +87,12 @@ class Repository:
         serve = [
             "serve", "restic", "--stdio", "--config", str(self.folder / "rclone.conf"),
             *(["--ca-cert", str(self.folder / "ca.pem")] if self.access.where.ca_certificate else []),
-            *(["--s3-version-at", iso(self.at)] if self.at else []),
             "--contimeout", "15s", "--ask-password=false",
         ]  # fmt: skip
         # A cache for each view: restic trusts a cached index by its name, and names here were overwritten.
-        cache = self.folder / f"cache-{iso(self.at) if self.at else 'now'}{'-served' if self.served else ''}"
+        cache = (
+            self.folder / f"cache-{sha256(self.served.encode()).hexdigest()[:12] if self.served else 'now'}"
+        )
         if self.served:
             reach = ["-r", self.served, "-o", f"rest.connections={CONNECTIONS}"]
         else:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ops.recover import checkpoint
@@ -21,6 +23,7 @@ from ops.recover.view import served
 
 Say = Callable[[str], None]
 Ask = Callable[[], Answer]
+MOST = 103  # bytes of a socket's name that every system takes
 _WRONG = 12  # restic's exit code
 _NOT_ITS = (
     "the password is not this repository's (was it rotated, or is it of another --generation?), "
@@ -78,7 +81,7 @@ class Recovery:
             tools=self.tools,
             folder=self.folder,
             at=at,
-            served=self.views.of(at, self.history) if at is not None and self.history.misdated else None,
+            served=self.views.of(at, self.history) if at is not None else None,
             key_hint=self.access.room.key_id or _oldest_key(self.history),
         )
 
@@ -137,7 +140,7 @@ class Recovery:
 
     @contextmanager
     def begun(self, at: datetime | None) -> Iterator[Begun | None]:
-        """Both at work, on the repository as rclone serves it by the storage's dates; None where there is nothing to look at so."""
+        """Both at work, on the view by the dates that the storage tells; None where there is nothing to look at so."""
         moment = at or self.proposal.at
         if moment is None or self.history.misdated or "config" not in self.history.view(moment):
             yield None
@@ -160,7 +163,11 @@ class Recovery:
         return Good(repository=repository, at=moment, why=why, whole=whole, snapshots=tuple(known))
 
     def _must_stand(self, moment: datetime) -> None:
-        if "config" in self.history.view(moment):
+        """A repository, and one that this key may read."""
+        config = self.history.view(moment).get("config")
+        if config is not None:
+            # restic would ask again for a quarter of an hour where this key may list versions and not read them.
+            self.storage.read(config)
             return
         first = f"; its first object is of {iso(self.history.first)}" if self.history.first else ""
         raise RecoverError(
@@ -283,21 +290,29 @@ class Views:
     """The views that are served here, each from the first time that it is asked for."""
 
     def __init__(self, storage: Storage, folder: Path) -> None:
-        self._storage, self._folder = storage, folder
+        self._storage = storage
         self._open = ExitStack()
-        self._served: dict[datetime, Path] = {}
+        # The kernel takes a socket's name only up to a length that a folder below somebody's TMPDIR may have by itself.
+        short = len(os.fsencode(folder)) <= MOST - len("/view-00000")
+        self._folder = (
+            folder
+            if short
+            else Path(self._open.enter_context(TemporaryDirectory(prefix="lastcopy-view-", dir="/tmp")))
+        )
+        self._served: dict[tuple[datetime, bool], Path] = {}
 
     def of(self, at: datetime, history: History) -> str:
         """restic's name of the view of that moment."""
         return f"rest:http+unix://{self.socket(at, history)}:/"
 
     def socket(self, at: datetime, history: History) -> Path:
-        """Where it is served."""
-        if at not in self._served:
+        """Where it is served. By the dates that the storage told and by those of writing, one moment is not the same view."""
+        view = (at, history.misdated > 0)
+        if view not in self._served:
             socket = self._folder / f"view-{len(self._served)}"
             self._open.enter_context(served(self._storage, history.view(at), socket))
-            self._served[at] = socket
-        return self._served[at]
+            self._served[view] = socket
+        return self._served[view]
 
     def __enter__(self) -> Views:
         return self

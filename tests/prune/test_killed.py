@@ -21,9 +21,13 @@ from tests.recover.bed import Bed, now
 
 
 def killed_when(bed: Bed, seen: str, number: signal.Signals, *, nth: int = 1, wait: float = 0) -> None:
-    """`prune run`, killed as soon as it says this; with its children, for it leads a group of its own."""
+    """`prune run`, killed as soon as it says this; with its children, for it leads a group of its own. It never comes to its last note by itself."""
+    never = (
+        "import time; from ops.prune import prune; prune._noted = lambda *_: time.sleep(600); "
+        "from ops.__main__ import app; app()"
+    )
     running = subprocess.Popen(
-        [sys.executable, "-m", "ops", "prune", "run", *words(bed), *KEEP],
+        [sys.executable, "-c", never, "prune", "run", *words(bed), *KEEP],
         cwd=ROOT,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,

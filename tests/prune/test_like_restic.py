@@ -58,7 +58,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Master, 
     return folder / "repository", master, restic
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(
     minutes=st.lists(st.tuples(st.integers(0, 120 * 24 * 60), st.sampled_from(PATHS)), min_size=1, max_size=40, unique_by=lambda one: one[0]),
     keep=st.builds(

@@ -189,8 +189,8 @@ def test_s9_sabotage_a_prune_that_reads_nothing_loses_a_good_file_from_sight(
     assert code == 0, said
     with bed.restic(key_hint=bed.access.room.key_id) as repository:
         assert not repository.ask("restore", good, "--target", str(tmp_path / "now")).ok
-    with bed.restic(at=moment, key_hint=bed.access.room.key_id) as repository:
-        assert repository.ask("restore", good, "--target", str(tmp_path / "then")).ok
+    with bed.recovery() as found:
+        assert found.open(moment).ask("restore", good, "--target", str(tmp_path / "then")).ok
 
 
 def test_s9_poison_that_comes_while_restic_prunes_is_found_and_every_version_is_there_for_the_way_back(

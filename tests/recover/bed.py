@@ -145,9 +145,12 @@ class Bed:
             yield found
 
     @contextmanager
-    def restic(self, at: datetime | None = None, key_hint: str | None = None) -> Iterator[Repository]:
+    def restic(self, key_hint: str | None = None) -> Iterator[Repository]:
+        """On the repository as it is."""
         with workplace(self.access) as folder:
-            yield Repository(access=self.access, tools=self.tools, folder=folder, at=at, key_hint=key_hint)
+            yield Repository(
+                access=self.access, tools=self.tools, folder=folder, at=None, served=None, key_hint=key_hint
+            )
 
     def back_up(self) -> None:
         with self.restic(key_hint=self.access.room.key_id) as live:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -254,6 +255,7 @@ def started(host: Host, *more: str) -> subprocess.Popen[str]:
         [sys.executable, "-m", "ops", "restore-drill", *host.words(*more)],
         cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore it
+        start_new_session=True,
     )  # fmt: skip
     deadline = time.monotonic() + 60
     while not list(host.scratch.glob("lastcopy-drill-*/lastcopy-recover-*/cache-*")):
@@ -279,7 +281,7 @@ def test_what_a_killed_drill_left_goes_at_the_next_start_and_a_living_ones_stays
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = started(host)
-    running.kill()
+    os.killpg(running.pid, signal.SIGKILL)  # with its restic, which would go on to make folders there
     running.communicate(timeout=60)
     assert list(host.scratch.iterdir()), "so the next look can find it"
     monkeypatch.setattr(scratch, "_YOUNG_SECONDS", -1)
