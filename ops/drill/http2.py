@@ -68,6 +68,7 @@ class Session:
         self._bodies: dict[int, bytes] = {}
         self._done: set[int] = set()
         self._unended: set[int] = set()  # streams whose body has no end yet
+        self._called: set[int] = set()  # streams whose body the other side has asked for
         self._flush()
 
     def __enter__(self) -> Session:
@@ -111,6 +112,13 @@ class Session:
         stream = self._start(request, length=length, open_ended=True)
         self._flush()
         return stream
+
+    def called_for(self, stream: int, deadline: float) -> bool:
+        """Whether the body of a request that expects "100-continue" was asked for, by that moment of `time.monotonic`."""
+        while stream not in self._called | self._done and (left := deadline - time.monotonic()) > 0:
+            if select.select([self._out], [], [], left)[0]:
+                self._receive(time.monotonic() + 1)
+        return stream in self._called
 
     def feed(self, stream: int, data: bytes, *, end: bool = False) -> bool:
         """More of its body, as far as the other side takes it; False once the answer is there."""
@@ -213,6 +221,8 @@ class Session:
             found = {str(name): str(value) for name, value in event.headers or []}
             answer.status = int(found.pop(":status"))
             answer.headers = found
+        elif isinstance(event, h2.events.InformationalResponseReceived):
+            self._called.add(stream)
         elif isinstance(event, h2.events.DataReceived):
             answer.body += event.data or b""
             self._h2.acknowledge_received_data(event.flow_controlled_length or 0, stream)

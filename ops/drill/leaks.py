@@ -60,23 +60,23 @@ class Known:
         return {"planted": self.planted, **self.secrets}
 
 
-# Every command line and environment on the host, each once, until told to stop or for a minute.
+# Every command line and environment on the host, each once, until told to stop; a killed drill's watch ends by itself.
 _WATCH = r"""
-cd "$1"; n=0
-(while [ ! -e stop ] && [ $n -lt 1500 ]; do
-  n=$((n + 1)); cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\0' '\n'; echo; sleep 0.02
-done | awk '!seen[$0]++' >seen; touch done) >/dev/null 2>&1 </dev/null &
+cd "$1"
+(timeout 600 sh -c 'while [ ! -e stop ]; do
+  cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr "\\0" "\\n"; echo; sleep 0.02
+done' | awk '!seen[$0]++' >seen; touch done) >/dev/null 2>&1 </dev/null &
 """
 # The drill's own careless words: in an argument, in an environment, in the journal and in a file that all may read.
 _PLANT = r"""
 read -r secret; umask 022; printf %s "$secret" >"$1/careless"; chmod 755 "$1"
-DRILL="$secret" sleep 0.5 & sh -c 'sleep 0.5; :' sh "$secret" & printf 'lastcopy drill, planted: %s\n' "$secret" | systemd-cat -t lastcopy-drill; wait
+DRILL="$secret" sleep 2 & sh -c 'sleep 2; :' sh "$secret" & printf 'lastcopy drill, planted: %s\n' "$secret" | systemd-cat -t lastcopy-drill; wait
 journalctl --sync 2>/dev/null || sleep 0.5
 """
 # The patterns come on stdin; `report PLACE FILE` prints which of them stand in FILE.
 _SCAN = r"""
 cd "$1"; umask 077; set -f; P=$(cat); limit=$2
-touch stop; i=0; while [ ! -e done ] && [ $i -lt 50 ]; do i=$((i + 1)); sleep 0.1; done
+touch stop; i=0; while [ ! -e done ] && [ $i -lt 300 ]; do i=$((i + 1)); sleep 0.1; done
 all() { printf '%s\n' "$P" | cut -d ' ' -f 2; }
 report() { printf '%s\n' "$P" | while read -r n form; do if printf '%s\n' "$form" | grep -qaFf - "$2"; then printf '%s %s\n' "$n" "$1"; fi; done; }
 late() { [ "$1" != 124 ] || printf '! %s\n' "$2"; }

@@ -44,6 +44,6 @@ class ProcWatch:
         """What was seen that holds ``secret``, cut short so that a failing test does not print it all."""
         return [
             seen.replace(b"\0", b" ").decode(errors="replace")[:80]
-            for seen in self.seen
+            for seen in list(self.seen)  # the watch goes on
             if secret.encode() in seen
         ]

@@ -139,7 +139,7 @@ def _step(ground: Ground) -> Finding:
 
 
 def _plant_here(planted: str) -> None:
-    subprocess.run(["sh", "-c", "sleep 0.3; :", "sh", planted], check=True, timeout=10)
+    subprocess.run(["sh", "-c", "sleep 2; :", "sh", planted], check=True, timeout=10)
 
 
 def _shown(ground: Ground) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -12,6 +13,7 @@ from ops.drill.ground import Ground
 from ops.drill.model import Finding, Level, control, judged, not_played
 from ops.drill.old_parts import RCLONE_PLACES, RESTIC_PLACES, Ran, with_fakes
 from ops.drill.storage import lost
+from ops.hosts import Host
 
 ADVISORY = "GHSA-45pq-889g-fcgh"
 RCLONES = (
@@ -76,16 +78,24 @@ def _running_relay(ground: Ground, folder: str, newest: str) -> Iterator[Finding
     )
     relay.run("logger", "-t", tag, "lastcopy drill begins")
     ran = run(tool, [_rclone(version) for version in RCLONES])
-    journal = relay.shell(f"sleep 0.3; journalctl -q -o cat -t {tag} -n {4 * len(RCLONES)}").out.rpartition(
-        "lastcopy drill begins"
-    )[2]
     yield from _told("the running relay is given rclone", RCLONES, ran, [one.code == 64 for one in ran])
-    told = [line for line in journal.splitlines() if ADVISORY in line]
+    told = _named_in_journal(relay, tag, len(RCLONES))
     yield judged(
         "the relay's journal names the advisory each time",
         len(told) == len(RCLONES),
         told[-1] if told else "it does not",
     )
+
+
+def _named_in_journal(relay: Host, tag: str, wanted: int) -> list[str]:
+    """The journal's lines since the drill began that name the advisory; it may be a moment behind what was said to it."""
+    for _ in range(20):
+        said = relay.run("journalctl", "-q", "-o", "cat", "-t", tag, "-n", str(4 * wanted)).out
+        told = [line for line in said.rpartition("lastcopy drill begins")[2].splitlines() if ADVISORY in line]
+        if len(told) >= wanted:
+            break
+        time.sleep(0.5)
+    return told
 
 
 def _relay_step(ground: Ground, folder: str, newest: str) -> Iterator[Finding]:

@@ -30,7 +30,7 @@ for one in /proc/[0-9]*/environ; do tr '\0' '\n' <"$one" 2>/dev/null | grep '^SS
 """
 # user, address, port: the ed25519 key of whatever answers there.
 ASK = r"""
-try() { runuser -u "$1" -- ssh-keyscan -T 3 -t ed25519 -p "$3" "$2" 2>/dev/null | grep -v '^#' | sed "s#^#$1 $2 $3 #"; }
+try() { runuser -u "$1" -- ssh-keyscan -T 8 -t ed25519 -p "$3" "$2" 2>/dev/null | grep -v '^#' | sed "s#^#$1 $2 $3 #"; }
 while read -r who address port; do id "$who" >/dev/null 2>&1 && try "$who" "$address" "$port" & done; wait
 """
 # The same with nothing of the relay's own firewall left; it is put back however this ends.

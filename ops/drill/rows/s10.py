@@ -63,14 +63,15 @@ def _crowd(ground: Ground, made: Throwaway, other: Throwaway) -> Iterator[Findin
     most = promised(ground)
     opened = made.host.shell(
         f"cd {made.folder} && for i in $(seq {CROWD}); do "
-        f"(timeout 60 sh -c 'sleep 50 | ssh -F {made.folder}/ssh_config relay serve' >/dev/null 2>&1 & echo $! >>crowd) ; done; echo ok"
+        f"(timeout 150 sh -c 'sleep 140 | {{ ssh -F {made.folder}/ssh_config relay serve; echo >>{made.folder}/refused; }}' >/dev/null 2>&1 & "
+        "echo $! >>crowd) ; done; echo ok"
     )
     try:
-        standing = _settled(ground.relay, made.account)
+        standing, refused = _settled(ground.relay, made)
         yield control(
-            f"the crowd of {CROWD} got sessions",
-            opened.code == 0 and bool(standing),
-            f"{len(standing)} stand",
+            f"the crowd of {CROWD} got sessions, or was refused",
+            opened.code == 0 and bool(standing) and len(standing) + refused == CROWD,
+            f"{len(standing)} stand, {refused} were refused",
         )
         yield judged(
             f"{CROWD} sessions at once: no more than {most['sessions']} stand",
@@ -93,15 +94,15 @@ def _crowd(ground: Ground, made: Throwaway, other: Throwaway) -> Iterator[Findin
         )
 
 
-def _settled(relay: Host, account: str) -> list[str]:
-    """The processes that serve the account's sessions, when their number no longer grows."""
-    found: list[str] = []
-    for _ in range(10):
-        before, found = found, relay.shell(f"pgrep -u {account} -x rclone", check=False).out.split()
-        if found and len(found) == len(before):
-            break
+def _settled(relay: Host, made: Throwaway) -> tuple[list[str], int]:
+    """The processes that serve the account's sessions, and how many clients were refused, once each client is one or the other."""
+    deadline = time.monotonic() + 60
+    while True:
+        refused = made.host.shell(f"cat {made.folder}/refused 2>/dev/null | wc -l").out
+        standing = relay.shell(f"pgrep -u {made.account} -x rclone", check=False).out.split()
+        if len(standing) + int(refused) >= CROWD or time.monotonic() > deadline:
+            return standing, int(refused)
         time.sleep(1)
-    return found
 
 
 def _limits(relay: Host, processes: list[str], most: Mapping[str, int]) -> Iterator[tuple[str, bool, str]]:

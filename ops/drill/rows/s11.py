@@ -17,7 +17,7 @@ from ops.drill.throwaway import KEYS, ROOM, Throwaway, enter_step
 from ops.hosts import Host
 
 ELSEWHERE = "192.0.2.77/32"  # of an address range for documentation: nobody dials from there
-SECONDS = 8
+SECONDS = 15
 
 
 def play(ground: Ground) -> Iterator[Finding]:

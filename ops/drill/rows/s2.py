@@ -172,13 +172,13 @@ def _outward(ground: Ground) -> Iterator[Finding]:
         # The relay's refusal can be back before the second line is written: that write fails, and must not end the script.
         "trap '' PIPE",
         f"timeout 60 {shlex.join(ground.ssh('-N', *options, 'relay'))} &",
-        f"for (( n = 0; n < 80; n++ )); do (: </dev/tcp/127.0.0.1/{first + 3}) 2>/dev/null && break; sleep 0.1; done",
+        f"for (( n = 0; n < 300; n++ )); do (: </dev/tcp/127.0.0.1/{first + 3}) 2>/dev/null && break; sleep 0.1; done",
     ]
     for number, (_, send) in enumerate(local.values()):
         # The client's own answer of its SOCKS end is 2 bytes, and 10 more once the channel stands.
         script.append(
             f"exec 3<>/dev/tcp/127.0.0.1/{first + number} && {{ printf '{send}' >&3; "
-            "echo \"$(timeout 2 head -c 8 <&3 | od -An -tx1 | tr -d ' \\n')_\"; exec 3>&-; }"
+            "echo \"$(timeout 6 head -c 8 <&3 | od -An -tx1 | tr -d ' \\n')_\"; exec 3>&-; }"
         )
     done = ground.victim.run(
         "bash", "-c", "source /dev/stdin; kill %1; wait", stdin="\n".join(script) + "\n", check=False

@@ -16,12 +16,12 @@ from ops.drill.rows.s4 import V2, names
 from ops.drill.storage import Stored, lost
 from ops.drill.throwaway import Throwaway
 
-SECONDS = 8  # restic would repeat what was refused for a minute
+SECONDS = 20  # restic would repeat what was refused for a minute
 
 # What refuses is told by 403; restic is ended then. TERM lets it take its lock away.
 UNTIL_REFUSED = r"""
 ( LINE ) >said 2>&1 & p=$!
-n=0; while [ $n -lt 100 ] && kill -0 $p 2>/dev/null; do
+n=0; while [ $n -lt 250 ] && kill -0 $p 2>/dev/null; do
   if grep -q 403 said; then sleep 0.3; kill -TERM $p; break; fi
   n=$((n + 1)); sleep 0.1
 done

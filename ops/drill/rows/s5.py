@@ -17,6 +17,7 @@ from ops.drill.throwaway import Throwaway
 CROWD = 12
 SESSIONS = 2
 RACERS = 10
+PATIENCE = 10  # seconds
 MIB = 1 << 20
 
 
@@ -52,7 +53,8 @@ def play(ground: Ground) -> Iterator[Finding]:
     before = judge.versions(made.path)
     for work in (_alone, _crowds, _bodies):
         yield from work(made, paths, judge, before)
-    yield from _races(made, judge)
+    for after_their_look in (False, True):
+        yield from _races(made, judge, after_their_look=after_their_look)
     if ground.may(Level.TRIAL):
         yield from _failed_look_up(ground, made, paths, judge, before)
     else:
@@ -127,18 +129,38 @@ def _crowds(made: Throwaway, paths: list[str], judge: Desk, before: list[Stored]
     )
 
 
-def _races(made: Throwaway, judge: Desk) -> Iterator[Finding]:
-    """Before an object exists, many write its name: one wins and stands. rclone's look alone would lose this."""
+def _races(made: Throwaway, judge: Desk, *, after_their_look: bool) -> Iterator[Finding]:
+    """Before an object exists, many write its name: one wins and stands. rclone's look alone would lose this.
+
+    ``after_their_look``: no body is sent before rclone has asked for all of them, which it does once it has looked and found nothing. One
+    rclone lets one writer of a name in at a time, so there is one for each connection. A storage may hold the second look back until the first
+    writer, who said `If-None-Match`, has ended: that is not waited for.
+    """
+    racers = SESSIONS if after_their_look else RACERS
     won: dict[str, list[bytes]] = {f"/data/{secrets.token_hex(32)}": [] for _ in range(6)}
+
+    def begun(session: Session, path: str, body: bytes) -> int:
+        if not after_their_look:
+            return session.start(Request("POST", path, body))
+        return session.begin(Request("POST", path, headers=(("expect", "100-continue"),)), len(body))
+
     with made.session() as one, made.session() as two:
         for session in (one, two):
             session.ask("HEAD", "/config")
         sent = []
         for path in won:
-            for number in range(RACERS):
-                session = (one, two)[number % 2]
+            for number in range(racers):
+                session = (one, two)[number % SESSIONS]
                 body = f"{path} {number} ".encode() * 50
-                sent.append((path, body, session, session.start(Request("POST", path, body))))
+                sent.append((path, body, session, begun(session, path, body)))
+        if after_their_look:
+            deadline = time.monotonic() + PATIENCE
+            looked = sum(session.called_for(stream, deadline) for _, _, session, stream in sent)
+            for _, body, session, stream in sent:
+                session.feed(stream, body, end=True)
+            yield control(
+                "for every name a body was asked for before one was sent", looked >= len(won), f"{looked} of {len(sent)} bodies",
+            )  # fmt: skip
         for path, body, session, stream in sent:
             if session.answer(stream).status == 200:
                 won[path].append(body)
@@ -148,7 +170,7 @@ def _races(made: Throwaway, judge: Desk) -> Iterator[Finding]:
         versions = sum(one.key.endswith(path.rsplit("/", 1)[1]) for one in stored)
         held = versions == 1 and winners == [stands[path]]
         yield judged(
-            f"{RACERS} first writes at once on two connections",
+            f"{racers} first writes {'whose looks all came before' if after_their_look else 'at once on two connections'}",
             held,
             f"{len(winners)} were told that theirs stands, {versions} version stored",
         )
