@@ -8,10 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 HERE = Path(__file__).parent
+# How long an example takes is the machine's business: what is slow there is not wrong.
+settings.register_profile("lastcopy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("lastcopy")
 # Longest first, so that no worker is left alone with one at the end; what is not named here comes last, file by file.
 GROUPS = (
     "drill",

@@ -109,7 +109,7 @@ def test_list_check_diff_dump_and_mount_work_for_the_source(backed_up: Running) 
     mounted = backed_up.machines.shell(
         "web1",
         "mkdir -p /mnt/backup && (restic-backup mount /mnt/backup >/dev/null 2>&1 & echo $! >/run/mount.pid); "
-        "for i in $(seq 50); do [ ! -d /mnt/backup/snapshots/latest ] || break; sleep 0.2; done; "
+        "for i in $(seq 300); do [ ! -d /mnt/backup/snapshots/latest ] || break; sleep 0.2; done; "
         f"cat /mnt/backup/snapshots/latest{TREE}/one; umount /mnt/backup; wait",
         check=False,
     )

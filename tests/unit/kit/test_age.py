@@ -32,7 +32,7 @@ def test_files_of_the_age_program_open() -> None:
 
 
 @given(st.one_of(st.binary(max_size=100), st.sampled_from([b"x" * 65535, b"x" * 65536, b"x" * 131073])))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_what_was_sealed_opens_for_each_recipient(text: bytes) -> None:
     identity, recipient = age.new_identity()
     sealed = age.encrypt(text, recipients=[RECIPIENT, recipient])

@@ -14,7 +14,7 @@ from components.render import firewall, relay, sshd
 from components.render.relay import Limits
 from components.render.sshd import SshdPlan
 
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=40)
 
 # Text that likes to break things, mixed with anything at all.
 NASTY = st.lists(

@@ -20,7 +20,9 @@ from tests.unit.settings.support import KEYS, leaks, parse, private_key, refused
 SECRETS = st.text(
     alphabet=string.ascii_letters + string.digits + "!$%&/()=?*+ \n\t\"'\\`äß€", min_size=24, max_size=60
 )
-QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
+QUICK = settings(
+    max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors]
+)
 
 
 def said(raw: dict[str, object]) -> str:

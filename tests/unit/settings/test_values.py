@@ -18,7 +18,9 @@ from tests.unit.settings import support
 from tests.unit.settings.bad import RCLONE
 from tests.unit.settings.support import field, stack
 
-QUICK = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
+QUICK = settings(
+    max_examples=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors]
+)
 NASTY = st.sampled_from(
     ["\n", "\r", "\0", "\x1b[2J", " ", '"', "'", "`", "$(id)", ";id", "-o", "%(x)s", "..", "\u202e", "\u2028"]
 )

@@ -198,7 +198,7 @@ def test_a_test_vault_cannot_be_locked_for_good_by_anybody() -> None:
 
 # ---- no name widens a document
 
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=40)
 NASTY = st.lists(
     st.one_of(
         st.sampled_from(
