@@ -118,6 +118,7 @@ class Session:
         while stream not in self._called | self._done and (left := deadline - time.monotonic()) > 0:
             if select.select([self._out], [], [], left)[0]:
                 self._receive(time.monotonic() + 1)
+        self._take_what_came()  # also where the time was up before this one's turn
         return stream in self._called
 
     def feed(self, stream: int, data: bytes, *, end: bool = False) -> bool:
