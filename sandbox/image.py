@@ -76,6 +76,8 @@ def _build(work: Path) -> None:
     hook.write_text(CUSTOMISE)
     hook.chmod(0o700)
     argv = ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={PACKAGES}"]
+    # For this build alone: mmdebstrap would leave the setting in the tree.
+    argv += ['--aptopt=Acquire::Retries "5"', '--customize-hook=rm -f "$1/etc/apt/apt.conf.d/99mmdebstrap"']
     argv += [f"--customize-hook={hook}", SUITE, str(work / "rootfs")]
     say(f"making the Debian 13 base image ({digest()}), once; under a minute with a near mirror")
     start, said = time.monotonic(), []

@@ -1,6 +1,6 @@
-"""A free range for a test's own sandbox, so that tests and the user's stack stand side by side.
+"""A free range for a test's own sandbox, and free ports, so that tests and the user's stack stand side by side.
 
-From 198.18.0.0/15, which RFC 2544 keeps for tests: documentation ranges are used for real addresses in some closed networks.
+The ranges are from 198.18.0.0/15, which RFC 2544 keeps for tests: documentation ranges are used for real addresses in some closed networks.
 """
 
 from __future__ import annotations
@@ -8,11 +8,27 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import socket
 import subprocess
 
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 # Each worker has its own, for two that look at the same moment would see the same one free.
 RANGES = [f"198.18.{third}.0/24" for third in range(100 + 10 * WORKER, 110 + 10 * WORKER)]
+
+_KEPT: list[socket.socket] = []
+
+
+def free_port() -> int:
+    """A port on loopback that is this process's own until it ends.
+
+    Its socket stays bound and never listens: dials are refused, nobody else is given the port, and a server that
+    reuses addresses, as all of ours do, can take it at any time.
+    """
+    kept = socket.socket()
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    kept.bind(("127.0.0.1", 0))
+    _KEPT.append(kept)
+    return int(kept.getsockname()[1])
 
 
 def free_network() -> str:

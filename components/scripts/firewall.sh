@@ -51,7 +51,7 @@ restore_script() {
     printf '[ "$1" = boot ] || nft -f rules.nft\n'
   else
     printf 'systemctl disable -q lastcopy-firewall.service lastcopy-storage.timer || true\nrm -f rules.nft\n'
-    printf '[ "$1" = boot ] || { systemctl stop lastcopy-storage.timer || true; nft delete table inet lastcopy || true; }\n'
+    printf '[ "$1" = boot ] || { systemctl stop lastcopy-storage.timer lastcopy-storage.service || true; nft delete table inet lastcopy || true; }\n'
   fi
   printf 'rm -rf %s/guard/firewall.previous\n' "$STATE_DIR"
 }
@@ -129,6 +129,7 @@ step_remove() {
   guard_confirm firewall
   rm -rf "$STATE_DIR/guard/firewall.previous"
   systemctl disable -q --now lastcopy-storage.timer lastcopy-firewall.service 2>/dev/null || true # not there: nothing to stop
+  systemctl stop -q lastcopy-storage.service 2>/dev/null || true # a run under way would load the table again
   gone "$UNITS/lastcopy-firewall.service"
   gone "$UNITS/lastcopy-storage.service"
   gone "$UNITS/lastcopy-storage.timer"

@@ -18,11 +18,14 @@ offered() {
   port=$(sshd -T -C user=lastcopy-nobody,host=lastcopy.invalid,addr=192.0.2.1 2>/dev/null | sed -n 's/^port //p' | head -n 1)
   ssh-keyscan -T 5 -p "${port:-22}" -t "$1" 127.0.0.1 2>/dev/null | sed -n 's/^[^#][^ ]* //p' | cut -d ' ' -f 1,2
 }
-reload() {
+# A restart ends when sshd listens anew and leaves open sessions alone. A reload returns before sshd has taken the signal: until then it
+# answers with its old keys, and while it starts anew not at all.
+take_effect() {
   sshd -t 2>"$WORK/answer" || refuse "sshd refuses its configuration: $(tr '\n' ' ' <"$WORK/answer")" "look at $DIR on the host, $AGAIN"
-  systemctl reload ssh.service || refuse "sshd did not reload" "look at 'journalctl -u ssh' on the host, $AGAIN"
+  systemctl reset-failed ssh.service 2>/dev/null || true # only so that restarts in a row are not taken for crashes
+  systemctl restart ssh.service || refuse "sshd did not start again" "look at 'journalctl -u ssh' on the host, $AGAIN"
 }
-# comes_true COMMAND...: within ten seconds; a reload takes a moment.
+# comes_true COMMAND...: within ten seconds; a busy sshd lets a dial wait.
 comes_true() {
   for _ in 1 2 3 4 5 6 7 8 9 10; do
     if "$@"; then return 0; fi
@@ -56,13 +59,14 @@ make_key() {
   own_is_ours || return 0 # check mode: there is drift to report, and no key
   put "$OWN.pub" 644 root:root <"$RECORD"
   if [ "$(offered ed25519)" != "$(cat "$RECORD")" ] && would "sshd offers the host key"; then
-    reload
+    take_effect
     comes_true is_offered || refuse "sshd does not offer its ed25519 host key" "remove HostKey and HostKeyAlgorithms lines from $DIR/sshd_config and $DIR/sshd_config.d on the host, $AGAIN"
   fi
   fact public_key "$(cat "$RECORD")"
 }
 is_offered() { [ "$(offered ed25519)" = "$(cat "$RECORD")" ]; }
-is_retired() { [ -z "$(offered ecdsa)$(offered rsa)" ]; }
+# That nothing is offered says something only of a sshd that answers: it may be down, or punish this address for dials that never log in.
+is_retired() { is_offered && [ -z "$(offered ecdsa)$(offered rsa)" ] && is_offered; }
 
 retire_key() {
   own_is_ours || refuse "the machine's ed25519 host key is not the one that this program made" "replace the machine: raise lastcopy:intermediate.ec2.generation"
@@ -74,7 +78,7 @@ retire_key() {
   # new host keys or bring the first one back. The network's configuration that it wrote stays.
   if [ -d /etc/cloud ]; then put /etc/cloud/cloud-init.disabled 644 root:root </dev/null; fi
   if ! is_retired && would "sshd offers one host key"; then
-    reload
+    take_effect
     comes_true is_retired || refuse "sshd still offers a host key that is not its own" "remove HostKey lines from $DIR/sshd_config and $DIR/sshd_config.d on the host, $AGAIN"
   fi
 }

@@ -61,6 +61,7 @@ step_apply() {
 
 step_remove() {
   systemctl disable -q --now lastcopy-limits.timer 2>/dev/null || true # not there: nothing to stop
+  systemctl stop -q lastcopy-limits.service 2>/dev/null || true # a run under way would load its rules again
   gone "$UNITS/lastcopy-limits.service"
   gone "$UNITS/lastcopy-limits.timer"
   systemctl daemon-reload

@@ -26,6 +26,7 @@ from sandbox.bucket import wait_ready
 from sandbox.store import hold
 from tests.aws.double.faults import FAULTS
 from tests.aws.names import NameServer
+from tests.networks import free_port
 
 HERE = Path(__file__).resolve().parents[2]
 REGION, ACCOUNT = "us-east-1", "123456789012"  # the region of the sandbox's storage
@@ -42,9 +43,7 @@ class Moto:
     """A moto server in a process of its own."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         images = folder / "amis.json"
         images.write_text(json.dumps([_image(*one) for one in IMAGES]))
         self.url = f"http://127.0.0.1:{self.port}"

@@ -10,6 +10,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from tests.networks import free_port
+
 # Key exchanges of a hardened server. The official plugin's SSH library knows the first and not the second.
 CURVE = "curve25519-sha256"
 SNTRUP = "sntrup761x25519-sha512@openssh.com"
@@ -31,12 +33,6 @@ KexAlgorithms {kex}
 Ciphers aes256-gcm@openssh.com
 LogLevel VERBOSE
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def make_key(path: Path, passphrase: str = "") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import threading
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from .sshd import CURVE, SNTRUP, Sshd, free_port
+from .sshd import CURVE, SNTRUP, Sshd
 from .stack import Stack
 
 LIFE = """
@@ -127,14 +128,22 @@ def test_a_dial_is_tried_again_and_gives_up_at_the_limit(stack: Stack, new_sshd:
     program = """
     step("it", connection(dial_error_limit=given["limit"]), create="true")
     """
-    port = free_port()
-    told = stack.fails(program, {"port": port, "limit": 2})
-    assert f"after 2 failed attempts: dial tcp 127.0.0.1:{port}: connect: connection refused" in told
+    told = stack.fails(program, {"port": 1, "limit": 2})
+    assert "after 2 failed attempts: dial tcp 127.0.0.1:1: connect: connection refused" in told
     assert "Dial 1/2 failed: retrying" in told
     assert "Dial 2/2 failed: retrying" in told
 
     late = new_sshd()
-    starter = threading.Timer(2.5, late.start)
+    gate = socket.create_server(("127.0.0.1", late.port))
+    gate.settimeout(60)
+
+    def turn_the_first_away() -> None:
+        """A dial ends in nothing, and only then the server starts."""
+        with gate:
+            gate.accept()[0].close()
+        late.start()
+
+    starter = threading.Thread(target=turn_the_first_away)
     starter.start()
     try:
         told = stack.up(program, {"port": late.port, "host_key": late.host_key, "limit": 10})

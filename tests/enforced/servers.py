@@ -26,6 +26,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from sandbox.storage_server import make_certificates
 from sandbox.tools import tool
+from tests.networks import free_port
 
 REGION = "us-east-1"
 READY_SECONDS = 20
@@ -39,12 +40,6 @@ class Identity:
     name: str
     access_key: str
     secret_key: str
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def s3_client(endpoint: str, ca: Path, access_key: str, secret_key: str) -> Any:
@@ -205,8 +200,17 @@ class Minio(Server):
         from minio.credentials.providers import StaticProvider
         from minio.minioadmin import MinioAdmin
 
+        # Right after its start the server is ready and yet answers 503 now and then.
+        busy = urllib3.Retry(
+            status=10,
+            status_forcelist=[503],
+            allowed_methods=None,
+            backoff_factor=0.1,
+            backoff_max=2,
+            raise_on_status=False,
+        )
         pool = urllib3.PoolManager(
-            timeout=urllib3.Timeout(20), cert_reqs="CERT_REQUIRED", ca_certs=str(self.ca)
+            timeout=urllib3.Timeout(20), cert_reqs="CERT_REQUIRED", ca_certs=str(self.ca), retries=busy
         )
         return MinioAdmin(
             endpoint=self.endpoint.removeprefix("https://"),

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import os
-import socket
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +28,7 @@ from ops.recover.recovery import Recovery, recovery
 from ops.recover.storage import Storage
 from sandbox.bucket import Bucket, ensure_bucket, wait_ready
 from sandbox.storage_server import prepare_files, root_credentials
+from tests.networks import free_port
 from tests.unit.recover.model import named
 
 BUCKET = Bucket("backups", "COMPLIANCE", 1)
@@ -70,8 +70,7 @@ def vault_in(folder: Path) -> Iterator[Vault]:
     program = toolchain.ensure("minio")["minio"].path
     (folder / "data").mkdir(parents=True)
     prepare_files(folder, "127.0.0.1")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
             [program, "server", "--quiet", "--address", f"127.0.0.1:{port}", "--certs-dir", folder / "certs", folder / "data"],

@@ -199,7 +199,8 @@ def test_a_container_answers_ssh_with_its_pinned_key_and_comes_back_after_a_kill
         [*argv, "hostname; sudo touch /var/lib/kept"], capture_output=True, text=True, check=False
     )
     assert (first.returncode, first.stdout) == (0, "web1\n"), first.stderr
-    subprocess.run([podman, "kill", pod.plan.machine_ns("web1")], check=True, capture_output=True)
+    for verb in ("kill", "wait"):  # the first one returns before the container has ended
+        subprocess.run([podman, verb, pod.plan.machine_ns("web1")], check=True, capture_output=True)
     assert pod.machine_up("web1", "source") == facts
     again = subprocess.run([*argv, "ls /var/lib/kept"], capture_output=True, text=True, check=False)
     assert again.stdout == "/var/lib/kept\n", again.stderr

@@ -20,6 +20,7 @@ from botocore.exceptions import ClientError
 from sandbox import Sandbox, SandboxError, netns
 from sandbox.bucket import Bucket
 from tests.sandbox.conftest import BUCKET, KEYS, cli
+from tests.waiting import wait_until
 
 REFUSED = {"AccessDenied", "InvalidRequest", "403"}
 
@@ -261,4 +262,15 @@ def test_objects_and_identities_outlive_a_killed_server(box: Sandbox) -> None:
     box.storage_up(BUCKET)
     assert netns.mounted(box.plan.storage_ns)
     with relay(box, "db1") as s3:
-        assert s3.get_object(Bucket=BUCKET.name, Key="db1/g1/data/ff/1")["Body"].read() == b"stays"
+
+        def content() -> bytes | None:
+            """Right after its start the server is ready and yet answers 503 now and then."""
+            try:
+                return bytes(s3.get_object(Bucket=BUCKET.name, Key="db1/g1/data/ff/1")["Body"].read())
+            except ClientError as error:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] != 503:
+                    raise
+                return None
+
+        wait_until(lambda: content() is not None)
+        assert content() == b"stays"

@@ -143,11 +143,26 @@ def test_too_little_room_is_told_before_the_build(bench, monkeypatch):
 
 def test_two_runs_at_once_build_once(bench):
     b = bench()
-    b.with_go(FAKE_GO_BUILD="sleep 0.5")
-    outputs = [run.communicate(timeout=60) for run in [b.start(), b.start()]]
-    assert [out.split()[0] for out, _ in outputs] == ["built"] * 2
+    go_on = b.home / "go-on"
+    wait = f"for i in $(seq 600); do [ ! -e {go_on} ] || exit 0; sleep 0.1; done"
+    b.with_go(FAKE_GO_BUILD=str(b.program("wait-for-go-on", f"#!/bin/sh\n{wait}\nexit 1\n")))
+    first = b.start()
+    b.until(b.builds)
+    second = b.start()
+    assert second.stdout is not None
+    assert second.stderr is not None
+    said = ""
+    for line in second.stderr:
+        said += line
+        if "waiting for another run" in line:
+            go_on.touch()
+    built = [first.communicate(timeout=60), (second.stdout.read(), said)]
+    assert second.wait(60) == 0
+    second.stdout.close()
+    second.stderr.close()
+    assert [out.split()[0] for out, _ in built] == ["built"] * 2
     assert b.builds() == 1
-    assert sum("waiting for another run" in err for _, err in outputs) == 1
+    assert [err.count("waiting for another run") for _, err in built] == [0, 1]
 
 
 def test_run_killed_in_the_build_leaves_nothing_half_and_the_next_succeeds(bench):

@@ -33,7 +33,8 @@ def cloud_tree() -> Path:
             shutil.rmtree(work, ignore_errors=True)
             subprocess.run(["cp", "-a", base, work], check=True)
             shutil.copy("/etc/resolv.conf", work / "etc/resolv.conf")
-            install = f"apt-get -q update && apt-get -q -y --no-install-recommends install {RECIPE}"
+            get = "apt-get -q -o Acquire::Retries=5"
+            install = f"{get} update && {get} -y --no-install-recommends install {RECIPE}"
             clean = "apt-get clean && rm -rf /var/lib/apt/lists/* && : >/etc/resolv.conf"
             words = ["env", "DEBIAN_FRONTEND=noninteractive", "sh", "-ec", f"{install} && {clean}"]
             subprocess.run(["chroot", work, *words], check=True, stdout=subprocess.DEVNULL)
@@ -68,7 +69,8 @@ def seed() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def newborn(seed: Path) -> Iterator[Newborn]:
-    machine = Machine(cloud_tree(), f"--bind-ro={seed}:/var/lib/cloud/seed/nocloud")
+    # cloud-init's whole first boot is part of this one.
+    machine = Machine(cloud_tree(), f"--bind-ro={seed}:/var/lib/cloud/seed/nocloud", seconds=240)
     try:
         machine.ok("mkdir -p /root/pins")
         machine.write("/root/admin", (seed / "admin").read_text(), "600")

@@ -123,6 +123,8 @@ def test_a_machine_that_shows_the_first_key_is_refused_by_later_steps_and_by_sou
     newborn.bear(BORN, "/root/pins/stolen")
     newborn.machine.ok(
         "/usr/sbin/sshd -f /etc/ssh/sshd_config -o HostKey=/root/pins/stolen -o HostKeyAlgorithms=ecdsa-sha2-nistp256 -p 2200"
+        # It goes to the background before it listens.
+        " && for i in $(seq 600); do if ss -Hltn 'sport = :2200' | grep -q .; then break; fi; sleep 0.05; done"
     )
     try:
         assert newborn.dial(BORN.public, port=2200).code == 0, (

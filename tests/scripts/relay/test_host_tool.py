@@ -150,7 +150,7 @@ def run(view: Path, values: dict[str, str], mode: str = "apply", hide: str = "")
         "unshare",
         "--mount",
         "--propagation",
-        "private",
+        "slave",  # a private copy would hold on to mounts that others take away meanwhile
         "sh",
         "-c",
         f"{mounts} && exec sh -s -- {mode} ''",

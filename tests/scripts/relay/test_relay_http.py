@@ -27,7 +27,9 @@ def session_mark() -> str:
 def test_the_journal_on_the_relay_says_what_the_source_is_not_told(changing: Chain) -> None:
     changing.apply(changing.entry("web1", identity=(IDENTITIES["web1"][0], "not-the-secret-at-all")))
     subprocess.run(changing.forced("web1"), input=b"", capture_output=True, check=False)
-    assert "SignatureDoesNotMatch" in changing.sh("journalctl --no-pager -t lastcopy-web1 -n 20")
+    assert "SignatureDoesNotMatch" in changing.sh(
+        "journalctl --sync; journalctl --no-pager -t lastcopy-web1 -n 20"
+    )
 
 
 # Walls by themselves: with one taken away, what the next one still refuses.

@@ -21,6 +21,7 @@ import pytest
 
 from components.render import sshd
 from ops.drill.security_key import Says, SecurityKey
+from tests.networks import free_port
 from tests.scripts.relay.chain import Answer, Chain, Step
 
 PERSON = "alice"
@@ -94,12 +95,6 @@ def is_sshd(port: int) -> bool:
             return client.recv(7) == b"SSH-2.0"
     except OSError:
         return False
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

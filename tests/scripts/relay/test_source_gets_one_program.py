@@ -35,7 +35,8 @@ LAYERS = {
     "sshd's rule for sources": "sed -i '/^Match User bk/,/^$/d; /^Allow.*Forwarding/d' /etc/ssh/sshd_config.d/10-lastcopy.conf;"
     " sed -i '1i AuthorizedKeysFile /etc/ssh/lastcopy/keys/%u .ssh/authorized_keys' /etc/ssh/sshd_config.d/10-lastcopy.conf",
     "the login shell": "usermod --shell /bin/sh bk-web1",
-    "the firewall": "nft delete table inet lastcopy",
+    # Its timer would bring the table back.
+    "the firewall": "systemctl stop lastcopy-storage.timer lastcopy-storage.service; nft delete table inet lastcopy",
 }
 
 

@@ -102,7 +102,7 @@ def test_an_address_that_only_knocks_is_banned_for_a_moment_and_then_let_in(chan
     for _ in range(2):
         audit(changing, "-P", POLICY)
     assert "penalty" in changing.sh(
-        "journalctl --no-pager -t sshd -n 50; journalctl --no-pager -t sshd-session -n 50"
+        "journalctl --sync; journalctl --no-pager -t sshd -n 50; journalctl --no-pager -t sshd-session -n 50"
     )
     deadline = time.monotonic() + 75
     while changing.admin("true").returncode != 0:

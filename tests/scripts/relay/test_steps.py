@@ -12,6 +12,7 @@ import pytest
 from components.render.relay import Limits
 from tests.scripts.relay.chain import Chain, Step
 from tests.scripts.relay.conftest import IDENTITIES
+from tests.waiting import wait_until
 
 WEB1 = IDENTITIES["web1"]
 NAMES = ("sshd", "sshd confirm", "firewall", "firewall confirm", "relay", "relay_entry", "storage_check")
@@ -46,7 +47,7 @@ def test_a_step_says_the_same_under_bash(ready: Chain, name: str) -> None:
 
 DRIFT = {
     "sshd": "echo '# by hand' >>/etc/ssh/sshd_config.d/10-lastcopy.conf",
-    "firewall": "systemctl stop lastcopy-storage.timer; nft delete table inet lastcopy",  # the timer would heal it
+    "firewall": "systemctl stop lastcopy-storage.timer lastcopy-storage.service; nft delete table inet lastcopy",  # they would heal it
     "firewall rule": "nft flush set inet lastcopy storage4",
     "relay": "chmod 777 /usr/local/lib/lastcopy/serve-restic",
     "relay_entry": "sed -i 's/restrict,//' /etc/ssh/lastcopy/keys/bk-web1",
@@ -260,7 +261,9 @@ def test_an_rclone_replaced_later_by_an_older_one_is_not_started(changing: Chain
     assert refused.returncode == 64
     assert b"relay: this account is not set up correctly" in refused.stderr
     assert b"rclone" not in refused.stderr
-    assert "GHSA-45pq-889g-fcgh" in changing.sh("journalctl --no-pager -t lastcopy-web1 -n 3")
+    assert "GHSA-45pq-889g-fcgh" in changing.sh(
+        "journalctl --sync; journalctl --no-pager -t lastcopy-web1 -n 3"
+    )
     # Sabotage: the recorded look of the new file makes the old rclone pass, so it is this look that refused it.
     changing.sh(
         "sed -i \"s|^seen .*|seen $(stat -Lc '%d:%i:%s:%Y:%Z' /opt/x/rclone)|\" /etc/lastcopy/relay/rclone"
@@ -298,11 +301,11 @@ def test_the_session_limit_answers_busy_and_spares_other_sources(changing: Chain
         for session in held:
             session.kill()  # the client dies without a goodbye
             session.communicate()
-    assert (
-        subprocess.run(
-            changing.forced("web1"), input=b"", capture_output=True, check=False, timeout=60
-        ).returncode
-        == 0
+    web1 = changing.forced("web1")
+    # Their processes on the relay end a moment after them.
+    wait_until(
+        lambda: subprocess.run(web1, input=b"", capture_output=True, check=False, timeout=60).returncode == 0,
+        60,
     )
 
 

@@ -44,8 +44,10 @@ class Done:
 class Machine:
     """Nothing it does leaves it: private network, all writes in memory, control groups of its own. `stop` ends it by its process id."""
 
-    def __init__(self, tree: Path | None = None, *options: str) -> None:
-        """``tree``: the system in it, the sandbox's own where none is given; ``options``: more words for systemd-nspawn."""
+    def __init__(self, tree: Path | None = None, *options: str, seconds: float = 60) -> None:
+        """``tree``: the system in it, the sandbox's own where none is given; ``options``: more words for systemd-nspawn;
+        ``seconds``: how long its boot may take.
+        """
         tools = ensure("rclone", "restic")
         self.name = f"lastcopy-source-{os.getpid()}-{next(_NUMBER)}"
         self._folder = tempfile.TemporaryDirectory()  # lives as long as the machine
@@ -66,13 +68,13 @@ class Machine:
             None, self.name, 'exec "$@"', words, log=self._log, record=folder / "process.json", environment=ENVIRONMENT
         )  # fmt: skip
         try:
-            self._leader = self._wait()
+            self._leader = self._wait(seconds)
         except BaseException:
             self.stop()
             raise
 
-    def _wait(self) -> int:
-        deadline = time.monotonic() + 60
+    def _wait(self, seconds: float) -> int:
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self.nspawn.alive():
             leader = child_with_pid_one(self.nspawn.pid)
             if leader is not None:

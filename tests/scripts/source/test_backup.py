@@ -201,7 +201,7 @@ def test_a_full_disk_for_the_status_does_not_change_the_outcome(bed: Bed) -> Non
     run = bed.machine.run("systemctl start lastcopy-backup.service")
     assert run.code == 0
     assert "cannot write /var/lib/lastcopy/status.json" in bed.machine.ok(
-        "journalctl -u lastcopy-backup -n 30"
+        "journalctl --sync; journalctl -u lastcopy-backup -n 30"
     )
     bed.machine.ok("rmdir /var/lib/lastcopy/.status.json")
     assert len(bed.snapshots()) == 1

@@ -11,6 +11,8 @@ from tests.scripts.source.bed import Bed
 
 RETRIED, STOPPED = "activating/auto-restart", "failed/failed"
 STORE = "/srv/store/web1-1"
+# restic takes the right to write from a lock's file last of all.
+LOCKED = f"for i in $(seq 600); do if find {STORE}/locks -type f ! -perm /222 | grep -q .; then break; fi; sleep 0.1; done"
 NEW_HOST_KEY = (
     "mkdir -p /srv/keys && cp -a /etc/ssh/ssh_host_ed25519_key* /srv/keys/ && rm /etc/ssh/ssh_host_ed25519_key*"
     " && ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key && systemctl restart ssh"
@@ -61,7 +63,7 @@ CASES = {
         "head -c 300000 /dev/urandom >/data/random && restic-backup backup /data >/dev/null;"
         f" cp -a {STORE} /srv/copy;"
         f" restic --no-cache -r {STORE} --password-file /etc/lastcopy/password check --read-data"
-        " --limit-download 5 >/dev/null 2>&1 & sleep 4; chmod -R a+rwX /srv/store",
+        f" --limit-download 5 >/dev/null 2>&1 & {LOCKED}; chmod -R a+rwX /srv/store",
         f"pkill -x restic; rm -rf {STORE} /srv/copy", RETRIED, "outage", 75, "locked",
     ),
     "disk-full": Case(
@@ -188,7 +190,7 @@ def test_a_connection_cut_in_the_middle_is_an_outage_and_the_next_run_goes_on(be
 def test_a_lock_that_a_prune_left_behind_does_not_stop_backups_for_ever(bed: Bed) -> None:
     lock = (
         f"restic --no-cache -r {STORE} --password-file /etc/lastcopy/password check --read-data --limit-download 5"
-        " >/dev/null 2>&1 & sleep 3; pkill -KILL -x restic; chmod -R a+rwX /srv/store; ls /srv/store/web1-1/locks/*"
+        f" >/dev/null 2>&1 & {LOCKED}; pkill -KILL -x restic; chmod -R a+rwX /srv/store; ls {STORE}/locks/*"
     )
     bed.machine.ok(
         f"head -c 300000 /dev/urandom >/data/random && restic-backup backup /data >/dev/null; {lock}"

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from tests.scripts.source.bed import Bed, settings
+from tests.waiting import wait_until
 
 PRE, POST, LOG = "/srv/hook-pre", "/srv/hook-post", "/srv/hook-log"
 SLOW = '#!/bin/sh\n[ "$1" = version ] && exec /opt/restic version\n'
@@ -97,12 +98,15 @@ def test_sabotage_a_run_that_trusts_every_hook_is_caught(bed: Bed, monkeypatch: 
 
 
 def promise_runs_do_not_overlap(bed: Bed) -> None:
-    bed.machine.write(
-        "/usr/local/lib/lastcopy/restic-9.9.9/restic", f'{SLOW}sleep 3\nexec /opt/restic "$@"\n', "755"
-    )
+    # Only the first one waits, so that a second one that comes so far ends as well.
+    began, go = "/var/lib/lastcopy/began", "/var/lib/lastcopy/go"
+    waits = f"if mkdir {began} 2>/dev/null; then until [ -e {go} ]; do sleep 0.1; done; fi"
+    fake = f'{SLOW}{waits}\nexec /opt/restic "$@"\n'
+    bed.machine.write("/usr/local/lib/lastcopy/restic-9.9.9/restic", fake, "755")
     done = bed.machine.run(
-        "systemctl start --no-block lastcopy-backup.service; sleep 1.5;"
-        " systemctl start lastcopy-backup.service & /usr/local/lib/lastcopy/run-backup backup; code=$?; wait; exit $code"
+        "systemctl start lastcopy-backup.service &"
+        f" for i in $(seq 600); do if [ -d {began} ]; then break; fi; sleep 0.1; done;"
+        f" /usr/local/lib/lastcopy/run-backup backup; code=$?; touch {go}; wait; exit $code"
     )
     assert done.code == 75
     assert len(bed.snapshots()) == 1
@@ -144,10 +148,11 @@ def test_a_stopped_run_leaves_no_lock_and_is_said(bed: Bed) -> None:
 
 
 def test_a_stop_reaches_the_pre_hook(bed: Bed) -> None:
-    with_hooks(bed, pre=f"trap 'echo asked to stop >>{LOG}; exit 0' TERM; sleep 30 & wait")
-    bed.machine.ok(
-        "systemctl start --no-block lastcopy-backup.service; sleep 3; systemctl stop lastcopy-backup.service"
-    )
+    ready = "/srv/hook-ready"
+    with_hooks(bed, pre=f"trap 'echo asked to stop >>{LOG}; exit 0' TERM; touch {ready}; sleep 60 & wait")
+    bed.machine.ok("systemctl start --no-block lastcopy-backup.service")
+    wait_until(lambda: bed.machine.run(f"ls {ready}").code == 0, 60, pause=0.1)
+    bed.machine.ok("systemctl stop lastcopy-backup.service")
     assert log(bed) == ["hook-pre web1", "asked to stop", "hook-post stopped 143 web1 stopped 143"]
     assert bed.snapshots() == []
 
@@ -155,10 +160,9 @@ def test_a_stop_reaches_the_pre_hook(bed: Bed) -> None:
 def test_a_killed_run_is_recorded_retried_and_harms_nothing(bed: Bed) -> None:
     before = bed.back_up().status["last_success"]
     start_long_run(bed)
-    bed.machine.ok("systemctl kill --kill-whom=main -s KILL lastcopy-backup.service; sleep 2")
-    assert (
-        bed.machine.ok("systemctl show -p SubState --value lastcopy-backup.service").strip() == "auto-restart"
-    )
+    bed.machine.ok("systemctl kill --kill-whom=main -s KILL lastcopy-backup.service")
+    show = "systemctl show -p SubState --value lastcopy-backup.service"
+    wait_until(lambda: bed.machine.ok(show).strip() == "auto-restart", 40, pause=0.2)
     status = bed.status()
     assert (status["result"], status["last_success"]) == ("outage", before)
     assert "ended from outside" in status["message"]
