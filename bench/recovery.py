@@ -1,8 +1,9 @@
 """How long `ops recover restore` takes after the whole attack, beside a plain restore of the same data that nobody attacked.
 
-Both restore the same repository from one storage on this machine's loopback, in turns, without any cache. What is timed is the whole command
-as a person types it: for the recovery opening the kit, listing every version, finding the moment, restic's check, and the restore. The kit is
-sealed for an age identity: a passphrase costs a second or more, on purpose, whatever is restored.
+All restore the same repository from one storage on this machine's loopback, in turns, without any cache; a plain restore goes over rclone, as a source's
+does, and, for the record, straight to S3. What is timed is the whole command as a person types it: for the recovery opening the kit, listing every version,
+finding the moment, restic's check, and the restore. The kit is sealed for an age identity: a passphrase costs a second or more, on purpose, whatever is
+restored.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ from pathlib import Path
 from bench.farm import FILE_MIB, BenchError
 from bench.rounds import Row, order
 from ops.kit.sealed import seal, unseal
+from ops.recover.engine import CONNECTIONS
 from tests.recover.bed import Bed, digest_of, make_bed, make_master, vault_in, whole_attack
 
 ROOT = Path(__file__).resolve().parent.parent
 PLAIN = "restic restore, nobody attacked"
+STRAIGHT = "the same, restic straight to S3"
 OURS = "ops recover restore, after the attack"
 GOAL = 1.3
 Way = Callable[[Path], float]  # restores below a target; its seconds
@@ -76,7 +79,7 @@ def _kit(bed: Bed) -> tuple[Path, Path]:
 
 
 def ways(sound: Bed, attacked: Bed) -> dict[str, Way]:
-    """What is compared; the first is the base."""
+    """What is compared; the first is the base, the last is ours."""
     kit, identity = _kit(attacked)
 
     def plain(target: Path) -> float:
@@ -84,12 +87,29 @@ def ways(sound: Bed, attacked: Bed) -> dict[str, Way]:
             words = live.words("restore", "latest", "--quiet", "--target", str(target))
             return _seconds(words, live.environment())
 
+    def straight(target: Path) -> float:
+        with sound.restic(key_hint=sound.access.room.key_id) as live:
+            where, key = sound.access.where, sound.access.key
+            keys = live.folder / "keys"
+            keys.touch(0o600)
+            keys.write_text(
+                f"[default]\naws_access_key_id = {key.access_key_id}\n"
+                f"aws_secret_access_key = {key.secret_access_key.get_secret_value()}\n"
+            )
+            words = [
+                str(live.tools.restic), "-r", f"s3:{where.endpoint}/{where.bucket}/{sound.access.path}",
+                "--cacert", str(live.folder / "ca.pem"), "--password-file", str(live.folder / "password"),
+                "--cache-dir", str(live.folder / "cache"), "--no-lock", "-o", f"s3.connections={CONNECTIONS}",
+                "restore", "latest", "--quiet", "--target", str(target),
+            ]  # fmt: skip
+            return _seconds(words, live.environment() | {"AWS_SHARED_CREDENTIALS_FILE": str(keys)})
+
     def ours(target: Path) -> float:
         words = ["--kit", str(kit), "--identity", str(identity), "--source", attacked.access.room.name]
         command = [sys.executable, "-m", "ops", "recover", "restore", *words, "--target", str(target)]
         return _seconds(command, os.environ)
 
-    return {PLAIN: plain, OURS: ours}
+    return {PLAIN: plain, STRAIGHT: straight, OURS: ours}
 
 
 def measure(mebibytes: int, rounds: int, said: Callable[[str], None]) -> list[Row]:
