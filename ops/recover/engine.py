@@ -22,7 +22,7 @@ from ops.recover.access import Access, Where
 from ops.recover.errors import RecoverError, shown
 
 CONNECTIONS = 8
-# Without the cache: restic gives up where another one has begun the same cache a moment ago, and the check begins at the same time.
+# Without the cache: restic gives up where another one has begun the same cache a moment ago (restic#21940), and the check begins at the same time.
 LIST = ("snapshots", "--json", "--no-cache")
 CHECK = ("check", "--with-cache")  # what it read of index and trees stays cached for what comes next
 # A way out through a proxy is the network's, not a secret of ours or a setting of the tools.
