@@ -151,6 +151,16 @@ def test_a_configuration_that_nobody_can_dial_is_rolled_back(changing: Chain) ->
     )
 
 
+def test_a_login_after_the_step_meets_an_sshd_that_has_read_the_new_configuration(changing: Chain) -> None:
+    """A reload returns before sshd has taken the signal: the login that confirms could still be let in by the old one."""
+    process = "systemctl show -p MainPID --value ssh.service"
+    before = changing.sh(process)
+    changing.apply(altered(changing.sshd(), "# anew"))
+    assert changing.sh(process) != before
+    assert dials(changing)
+    changing.apply(altered(changing.sshd("confirm"), "# anew"))
+
+
 def test_the_confirm_step_says_what_happened_and_the_next_run_confirms(changing: Chain) -> None:
     """The window passed, although the configuration is good: a slow network, or an operator who stopped the run."""
     wanted = altered(changing.sshd(), "# slow")
