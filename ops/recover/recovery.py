@@ -231,7 +231,7 @@ def recovery(
             notes = storage.notes(checkpoint.folder(access))
         except Refused:
             notes = []  # a key for this room alone may not look there; then no checkpoint counts
-        with Views(storage, folder) as views, ExitStack() as early:
+        with Views(storage, folder, say) as views, ExitStack() as early:
 
             def known(history: History) -> Recovery:
                 since = checkpoint.newest(access, history, notes)
@@ -289,8 +289,8 @@ def _by_writing(
 class Views:
     """The views that are served here, each from the first time that it is asked for."""
 
-    def __init__(self, storage: Storage, folder: Path) -> None:
-        self._storage = storage
+    def __init__(self, storage: Storage, folder: Path, say: Say) -> None:
+        self._storage, self._say = storage, say
         self._open = ExitStack()
         # The kernel takes a socket's name only up to a length that a folder below somebody's TMPDIR may have by itself.
         short = len(os.fsencode(folder)) <= MOST - len("/view-00000")
@@ -310,7 +310,7 @@ class Views:
         view = (at, history.misdated > 0)
         if view not in self._served:
             socket = self._folder / f"view-{len(self._served)}"
-            self._open.enter_context(served(self._storage, history.view(at), socket))
+            self._open.enter_context(served(self._storage, history.view(at), socket, self._say))
             self._served[view] = socket
         return self._served[view]
 

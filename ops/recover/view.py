@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -23,8 +23,15 @@ _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
 @contextmanager
-def served(storage: Storage, view: Mapping[str, Entry], socket: Path) -> Iterator[None]:
-    """Within, restic's requests on the socket are answered from these versions alone."""
+def served(
+    storage: Storage, view: Mapping[str, Entry], socket: Path, say: Callable[[str], None]
+) -> Iterator[None]:
+    """Within, restic's requests on the socket are answered from these versions alone.
+
+    Where the storage does not give one, restic sees too little and asks again, for up to a quarter of an hour and without a word: each reason is
+    said here once.
+    """
+    reasons: set[str] = set()
     kinds: dict[str, dict[str, Entry]] = {}
     for name, entry in view.items():
         kinds.setdefault(area(name), {})[name.rsplit("/", 1)[-1]] = entry
@@ -80,8 +87,14 @@ def served(storage: Storage, view: Mapping[str, Entry], socket: Path) -> Iterato
             try:
                 for part in storage.parts(entry, first, last, CHUNK):
                     self.wfile.write(part)
-            except (RecoverError, OSError):
-                self.close_connection = True  # restic sees too little and asks again
+            except RecoverError as error:
+                self.close_connection = True
+                reason = error.what.rpartition(": ")[2]
+                if reason not in reasons:
+                    reasons.add(reason)
+                    say(f"{error.what}; restic asks again")
+            except OSError:
+                self.close_connection = True  # restic has hung up
 
     with listening(socket, Handler):
         yield

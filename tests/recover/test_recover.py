@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from typer.testing import CliRunner
@@ -14,12 +16,13 @@ from ops.__main__ import app
 from ops.recover import rebuild as rebuilding
 from ops.recover.engine import CHECK
 from ops.recover.errors import RecoverError
-from ops.recover.history import TICK
+from ops.recover.history import TICK, area
 from ops.recover.plan import How, Plan, Step
 from ops.recover.rebuild import carry_out, planned, rebuild
 from ops.recover.recovery import Recovery, recovery
 from ops.recover.restore import choose, restore
 from ops.recover.timeline import Kind
+from ops.recover.view import served
 from tests.recover.bed import Bed, bogus_keys, delete_all, garbage, overwrite_all, whole_attack
 
 
@@ -113,6 +116,31 @@ def test_the_list_of_snapshots_does_not_meet_the_check_in_its_cache(bed: Bed) ->
         version.write_text("")  # as it stands for a moment
         assert not view.ask("snapshots", "--json").ok, "so the test would see it"
         assert len(view.snapshots()) == 2
+
+
+def test_what_the_storage_does_not_give_is_said_once_for_each_reason(bed: Bed, tmp_path: Path) -> None:
+    """restic would ask again for a quarter of an hour in silence."""
+    said: list[str] = []
+    with bed.recovery() as found:
+        assert found.proposal.at is not None
+        view = {
+            name: replace(entry, id=str(uuid4()))
+            for name, entry in found.history.view(found.proposal.at).items()
+        }
+        with served(found.storage, view, tmp_path / "view", said.append):
+            for name in [
+                "config",
+                *(f"{area(name)}/{name.rsplit('/', 1)[-1]}" for name in view if "/" in name),
+            ]:
+                with socket.socket(socket.AF_UNIX) as asks:
+                    asks.settimeout(30)
+                    asks.connect(str(tmp_path / "view"))
+                    asks.sendall(f"GET /{name} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+                    answer = asks.makefile("rb").read()
+                    assert answer.startswith(b"HTTP/1.1 200"), answer
+                    assert answer.endswith(b"\r\n\r\n"), "no content"
+    assert len(said) == 1
+    assert said[0].endswith("cannot be read: NoSuchVersion; restic asks again")
 
 
 def test_a_long_name_of_a_temporary_folder_is_taken(bed: Bed, tmp_path: Path) -> None:
