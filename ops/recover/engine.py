@@ -12,8 +12,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +59,9 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Repository:
-    """One repository as of ``at`` (read-only by construction), or as it is now (None).
+    """One repository as it was (read-only by construction), or as it is now.
 
-    ``served``: restic's name of the view of that moment (view.py); of the present there is none.
+    ``served``: the socket of the view of that moment (view.py); of the present there is none.
     ``key_hint``: restic tries this key first; without it, it tries 20 in the order of their names and gives up at a malformed one.
     ``writes``: for the trusted prune alone; restic takes its own lock and may hide objects.
     """
@@ -71,14 +69,11 @@ class Repository:
     access: Access
     tools: Tools
     folder: Path
-    at: datetime | None
-    served: str | None
+    served: Path | None
     key_hint: str | None
     writes: bool = False
 
     def __post_init__(self) -> None:
-        if (self.at is None) != (self.served is None):
-            raise AssertionError("the past is served here, the present by rclone")
         if self.writes and self.served:
             raise AssertionError("the past is read-only")
 
@@ -90,11 +85,9 @@ class Repository:
             "--contimeout", "15s", "--ask-password=false",
         ]  # fmt: skip
         # A cache for each view: restic trusts a cached index by its name, and names here were overwritten.
-        cache = (
-            self.folder / f"cache-{sha256(self.served.encode()).hexdigest()[:12] if self.served else 'now'}"
-        )
+        cache = self.folder / f"cache-{self.served.name if self.served else 'now'}"
         if self.served:
-            reach = ["-r", self.served, "-o", f"rest.connections={CONNECTIONS}"]
+            reach = ["-r", f"rest:http+unix://{self.served}:/", "-o", f"rest.connections={CONNECTIONS}"]
         else:
             reach = [
                 "-r", f"rclone:vault:{self.access.where.bucket}/{self.access.path}",

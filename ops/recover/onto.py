@@ -141,11 +141,11 @@ class Onto:
     def restore(
         self, repository: Repository, words: Sequence[str], told: Callable[[dict[str, Any]], None]
     ) -> Answer:
-        if repository.at is None:
+        if repository.served is None:
             raise AssertionError("what is served is of a moment")
         with self._prepared() as (run, lib, tool):
             socket = f"{run}/door/view"
-            self.host.forward(socket, self.found.views.socket(repository.at, self.found.history))
+            self.host.forward(socket, repository.served)
             restic = [
                 "-r", f"rest:http+unix://{socket}:/", "-o", f"rest.connections={CONNECTIONS}", "--no-lock",
                 "--password-file", f"{run}/password", "--cache-dir", f"{lib}/cache",

@@ -80,8 +80,7 @@ class Recovery:
             access=self.access,
             tools=self.tools,
             folder=self.folder,
-            at=at,
-            served=self.views.of(at, self.history) if at is not None else None,
+            served=self.views.socket(at, self.history) if at is not None else None,
             key_hint=self.access.room.key_id or _oldest_key(self.history),
         )
 
@@ -301,12 +300,8 @@ class Views:
         )
         self._served: dict[tuple[datetime, bool], Path] = {}
 
-    def of(self, at: datetime, history: History) -> str:
-        """restic's name of the view of that moment."""
-        return f"rest:http+unix://{self.socket(at, history)}:/"
-
     def socket(self, at: datetime, history: History) -> Path:
-        """Where it is served. By the dates that the storage told and by those of writing, one moment is not the same view."""
+        """Where the view of that moment is served. By the dates that the storage told and by those of writing, one moment is not the same view."""
         view = (at, history.misdated > 0)
         if view not in self._served:
             socket = self._folder / f"view-{len(self._served)}"

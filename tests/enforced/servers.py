@@ -24,6 +24,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, ClientError
 
+from sandbox.bucket import _pool
 from sandbox.storage_server import make_certificates
 from sandbox.tools import tool
 from tests.networks import free_port
@@ -196,27 +197,14 @@ class Minio(Server):
 
     @cached_property
     def admin(self) -> Any:
-        import urllib3
         from minio.credentials.providers import StaticProvider
         from minio.minioadmin import MinioAdmin
 
-        # Right after its start the server is ready and yet answers 503 now and then.
-        busy = urllib3.Retry(
-            status=10,
-            status_forcelist=[503],
-            allowed_methods=None,
-            backoff_factor=0.1,
-            backoff_max=2,
-            raise_on_status=False,
-        )
-        pool = urllib3.PoolManager(
-            timeout=urllib3.Timeout(20), cert_reqs="CERT_REQUIRED", ca_certs=str(self.ca), retries=busy
-        )
         return MinioAdmin(
             endpoint=self.endpoint.removeprefix("https://"),
             credentials=StaticProvider(self.root_key, self.root_secret),
             region=REGION,
-            http_client=pool,
+            http_client=_pool(self.folder, 20),
         )
 
     def add_identity(self, name: str, *policies: Document) -> Identity:

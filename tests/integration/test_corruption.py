@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import socket
 import ssl
 import subprocess
 import time
@@ -28,6 +27,7 @@ from sandbox.errors import SandboxError
 from sandbox.storage_server import make_certificates
 from tests.integration.checkout import Running
 from tests.integration.corrupter import Wire, tap_to, wire_to_storage
+from tests.networks import free_port
 
 BUCKET, SOURCE, SECRET = "backups", "web1", "corruption-test-identity"
 CLEAN = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
@@ -56,8 +56,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
     (folder / "certs").mkdir()
     make_certificates(folder / "certs", "127.0.0.1")
     (folder / "root.env").write_text("MINIO_ROOT_USER=rootroot\nMINIO_ROOT_PASSWORD=rootrootroot\n")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     server = subprocess.Popen(
         [
             toolchain.ensure("minio")["minio"].path,

@@ -148,7 +148,7 @@ class Bed:
         """On the repository as it is."""
         with workplace(self.access) as folder:
             yield Repository(
-                access=self.access, tools=self.tools, folder=folder, at=None, served=None, key_hint=key_hint
+                access=self.access, tools=self.tools, folder=folder, served=None, key_hint=key_hint
             )
 
     def back_up(self) -> None:

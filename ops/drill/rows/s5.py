@@ -159,7 +159,7 @@ def _races(made: Throwaway, judge: Desk, *, after_their_look: bool) -> Iterator[
             for _, body, session, stream in sent:
                 session.feed(stream, body, end=True)
             yield control(
-                "for every name a body was asked for before one was sent", 2 * looked >= len(won), f"{looked} of {len(sent)} bodies",
+                "rclone had looked and asked for bodies before one was sent", 2 * looked >= len(won), f"{looked} of {len(sent)} bodies",
             )  # fmt: skip
         for path, body, session, stream in sent:
             if session.answer(stream).status == 200:
