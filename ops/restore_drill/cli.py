@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ from ops.recover.options import (
 from ops.restore_drill import record, units
 from ops.restore_drill.drill import Extent, Result, drill
 from ops.restore_drill.scratch import scratch_below
+from toolchain.cache import cache_root
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 console = Console(highlight=False)
@@ -239,6 +241,7 @@ def print_units(
             on_failure=on_failure,
             schedule=schedule,
             user=user,
+            tools=cache_root(os.environ),
         )
         for name, text in made.items():
             if out is None:

@@ -28,8 +28,13 @@ def units(
     on_failure: Path | None,
     schedule: str,
     user: str,
+    tools: Path,
 ) -> dict[str, str]:
-    """File name and text of each. ``credentials``: the option's name and the secret's file at the trusted place."""
+    """File name and text of each.
+
+    ``credentials``: the option's name and the secret's file at the trusted place. ``tools``: the tool cache that the service uses;
+    systemd sets no XDG_CACHE_HOME and another HOME than the shell's, so it would look for the tools elsewhere.
+    """
     alarm = [f"--on-failure={on_failure}"] if on_failure else []
     given = [f"--stack={stack}"] if stack else []
     words = [*given, *words, *alarm]
@@ -40,6 +45,7 @@ def units(
             *(word.replace("%", "") for word in words),
             sys.executable,
             str(ROOT),
+            str(tools),
         )
         if not _PLAIN.fullmatch(word)
     ]
@@ -80,6 +86,7 @@ After=network-online.target time-sync.target
 Type=oneshot
 User={user}
 WorkingDirectory={ROOT}
+Environment=LASTCOPY_CACHE={tools}
 # Read by systemd as root, for this service alone.
 {loads}
 ExecStart={lines}

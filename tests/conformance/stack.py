@@ -43,6 +43,8 @@ there = given["there"]
 """
 
 SECONDS = 60
+# In the command line of the language host, and in that of the official one's program (its shim's name begins so).
+LANGUAGE_HOST = "pulumi-language-python"
 
 
 class Stack:
@@ -129,11 +131,18 @@ class Stack:
         return {resource["urn"].rsplit("::", 1)[-1]: resource for resource in found}
 
     def processes(self, patience: float = 0) -> list[str]:
-        """What still runs of all that this stack ever started, `patience` seconds from now at the latest."""
+        """What can still change a host of all that this stack ever started, `patience` seconds from now at the latest.
+
+        The official language host and the program that it runs outlive a killed engine for a while. They can do nothing:
+        the engine that they would ask to register a resource is gone.
+        """
         deadline = time.monotonic() + patience
-        while (left := [line for _, line in self._marked()]) and time.monotonic() < deadline:
+        while (left := self._able()) and time.monotonic() < deadline:
             time.sleep(0.05)
         return left
+
+    def _able(self) -> list[str]:
+        return [line for _, line in self._marked() if LANGUAGE_HOST not in line]
 
     def kill_leftovers(self) -> None:
         for pid, _ in self._marked():

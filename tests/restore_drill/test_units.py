@@ -54,6 +54,17 @@ def test_systemd_takes_the_units(place: list[str], tmp_path: Path) -> None:
     assert units(*place, "--out", str(tmp_path))[0] == 1, "what stands there is not replaced"
 
 
+def test_the_service_uses_the_tools_that_the_shell_uses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd gives a service another HOME: in a home elsewhere (below /tmp, say) it would find no tools."""
+    monkeypatch.delenv("LASTCOPY_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    code, said = units(*KIT)
+    assert code == 0, said
+    assert f"Environment=LASTCOPY_CACHE={tmp_path}/cache/lastcopy\n" in said
+
+
 def test_sabotage_a_wrong_word_in_a_unit_is_noticed(tmp_path: Path) -> None:
     assert units(*KIT, "--out", str(tmp_path))[0] == 0
     service = tmp_path / "lastcopy-restore-drill.service"
