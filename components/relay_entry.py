@@ -11,6 +11,7 @@ from components.host_step import HostStep
 from components.rclone_remote import RcloneRemote
 from components.render import relay as render
 from components.render.relay import Limits
+from components.storage_services import SERVICES
 from components.vault import S3Vault
 
 __all__ = ["Limits", "RelayEntry", "RelayEntryArgs"]
@@ -58,7 +59,7 @@ class RelayEntry(pulumi.ComponentResource):
         after: list[pulumi.Resource] = list(relay.ready)
         if isinstance(vault, S3Vault):
             identity = vault.identity(source)
-            provider, region = vault.provider, vault.region
+            provider, region = SERVICES[vault.provider].rclone, vault.region
             root = f"{vault.bucket}/{vault.prefix}"
             conf = pulumi.Output.all(
                 vault.endpoint, identity.access_key_id, identity.secret_access_key

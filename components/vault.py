@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import pulumi
 
+from components.storage_facts import ServiceName
+
 
 @dataclass(frozen=True, kw_only=True)
 class StorageIdentity:
@@ -36,7 +38,7 @@ class S3Vault:
     endpoint: pulumi.Input[str]
     region: str
     bucket: str
-    provider: str
+    provider: ServiceName
     lock_mode: str
     lock_minimum_days: int
     prefix: str = ""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import ssl
 from collections import Counter
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, StrictStr
 from pydantic.types import StrictInt
 
 from components.settings.model import Model
-from components.settings.problems import SECRET, Fix, refuse
+from components.settings.problems import SECRET, Finding, Fix, finding, refuse
 from components.settings.values import (
     AccessKeyId,
     Bucket,
@@ -24,6 +25,8 @@ from components.settings.values import (
     carried_by_rclone,
     match,
 )
+from components.storage_facts import ServiceName, rows_lost
+from components.storage_services import SERVICES, USABLE
 
 
 def _region(value: str) -> str:
@@ -142,8 +145,9 @@ class S3Bucket(Model):
     prefix: Prefix = Field(
         "", description="Place inside the bucket that holds all sources; empty: the bucket itself."
     )
-    provider: Literal["AWS", "Minio", "Wasabi", "Ceph", "Cloudflare", "Other"] = Field(
-        "Other", description="The service, as rclone names it: AWS, Minio, Wasabi, Ceph, Cloudflare or Other."
+    provider: ServiceName = Field(
+        "Other",
+        description="The service: AWS, Minio, Versity, Ceph, Hetzner, Wasabi, Backblaze, Google or Other.",
     )
     ca_certificate: Annotated[StrictStr, AfterValidator(_certificate)] | None = Field(
         None,
@@ -156,6 +160,19 @@ class S3Bucket(Model):
         None,
         description="Storage identity that sources without their own share; only the relay keeps them apart.",
     )
+
+    @classmethod
+    def rules(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
+        """A service that cannot hold the design at all is refused by its name, with what would be lost on it."""
+        name = raw.get("provider")
+        service = SERVICES.get(name) if isinstance(name, str) else None  # type: ignore[call-overload]
+        if service is not None and service.cannot_work:
+            what = (
+                f"{service.name} cannot work: {service.cannot_work}, so whoever controls the relay could destroy every "
+                f"backup (rows {', '.join(rows_lost(service))} of docs/threat-model.md)"
+            )
+            say = "make a bucket with Object Lock at a service that has it, name it in lastcopy:storage.s3, and:"
+            yield finding(("provider",), what, ", ".join(USABLE), Fix(value="Other", say=say))
 
 
 class RcloneRemoteSection(Model):

@@ -9,11 +9,13 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.alias_generators import to_camel
 
+from components.storage_facts import ServiceName
+from components.storage_services import SERVICES
 from ops.recover.dates import Retention
 from ops.recover.errors import RecoverError, all_of, shown
 
@@ -91,8 +93,13 @@ class Where(Document):
     region: Annotated[str, _form(r"[a-z0-9-]{1,32}", "1 to 32 of a-z 0-9 -")]
     bucket: Annotated[str, _form(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "an S3 bucket's name")]
     prefix: Prefix = ""
-    provider: Literal["AWS", "Minio", "Wasabi", "Ceph", "Cloudflare", "Other"] = "Other"
+    provider: ServiceName = "Other"
     ca_certificate: Annotated[str, _form(r"[\w\s+/=-]+", "certificates in PEM form")] | None = None
+
+    @property
+    def rclone_provider(self) -> str:
+        """The service's name in rclone's own configuration."""
+        return SERVICES[self.provider].rclone
 
 
 class Room(Document):

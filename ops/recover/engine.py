@@ -279,7 +279,7 @@ def workplace(access: Access, parent: Path | None = None) -> Iterator[Path]:
         where, key = access.where, access.key
         section = {
             "type": "s3",
-            "provider": where.provider,
+            "provider": where.rclone_provider,
             "env_auth": "false",
             "access_key_id": key.access_key_id,
             "secret_access_key": key.secret_access_key.get_secret_value(),

@@ -1,0 +1,116 @@
+"""What there is to know of an S3 service before a backup is entrusted to it. The services themselves: components/storage_services.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Generic, Literal, TypeVar
+
+ServiceName = Literal[
+    "AWS", "Minio", "Versity", "Ceph", "Hetzner", "Wasabi", "Backblaze", "Google", "Cloudflare", "Other"
+]
+Value = TypeVar("Value")
+
+
+class Checksum(StrEnum):
+    """How an upload carries a checksum that the storage compares with the body before it stores it."""
+
+    TRAILER = "trailer"
+    """``x-amz-checksum-crc32`` in a trailer of the request: one request per object, no second pass over the data."""
+    MD5 = "md5"
+    """``Content-MD5`` on the parts of a multipart upload: three requests per object at least."""
+
+
+class Tried(StrEnum):
+    """How far a fact was tried by this project."""
+
+    REAL = "tried with the real server"
+    GATE = "tried through a gate of the tests, which follows the source"
+    READ = "read only"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact(Generic[Value]):
+    """One thing that a service does. ``value`` None: no source says so, and nothing relies on it.
+
+    ``source``: where it is written; ``date``: when it was read or tried, or the day of the report.
+    """
+
+    value: Value | None
+    source: str
+    date: str
+    tried: Tried = Tried.READ
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """From which size on an object is sent in parts, and how large a part is, in MiB; one part of one object at a time.
+
+    ``cutoff`` 0 sends every object in parts. rclone keeps one part of each upload in memory.
+    """
+
+    cutoff: int
+    size: int
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.cutoff <= 5120 and 5 <= self.size <= 5120):
+            raise ValueError(
+                f"parts of {self.size} MiB from {self.cutoff} MiB on: S3 takes parts of 5 to 5120 MiB"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StorageService:
+    """One service. The names of the facts are the columns of the table in the documentation.
+
+    ``rclone``: the provider's name in rclone.conf. ``conditional_write``: a second write of a name with ``If-None-Match: *`` is refused, by
+    the way that ``checksum`` names. ``identity_per_source``: identities that a policy confines to a prefix. ``missing_key_is_404``: also
+    where listing is allowed below a prefix only. ``cannot_work``: why the preview refuses the service, "" where it does not.
+    """
+
+    name: ServiceName
+    title: str
+    rclone: str
+    checksum: Fact[Checksum]
+    conditional_write: Fact[bool]
+    object_lock: Fact[bool]
+    versions_listed: Fact[bool]
+    identity_per_source: Fact[bool]
+    missing_key_is_404: Fact[bool]
+    etag_is_md5: Fact[bool]
+    parts: Parts | None = None
+    cannot_work: str = ""
+
+    def facts(self) -> Mapping[str, Fact[Checksum] | Fact[bool]]:
+        """Every fact by its name, in the order of the table."""
+        return {
+            field.name: value
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), Fact)
+        }
+
+    def upload_checksum(self, chosen: Literal["auto", "trailer", "md5"] = "auto") -> Checksum:
+        """The way that uploads take: the service's own, unless the stack file chooses another."""
+        if chosen != "auto":
+            return Checksum(chosen)
+        if self.checksum.value is None:
+            raise AssertionError(f"{self.name} has no checksum; a test of the catalogue refuses that")
+        return self.checksum.value
+
+
+# The rows of docs/threat-model.md that are lost, or held by less, where a fact is not so.
+LOSES: Mapping[str, tuple[str, ...]] = {
+    "conditional_write": ("S5",),
+    "object_lock": ("R1", "R2"),
+    "versions_listed": ("R3",),
+    "identity_per_source": ("R8",),
+}
+
+
+def rows_lost(service: StorageService) -> tuple[str, ...]:
+    """The rows of the threat model that this service does not hold, as far as it is known."""
+    return tuple(
+        row for name, fact in service.facts().items() if fact.value is False for row in LOSES.get(name, ())
+    )

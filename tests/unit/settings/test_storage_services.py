@@ -1,0 +1,55 @@
+"""The catalogue of S3 services: complete, sourced, and what settings say of a service that cannot work."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from components.storage_facts import LOSES, Checksum, Parts, ServiceName, StorageService, rows_lost
+from components.storage_services import SERVICES, USABLE
+
+THREATS = (Path(__file__).resolve().parents[3] / "docs" / "threat-model.md").read_text()
+
+
+def test_every_name_that_a_stack_file_may_hold_is_a_service() -> None:
+    assert set(get_args(ServiceName)) == set(SERVICES)
+    assert all(name == service.name for name, service in SERVICES.items())
+
+
+@pytest.mark.parametrize("service", SERVICES.values(), ids=lambda service: service.name)
+def test_every_fact_has_a_source_and_a_date(service: StorageService) -> None:
+    for name, fact in service.facts().items():
+        assert datetime.date.fromisoformat(fact.date) <= datetime.date(2026, 12, 31), name
+        assert fact.source or fact.value is None, f"{service.name}: {name} is claimed without a source"
+
+
+@pytest.mark.parametrize("service", SERVICES.values(), ids=lambda service: service.name)
+def test_every_service_takes_some_checksum(service: StorageService) -> None:
+    assert service.upload_checksum() in Checksum
+    assert service.upload_checksum("md5") is Checksum.MD5
+    assert service.upload_checksum("trailer") is Checksum.TRAILER
+
+
+def test_what_is_lost_names_facts_and_rows_that_exist() -> None:
+    for name, rows in LOSES.items():
+        assert name in SERVICES["Other"].facts()
+        assert all(f"| {row} |" in THREATS for row in rows)
+
+
+def test_ceph_loses_the_conditional_write_and_amazon_nothing() -> None:
+    assert "S5" in rows_lost(SERVICES["Ceph"])
+    assert rows_lost(SERVICES["AWS"]) == ()
+
+
+def test_only_a_service_without_versions_and_locks_is_refused_outright() -> None:
+    assert set(SERVICES) - set(USABLE) == {"Cloudflare"}
+    assert set(rows_lost(SERVICES["Cloudflare"])) == {"R1", "R2", "R3"}
+
+
+@pytest.mark.parametrize(("cutoff", "size"), [(-1, 16), (0, 4), (6000, 16)])
+def test_parts_that_s3_does_not_take_are_refused(cutoff: int, size: int) -> None:
+    with pytest.raises(ValueError, match="S3 takes parts of 5 to 5120 MiB"):
+        Parts(cutoff=cutoff, size=size)
