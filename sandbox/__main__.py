@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from sandbox.bucket import Bucket
 from sandbox.driver import DRIVERS
 from sandbox.errors import SandboxError, say
+from sandbox.image import DEBIAN, SUITES
 from sandbox.prepare import prepare
 from sandbox.verbs import Sandbox
 
@@ -28,7 +29,10 @@ def _secret_from_stdin() -> str:
 VERBS: dict[str, tuple[str, Verb]] = {
     "network-up": ("image, network and admin key", lambda box, a: box.network_up(a.network, a.driver)),
     "network-down": ("remove all of the sandbox", lambda box, _: box.network_down()),
-    "machine-up": ("make and boot a machine", lambda box, a: box.machine_up(a.name, a.role)),
+    "machine-up": (
+        "make and boot a machine",
+        lambda box, a: box.machine_up(a.name, a.role, debian=a.debian, tool=not a.no_tool),
+    ),
     "machine-restart": ("reboot a machine", lambda box, a: box.machine_restart(a.name)),
     "machine-down": ("remove a machine", lambda box, a: box.machine_down(a.name)),
     "storage-up": (
@@ -54,6 +58,8 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "machine-up": {
         "--name": {"required": True},
         "--role": {"required": True, "choices": ("relay", "source")},
+        "--debian": {"type": int, "default": DEBIAN, "choices": tuple(SUITES), "help": "its release"},
+        "--no-tool": {"action": "store_true", "help": "without rclone (relay) or restic (source)"},
     },
     "machine-restart": {"--name": {"required": True}},
     "machine-down": {"--name": {"required": True}},

@@ -130,25 +130,32 @@ class Engine:
     def _gate(self) -> str:
         return f"{self.plan.prefix}_gate"
 
-    @property
-    def _tag(self) -> str:
-        return f"localhost/lastcopy-sandbox:{image.digest()}"
+    @staticmethod
+    def _tag(debian: int = image.DEBIAN) -> str:
+        return f"localhost/lastcopy-sandbox:{image.digest(debian)}"
 
     # network
 
     def prepare(self) -> None:
-        if self._try("image", "inspect", self._tag).returncode == 0:
-            return
-        say(f"building the base image {self._tag}, once")
+        self._image(image.DEBIAN)
+
+    def _image(self, debian: int) -> str:
+        """The tag of that release's base image, which is there."""
+        tag = self._tag(debian)
+        if self._try("image", "inspect", tag).returncode == 0:
+            return tag
+        say(f"building the base image {tag}, once")
         with tempfile.TemporaryDirectory() as context:
             shutil.copy(Path(__file__).with_name("Containerfile"), context)
             (Path(context) / "customise").write_text(image.CUSTOMISE)
-            argument = f"PACKAGES={image.PACKAGES.replace(',', ' ')}"
+            arguments = [f"DEBIAN={debian}", f"PACKAGES={image.PACKAGES.replace(',', ' ')}"]
+            options = [word for argument in arguments for word in ("--build-arg", argument)]
             file = str(Path(context) / "Containerfile")
-            argv = [self.name, "build", "--build-arg", argument, "--tag", self._tag, "--file", file, context]
+            argv = [self.name, "build", *options, "--tag", tag, "--file", file, context]
             if subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=2, check=False).returncode != 0:
-                fix = f"check that `{self.name} pull debian:13` works, then run the same command again"
+                fix = f"check that `{self.name} pull debian:{debian}` works, then run the same command again"
                 raise SandboxError("building the base image failed, see above", where=self.name, fix=fix)
+        return tag
 
     def refuse_conflict(self) -> None:
         """Nothing: the engine itself refuses a range in use."""
@@ -186,7 +193,7 @@ class Engine:
             for slot in range(GATE_SLOTS):
                 options.append(f"--publish=127.0.0.1:{self._port(slot)}:{GATE_PORT + slot}/tcp")
             given = [str(outer), f"{base[0]}.", str(GATE_SLOTS), str(int(base[2]) + first)]
-            self._run("create", *options, self._tag, "sh", "-c", GATE, "gate", *given)
+            self._run("create", *options, self._tag(), "sh", "-c", GATE, "gate", *given)
             self._run(
                 "network", "connect", "--ip", str(self.plan.workstation), self._network(FRONT), self._gate
             )
@@ -236,10 +243,9 @@ class Engine:
         # The same hardware address after every start, or its neighbours would talk to the old one for a minute.
         hardware = "02:1c:" + address.packed.hex(":")
         options += ["--network", self._network(FRONT), "--ip", str(address), f"--mac-address={hardware}"]
-        options += [
-            "--security-opt=label=disable",
-            f"--volume={tool(program).resolve()}:/usr/local/bin/{program}:ro",
-        ]
+        options.append("--security-opt=label=disable")
+        if machine.tool:
+            options.append(f"--volume={tool(program).resolve()}:/usr/local/bin/{program}:ro")
         options += ["--device=/dev/fuse"] if Path("/dev/fuse").exists() else []
         if self.name == "podman":
             options.append("--systemd=always")
@@ -251,7 +257,7 @@ class Engine:
             ]
             options += [f"--security-opt={part}=unconfined" for part in ("seccomp", "apparmor")]
             options += [f"--tmpfs={path}" for path in ("/run:exec", "/run/lock", "/tmp")]  # noqa: S108
-        self._run("create", *options, self._tag, "/sbin/init")
+        self._run("create", *options, self._image(machine.debian), "/sbin/init")
         if relay:
             back = str(self.networks[BACK][FIRST_SLOT_OFFSET + machine.slot])
             self._run("network", "connect", "--ip", back, self._network(BACK), container)
@@ -333,7 +339,7 @@ class Engine:
         options += [f"--volume={volume}:{DATA}", f"--volume={folder}:/run/given:ro"]
         options += [f"--volume={tool('minio').resolve()}:/run/storage/minio:ro"]
         given = [str(STORAGE_UID), f"{self.storage_address}:9000"]
-        self._run("create", *options, self._tag, "sh", "-euc", STORAGE, "storage", *given)
+        self._run("create", *options, self._tag(), "sh", "-euc", STORAGE, "storage", *given)
         self._run("start", container)
 
     def storage_check(self, folder: Path) -> None:

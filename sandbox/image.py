@@ -1,4 +1,4 @@
-"""The base image: one Debian 13 tree per recipe, made once, shared read-only by every machine."""
+"""The base images: one Debian tree per release and recipe, made once, shared read-only by every machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from sandbox.errors import SandboxError, say
 from sandbox.run import CLEAN
 from sandbox.store import hold
 
-SUITE = "trixie"
+DEBIAN = 13
+SUITES = {12: "bookworm", 13: "trixie"}  # Debian's releases that a machine may run
 ADMIN, ADMIN_UID = "admin", 1000
 PACKAGES = (
     "systemd,systemd-sysv,dbus,libpam-systemd,libnss-systemd,openssh-server,sudo,nftables,iproute2,iputils-ping,"
@@ -43,9 +44,9 @@ def cache_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lastcopy"
 
 
-def digest() -> str:
-    """Names the recipe: another package list or another customisation makes another image."""
-    return hashlib.sha256("\n".join((SUITE, PACKAGES, CUSTOMISE)).encode()).hexdigest()[:16]
+def digest(debian: int = DEBIAN) -> str:
+    """Names the recipe: another release, package list or customisation makes another image."""
+    return hashlib.sha256("\n".join((SUITES[debian], PACKAGES, CUSTOMISE)).encode()).hexdigest()[:16]
 
 
 def tree(recipe: str) -> Path:
@@ -53,33 +54,34 @@ def tree(recipe: str) -> Path:
     return cache_root() / "images" / recipe / "rootfs"
 
 
-def ensure_tree() -> Path:
-    """The finished base image; made when it is not there (needs Debian's package mirror)."""
-    finished = tree(digest())
+def ensure_tree(debian: int = DEBIAN) -> Path:
+    """The finished base image of that release; made when it is not there (needs Debian's package mirror)."""
+    recipe = digest(debian)
+    finished = tree(recipe)
     if finished.is_dir():
         return finished
     images = finished.parent.parent
     with hold(images, make=True):
         if finished.is_dir():
             return finished
-        for stale in images.glob(f"{digest()}.partial-*"):  # of a run that was killed; we hold the lock
+        for stale in images.glob(f"{recipe}.partial-*"):  # of a run that was killed; we hold the lock
             shutil.rmtree(stale)
-        with tempfile.TemporaryDirectory(prefix=f"{digest()}.partial-", dir=images) as work:
-            _build(Path(work))
+        with tempfile.TemporaryDirectory(prefix=f"{recipe}.partial-", dir=images) as work:
+            _build(Path(work), debian)
             finished.parent.mkdir(exist_ok=True)
             (Path(work) / "rootfs").rename(finished)
     return finished
 
 
-def _build(work: Path) -> None:
+def _build(work: Path, debian: int) -> None:
     hook = work / "customise"
     hook.write_text(CUSTOMISE)
     hook.chmod(0o700)
     argv = ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={PACKAGES}"]
     # For this build alone: mmdebstrap would leave the setting in the tree.
     argv += ['--aptopt=Acquire::Retries "5"', '--customize-hook=rm -f "$1/etc/apt/apt.conf.d/99mmdebstrap"']
-    argv += [f"--customize-hook={hook}", SUITE, str(work / "rootfs")]
-    say(f"making the Debian 13 base image ({digest()}), once; under a minute with a near mirror")
+    argv += [f"--customize-hook={hook}", SUITES[debian], str(work / "rootfs")]
+    say(f"making the Debian {debian} base image ({digest(debian)}), once; under a minute with a near mirror")
     start, said = time.monotonic(), []
     keep = {name: os.environ[name] for name in os.environ if name.lower().endswith("_proxy")}
     try:
@@ -102,6 +104,6 @@ def _build(work: Path) -> None:
     if build.returncode != 0:
         raise SandboxError(
             "making the base image failed:\n    " + "\n    ".join(said[-15:]),
-            where=f"mmdebstrap {SUITE}",
+            where=f"mmdebstrap {SUITES[debian]}",
             fix="check that apt-get update works here (mirror, proxy), then run the same command again",
         )

@@ -1,4 +1,4 @@
-"""Driver nspawn: machines are Debian 13 trees that systemd-nspawn boots in network namespaces of ours."""
+"""Driver nspawn: machines are Debian trees that systemd-nspawn boots in network namespaces of ours."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ fuse=
 exec systemd-nspawn --register=no --keep-unit --boot --directory="$folder/root" \\
   --machine="$machine" --hostname="$name" --network-namespace-path=/proc/self/ns/net \\
   --capability=CAP_NET_ADMIN --console=pipe --resolv-conf=off --timezone=off --link-journal=no \\
-  "--bind-ro=$tool:$target" ${fuse:+"$fuse"}
+  ${tool:+"--bind-ro=$tool:$target"} ${fuse:+"$fuse"}
 """
 # An own hierarchy whatever the workstation mounts; no lock files: the sandbox has its own lock.
 ENVIRONMENT = {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1", "SYSTEMD_NSPAWN_LOCK": "0"}
@@ -83,16 +83,21 @@ class Nspawn:
             shutil.rmtree(folder / part, ignore_errors=True)
             (folder / part).mkdir(mode=0o755)
         _seed(folder / "upper", machine.name, host_key, admin_key)
-        write_json(folder / "base.json", image.digest())
+        write_json(folder / "base.json", image.digest(machine.debian))
 
-    def _base(self, name: str) -> Path:
+    def _base(self, machine: Machine) -> Path:
         """The tree on which the machine was made: what it wrote fits no other."""
-        made_on = read_json(self.folder(name) / "base.json") or image.digest()
-        if made_on == image.digest():
-            return image.ensure_tree()
+        today = image.digest(machine.debian)
+        made_on = read_json(self.folder(machine.name) / "base.json") or today
+        if made_on == today:
+            return image.ensure_tree(machine.debian)
         if not image.tree(made_on).is_dir():
-            fix = f"python -m sandbox machine-down --dir {self.directory} --name {name}, then up again"
-            raise SandboxError(f"the base image of {name} is gone", where=str(image.tree(made_on)), fix=fix)
+            fix = (
+                f"python -m sandbox machine-down --dir {self.directory} --name {machine.name}, then up again"
+            )
+            raise SandboxError(
+                f"the base image of {machine.name} is gone", where=str(image.tree(made_on)), fix=fix
+            )
         return image.tree(made_on)
 
     def machine_wire(self, machine: Machine) -> None:
@@ -109,8 +114,8 @@ class Nspawn:
         refuse_without_inotify(machine.name)
         program = TOOLS[machine.role]
         unit = self.plan.machine_ns(machine.name)
-        arguments = [str(folder), str(self._base(machine.name)), unit, machine.name]
-        arguments += [str(tool(program).resolve()), f"/usr/local/bin/{program}"]
+        arguments = [str(folder), str(self._base(machine)), unit, machine.name]
+        arguments += [str(tool(program).resolve()) if machine.tool else "", f"/usr/local/bin/{program}"]
         log, record = folder / "boot.log", folder / "process.json"
         launch.start(unit, unit, START, arguments, log=log, record=record, environment=ENVIRONMENT)
 

@@ -35,6 +35,20 @@ def machine_name(name: str) -> str:
     return name
 
 
+def refuse_change(made: Machine, role: Role, debian: int, tool: bool, directory: Path) -> None:
+    """A machine stays what it was made as."""
+    if made.role != role:
+        what, where = f"{made.name} is a {made.role}, not a {role}", "--role"
+    elif made.debian != debian:
+        what, where = f"{made.name} runs Debian {made.debian}, not {debian}", "--debian"
+    elif made.tool != tool:
+        what, where = f"{made.name} was made {'with' if made.tool else 'without'} its tool", "--no-tool"
+    else:
+        return
+    fix = f"python -m sandbox machine-down --dir {directory} --name {made.name}, then up again"
+    raise SandboxError(what, where=where, fix=fix)
+
+
 def parse_network(text: str) -> IPv4Network:
     """An IPv4 network that has room for the fixed hosts and at least a few machines."""
     fix = "give a free IPv4 range such as 198.51.100.0/24"
@@ -50,11 +64,13 @@ def parse_network(text: str) -> IPv4Network:
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine as the network sees it."""
+    """A machine as the network sees it, its release of Debian, and whether it comes with its role's tool."""
 
     name: str
     role: Role
     slot: int
+    debian: int = 13
+    tool: bool = True
 
 
 @dataclass(frozen=True)

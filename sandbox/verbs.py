@@ -20,10 +20,10 @@ from sandbox import storage_server
 from sandbox.bucket import Bucket
 from sandbox.driver import Driver, choose, driver
 from sandbox.errors import SandboxError
-from sandbox.image import ADMIN
+from sandbox.image import ADMIN, DEBIAN
 from sandbox.keys import make_key
 from sandbox.nspawn import Nspawn
-from sandbox.plan import Machine, Plan, Role, machine_name, parse_network, sandbox_id
+from sandbox.plan import Machine, Plan, Role, machine_name, parse_network, refuse_change, sandbox_id
 from sandbox.policy import BUCKET, check_identity
 from sandbox.store import hold, read_json, write_json
 
@@ -87,7 +87,7 @@ class Sandbox:
         for file in sorted((self.directory / "machines").glob("*/machine.json")):
             known = read_json(file)
             if known:
-                found.append(Machine(file.parent.name, known["role"], known["slot"]))
+                found.append(_machine(file.parent.name, known))
         return sorted(found, key=lambda machine: machine.slot)
 
     def machine(self, name: str) -> Machine:
@@ -95,7 +95,7 @@ class Sandbox:
         if known is None:
             fix = f"python -m sandbox machine-up --dir {self.directory} --name {name} --role source"
             raise SandboxError(f"there is no machine {name}", where=str(self.directory), fix=fix)
-        return Machine(name, known["role"], known["slot"])
+        return _machine(name, known)
 
     @contextmanager
     def _shared(self) -> Iterator[tuple[Plan, Driver]]:
@@ -153,46 +153,44 @@ class Sandbox:
         if made:
             self.storage_up(Bucket(**made))
         for machine in self.machines():
-            self.machine_up(machine.name, machine.role)
+            self.machine_up(machine.name, machine.role, debian=machine.debian, tool=machine.tool)
         return self.status()
 
     # machines
 
-    def machine_up(self, name: str, role: Role) -> Facts:
-        """The machine exists, is on the network and answers ssh."""
+    def machine_up(self, name: str, role: Role, *, debian: int = DEBIAN, tool: bool = True) -> Facts:
+        """The machine exists, is on the network and answers ssh.
+
+        ``debian``: its release, 12 or 13. ``tool``: whether its role's tool (rclone or restic) is laid into it.
+        """
         folder = self._machine_folder(name)
         with self._shared() as (plan, chosen), hold(folder, make=True):
             with hold(self.directory / "machines"):
-                machine = self._allot(plan, name, role)
+                machine = self._allot(plan, name, role, debian, tool)
                 if not (folder / "machine.json").exists():
                     make_key(folder / "host_ed25519", f"root@{name}")
                     admin = self.admin_key.with_name("admin_ed25519.pub").read_text().strip()
                     chosen.machine_make(machine, folder / "host_ed25519", admin)
-                    write_json(
-                        folder / "machine.json", {"role": role, "slot": machine.slot}
-                    )  # made: from here it counts
+                    record = {"role": role, "slot": machine.slot, "debian": debian, "tool": tool}
+                    write_json(folder / "machine.json", record)  # made: from here it counts
                 chosen.network_up(self.machines())
                 chosen.machine_wire(machine)
             chosen.machine_start(machine, self.machines())
             chosen.machine_wait(machine)
             return self._machine_facts(plan, chosen, machine)
 
-    def _allot(self, plan: Plan, name: str, role: Role) -> Machine:
+    def _allot(self, plan: Plan, name: str, role: Role, debian: int, tool: bool) -> Machine:
         """The machine's slot, kept for its name for as long as the sandbox exists."""
-        known = read_json(self._machine_folder(name) / "machine.json")
-        if known and known["role"] != role:
-            raise SandboxError(
-                f"{name} is a {known['role']}, not a {role}",
-                where="--role",
-                fix=f"python -m sandbox machine-down --dir {self.directory} --name {name}",
-            )
+        record = read_json(self._machine_folder(name) / "machine.json")
+        if record:
+            refuse_change(_machine(name, record), role, debian, tool, self.directory)
         file = self.directory / "slots.json"
         slots: dict[str, int] = read_json(file) or {}
         if name not in slots:
             slots[name] = plan.first_free(slots.values())
             plan.address(slots[name])  # refuses a full range before it is written down
             write_json(file, slots)
-        return Machine(name, role, slots[name])
+        return Machine(name, role, slots[name], debian, tool)
 
     def _machine_facts(self, plan: Plan, chosen: Driver, machine: Machine) -> Facts:
         public = (self._machine_folder(machine.name) / "host_ed25519.pub").read_text().split()
@@ -394,3 +392,8 @@ class Sandbox:
                 **made,
             },
         }
+
+
+def _machine(name: str, record: dict[str, Any]) -> Machine:
+    """As it was written down; one of before there was a choice is Debian 13 with its tool."""
+    return Machine(name, record["role"], record["slot"], record.get("debian", 13), record.get("tool", True))

@@ -132,7 +132,10 @@ def test_restart_boots_again_and_keeps_state(box: Sandbox) -> None:
 
 
 def test_up_converges_after_a_kill_at_any_moment(box: Sandbox) -> None:
+    """It is a machine of another release, without its role's tool: both are asked for, and kept."""
     call = ["machine-up", "--dir", str(box.directory), "--name", "extra", "--role", "source"]
+    call += ["--debian", "12", "--no-tool"]
+    image.ensure_tree(12)  # its making is not what is killed here
     for delay in (0.08, 0.12, 0.16, 0.2, 0.25, 0.3, 0.4):
         process = subprocess.Popen(
             [os.sys.executable, "-m", "sandbox", *call],  # type: ignore[attr-defined]
@@ -147,6 +150,14 @@ def test_up_converges_after_a_kill_at_any_moment(box: Sandbox) -> None:
     done = cli(*call)
     assert done.returncode == 0, done.stderr
     assert inside(box, "extra", "systemctl", "is-system-running", "--wait").stdout == "running\n"
+    assert 'VERSION_ID="12"' in inside(box, "extra", "cat", "/etc/os-release").stdout
+    assert inside(box, "extra", "sh", "-c", "command -v restic").returncode != 0
+    for other, told in (
+        ({"debian": 13, "tool": False}, "runs Debian 12, not 13"),
+        ({"debian": 12}, "without its tool"),
+    ):
+        with pytest.raises(SandboxError, match=rf"{told}(.|\n)*machine-down"):
+            box.machine_up("extra", "source", **other)  # type: ignore[arg-type]
     supervisors = [p for p in box.driver.processes("extra") if "systemd-nspawn" in _command(p)]  # type: ignore[attr-defined]
     assert len(supervisors) == 1
     box.machine_down("extra")
@@ -166,11 +177,12 @@ def test_a_machine_stays_on_the_base_image_it_was_made_on(
     box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made_on = image.digest()
-    monkeypatch.setattr(image, "digest", lambda: "another")
-    assert box.driver._base("web1") == image.tree(made_on)  # type: ignore[attr-defined]
+    monkeypatch.setattr(image, "digest", lambda _: "another")
+    web1 = box.machine("web1")
+    assert box.driver._base(web1) == image.tree(made_on)  # type: ignore[attr-defined]
     monkeypatch.setenv("LASTCOPY_CACHE", str(box.directory))
     with pytest.raises(SandboxError, match=r"is gone(.|\n)*machine-down"):
-        box.driver._base("web1")  # type: ignore[attr-defined]
+        box.driver._base(web1)  # type: ignore[attr-defined]
 
 
 def test_a_machine_cannot_change_its_role(box: Sandbox) -> None:
