@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, PlainValidator, SecretStr, StrictInt, StrictStr
 from pydantic_core import PydanticCustomError
 
+from components.settings.patterns import LONGEST, malformed_part
 from components.settings.problems import Fix, refuse, shown
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -18,6 +19,10 @@ IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 PORT = "a port, 1 to 65535"
 ADDRESS = "a host name or an IP address, without user, port, brackets or spaces"
 PATHS = "an absolute path without `..`, doubled or trailing slashes, and control characters"
+PATTERN = (
+    "* (within a name), ** (across folders), ?, and [a-z] with its closing bracket; a backslash before *, ?, [ or \\ "
+    "takes the character as it is"
+)
 PREFIX = "words of A-Z a-z 0-9 . _ - joined by single slashes, without `.` and `..`, without a leading slash"
 
 # Names that other machines and resources of the chain already have.
@@ -204,6 +209,12 @@ def _exclude(value: str) -> str:
     _printable(value, allowed)
     if not value or value != value.strip() or value[0] in "#!":
         raise refuse(f"{shown(value)} is not a pattern", allowed=allowed)
+    if len(value) > LONGEST:
+        raise refuse("is too long", allowed=f"at most {LONGEST} characters")
+    part = malformed_part(value)
+    if part is not None:
+        where = "" if part == value else f", in its part '{part}'"
+        raise refuse(f"'{value}' is malformed{where}: restic refuses it and makes no backup", allowed=PATTERN)
     return value
 
 

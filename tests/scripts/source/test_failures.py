@@ -106,6 +106,13 @@ CASES = {
     "no-path-exists": Case(
         "rm -rf /data", "true", STOPPED, "refused", 71, "none of the paths",
     ),
+    "malformed-exclude": Case(
+        "echo 'foo[' >>/etc/lastcopy/excludes", "true", STOPPED, "refused", 71, "invalid pattern(s) provided: foo[",
+    ),
+    "unknown-option": Case(
+        "sed -i 's/ --json / --json --no-such-option /' /usr/local/lib/lastcopy/run-backup", "true", STOPPED, "refused", 71,
+        "unknown flag: --no-such-option",
+    ),
     "old-restic": Case(
         "rm /usr/local/bin/restic", "true", STOPPED, "refused", 71, "no restic at or above 0.19.1",
     ),

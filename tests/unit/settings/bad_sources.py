@@ -35,6 +35,8 @@ SOURCE = (
     Bad("{sources: [{paths: [/proc/1]}]}", f"{S0}.paths[0]", "running kernel's state", SET),
     Bad("{sources: [{paths: [/srv, /srv]}]}", f"{S0}.paths[1]", "twice", f"{RM} --path 'lastcopy:sources[0].paths[1]'"),
     Bad("{sources: [{exclude: ['# not this']}]}", f"{S0}.exclude[0]", "not beginning with #", "'*.tmp'"),
+    Bad("{sources: [{exclude: ['foo[']}]}", f"{S0}.exclude[0]", "'foo[' is malformed", "'*.tmp'"),
+    Bad("{sources: [{exclude: ['/srv/**/[]x/y']}]}", f"{S0}.exclude[0]", "in its part '[]x'", SET),
     Bad('{sources: [{exclude: ["a\\nb"]}]}', f"{S0}.exclude[0]", "a line break", SET),
     Bad("{sources: [{schedule: every night}]}", f"{S0}.schedule", "OnCalendar", "'*-*-* 02:00:00' --stack prod"),
     Bad("{sources: [{schedule: '25:00'}]}", f"{S0}.schedule", '"25:00" is not a calendar event', SET),
