@@ -8,6 +8,7 @@ import pulumi
 from pulumi_aws import Provider, ProviderAssumeRoleArgs, ProviderDefaultTagsArgs, get_caller_identity
 
 from components.ec2_relay import Ec2Relay, Ec2RelayArgs
+from components.host_step import Jump
 from components.locked_bucket import LockedBucket, LockedBucketArgs, Transition
 from components.render.relay import storage_path
 from components.settings import AwsAccount, AwsBucket, Ec2Vm, RcloneRemoteSection, S3Bucket, Settings, Source
@@ -117,8 +118,8 @@ class AwsStack:
             settles_seconds=SETTLES_SECONDS,
         )
 
-    def relay(self, private_key: pulumi.Input[str] | None) -> Ec2Relay:
-        """The relay's machine; ``private_key`` is the admin's, None where the ssh agent holds it."""
+    def relay(self, private_key: pulumi.Input[str] | None, jump: Jump | None) -> Ec2Relay:
+        """The relay's machine; ``private_key`` is the admin's, None where the ssh agent holds it; ``jump``: the admin's jump host."""
         place = self._settings.intermediate
         if not isinstance(place, Ec2Vm):
             raise AssertionError("asked for by a stack with intermediate.ec2 only")
@@ -139,6 +140,7 @@ class AwsStack:
                 door=place.door,
                 alarm_email=place.alarm_email,
                 private_key=private_key,
+                jump=jump,
                 purpose="production" if self._settings.protect else "test",
                 storage_ports=_storage_ports(self._settings),
                 open_to_all_because=place.open_to_all_because,

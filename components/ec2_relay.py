@@ -14,7 +14,7 @@ import pulumi_random as random
 from pulumi_aws import cloudwatch, ec2, iam, sns
 
 from components.ec2_network import Ec2Network, Ec2NetworkArgs
-from components.host_step import Host, HostStep
+from components.host_step import Host, HostStep, Jump
 from components.render.first_key import first_key
 from components.render.relay import public_key
 from components.render.user_data import UserDataPlan, user_data
@@ -32,8 +32,8 @@ class Ec2RelayArgs:
     ``admin_public_key``, ``admin_user`` and ``door`` are told at the first boot and count for machines made from then on: change them
     together with ``generation``. Exactly one of ``network`` (IPv4 in CIDR form, a VPC of its own) and ``subnet`` (an existing public one).
     ``storage_ports``: TCP ports at which the storage is reached, beside 80 and 443 that updates need.
-    ``private_key``: the admin's; None where the ssh agent holds it. ``open_to_all_because`` stands in the door's description, where the
-    console and the policy pack look for it.
+    ``private_key``: the admin's; None where the ssh agent holds it. ``jump``: the jump host from which it is dialled, with door ssh.
+    ``open_to_all_because`` stands in the door's description, where the console and the policy pack look for it.
     """
 
     region: str
@@ -52,6 +52,7 @@ class Ec2RelayArgs:
     alarm_email: str | None = None
     admin_user: str = "admin"
     private_key: pulumi.Input[str] | None = None
+    jump: Jump | None = None
     storage_ports: Sequence[int] = (443,)
     open_to_all_because: str | None = None
 
@@ -338,6 +339,7 @@ class Ec2Relay(pulumi.ComponentResource):
                 user=args.admin_user,
                 host_key=host_key,
                 private_key=args.private_key,
+                jump=args.jump if args.door == "ssh" else None,
                 ready=ready,
                 machine=instance,
                 incarnation=instance.id,

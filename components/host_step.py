@@ -20,7 +20,34 @@ from pulumi_command import remote
 SCRIPTS = Path(__file__).parent / "scripts"
 # Everything but `triggers`: the engine takes the new values of these, too, when the triggers replace the step.
 _ONCE = ("connection", "create", "stdin", "logging", "addPreviousOutputInEnv")
+_DIAL_SECONDS = 10
+_DIALS = 4
 _VALUE_NAME = re.compile(r"[A-Z][A-Z0-9_]*\Z")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jump:
+    """A jump host: another host is dialled from it, inside its connection. Its own host key is pinned as well (A1).
+
+    It forwards bytes and can read or change none of them: the inner connection checks the other host's key end to end.
+    """
+
+    address: pulumi.Input[str]
+    host_key: pulumi.Input[str]
+    user: pulumi.Input[str]
+    port: pulumi.Input[int] = 22
+    private_key: pulumi.Input[str] | None = None
+
+    def connection(self) -> remote.ProxyConnectionArgs:
+        return remote.ProxyConnectionArgs(
+            host=self.address,
+            port=self.port,
+            user=self.user,
+            host_key=self.host_key,
+            private_key=_secret(self.private_key),
+            dial_error_limit=_DIALS,
+            per_dial_timeout=_DIAL_SECONDS,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +57,8 @@ class Host:
     ``ready`` are the resources that must exist before it can be dialled; ``machine`` is the one with which it disappears, so that a
     destroy does not dial a host that is gone. ``incarnation`` names the one machine behind the address, where another may take its place:
     every step is made anew on the next one. ``instance_metadata``: whether root may ask the cloud about the machine (169.254.169.254);
-    the sources' processes never may. ``dials``: how often a refused or lost dial is repeated, with waits of up to 5 s in between.
+    the sources' processes never may. ``jump``: the jump host from which it is dialled. ``dials``: how often a refused or lost dial is
+    repeated, with waits of up to 5 s in between.
     """
 
     name: str
@@ -39,11 +67,12 @@ class Host:
     user: pulumi.Input[str]
     port: pulumi.Input[int] = 22
     private_key: pulumi.Input[str] | None = None
+    jump: Jump | None = None
     ready: Sequence[pulumi.Resource] = field(default_factory=tuple)
     machine: pulumi.Resource | None = None
     incarnation: pulumi.Input[str] | None = None
     instance_metadata: Literal["open", "closed"] = "open"
-    dials: int = 4
+    dials: int = _DIALS
 
     def connection(self) -> remote.ConnectionArgs:
         """Typed on purpose: an unknown field in a loose dict would print the private key in the error."""
@@ -52,10 +81,15 @@ class Host:
             port=self.port,
             user=self.user,
             host_key=self.host_key,
-            private_key=None if self.private_key is None else pulumi.Output.secret(self.private_key),
+            private_key=_secret(self.private_key),
             dial_error_limit=self.dials,
-            per_dial_timeout=10,
+            per_dial_timeout=_DIAL_SECONDS,
+            proxy=None if self.jump is None else self.jump.connection(),
         )
+
+
+def _secret(value: pulumi.Input[str] | None) -> pulumi.Output[str] | None:
+    return None if value is None else pulumi.Output.secret(value)
 
 
 def script_text(script: str, values: Mapping[str, str]) -> str:

@@ -10,7 +10,7 @@ import pulumi
 from pydantic import SecretStr
 
 from components.hardened_sshd import Person
-from components.host_step import Host
+from components.host_step import Host, Jump
 from components.local_sandbox import LocalSandbox, LocalSandboxArgs
 from components.settings import (
     Admin,
@@ -18,6 +18,7 @@ from components.settings import (
     Ec2Vm,
     ExistingHost,
     Identity,
+    JumpHost,
     ManagedHost,
     RcloneRemoteSection,
     S3Bucket,
@@ -72,7 +73,9 @@ class Places:
 
     @cached_property
     def _ec2(self) -> Ec2Relay:
-        return self._aws().relay(_private_key(self._settings.admin))
+        admin = self._settings.admin
+        jump = None if admin.jump_host is None else _jump(admin.jump_host, admin)
+        return self._aws().relay(_private_key(admin), jump)
 
     def _sandbox(self) -> LocalSandbox:
         if self.sandbox is None:
@@ -87,13 +90,24 @@ class Places:
         if isinstance(place, Ec2Vm):
             return self._ec2.host
         admin = self._settings.admin
+        return self._own("relay", place, admin.user, _private_key(admin))
+
+    def _own(
+        self, name: str, place: ExistingHost | ManagedHost, user: str, key: pulumi.Output[str] | None
+    ) -> Host:
+        """A host of the operator's own, through its jump host where it has one."""
+        jump = self._settings.jump_host(place)
         return Host(
-            name="relay",
+            name=name,
             address=place.address,
             port=place.port,
-            user=admin.user,
+            user=user,
             host_key=place.host_key,
-            private_key=_private_key(admin),
+            private_key=key,
+            jump=None if jump is None else _jump(jump, self._settings.admin),
+            # Once from a jump host: its kernel tries for two minutes where nothing answers, and the plugin repeats a failed handshake
+            # on the same broken connection, which hides that the host key was another one (A1).
+            dials=0 if jump is not None else Host.dials,
         )
 
     def relay_sshd_port(self) -> int:
@@ -129,14 +143,8 @@ class Places:
             case SandboxSource():
                 return self._sandbox().hosts[source.name]
             case ManagedHost() as host:
-                return Host(
-                    name=source.name,
-                    address=host.address,
-                    port=host.port,
-                    user=host.user,
-                    host_key=host.host_key,
-                    private_key=_private_key(self._settings.admin, host.private_key_file),
-                )
+                key = _private_key(self._settings.admin, host.private_key_file)
+                return self._own(source.name, host, host.user, key)
             case UnmanagedSource():
                 return None
 
@@ -181,6 +189,16 @@ def _identity(identity: Identity) -> StorageIdentity:
     return StorageIdentity(
         access_key_id=identity.access_key_id,
         secret_access_key=_secret(identity.secret_access_key),
+    )
+
+
+def _jump(jump: JumpHost, admin: Admin) -> Jump:
+    return Jump(
+        address=jump.address,
+        port=jump.port,
+        user=jump.user or admin.user,
+        host_key=jump.host_key,
+        private_key=_private_key(admin, jump.private_key_file),
     )
 
 

@@ -22,7 +22,7 @@ class HostError(RecoverError):
 
 @dataclass(frozen=True, kw_only=True)
 class Door:
-    """Where and how one host is dialled. ``key_file`` None: the ssh agent has the key."""
+    """Where and how one host is dialled. ``key_file`` None: the ssh agent has the key. ``jump``: the jump host from which it is dialled."""
 
     name: str
     address: str
@@ -30,11 +30,13 @@ class Door:
     user: str
     host_key: str
     key_file: Path | None
+    jump: Door | None = None
 
     @property
     def where(self) -> str:
         """As errors name it."""
-        return f"{self.user}@{self.address} port {self.port}"
+        through = "" if self.jump is None else f", from jump host {self.jump.where}"
+        return f"{self.user}@{self.address} port {self.port}{through}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,19 +61,28 @@ class Host:
     _words: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        door, alias = self.door, f"lastcopy-{self.door.name}"
-        known = self.folder / f"known-{door.name}"
-        known.write_text(f"{alias} {' '.join(door.host_key.split()[:2])}\n")
-        options = [
-            "BatchMode=yes", "StrictHostKeyChecking=yes", f"UserKnownHostsFile={known}", "GlobalKnownHostsFile=/dev/null",
-            f"HostKeyAlias={alias}", "HostKeyAlgorithms=ssh-ed25519", "UpdateHostKeys=no", "ConnectTimeout=15",
-            "ServerAliveInterval=15", "LogLevel=ERROR", "ControlMaster=auto", f"ControlPath={self.folder}/%C",
-            f"ControlPersist={IDLE}",
-            *(["IdentitiesOnly=yes", "IdentityAgent=none", f"IdentityFile={door.key_file}"] if door.key_file else []),
-        ]  # fmt: skip
-        self._words = ["ssh", "-F", "none", "-p", str(door.port)]
-        self._words += [word for option in options for word in ("-o", option)]
-        self._words.append(f"{door.user}@{door.address}")
+        door = self.door
+        shared = ["ControlMaster=auto", f"ControlPath={self.folder}/%C", f"ControlPersist={IDLE}"]
+        if door.jump is not None:
+            shared.append(f"ProxyCommand={self._jump_command(door.jump)}")
+        self._words = [*_ssh(door, self.folder, *shared), _target(door)]
+
+    def _jump_command(self, jump: Door) -> str:
+        """The inner connection's way: ssh to the jump host, whose own host key is pinned as well. Its words go to a file, see `run`."""
+        own = [*_ssh(jump, self.folder, "ControlPath=none"), "-E", str(self._jump_log)]
+        return " ".join([shlex.join(own).replace("%", "%%"), "-W", "'[%h]:%p'", shlex.quote(_target(jump))])
+
+    @property
+    def _jump_log(self) -> Path:
+        return self.folder / f"jump-{self.name}.log"
+
+    def _jump_said(self) -> str:
+        """What the jump host's ssh complained of, emptied for the next dial; the connection that is kept has no place for it."""
+        if self.door.jump is None or not self._jump_log.exists():
+            return ""
+        said = self._jump_log.read_text(errors="replace")
+        self._jump_log.write_text("")
+        return said
 
     @property
     def name(self) -> str:
@@ -94,23 +105,29 @@ class Host:
             found = Done(code=done.returncode, out=_text(done.stdout), err=_text(done.stderr))
         except subprocess.TimeoutExpired as late:
             found = Done(code=124, out=_text(late.stdout or b""), err=_text(late.stderr or b""))
-        if found.code == 255 and "HOST IDENTIFICATION HAS CHANGED" in found.err and check:
-            raise HostError(
-                f"{self.name} shows another host key than the one that is known: another machine answers at its address, or it was set up anew",
-                where=self.door.where,
-                fix="read the key on its own console (cat /etc/ssh/ssh_host_ed25519_key.pub); give that one where you know why it is new",
-            )
-        if found.code == 255 and not found.out and "sudo" not in found.err and check:
-            raise HostError(
-                f"{self.name} was not reached: {shown(found.err.strip()) or 'the connection was closed'}",
-                where=self.door.where,
-                fix="see to it that this machine reaches it as `pulumi up` does",
-            )
+        if found.code == 255 and check:
+            self._refuse_unreached(found)
         if check and found.code != 0:
             raise HostError(
                 f"on {self.name}: {shown(shlex.join(command), 160)} ended with {found.code}: {shown(found.said.strip(), 600)}"
             )
         return found
+
+    def _refuse_unreached(self, found: Done) -> None:
+        jump = self._jump_said()
+        for name, said in ((self.name, found.err), (f"the jump host of {self.name}", jump)):
+            if "HOST IDENTIFICATION HAS CHANGED" in said:
+                raise HostError(
+                    f"{name} shows another host key than the one that is known: another machine answers at its address, or it was set up anew",
+                    where=self.door.where,
+                    fix="read the key on its own console (cat /etc/ssh/ssh_host_ed25519_key.pub); give that one where you know why it is new",
+                )
+        if not found.out and "sudo" not in found.err:
+            raise HostError(
+                f"{self.name} was not reached: {shown((jump + found.err).strip()) or 'the connection was closed'}",
+                where=self.door.where,
+                fix="see to it that this machine reaches it as `pulumi up` does",
+            )
 
     def shell(
         self, script: str, *, stdin: str | bytes = b"", seconds: float = SECONDS, check: bool = True
@@ -153,6 +170,31 @@ class Host:
 
     def close(self) -> None:
         subprocess.run([*self._words, "-O", "exit"], capture_output=True, check=False, timeout=20)
+
+
+def _ssh(door: Door, folder: Path, *more: str) -> list[str]:
+    """ssh with nothing of the user's own configuration, and one host key that it takes."""
+    alias, known = f"lastcopy-{door.name}", folder / f"known-{door.name}"
+    known.write_text(f"{alias} {' '.join(door.host_key.split()[:2])}\n")
+    options = [
+        "BatchMode=yes", "StrictHostKeyChecking=yes", f"UserKnownHostsFile={known}", "GlobalKnownHostsFile=/dev/null",
+        f"HostKeyAlias={alias}", "HostKeyAlgorithms=ssh-ed25519", "UpdateHostKeys=no", "ConnectTimeout=15",
+        "ServerAliveInterval=15", "LogLevel=ERROR",
+        *(["IdentitiesOnly=yes", "IdentityAgent=none", f"IdentityFile={door.key_file}"] if door.key_file else []),
+        *more,
+    ]  # fmt: skip
+    return [
+        "ssh",
+        "-F",
+        "none",
+        "-p",
+        str(door.port),
+        *(word for option in options for word in ("-o", option)),
+    ]
+
+
+def _target(door: Door) -> str:
+    return f"{door.user}@{door.address}"
 
 
 def _text(raw: bytes) -> str:

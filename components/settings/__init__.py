@@ -12,6 +12,7 @@ from components.settings.hosts import (
     SandboxVm,
     UnmanagedSource,
 )
+from components.settings.jump import JumpHost
 from components.settings.load import load_settings, parse_settings
 from components.settings.people import Person
 from components.settings.problems import Problem, SettingsError
@@ -30,6 +31,7 @@ __all__ = [
     "ExistingHost",
     "HostPort",
     "Identity",
+    "JumpHost",
     "Limits",
     "ManagedHost",
     "ObjectLock",

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, StrictBool
 from pydantic_core import PydanticCustomError
 
+from components.settings.jump import JumpHost, JumpHostOrNone
 from components.settings.keys import (
     HOW_TO_MAKE_A_KEY,
     HOW_TO_PIN,
@@ -58,6 +59,11 @@ class Admin(Model):
         False,
         description="true: the ssh agent at SSH_AUTH_SOCK holds the key; for one with a passphrase.",
     )
+    jump_host: JumpHost | None = Field(
+        None,
+        description="Jump host for relay and managed sources, where they name none of their own. Not for loopback"
+        " addresses, which are a tunnel's end on this workstation.",
+    )
     second_factor: Literal["none", "fido2", "totp"] = Field(
         "none",
         description="What people need besides a key: none, fido2 (a verified security key) or totp.",
@@ -93,6 +99,11 @@ class ExistingHost(Model):
     )
     host_key: PublicKey = Field(
         description=_HOST_KEY, examples=[PUBLIC_KEY_EXAMPLE], json_schema_extra={"how": HOW_TO_PIN}
+    )
+    jump_host: JumpHostOrNone | None = Field(
+        None,
+        description="Jump host that leads to the relay; none: dialled directly. Default: lastcopy:admin.jumpHost.",
+        examples=[JumpHost.EXAMPLE],
     )
     sources_reach_it_at: ReachedAt | None = Field(
         None,
@@ -154,6 +165,11 @@ class ManagedHost(Model):
         None,
         description="File with the private key for this host, where it is not the one of lastcopy:admin.",
         examples=["~/.ssh/backup-web1"],
+    )
+    jump_host: JumpHostOrNone | None = Field(
+        None,
+        description="Jump host that leads to this source; none: dialled directly. Default: lastcopy:admin.jumpHost.",
+        examples=[JumpHost.EXAMPLE],
     )
 
 

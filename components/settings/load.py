@@ -147,6 +147,7 @@ def _key_files(raw: Mapping[str, object], explainer: Explainer) -> Iterator[Prob
     admin = raw.get("admin")
     if isinstance(admin, Mapping):
         places.append((("admin", "privateKeyFile"), admin.get("privateKeyFile")))
+        places += _jump_key_file(("admin",), admin)
         if admin.get("agent") is True and not _agent_answers():
             fix = Fix(
                 say="run `eval $(ssh-agent)` and `ssh-add`, or use privateKeyFile instead:",
@@ -160,12 +161,23 @@ def _key_files(raw: Mapping[str, object], explainer: Explainer) -> Iterator[Prob
         host = source.get("host") if isinstance(source, Mapping) else None
         if isinstance(host, Mapping):
             places.append((("sources", index, "host", "privateKeyFile"), host.get("privateKeyFile")))
+            places += _jump_key_file(("sources", index, "host"), host)
+    relay = raw.get("intermediate")
+    relay = relay.get("existing") if isinstance(relay, Mapping) else None
+    places += _jump_key_file(("intermediate", "existing"), relay)
     for loc, path in places:
         if isinstance(path, str) and re.match(r"~?/", path):
             for what in _key_file_problems(Path(path)):
                 allowed = f"{PRIVATE_KEY_ALLOWED}; readable by its owner only (0600)"
                 fix = Fix(say="repair the file, or name another one:")
                 yield explainer.problem(loc, what, allowed, fix)
+
+
+def _jump_key_file(loc: Loc, host: object) -> Iterator[tuple[Loc, object]]:
+    """The key file of the jump host that is named here."""
+    jump = host.get("jumpHost") if isinstance(host, Mapping) else None
+    if isinstance(jump, Mapping):
+        yield (*loc, "jumpHost", "privateKeyFile"), jump.get("privateKeyFile")
 
 
 def _other_admin_key(settings: Settings, explainer: Explainer) -> Iterator[Problem]:

@@ -7,11 +7,12 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, StrictBool
 
-from components.settings import across, across_aws
+from components.settings import across, across_aws, across_jump
 from components.settings.aws import AwsAccount
 from components.settings.aws_bucket import AwsBucket
 from components.settings.ec2 import Ec2Vm
-from components.settings.hosts import Admin, ExistingHost, Sandbox, SandboxVm
+from components.settings.hosts import Admin, ExistingHost, ManagedHost, Sandbox, SandboxVm
+from components.settings.jump import JumpHost, jump_host_for
 from components.settings.model import Model, OneOf
 from components.settings.problems import Finding
 from components.settings.sources import Source
@@ -71,6 +72,11 @@ class Settings(Model):
     def rules(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
         yield from across.rules(raw)
         yield from across_aws.rules(raw)
+        yield from across_jump.rules(raw)
+
+    def jump_host(self, host: ExistingHost | ManagedHost) -> JumpHost | None:
+        """The jump host that leads to this host, None where it is dialled directly."""
+        return jump_host_for(host.address, host.jump_host, self.admin.jump_host)
 
     def warnings(self) -> tuple[str, ...]:
         """What is allowed but weakens the promise, each with its remedy; said on every run."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from components.settings.aws_bucket import IN_ITS_CLASS, AwsBucket
-from components.settings.hosts import ExistingHost, SandboxVm
+from components.settings.hosts import ExistingHost, ManagedHost, SandboxVm
 from components.settings.storage import RcloneRemoteSection, S3Bucket
 from components.settings.values import is_loopback
 
@@ -31,6 +31,7 @@ def warnings_of(settings: Settings) -> Iterator[str]:
             "lastcopy:protect is false: `pulumi destroy` deletes the repositories' passwords, and without "
             "them no backup can be read. Remove the line outside tests."
         )
+    yield from _jump_host_warnings(settings)
     if isinstance(storage, RcloneRemoteSection):
         yield (
             "NO OBJECT LOCK (lastcopy:storage.rclone): a source still cannot delete backups, but who takes "
@@ -40,6 +41,20 @@ def warnings_of(settings: Settings) -> Iterator[str]:
         yield from _bucket_warnings(settings, storage)
     if isinstance(storage, AwsBucket):
         yield from _aws_warnings(settings, storage)
+
+
+def _jump_host_warnings(settings: Settings) -> Iterator[str]:
+    relay = settings.intermediate
+    jump = settings.jump_host(relay) if isinstance(relay, ExistingHost) else None
+    if jump is None:
+        return
+    for source in settings.sources:
+        host = source.host
+        if isinstance(host, ManagedHost) and jump.host_key == host.host_key:
+            yield (
+                f"Source {source.name} is the jump host that leads to the relay: whoever controls it can keep you from the "
+                "relay, also when you want to cut that source off. Use a jump host that is no source."
+            )
 
 
 def _bucket_warnings(settings: Settings, storage: S3Bucket) -> Iterator[str]:

@@ -201,6 +201,42 @@ def test_every_way_in_works(stack: Stack, keys: Path, there: Path) -> None:
     assert f"dial unix {dead}" in told, "a set but dead agent socket is an error"
 
 
+BEHIND = """
+def through(port, key):
+    return remote.ProxyConnectionArgs(host="127.0.0.1", port=port, user=given["user"], private_key=given["key"], host_key=key,
+                                      dial_error_limit=0)
+right = through(given["jump"], given["jump_key"])
+step("right", connection(proxy=right), create=f"touch {there}/right")
+step("false-jump", connection(proxy=through(given["false_jump"], given["jump_key"])), create=f"touch {there}/wrong")
+step("false-host", connection(proxy=right, port=given["false_host"]), create=f"touch {there}/wrong")
+"""
+
+
+def test_a_jump_host_and_the_host_behind_it_are_both_pinned(
+    stack: Stack, sshd: Sshd, there: Path, new_sshd: Callable[..., Sshd]
+) -> None:
+    """As components/host_step.py dials: the inner login is end to end, and what shows another key gets none."""
+    jump, false_jump, false_host = new_sshd(), new_sshd(), new_sshd()
+    for server in (jump, false_jump, false_host):
+        server.start()
+    given = {
+        "jump": jump.port,
+        "jump_key": jump.host_key,
+        "false_jump": false_jump.port,
+        "false_host": false_host.port,
+    }
+    before = sshd.logins()
+    stack.program(BEHIND, given)
+    done = stack.pulumi("up", "--yes", "--skip-preview", "--continue-on-error", check=False)
+    assert done.returncode != 0
+    assert "proxy: after 0 failed attempts: ssh: handshake failed: ssh: host key mismatch" in done.stdout
+    assert done.stdout.count("ssh: handshake failed: ssh: host key mismatch") >= 2
+    assert sorted(path.name for path in there.iterdir()) == ["right"]
+    assert {"right", "false-jump", "false-host"} & set(stack.resources()) == {"right"}
+    logins = [server.logins() for server in (sshd, jump, false_jump, false_host)]
+    assert logins == [before + 1, 2, 0, 0]
+
+
 def test_environment_needs_the_servers_consent(stack: Stack) -> None:
     program = """
     it = step("it", environment={"LASTCOPY_TEST": given["value"]},

@@ -40,7 +40,7 @@ sources:
 """
 RCLONE = """
 environment: prod
-admin: {agent: true}
+admin: {agent: true, jumpHost: {address: jump.example.com, hostKey: ADMIN-KEY, user: jumper}}
 intermediate: {existing: {address: relay.example.com, port: 2022, sshPort: 2022, hostKey: RELAY-KEY}}
 storage:
   rclone:
@@ -167,6 +167,7 @@ PINNED = {
     "web1.example.com": KEYS["WEB-KEY"],
     "db1.example.com": KEYS["DB-KEY"],
     "198.51.100.10": SAMPLE_KEY,
+    "jump.example.com": KEYS["ADMIN-KEY"],
 }
 
 

@@ -119,13 +119,15 @@ def passwords_are_protected_as_asked(shape: Shape, graph: Graph) -> list[str]:
 
 
 def host_keys_are_pinned(_: Shape, graph: Graph) -> list[str]:
-    """A1: every dial, the first one too."""
+    """A1: every dial, the first one and that of a jump host too."""
 
     def is_pinned(command: Recorded) -> bool:
         connection = opened(command.inputs["connection"])
         first = command.name.startswith("relay-machine-host-key")
         pin = stacks.BORN_WITH if first else stacks.PINNED[connection["host"]]
-        return bool(connection.get("hostKey") == pin)
+        jump = connection.get("proxy")
+        pinned = jump is None or jump.get("hostKey") == stacks.PINNED[jump["host"]]
+        return bool(connection.get("hostKey") == pin) and pinned
 
     return [one.name for one in commands(graph) if not is_pinned(one)]
 
@@ -227,6 +229,10 @@ def _unpinned(**given: Any) -> remote.ConnectionArgs:
     return REAL_CONNECTION(**{**given, "host_key": None})
 
 
+def _unpinned_jump(**given: Any) -> remote.ProxyConnectionArgs:
+    return REAL_PROXY(**{**given, "host_key": None})
+
+
 def _misnamed(name: str, *rest: Any, **more: Any) -> HostTool:
     return HostTool(f"restic-of-{name}", *rest, **more)
 
@@ -235,13 +241,14 @@ def _forgotten(name: str, **given: Any) -> remote.Command:
     return REAL_COMMAND(name, **{**given, "opts": pulumi.ResourceOptions(retain_on_delete=True)})
 
 
-REAL_CONNECTION, REAL_COMMAND = remote.ConnectionArgs, remote.Command
+REAL_CONNECTION, REAL_PROXY, REAL_COMMAND = remote.ConnectionArgs, remote.ProxyConnectionArgs, remote.Command
 SABOTAGE: tuple[tuple[str, Check, Shape, object, str, object], ...] = (
     ("a step is told the password as a public value", secrets_are_secret, OWN, source_steps, "repository", _step_that_tells_the_password),
     ("a given secret is handed on as plain text", secrets_are_secret, TUNNEL, host_step.pulumi.Output, "secret", host_step.pulumi.Output.from_input),
     ("a password is not protected", passwords_are_protected_as_asked, OWN, protected_source, "ResticRepositoryArgs", _repository(protect=False)),
     ("a test's password is protected", passwords_are_protected_as_asked, LOCAL, protected_source, "ResticRepositoryArgs", _repository(protect=True)),
     ("any host key is taken", host_keys_are_pinned, OWN, remote, "ConnectionArgs", _unpinned),
+    ("any host key of a jump host is taken", host_keys_are_pinned, REMOTE, remote, "ProxyConnectionArgs", _unpinned_jump),
     ("output is logged", commands_say_nothing, OWN, remote, "Logging", SimpleNamespace(NONE=remote.Logging.STDOUT)),
     ("a repository does not wait", storage_comes_last, OWN, protected_source, "ResticRepositoryArgs", _repository(after=())),
     ("a child is named for what it is", a_sources_children_carry_its_name, OWN, protected_source, "HostTool", _misnamed),
@@ -347,6 +354,23 @@ def test_sshd_and_firewall_keep_the_port_that_sshd_itself_has(
     told = graph.named("web1-enrolment-client").inputs["values"]["SSH_CONFIG"]
     assert re.search(rf"HostName {re.escape(sources_dial[0])}\n", told)
     assert re.search(rf"Port {sources_dial[1]}\n", told)
+
+
+def test_a_jump_host_leads_to_every_host_of_the_stack() -> None:
+    """Dialled as its own user; a dial from it is not repeated, so that the first error is the one that is told."""
+    for one in commands(graph_of(REMOTE)):
+        connection = opened(one.inputs["connection"])
+        assert (connection["proxy"]["host"], connection["proxy"]["user"]) == ("jump.example.com", "jumper")
+        assert (connection["dialErrorLimit"], connection["proxy"]["dialErrorLimit"]) == (0, 4)
+    assert "proxy" not in opened(commands(graph_of(OWN))[0].inputs["connection"])
+    one = commands(stacks.run(CLOUD.config(JUMP)))[0]
+    assert opened(one.inputs["connection"])["proxy"]["host"] == "jump.example.com"
+    ssm = "{intermediate: {ec2: {door: ssm, adminsFrom: REMOVED}}, " + JUMP[1:]
+    relay = stacks.run(CLOUD.config(ssm)).named("relay-shared-command")
+    assert "proxy" not in opened(relay.inputs["connection"]), "its session ends on this workstation"
+
+
+JUMP = "{admin: {jumpHost: {address: jump.example.com, hostKey: ADMIN-KEY}}}"
 
 
 # What the stack hands out.

@@ -113,3 +113,26 @@ TOGETHER = (
     Bad("{sandbox: {network: '2001:db8::/64'}}", "sandbox.network", "IPv4 network of the right size", SET, SANDBOX),
     Bad("{storage: {sandbox: {lockMode: none}}}", "storage.sandbox.lockMode", "COMPLIANCE or GOVERNANCE", SET, SANDBOX),
 )
+
+JUMP = "{address: jump.example.com, hostKey: ADMIN-KEY}"
+AT = "intermediate.existing.jumpHost"
+JUMPS = (
+    Bad("{sources: [{host: {jumpHost: jump.example.com}}]}", f"{S0}.host.jumpHost", "neither a jump host nor none", "none --stack prod"),
+    Bad("{sources: [{host: {jumpHost: {hostKey: ADMIN-KEY}}}]}", f"{S0}.host.jumpHost.address", "is missing", "jump.example.com"),
+    Bad("{sources: [{host: {jumpHost: {address: jump}}}]}", f"{S0}.host.jumpHost.hostKey", "is missing", "ssh-keyscan"),
+    Bad("{admin: {jumpHost: {address: 'a b', hostKey: ADMIN-KEY}}}", "admin.jumpHost.address", "not a host name", SET),
+    Bad("{admin: {jumpHost: {address: a, hostKey: ADMIN-KEY, user: ''}}}", "admin.jumpHost.user", "a Unix account", SET),
+    Bad("{admin: {jumpHost: none}}", "admin.jumpHost", "is not a map", "address: jump.example.com"),
+    Bad(f"{{admin: {{jumpHost: {JUMP}}}}}", "admin.jumpHost", "dialled directly", RM, SANDBOX),
+    Bad("{admin: {jumpHost: {address: x, hostKey: RELAY-KEY}}}", "admin.jumpHost", "is the relay itself", RM),
+    Bad(
+        "{intermediate: {existing: {jumpHost: {address: RELAY.example.com, hostKey: ADMIN-KEY}}}}",
+        AT, "whose sshd forwards nothing", f"{RM} --path 'lastcopy:{AT}'",
+    ),
+    Bad("{sources: [{host: {jumpHost: {address: x, hostKey: WEB-KEY}}}]}", f"{S0}.host.jumpHost", "the very host", RM),
+    Bad("{admin: {jumpHost: {address: x, hostKey: WEB-KEY}}}", f"{S0}.host.jumpHost", "is this very host", "none --stack prod"),
+    Bad(
+        f"{{intermediate: {{existing: {{address: localhost, sourcesReachItAt: a.example.com, jumpHost: {JUMP}}}}}}}",
+        AT, "would be the jump host's own", RM,
+    ),
+)

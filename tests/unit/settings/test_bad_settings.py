@@ -35,6 +35,7 @@ CASES = [
     *bad.STORAGE,
     *bad_sources.SOURCE,
     *bad_sources.TOGETHER,
+    *bad_sources.JUMPS,
     *bad_aws.EVERY,
 ]
 each_case = pytest.mark.parametrize("case", CASES, ids=[f"{case.where}: {case.words[:30]}" for case in CASES])

@@ -17,6 +17,7 @@ from components.settings import (
     SandboxSource,
     SandboxVault,
     SandboxVm,
+    Settings,
     UnmanagedSource,
 )
 from tests.unit.settings.bad import RCLONE
@@ -99,6 +100,34 @@ def test_the_relays_own_port_is_apart_from_the_one_that_a_tunnel_shows() -> None
     assert (direct.port, direct.ssh_port) == (22, 22)
     assert isinstance(moved, ExistingHost)
     assert (moved.ssh_port, moved.as_sources_see_it()) == (2022, HostPort("relay.example.com", 2022))
+
+
+JUMP = "{address: jump.example.com, hostKey: ADMIN-KEY}"
+
+
+def test_the_admins_jump_host_leads_to_every_host_that_names_none_and_is_no_end_of_a_tunnel() -> None:
+    other = "{address: other.example.com, hostKey: SOURCE-KEY, port: 2022, user: jumper, privateKeyFile: ~/.ssh/jump}"
+    settings = good(f"{{admin: {{jumpHost: {JUMP}}}, sources: [{{host: {{jumpHost: {other}}}}}]}}")
+    direct = good(f"{{admin: {{jumpHost: {JUMP}}}, sources: [{{host: {{jumpHost: none}}}}]}}")
+    tunnelled = good(f"{{admin: {{jumpHost: {JUMP}}}, {TUNNEL}}}")
+
+    def leads(stack: Settings) -> list[str | None]:
+        hosts = [stack.intermediate, *(source.host for source in stack.sources)]
+        found = [stack.jump_host(host) for host in hosts if isinstance(host, ExistingHost | ManagedHost)]
+        return [None if jump is None else jump.address for jump in found]
+
+    assert leads(good()) == [None, None, None]
+    assert leads(settings) == ["jump.example.com", "other.example.com", "jump.example.com"]
+    assert leads(direct) == ["jump.example.com", None, "jump.example.com"]
+    assert leads(tunnelled) == [None, "jump.example.com", "jump.example.com"]
+    assert settings.warnings() == ()
+
+
+def test_a_jump_host_that_is_a_source_is_warned_of_where_it_leads_to_the_relay() -> None:
+    web1 = "{address: web1.example.com, hostKey: WEB-KEY}"
+    (said,) = good(f"{{admin: {{jumpHost: {web1}}}, sources: [{{host: {{jumpHost: none}}}}]}}").warnings()
+    assert "web1 is the jump host that leads to the relay" in said
+    assert good(f"{{sources: [{{}}, {{host: {{jumpHost: {web1}}}}}]}}").warnings() == ()
 
 
 def test_defaults_are_the_safe_ones() -> None:

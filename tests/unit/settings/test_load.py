@@ -158,6 +158,18 @@ def test_a_sources_own_key_file_is_looked_at_too(loaded: Load) -> None:
     assert "there is no such file" in said
 
 
+def test_a_jump_hosts_key_file_is_looked_at_too(loaded: Load) -> None:
+    jump = "{address: jump.example.com, hostKey: ADMIN-KEY, privateKeyFile: ~/.ssh/jump}"
+    raw = stack(
+        f"{{admin: {{jumpHost: {jump}}}, intermediate: {{existing: {{jumpHost: {jump}}}}}, sources: [{{host: {{jumpHost: {jump}}}}}]}}"
+    )
+    found = problems(loaded, raw)
+    assert {where for where, _ in found} == {
+        f"{where}.jumpHost.privateKeyFile" for where in ("admin", "intermediate.existing", "sources[0].host")
+    }
+    assert all("there is no such file" in said for _, said in found)
+
+
 def test_the_agent_must_answer(loaded: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = stack("{admin: {privateKeyFile: REMOVED, agent: true}}")
     ((where, _),) = problems(loaded, raw)

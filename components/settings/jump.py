@@ -1,0 +1,68 @@
+"""Settings of jump hosts: machines through which the operator's SSH goes on to a host that cannot be dialled directly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, PlainValidator
+
+from components.settings.keys import HOW_TO_PIN, PUBLIC_KEY_EXAMPLE, PublicKey
+from components.settings.model import Model
+from components.settings.problems import Fix, refuse
+from components.settings.values import Account, Address, KeyFile, Port, is_loopback
+
+NONE: Literal["none"] = "none"
+
+
+class JumpHost(Model):
+    """A host through which another one is dialled. Its sshd must allow TCP forwarding; it sees neither content nor keys."""
+
+    EXAMPLE: ClassVar[object] = {"address": "jump.example.com", "hostKey": PUBLIC_KEY_EXAMPLE}
+
+    address: Address = Field(
+        description="Host name or IP address that this workstation dials.", examples=["jump.example.com"]
+    )
+    port: Port = Field(22, description="Port of its SSH server, 1 to 65535.")
+    user: Account | None = Field(
+        None,
+        description="Unix account there; needs no sudo. Default: the user of lastcopy:admin.",
+        examples=["admin"],
+    )
+    host_key: PublicKey = Field(
+        description="The jump host's own ed25519 public key: one line, ssh-ed25519 AAAA…. Pinned as well.",
+        examples=[PUBLIC_KEY_EXAMPLE],
+        json_schema_extra={"how": HOW_TO_PIN},
+    )
+    private_key_file: KeyFile | None = Field(
+        None,
+        description="File with the private key for the jump host, where it is not the one of lastcopy:admin.",
+        examples=["~/.ssh/backup-jump"],
+    )
+
+
+def _jump_host_or_none(raw: Any) -> JumpHost | Literal["none"]:
+    if raw == NONE or isinstance(raw, JumpHost):
+        return raw  # type: ignore[no-any-return]
+    if not isinstance(raw, Mapping):
+        raise refuse(
+            "is neither a jump host nor none",
+            allowed="a map with address and hostKey; or none: dialled directly whatever lastcopy:admin.jumpHost says",
+            fix=Fix(value=NONE),
+        )
+    return JumpHost.model_validate(raw)
+
+
+JumpHostOrNone = Annotated[JumpHost | Literal["none"], PlainValidator(_jump_host_or_none)]
+
+
+def jump_host_for(
+    address: str, own: JumpHost | Literal["none"] | None, default: JumpHost | None
+) -> JumpHost | None:
+    """The jump host that leads to a host at ``address``: its own, else the admin's default, else none.
+
+    A loopback address is the end of a tunnel on this workstation, which no jump host could dial: the default does not count for it.
+    """
+    if own is None:
+        return None if is_loopback(address) else default
+    return None if own == NONE else own

@@ -1,0 +1,68 @@
+"""A1, behind a jump host as well: both host keys are pinned, and what does not show its own gets no login."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ops.hosts import Door, Host, HostError, hosts
+from tests.conformance.sshd import Sshd
+
+
+def dialled(door: Door) -> str:
+    """What one command printed there, over a connection of its own."""
+    # A short path: a socket of ssh stands in it.
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder, hosts([door], Path(folder)) as opened:
+        return opened[door.name].run("echo", "here").out
+
+
+def test_commands_run_on_the_host_behind_the_jump_host(behind: Door, target: Sshd, jump: Sshd) -> None:
+    before = (target.logins(), jump.logins())
+    assert dialled(behind) == "here\n"
+    assert (target.logins(), jump.logins()) == (before[0] + 1, before[1] + 1)
+
+
+def test_another_host_key_behind_the_jump_host_is_refused(
+    behind: Door, new_sshd: Callable[..., Sshd]
+) -> None:
+    impostor = new_sshd()
+    with pytest.raises(HostError, match="web1 shows another host key") as refused:
+        dialled(replace(behind, port=impostor.port))
+    assert "from jump host" in str(refused.value)
+    assert impostor.logins() == 0
+
+
+def test_another_host_key_of_the_jump_host_is_refused(
+    behind: Door, target: Sshd, new_sshd: Callable[..., Sshd]
+) -> None:
+    impostor, before = new_sshd(), target.logins()
+    assert behind.jump is not None
+    with pytest.raises(HostError, match="the jump host of web1 shows another host key"):
+        dialled(replace(behind, jump=replace(behind.jump, port=impostor.port)))
+    assert (impostor.logins(), target.logins()) == (0, before)
+
+
+def test_sabotage_a_jump_host_that_is_not_pinned_gets_the_login(
+    behind: Door, new_sshd: Callable[..., Sshd], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same two dials by a Host that forgets the pin on the way."""
+    impostor = new_sshd()
+    real = Host._jump_command
+    careless = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
+    monkeypatch.setattr(
+        Host, "_jump_command", lambda self, jump: real(self, jump).replace("ssh ", f"ssh {careless} ", 1)
+    )
+    assert behind.jump is not None
+    assert dialled(replace(behind, jump=replace(behind.jump, port=impostor.port))) == "here\n"
+    assert impostor.logins() == 1
+
+
+def test_a_jump_host_that_is_not_there_is_told_with_what_its_ssh_said(behind: Door) -> None:
+    assert behind.jump is not None
+    with pytest.raises(HostError, match="web1 was not reached") as refused:
+        dialled(replace(behind, jump=replace(behind.jump, port=1)))
+    assert "connect to host 127.0.0.1 port 1: Connection refused" in str(refused.value)
