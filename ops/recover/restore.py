@@ -162,7 +162,9 @@ def restore(
         told(message)
 
     began = time.monotonic()
-    words = ["restore", snapshot["id"], "--target", str(target), "--overwrite", _OVERWRITE[existing]]
+    # --sparse: holes come back as holes, or a disk image that was a few GiB would not fit onto the disk that it came from.
+    words = ["restore", "--sparse", snapshot["id"], "--target", str(target)]
+    words += ["--overwrite", _OVERWRITE[existing]]
     words += [*includes, *(["--verify"] if verify or existing == "update" else [])]
     answer = place.restore(good.repository, words, hear)
     if existing == "update" and answer.wrong:

@@ -246,9 +246,9 @@ def _restore(
         if message.get("message_type") == "summary":
             last.update(message)
 
-    answer = repository.follow(
-        "restore", result.snapshot or "", "--target", str(target), "--verify", *includes, told=hear
-    )
+    # --sparse, as every restore of ours: a zero that was never written must not fill the scratch directory.
+    words = ("restore", "--sparse", result.snapshot or "", "--target", str(target), "--verify", *includes)
+    answer = repository.follow(*words, told=hear)
     result.size = int(last.get("bytes_restored", 0))
     if answer.ok:
         return

@@ -16,7 +16,7 @@ TREE = "/srv/onto"
 MADE = f"""
 rm -rf {TREE} && mkdir -p {TREE}/sub && cd {TREE} && head -c 3000000 /dev/urandom >blob && ln blob sub/hard && ln -s sub/hard link
 printf x >'a "name"
-with a break' && chmod 4751 blob && chown nobody:nogroup sub && mkfifo pipe && touch -d 2001-02-03T04:05:06 sub
+with a break' && chmod 4751 blob && chown nobody:nogroup sub && mkfifo pipe && truncate -s 20M holes && touch -d 2001-02-03T04:05:06 sub
 """
 SEEN = f"cd {TREE} && find . -printf '%y %m %U:%G %n %l %T@ %p\\n' | sort && find . -type f -exec sha256sum {{}} + | sort"
 LEFT = "ls -d /run/lastcopy-recover* /var/lib/lastcopy-recover* 2>/dev/null; pgrep -x restic || true"
@@ -54,12 +54,15 @@ IN_PLACE = ("--target", "/", "--path", TREE, "--existing", "update")
 
 def test_r3_files_come_back_in_place_and_nothing_of_ours_stays(running: Running, known: str) -> None:
     machines = running.machines
-    machines.shell("db1", f"cd {TREE} && echo encrypted >blob && rm -r sub link")
+    machines.shell("db1", f"cd {TREE} && echo encrypted >blob && rm -r sub link holes")
     assert machines.shell("db1", SEEN).stdout != known
     code, said = onto(running, *IN_PLACE)
     assert code == 0, said
     assert "recovery time" in said
     assert machines.shell("db1", SEEN).stdout == known
+    assert int(machines.shell("db1", f"du -k {TREE}/holes | cut -f 1").stdout) < 1024, (
+        "a sparse file stays sparse"
+    )
     clean(running)
     password = running.stack.outputs(secrets=True)["passwords"]["db1"]
     assert password not in said

@@ -88,6 +88,23 @@ def test_r3_s9_after_the_whole_attack_restore_gives_back_every_byte_and_rebuild_
         assert restored(bed, found, tmp_path / "again") == bed.tree
 
 
+def test_a_sparse_file_comes_back_sparse_and_read_back(bed: Bed, tmp_path: Path) -> None:
+    file = tmp_path / "image" / "disk.raw"
+    file.parent.mkdir()
+    with file.open("wb") as disk:
+        disk.truncate(64 << 20)
+        disk.seek(40 << 20)
+        disk.write(b"data")
+    with bed.restic(key_hint=bed.access.room.key_id) as live:
+        assert live.ask("backup", "--quiet", str(file.parent)).ok
+    with bed.recovery() as found:
+        good = found.good(None, even_if_damaged=False)
+        restore(good, choose(good, None), tmp_path / "back", verify=True)
+    back = tmp_path / "back" / str(file.resolve()).lstrip("/")
+    assert back.read_bytes() == file.read_bytes()
+    assert back.stat().st_blocks * 512 < 4 << 20
+
+
 def test_sabotage_without_the_view_of_the_past_the_restore_fails(bed: Bed, tmp_path: Path) -> None:
     whole_attack(bed)
     with bed.restic(key_hint=bed.access.room.key_id) as live:

@@ -108,6 +108,22 @@ def test_sabotage_a_restore_that_is_not_read_back_spoils_it_in_silence(bed: Bed)
     assert bed.machine.ok("sha256sum </data/big") != digest
 
 
+def test_a_restore_keeps_holes_as_holes(bed: Bed) -> None:
+    """Also where it is read back, and where data stands in place of the holes; `--sparse=false` is heard."""
+    bed.machine.ok(
+        "truncate -s 40M /data/disk && printf data | dd of=/data/disk bs=1M seek=30 conv=notrunc 2>/dev/null"
+    )
+    bed.restic("backup /data")
+    same = "cmp /data/disk /srv/holes/data/disk && du -k /srv/holes/data/disk | cut -f 1"
+    for words, kib in (("--verify", range(4096)), ("--sparse=false", range(40960, 45000))):
+        bed.restic(f"restore latest --target /srv/holes {words}")
+        assert int(bed.machine.ok(same)) in kib, words
+        bed.machine.ok("rm -r /srv/holes")
+    bed.machine.ok("mkdir -p /srv/holes/data && head -c 40M /dev/urandom >/srv/holes/data/disk")
+    bed.restic("restore latest --target /srv/holes")
+    assert bed.machine.ok(f"{same}; rm -r /srv/holes")
+
+
 def test_a_restore_to_an_empty_place_or_for_show_is_left_as_it_is_asked_for(bed: Bed) -> None:
     bed.restic("backup /data")
     for words in ("--target /new", "--target / --dry-run", "--target /data/made --verify"):
