@@ -47,7 +47,7 @@ rooms = {  # one room per source: key, entry, identity, repository, schedule
 
 for warning in settings.warnings():
     pulumi.log.warn(warning)
-pulumi.export("relay", {"address": host.address, "hostKey": host.host_key})
+pulumi.export("relay", host.summary())
 pulumi.export("vault", vault.summary())
 pulumi.export("sources", {name: room.summary for name, room in rooms.items()})
 pulumi.export("passwords", {name: room.password for name, room in rooms.items()})

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import yaml
 
-from ops.stack import Stack
+from ops.stack import LocalStack
 from sandbox import Sandbox
 from tests.integration.checkout import copy_checkout
 from tests.networks import free_network
@@ -62,8 +62,8 @@ class Farm:
     why_no_old_rclone: str = ""
 
     @property
-    def stack(self) -> Stack:
-        return Stack(self.checkout, "local")
+    def stack(self) -> LocalStack:
+        return LocalStack(self.checkout, "local")
 
     @property
     def box(self) -> Sandbox:

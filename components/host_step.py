@@ -74,6 +74,10 @@ class Host:
     instance_metadata: Literal["open", "closed"] = "open"
     dials: int = _DIALS
 
+    def summary(self) -> dict[str, pulumi.Input[str] | pulumi.Input[int]]:
+        """Where this workstation dials the machine, for ``ops``: the outputs ``relay`` and ``sources``. Nothing is secret."""
+        return {"address": self.address, "port": self.port, "user": self.user, "hostKey": self.host_key}
+
     def connection(self) -> remote.ConnectionArgs:
         """Typed on purpose: an unknown field in a loose dict would print the private key in the error."""
         return remote.ConnectionArgs(

@@ -15,6 +15,9 @@ from components.restic_repository import ResticRepository, ResticRepositoryArgs
 from components.settings import Source
 from components.source_enrolment import RelaySeenFromSource, SourceEnrolment, SourceEnrolmentArgs
 
+# Of a source that the admin cannot reach: as Host.summary.
+_UNREACHED = dict.fromkeys(("address", "port", "user", "hostKey"))
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProtectedSourceArgs:
@@ -101,7 +104,7 @@ class ProtectedSource(pulumi.ComponentResource):
             pulumi.Output.all(
                 managed=host is not None,
                 publicKey=self.public_key,
-                hostKey=host.host_key if host is not None else None,
+                **(host.summary() if host is not None else _UNREACHED),
                 repositoryId=self.repository_id,
                 keyId=self.key_id,
                 generation=source.generation,

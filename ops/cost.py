@@ -1,4 +1,4 @@
-"""`python -m ops cost`: what a stack costs at AWS in a month, line by line with its formula. Reads the stack file only; asks nobody."""
+"""`python -m ops cost`: what a stack costs at AWS in a month, line by line with its formula. Reads the stack's settings; asks nobody for prices."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.console import Console
 
 from ops import cost_model
 from ops.cost_model import Bucket, Line, Machine, Plan, Prices, UnknownPriceError, Usage
+from ops.recover.options import ConfigFileOption, StackOption
 
 if TYPE_CHECKING:
     from components.settings import AwsBucket
@@ -22,11 +23,11 @@ PACK_MIB = 64
 
 
 class NoEstimateError(ValueError):
-    """The stack file, or an option, does not let it be calculated; the message says why."""
+    """The stack's settings, or an option, do not let it be calculated; the message says why."""
 
 
 def plan_of(config: Mapping[str, Any]) -> tuple[Plan, str]:
-    """What a stack file's values (without ``lastcopy:``) have in AWS, and in which region."""
+    """What a stack's settings (without ``lastcopy:``) have in AWS, and in which region."""
     from components.settings import AwsBucket, Ec2Vm  # here: recovery runs these verbs where no Pulumi is
 
     storage, intermediate = _below(config, "storage").get("aws"), _below(config, "intermediate").get("ec2")
@@ -77,11 +78,13 @@ def _below(config: Any, key: str) -> Mapping[str, Any]:
 
 
 def config_of(file: Path) -> Mapping[str, Any]:
-    """The values below ``config:``, keyed without ``lastcopy:``."""
+    """Of a stack file, without the engine: the values below ``config:``, keyed without ``lastcopy:``."""
     try:
         content = yaml.safe_load(file.read_text())
     except FileNotFoundError:
-        raise NoEstimateError("there is no such file; name another with --stack or --file") from None
+        raise NoEstimateError(
+            "there is no such file; name another with --file, or the stack with --stack"
+        ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise NoEstimateError(f"it cannot be read ({type(error).__name__})") from None
     return {str(name).removeprefix("lastcopy:"): value for name, value in _below(content, "config").items()}
@@ -131,8 +134,11 @@ def cost(
     change_gib_per_day: Annotated[
         float, typer.Option(help="What all backups of a day add, in GiB.", **_AMOUNT)
     ],
-    stack: Annotated[str, typer.Option(help="Stack whose file stacks/Pulumi.STACK.yaml is read.")] = "prod",
-    file: Annotated[Path | None, typer.Option(help="Another stack file.")] = None,
+    stack: StackOption = None,
+    config_file: ConfigFileOption = None,
+    file: Annotated[
+        Path | None, typer.Option(help="A stack file, read without the engine, in place of a stack.")
+    ] = None,
     month: Annotated[int, typer.Option(help="Which month of the stack's life.", min=1, max=600)] = 12,
     runs_per_day: Annotated[float, typer.Option(help="Backups of a source in a day.", min=0, max=1440)] = 1,
     hours_per_run: Annotated[float, typer.Option(help="How long one takes.", min=0, max=1000)] = 0.5,
@@ -143,7 +149,6 @@ def cost(
     price: Annotated[list[str] | None, typer.Option(help="NAME=USD in place of the list's.")] = None,
 ) -> None:
     """Estimate what a stack costs at AWS in a month."""
-    where = file or ROOT / "stacks" / f"Pulumi.{stack}.yaml"
     usage = Usage(
         data_gib=data_gib,
         change_gib_per_day=change_gib_per_day,
@@ -153,11 +158,26 @@ def cost(
         pruned_gib_per_day=pruned_gib_per_day,
         restored_gib=restored_gib,
     )
+    where = str(file or stack or "the selected stack")
     try:
-        plan, region = plan_of(config_of(where))
+        where, config = (str(file), config_of(file)) if file else _of_stack(stack, config_file)
+        plan, region = plan_of(config)
         prices = cost_model.prices_of(region).corrected(given_prices(price or []))
         lines = cost_model.estimate(plan, usage, prices)
     except (NoEstimateError, UnknownPriceError) as error:
         Console(stderr=True).print(f"error: {where}: {error}", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
-    print(table(lines, prices, usage, str(file or stack)))
+    print(table(lines, prices, usage, where))
+
+
+def _of_stack(name: str | None, config_file: Path | None) -> tuple[str, Mapping[str, Any]]:
+    """Name and settings, as the engine reads them."""
+    from ops.stack import StackError, chosen  # imported late: a file needs no engine
+
+    try:
+        stack = chosen(ROOT, name, config_file=config_file)
+        return stack.name, stack.config()
+    except StackError as error:
+        raise NoEstimateError(
+            f"{error}\n  or read a file without the engine: --file stacks/Pulumi.STACK.yaml"
+        ) from None

@@ -3,35 +3,50 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import yaml
 from rich.console import Console
 
-from ops.stack import Stack, StackError
+from ops.recover.options import ConfigFileOption, SandboxStackOption, StackOption
+from ops.stack import LocalStack, Stack, StackError, chosen
 
 ROOT = Path(__file__).resolve().parent.parent
+KEY = "lastcopy:sources"
 console = Console(highlight=False)
 
 SourceOption = Annotated[str, typer.Option("--source", help="The source's name.")]
-StackOption = Annotated[str, typer.Option("--stack", help="The stack.")]
 
 
-def cut_off(source: SourceOption, stack: StackOption) -> None:
+def cut_off(
+    source: SourceOption,
+    stack: StackOption = None,
+    config_file: ConfigFileOption = None,
+    sandbox: SandboxStackOption = None,
+) -> None:
     """Its key opens nothing any more and its sessions end; other sources and its own host are not touched. Nothing stored is lost."""
-    _change(source, Stack(ROOT, stack), cut=True)
+    _change(source, stack, config_file, sandbox, cut=True)
 
 
-def let_in(source: SourceOption, stack: StackOption) -> None:
+def let_in(
+    source: SourceOption,
+    stack: StackOption = None,
+    config_file: ConfigFileOption = None,
+    sandbox: SandboxStackOption = None,
+) -> None:
     """Undo a cut-off: its key opens again what it did, from where it did."""
-    _change(source, Stack(ROOT, stack), cut=False)
+    _change(source, stack, config_file, sandbox, cut=False)
 
 
-def _change(source: str, stack: Stack, *, cut: bool) -> None:
+def _change(
+    source: str, name: str | None, config_file: Path | None, sandbox: Path | None, *, cut: bool
+) -> None:
     began = time.monotonic()
     try:
+        stack = chosen(ROOT, name, sandbox=sandbox, config_file=config_file)
         switch(source, stack, cut=cut)
     except StackError as error:
         console.print("error:", style="red", end=" ")
@@ -41,8 +56,9 @@ def _change(source: str, stack: Stack, *, cut: bool) -> None:
     seconds = time.monotonic() - began
     other = "let-in" if cut else "cut-off"
     said = "is cut off: its key opens nothing, its sessions have ended" if cut else "is let in again"
+    words = ["--source", source, *stack.configured, *(["--sandbox", str(sandbox)] if sandbox else [])]
     console.print(
-        f"{source} {said} ({seconds:.0f} s); the way back: python -m ops {other} --source {source} --stack {stack.name}",
+        f"{source} {said} ({seconds:.0f} s); the way back: python -m ops {other} {' '.join(words)}",
         markup=False,
         soft_wrap=True,
     )
@@ -50,29 +66,40 @@ def _change(source: str, stack: Stack, *, cut: bool) -> None:
 
 def switch(source: str, stack: Stack, *, cut: bool, quiet: bool = False) -> None:
     """Write it into the stack file and bring it to the relay; done twice it is the same."""
-    key = f"lastcopy:sources[{_index(source, stack)}].cutOff"
-    if cut:
-        stack.run("config", "set", "--stack", stack.name, "--path", key, "true", quiet=True)
-    else:
-        stack.run("config", "rm", "--stack", stack.name, "--path", key, quiet=True)
-    stack.forget_dead_runs()
+    index, entry = _entry(source, stack)
+    if bool(entry.get("cutOff", False)) is not cut:
+        _must_be_in_the_file(stack)
+        path = f"{KEY}[{index}].cutOff"
+        words = ("set", *stack.configured, "--path", path, "true") if cut else ("rm", *stack.configured, "--path", path)  # fmt: skip
+        stack.run("config", *words, quiet=True)
+    if isinstance(stack, LocalStack):
+        stack.forget_dead_runs()
     # Only what belongs to it on the relay: other changes of the stack file wait for a run that was meant for them.
-    stack.run(
-        "up", "--stack", stack.name, "--yes", "--skip-preview", "--suppress-outputs",
-        "--target", f"urn:pulumi:{stack.name}::**::{source}-enrolment-entry*", quiet=quiet,
-    )  # fmt: skip
+    stack.up("--target", f"urn:pulumi:{stack.short_name}::**::{source}-enrolment-entry*", quiet=quiet)
 
 
-def _index(source: str, stack: Stack) -> int:
-    """Where the source stands in the stack file; names are plain there, whatever else is secret."""
-    try:
-        config = yaml.safe_load(stack.file.read_text(encoding="utf-8")).get("config", {})
-        names = [entry.get("name") for entry in config["lastcopy:sources"]]
-    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError):
-        raise StackError(
-            f"the sources cannot be read in {stack.file}\n  allowed: lastcopy:sources, a list with a name each"
-        ) from None
+def _entry(source: str, stack: Stack) -> tuple[int, Mapping[str, Any]]:
+    """The source's place in the list of sources, and its settings."""
+    sources = stack.config().get("sources")
+    listed = sources if isinstance(sources, list) else []
+    entries = [one if isinstance(one, Mapping) else {} for one in listed]
+    names = [str(one.get("name")) for one in entries]
     if names.count(source) != 1:
-        known = ", ".join(str(name) for name in names)
+        known = ", ".join(names) or "none: the stack has no lastcopy:sources"
         raise StackError(f"there is no source {source!a}\n  where:   --source\n  allowed: one of: {known}")
-    return names.index(source)
+    index = names.index(source)
+    return index, entries[index]
+
+
+def _must_be_in_the_file(stack: Stack) -> None:
+    """A list that comes from elsewhere (a Pulumi ESC environment) would be hidden by what the engine writes into the file."""
+    try:
+        content = yaml.safe_load(stack.file.read_text(encoding="utf-8")) if stack.file.exists() else {}
+    except (OSError, yaml.YAMLError) as error:
+        raise StackError(f"{stack.file} cannot be read: {type(error).__name__}") from None
+    config = content.get("config") if isinstance(content, Mapping) else None
+    if not isinstance(config, Mapping) or KEY not in config:
+        raise StackError(
+            f"the list of sources is not in {stack.file}, so it comes from an environment\n  where:   {KEY}\n"
+            "  fix:     set or remove the source's `cutOff: true` there (`pulumi env edit`), then run this again: it brings it to the relay"
+        )

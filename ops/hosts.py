@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import threading
@@ -13,7 +14,18 @@ from pathlib import Path
 from ops.recover.errors import RecoverError, shown
 
 SECONDS = 120
+# All that ssh needs of the caller's environment, and what it may ask a person with. Of the engine's variables (backend, passphrase, cloud
+# credentials) none reaches it, nor a program that its configuration starts.
+_KEPT = frozenset((
+    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TERM", "TMPDIR", "SSH_AUTH_SOCK", "SSH_ASKPASS", "SSH_ASKPASS_REQUIRE",
+    "DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR",
+))  # fmt: skip
 IDLE = 120  # so long a connection stays without a command, also one whose program was killed
+
+
+def ssh_environment() -> dict[str, str]:
+    """The environment in which ssh runs."""
+    return {name: value for name, value in os.environ.items() if name in _KEPT}
 
 
 class HostError(RecoverError):
@@ -89,7 +101,7 @@ class Host:
         return self.door.name
 
     def words(self, *command: str) -> list[str]:
-        """The argument vector that runs ``command`` as root there; for callers that need their own pipes."""
+        """The argument vector that runs ``command`` as root there; for callers that need their own pipes, and give ``ssh_environment()``."""
         sudo = [] if self.door.user == "root" else ["sudo", "-n"]
         return [*self._words, "--", shlex.join([*sudo, *command])]
 
@@ -100,8 +112,8 @@ class Host:
         sent = stdin.encode() if isinstance(stdin, str) else stdin
         try:
             done = subprocess.run(
-                self.words(*command), input=sent, capture_output=True, timeout=seconds, check=False
-            )
+                self.words(*command), env=ssh_environment(), input=sent, capture_output=True, timeout=seconds, check=False,
+            )  # fmt: skip
             found = Done(code=done.returncode, out=_text(done.stdout), err=_text(done.stderr))
         except subprocess.TimeoutExpired as late:
             found = Done(code=124, out=_text(late.stdout or b""), err=_text(late.stderr or b""))
@@ -142,7 +154,7 @@ class Host:
         """Connections to the socket ``there`` on the host come out at ``here``, until the connection is closed."""
         self.run("true")  # the connection that carries it
         asked = [*self._words, "-O", "forward", "-R", f"{there}:{here}"]
-        done = subprocess.run(asked, capture_output=True, check=False, timeout=60)
+        done = subprocess.run(asked, env=ssh_environment(), capture_output=True, check=False, timeout=60)
         if done.returncode != 0 or not self.has(there):
             raise HostError(
                 f"the sshd of {self.name} forwards no socket: {shown(_text(done.stderr).strip(), 300)}",
@@ -169,7 +181,8 @@ class Host:
             thread.join()
 
     def close(self) -> None:
-        subprocess.run([*self._words, "-O", "exit"], capture_output=True, check=False, timeout=20)
+        asked = [*self._words, "-O", "exit"]
+        subprocess.run(asked, env=ssh_environment(), capture_output=True, check=False, timeout=20)
 
 
 def _ssh(door: Door, folder: Path, *more: str) -> list[str]:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.panel import Panel
 
 from ops.machines import CommandFailed, Machines
-from ops.stack import Stack, StackError
+from ops.stack import LocalStack, StackError
 
 ROOT = Path(__file__).resolve().parent.parent
 SANDBOX = ROOT / ".local" / "sandbox" / "local"
@@ -46,7 +46,7 @@ def timed(title: str, work: Callable[[], None]) -> None:
     console.print(f"    done in {time.monotonic() - began:.1f} s")
 
 
-def wake_up(stack: Stack) -> None:
+def wake_up(stack: LocalStack) -> None:
     """After a reboot or a killed run: the machines that the stack knows run again, and a dead run's lock is released."""
     stack.forget_dead_runs()
     if (SANDBOX / "sandbox.json").exists():
@@ -116,7 +116,7 @@ def summary(seconds: float) -> None:
 What to try next
   .venv/bin/python -m sandbox exec --dir .local/sandbox/local --name web1 -- restic-backup snapshots
   .venv/bin/python -m sandbox exec --dir .local/sandbox/local --name web1 -- systemctl status lastcopy-backup
-  eval "$(.venv/bin/python -m toolchain env)"     # then: pulumi preview -s local, pulumi stack -s local, …
+  eval "$(.venv/bin/python -m toolchain env --local)"   # then: pulumi preview -s local, pulumi stack -s local, …
   make clean-local                                # leaves nothing behind
 
 Your own hosts: README, chapter "Your own hosts".""",
@@ -129,7 +129,7 @@ Your own hosts: README, chapter "Your own hosts".""",
 def up() -> None:
     """Real engine, real relay, two source hosts, locked storage; first backup, restore and compare, and an attack that fails."""
     began = time.monotonic()
-    stack = Stack(ROOT, "local")
+    stack = LocalStack(ROOT, "local")
     try:
         stack.create(ROOT / "stacks" / "templates" / "local.yaml")
         wake_up(stack)
@@ -149,7 +149,7 @@ def up() -> None:
 @app.command()
 def down() -> None:
     """Destroy the stack and remove every machine, process, mount, namespace, firewall rule and file of it."""
-    stack = Stack(ROOT, "local")
+    stack = LocalStack(ROOT, "local")
     try:
         if stack.file.exists() and stack.exists():
             wake_up(stack)

@@ -1,39 +1,95 @@
-"""Stack: one environment of this project, driven through the real engine's command line."""
+"""Stack: one environment of this project, driven through the engine's command line.
+
+Which engine home, backend, secrets provider and credentials a verb uses is decided in one place, `chosen`, by one rule: with ``--sandbox``
+they are the checkout's own, made for its local stack; without, they are the shell's, and the verb sees what `pulumi` itself would.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import socket
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import toolchain
 
+ENGINE = "pulumi"
+PROJECT = "lastcopy:"  # the namespace of this project's own configuration
+
 
 class StackError(RuntimeError):
-    """The engine refused or failed; its own output was already shown."""
+    """The engine refused or failed; its own output is in the message, or was already shown."""
 
 
 class Stack:
-    """Runs `pulumi` for one stack of the checkout at ``root``, in a clean environment (no AWS_*, RCLONE_* or agent leftovers)."""
+    """Runs `pulumi` for one stack of the project at ``root``.
 
-    def __init__(self, root: Path, name: str) -> None:
+    ``name``: as `pulumi --stack` takes it, also ``organization/project/stack``. ``environment``: the engine's whole environment, and with it
+    backend, secrets provider and credentials; no other program gets it. ``config_file``: the stack's settings, where they are not in
+    `stackConfigDir`; as `pulumi --config-file` takes it.
+    """
+
+    def __init__(
+        self, root: Path, name: str, environment: Mapping[str, str], config_file: Path | None = None
+    ) -> None:
         self.root = root
         self.name = name
-        self.environment = toolchain.engine_environment(root)
+        self.environment = dict(environment)
+        self.config_file = config_file.expanduser().absolute() if config_file else None
+
+    @classmethod
+    def of_shell(cls, root: Path, name: str | None = None, config_file: Path | None = None) -> Stack:
+        """The stack that `pulumi` itself would take in this shell; ``name`` None: the one that is selected.
+
+        The engine is the shell's own; where PATH holds none, the toolchain's, which brings its plugins and nothing else.
+        """
+        environment = dict(os.environ)
+        if shutil.which(ENGINE) is None:
+            if name is None and "PULUMI_STACK" not in environment:
+                raise StackError(
+                    "no stack is named, and without `pulumi` on PATH none is selected\n  where:   --stack\n"
+                    '  fix:     name it, or first `eval "$(.venv/bin/python -m toolchain env)"` and `pulumi stack select`'
+                )
+            try:
+                environment |= toolchain.engine_for_shell(root)
+            except toolchain.ToolError as error:
+                raise StackError(f"there is no `pulumi` on PATH, and none could be had:\n{error}") from None
+        stack = cls(root, name or "", environment, config_file)
+        if name is None:
+            stack.name = stack.run("stack", "--show-name", quiet=True).stdout.strip()
+        return stack
+
+    @property
+    def short_name(self) -> str:
+        """The stack's own name, without organization and project: as its URNs and its file have it."""
+        return self.name.rsplit("/", 1)[-1]
 
     @property
     def file(self) -> Path:
-        return self.root / "stacks" / f"Pulumi.{self.name}.yaml"
+        """The stack file."""
+        return self.config_file or self.root / "stacks" / f"Pulumi.{self.short_name}.yaml"
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The words that name this stack to a command."""
+        return ("--stack", self.name)
+
+    @property
+    def configured(self) -> tuple[str, ...]:
+        """The same, to a command that reads or writes the stack's settings."""
+        return (*self.named, *(("--config-file", str(self.config_file)) if self.config_file else ()))
 
     def run(
         self, *words: str, quiet: bool = False, check: bool = True, stdin: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         """`pulumi WORDS…`; its output streams through unless ``quiet``, then it is kept and shown only when it failed."""
         done = subprocess.run(
-            ["pulumi", *words, "--non-interactive", "--color", "never" if quiet else "auto"],
+            [ENGINE, *words, "--non-interactive", "--color", "never" if quiet else "auto"],
             cwd=self.root,
             env=self.environment,
             input=stdin,
@@ -43,24 +99,63 @@ class Stack:
             check=False,
         )
         if check and done.returncode != 0:
-            said = f"{done.stdout or ''}{done.stderr or ''}"
+            said = f"{done.stdout or ''}{done.stderr or ''}".strip()
             raise StackError(
-                f"pulumi {' '.join(words)} ended with exit status {done.returncode}\n{said}".rstrip()
+                f"pulumi {' '.join(words)} ended with exit status {done.returncode}\n{said}\n{self._where()}".strip()
             )
         return done
+
+    def up(self, *words: str, quiet: bool = False) -> None:
+        """`pulumi up`, unasked; ``words``: further options."""
+        self.run("up", *self.configured, "--yes", "--skip-preview", "--suppress-outputs", *words, quiet=quiet)
+
+    def outputs(self, *, secrets: bool = False) -> dict[str, Any]:
+        """What the last `pulumi up` exported; secrets in plain, or as `[secret]`."""
+        words = ["stack", "output", "--json", *self.named, *(["--show-secrets"] if secrets else [])]
+        outputs: dict[str, Any] = json.loads(self.run(*words, quiet=True).stdout)
+        return outputs
+
+    def config(self) -> dict[str, Any]:
+        """This project's settings by their names without ``lastcopy:``, **secrets in plain**, as the engine itself reads them.
+
+        So another settings file and Pulumi ESC environments count. A plain value is a text, also a number or true.
+        """
+        listed = self.run("config", "--json", "--show-secrets", *self.configured, quiet=True).stdout
+        return {
+            name.removeprefix(PROJECT): entry.get("objectValue", entry.get("value"))
+            for name, entry in json.loads(listed).items()
+            if name.startswith(PROJECT)
+        }
+
+    def _where(self) -> str:
+        """Where the engine looked: the commonest reason for a stack that is not found."""
+        backend = self.environment.get("PULUMI_BACKEND_URL", "")
+        known = backend if re.fullmatch(r"[a-z0-9]+://[^@]*", backend) else "the one `pulumi whoami -v` shows"
+        return f"  backend: {known}\n  fix:     `pulumi stack ls` in this shell must show the stack (README, chapter Your own hosts, step 2)"
+
+
+class LocalStack(Stack):
+    """A stack in the checkout's own home: state, passphrase and engine in ``.local``, nothing of the shell's backend or credentials."""
+
+    def __init__(self, root: Path, name: str, config_file: Path | None = None) -> None:
+        super().__init__(root, name, toolchain.engine_environment(root), config_file)
+
+    @property
+    def _state(self) -> Path:
+        return self.root / ".local" / "state"
 
     def exists(self) -> bool:
         listed = json.loads(self.run("stack", "ls", "--json", quiet=True).stdout)
         return any(stack["name"].rsplit("/", 1)[-1] == self.name for stack in listed)
 
     def others(self) -> list[str]:
-        """The other stacks of this checkout's own state folder; ones that were removed leave their history, which does not count."""
-        state = self.root / ".local" / "state" / ".pulumi" / "stacks"
-        return sorted(path.stem for path in state.glob("**/*.json") if path.stem != self.name)
+        """The other stacks of this home; ones that were removed leave their history, which does not count."""
+        found = (self._state / ".pulumi" / "stacks").glob("**/*.json")
+        return sorted(path.stem for path in found if path.stem != self.name)
 
     def create(self, template: Path) -> None:
         """Make the stack from a template of its settings; a stack or a settings file that exists is kept."""
-        (self.root / ".local" / "state").mkdir(parents=True, exist_ok=True)
+        self._state.mkdir(parents=True, exist_ok=True)
         if not self.file.exists():
             shutil.copyfile(template, self.file)
         if not self.exists():
@@ -68,19 +163,24 @@ class Stack:
 
     def forget_dead_runs(self) -> None:
         """Release the state's lock where the run that took it is dead on this machine; a living one's stays."""
-        locks = list((self.root / ".local" / "state" / ".pulumi" / "locks").glob(f"**/{self.name}/*.json"))
+        locks = list((self._state / ".pulumi" / "locks").glob(f"**/{self.name}/*.json"))
         holders = [json.loads(lock.read_text()) for lock in locks]
         here = socket.gethostname()
         if holders and all(h["hostname"] == here and not Path(f"/proc/{h['pid']}").exists() for h in holders):
             self.run("cancel", self.name, "--yes", quiet=True)
 
-    def up(self) -> None:
-        self.run("up", "--stack", self.name, "--yes", "--skip-preview", "--suppress-outputs")
-
     def destroy(self) -> None:
-        self.run("destroy", "--stack", self.name, "--yes", "--skip-preview")
+        """`pulumi destroy`, unasked."""
+        self.run("destroy", *self.configured, "--yes", "--skip-preview")
 
-    def outputs(self, *, secrets: bool = False) -> dict[str, Any]:
-        words = ["stack", "output", "--json", "--stack", self.name, *(["--show-secrets"] if secrets else [])]
-        outputs: dict[str, Any] = json.loads(self.run(*words, quiet=True).stdout)
-        return outputs
+    def _where(self) -> str:
+        return ""
+
+
+def chosen(
+    root: Path, name: str | None, *, sandbox: Path | None = None, config_file: Path | None = None
+) -> Stack:
+    """The stack that a verb works on. ``sandbox``: the local stack's folder, `.local/sandbox/NAME`; then its name is the default."""
+    if sandbox is not None:
+        return LocalStack(root, name or sandbox.resolve().name, config_file)
+    return Stack.of_shell(root, name, config_file)

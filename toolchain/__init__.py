@@ -7,7 +7,7 @@ from .cache import Tool
 from .ensure import Toolchain
 from .errors import ToolError
 
-__all__ = ["Tool", "ToolError", "Toolchain", "engine_environment", "ensure"]
+__all__ = ["Tool", "ToolError", "Toolchain", "engine_environment", "engine_for_shell", "ensure"]
 
 
 def ensure(*names: str) -> dict[str, Tool]:
@@ -16,5 +16,10 @@ def ensure(*names: str) -> dict[str, Tool]:
 
 
 def engine_environment(root: Path) -> dict[str, str]:
-    """The full environment in which `pulumi` runs for the checkout at `root`; makes what it needs."""
-    return engine.environment(Toolchain(), root)
+    """The full environment in which `pulumi` runs for the local stack of the checkout at `root`; makes what it needs."""
+    return engine.local_environment(Toolchain(), root)
+
+
+def engine_for_shell(root: Path) -> dict[str, str]:
+    """What the caller's environment lacks to run `pulumi` in the checkout at `root`: engine and plugins, no backend and no secret."""
+    return engine.shell_additions(Toolchain(), root)

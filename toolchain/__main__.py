@@ -1,10 +1,11 @@
-"""python -m toolchain ensure [--tests] [NAME…] | list | path NAME | env"""
+"""python -m toolchain ensure [--tests] [NAME…] | list | path NAME | env [--local]"""
 
 from __future__ import annotations
 
 import argparse
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from . import Toolchain, ToolError, engine
@@ -23,7 +24,10 @@ def main() -> int:
     verbs.add_parser("path", help="print where a tool is, got if need be").add_argument(
         "name", metavar="NAME"
     )
-    verbs.add_parser("env", help="print export lines to eval, for running pulumi by hand")
+    env = verbs.add_parser("env", help="print export lines to eval: engine and plugins for this shell")
+    env.add_argument(
+        "--local", action="store_true", help="also this checkout's own state, for its local stack alone"
+    )
     args = parser.parse_args()
     try:
         toolchain = Toolchain()
@@ -38,12 +42,8 @@ def main() -> int:
         elif args.verb == "path":
             print(toolchain.ensure(args.name)[args.name].path)
         else:
-            wanted = engine.environment(toolchain, ROOT)
-            for name in sorted(toolchain.environ.keys() - wanted.keys()):
-                print(f"unset {name}")
-            for name, value in sorted(wanted.items()):
-                if toolchain.environ.get(name) != value:
-                    print(f"export {name}={shlex.quote(value)}")
+            for line in _lines(toolchain, local=args.local):
+                print(line)
     except ToolError as error:
         print(f"toolchain: {error}", file=sys.stderr)
         return 1
@@ -51,6 +51,18 @@ def main() -> int:
         print("toolchain: interrupted; run it again to go on where it stopped", file=sys.stderr)
         return 130
     return 0
+
+
+def _lines(toolchain: Toolchain, *, local: bool) -> Iterator[str]:
+    """Shell lines that add the engine; with `local` they also leave nothing of the shell's own backend and credentials."""
+    if local:
+        wanted = engine.local_environment(toolchain, ROOT)
+        yield from (f"unset {name}" for name in sorted(toolchain.environ.keys() - wanted.keys()))
+    else:
+        wanted = engine.shell_additions(toolchain, ROOT)
+    for name, value in sorted(wanted.items()):
+        if toolchain.environ.get(name) != value:
+            yield f"export {name}={shlex.quote(value)}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Lays out an engine home of this checkout's own, where nothing of the user's engine is read or masked."""
+"""The engine for this checkout: a home of its own, where nothing of the user's engine is read or masked, and the local stack's state beside it."""
 
 from __future__ import annotations
 
@@ -18,43 +18,63 @@ ENGINE, LANGUAGE = "pulumi", "pulumi-language-python"
 # Credentials and settings of the caller's that would reach the program, rclone or the command plugin unasked.
 DROPPED = ("AWS_", "RCLONE_", "RESTIC_", "PULUMI_")
 AGENT = "SSH_AUTH_SOCK"
+USERS_OWN = ("PATH", "pulumi plugins")  # where a tool was found that this user's own `pulumi` finds as well
 DROPPED_NAMES = (AGENT, "SSH_AGENT_PID")
 
 
-def environment(toolchain: Toolchain, root: Path) -> dict[str, str]:
-    """The whole environment for `pulumi` in the checkout at `root`, with engine and plugins in place."""
+def local_environment(toolchain: Toolchain, root: Path) -> dict[str, str]:
+    """The whole environment for `pulumi` on the local stack of the checkout at `root`: engine, state and passphrase of the checkout's own."""
+    laid = shell_additions(toolchain, root, always=True)
+    local = root.resolve() / ".local"
+    state = _private(local / "state")
+    kept = {
+        name: value
+        for name, value in toolchain.environ.items()
+        if not name.startswith(DROPPED) and name not in DROPPED_NAMES
+    }
+    return {
+        **kept,
+        **_live_agent(toolchain.environ),
+        **laid,
+        # No `.attrs` files beside the state: they are not written whole, so a kill could leave one that shuts the stack (A7).
+        "PULUMI_BACKEND_URL": f"{state.as_uri()}?metadata=skip",
+        "PULUMI_CONFIG_PASSPHRASE_FILE": str(_passphrase(local / "passphrase")),
+    }
+
+
+def shell_additions(toolchain: Toolchain, root: Path, *, always: bool = False) -> dict[str, str]:
+    """What a shell needs beside what it has, so that `pulumi` runs in the checkout at `root`: the engine and its plugins, in place.
+
+    Nothing of it chooses a backend, a secrets provider, credentials or a stack: those stay the shell's. Empty where the user's own engine
+    has everything already, unless `always`.
+    """
     plugins = {name: pin for name, pin in toolchain.pins.tools.items() if pin.plugin}
     tools = toolchain.ensure(ENGINE, LANGUAGE, *plugins)
+    if not always and all(tool.origin in USERS_OWN for tool in tools.values()):
+        return {}
     local = root.resolve() / ".local"
-    private, home, state = local / "bin", local / "pulumi", local / "state"
-    private.mkdir(parents=True, exist_ok=True)
-    for folder in (home, state):
-        folder.mkdir(exist_ok=True)
-        folder.chmod(0o700)
+    private, home = local / "bin", _private(local / "pulumi")
+    private.mkdir(exist_ok=True)
     (private / PRIVATE_MARK).touch()
     _lay_engine(tools[ENGINE], tools[LANGUAGE], private)
     for name, pin in plugins.items():
         folder = home / "plugins" / f"resource-{pin.plugin}-v{pin.version}"
         folder.mkdir(parents=True, exist_ok=True)
         _link(tools[name].path, folder / name)
-    kept = {
-        name: value
-        for name, value in toolchain.environ.items()
-        if not name.startswith(DROPPED) and name not in DROPPED_NAMES
-    }
     path = [private, Path(sys.executable).parent, *clean_path(toolchain.environ)]
     return {
-        **kept,
-        **_live_agent(toolchain.environ),
         "PATH": os.pathsep.join(dict.fromkeys(map(str, path))),
         "PULUMI_HOME": str(home),
-        # No `.attrs` files beside the state: they are not written whole, so a kill could leave one that shuts the stack (A7).
-        "PULUMI_BACKEND_URL": f"{state.as_uri()}?metadata=skip",
-        "PULUMI_CONFIG_PASSPHRASE_FILE": str(_passphrase(local / "passphrase")),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         # plugins come from PULUMI_HOME and from beside the engine, never from PATH
         "PULUMI_IGNORE_AMBIENT_PLUGINS": "true",
     }
+
+
+def _private(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    return folder
 
 
 def _live_agent(environ: Mapping[str, str]) -> dict[str, str]:

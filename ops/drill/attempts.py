@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ops.drill.errors import DrillError
-from ops.hosts import Host
+from ops.hosts import Host, ssh_environment
 
 # The first bytes of an HTTP/2 server: a SETTINGS frame on stream 0. Of what stands on the relay, only rclone says this.
 SETTINGS = b"\x04\x00\x00\x00\x00\x00"
@@ -139,8 +139,8 @@ class Held:
 def held_open(host: Host, *words: str, seconds: float = 30) -> Iterator[Held]:
     """A command on a host whose stdin stays open within; begun when it said something, or after ``seconds``."""
     process = subprocess.Popen(
-        host.words(*words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+        host.words(*words), env=ssh_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )  # fmt: skip
     if not process.stdin or not process.stdout or not process.stderr:
         raise AssertionError("three pipes were asked for")
     held = Held(b"")

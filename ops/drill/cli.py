@@ -12,10 +12,10 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from ops.drill.model import Finding, Level, Outcome, Result, Threat, Verdict
+from ops.drill.model import Asked, Finding, Level, Outcome, Result, Threat, Verdict
 from ops.drill.threats import THREATS
 from ops.recover.errors import RecoverError
-from ops.recover.options import ROOT, errors_shown
+from ops.recover.options import ROOT, ConfigFileOption, StackOption, errors_shown
 
 console = Console(highlight=False)
 _STYLE = {
@@ -28,7 +28,6 @@ _STYLE = {
 
 
 def drill(
-    stack: Annotated[str, typer.Option("--stack", help="The stack to attack.")],
     source: Annotated[
         str | None,
         typer.Option(
@@ -47,7 +46,19 @@ def drill(
     ] = None,
     sandbox: Annotated[
         Path | None,
-        typer.Option("--sandbox", help="The local stack's folder: its storage's own root judges."),
+        typer.Option(
+            "--sandbox",
+            help="The local stack's folder: the stack is this checkout's own, its storage's root judges.",
+        ),
+    ] = None,
+    stack: StackOption = None,
+    config_file: ConfigFileOption = None,
+    ssh_key: Annotated[
+        Path | None,
+        typer.Option(
+            "--ssh-key",
+            help="File with the admin's private key. Default: the one that the stack's settings name.",
+        ),
     ] = None,
     throwaway: Annotated[
         bool,
@@ -76,39 +87,33 @@ def drill(
     """
     with errors_shown(console, "interrupted; what the drill had made was removed"):
         level = Level.TRIAL if trial_stack else Level.THROWAWAY if throwaway else Level.SAFE
-        results = _play(
-            stack,
-            source,
-            rows,
-            storage_key,
-            sandbox,
-            level,
-            verbose=verbose,
-            json_file=json_file,
-            html_file=html_file,
-        )
+        asked = Asked(
+            stack=stack, source=source, sandbox=sandbox, storage_key=storage_key, level=level, ssh_key=ssh_key,
+            config_file=config_file,
+        )  # fmt: skip
+        results = _play(asked, rows, verbose=verbose, json_file=json_file, html_file=html_file)
         if any(result.fails for result in results):
             raise typer.Exit(1)
 
 
 def _play(
-    stack_name: str, source: str | None, rows: str | None, storage_key: str | None, sandbox: Path | None, level: Level, *,
-    verbose: bool, json_file: Path | None, html_file: Path | None,
-) -> list[Result]:  # fmt: skip
+    asked: Asked, rows: str | None, *, verbose: bool, json_file: Path | None, html_file: Path | None
+) -> list[Result]:
     from ops.drill import report, runner
-    from ops.drill.ground import Asked, ground
-    from ops.stack import Stack, StackError
+    from ops.drill.ground import ground
+    from ops.stack import StackError, chosen
 
     threats = runner.chosen(rows)
-    problems = _wrong(level, storage_key, sandbox, json_file, html_file)
+    problems = _wrong(asked.level, asked.storage_key, asked.sandbox, json_file, html_file)
     if problems:
         raise RecoverError("\n".join(problems))
     started = datetime.now(UTC)
     results: list[Result] = []
-    played = source or ""
+    name, played = asked.stack or "", asked.source or ""
     try:
-        asked = Asked(stack=stack_name, source=source, sandbox=sandbox, storage_key=storage_key, level=level)
-        with ground(asked, Stack(ROOT, stack_name), say) as field, _bar() as progress:
+        stack = chosen(ROOT, asked.stack, sandbox=asked.sandbox, config_file=asked.config_file)
+        name = stack.name
+        with ground(asked, stack, say) as field, _bar() as progress:
             played = field.source
             task = progress.add_task("", total=None)
 
@@ -129,9 +134,9 @@ def _play(
     finally:
         if results:
             run = report.Run(
-                stack=stack_name,
+                stack=name,
                 source=played,
-                level=level,
+                level=asked.level,
                 started=started,
                 ended=datetime.now(UTC),
                 results=tuple(results),

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ops.hosts import Done, Host
+from ops.hosts import Done, Host, ssh_environment
 
 # Of a setting given twice ssh takes the first, so these go before the host's own.
 ALONE = ("-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ConnectTimeout=10")
@@ -27,6 +27,7 @@ def alone(
     try:
         done = subprocess.run(
             words,
+            env=ssh_environment(),
             input=stdin,
             capture_output=True,
             text=True,

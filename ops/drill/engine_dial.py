@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -30,6 +31,8 @@ for name, (port, host_key) in given["doors"].items():
     HostStep(name, host=host, script="cutoff", values={"SOURCE": "nobody"}, seconds=10)
 """
 
+_OF_THE_STACK = ("PULUMI_STACK", "PULUMI_CONFIG_PASSPHRASE")
+
 
 def dial(stack: Stack, folder: Path, doors: Mapping[str, tuple[int, str]]) -> Done:
     """`pulumi up` of one HostStep per door (port on the loopback, pinned host key), with a key that opens nothing."""
@@ -44,8 +47,14 @@ def dial(stack: Stack, folder: Path, doors: Mapping[str, tuple[int, str]]) -> Do
     (project / "__main__.py").write_text(_PROGRAM)
     given = {"root": str(stack.root), "key": str(key), "doors": doors}
     (project / "given.json").write_text(json.dumps(given))
-    environment = {**stack.environment, "PULUMI_BACKEND_URL": f"{(project / 'state').as_uri()}?metadata=skip"}
-    environment.pop("PULUMI_STACK", None)
+    passphrase = project / "passphrase"
+    passphrase.touch(0o600)
+    passphrase.write_text(secrets.token_urlsafe(32))
+    # The stack's own backend and secrets provider must not be touched, and may be of another kind.
+    environment = {name: value for name, value in stack.environment.items() if name not in _OF_THE_STACK} | {
+        "PULUMI_BACKEND_URL": f"{(project / 'state').as_uri()}?metadata=skip",
+        "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase),
+    }
 
     def pulumi(*words: str) -> Done:
         done = subprocess.run(

@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from ops.drill.errors import DrillError
 from ops.drill.http2 import Session
-from ops.drill.model import Level
+from ops.drill.model import Asked, Level
 from ops.drill.storage import Desk, desk
 from ops.drill.throwaway import ROOM, Throwaway, clear_leftovers
+from ops.endpoints import AdminKeys, admin_keys, endpoints
 from ops.hosts import Door, Host, hosts
 from ops.recover.access import Room, StorageKey, Where, read_storage_key, rooms_of, where_of
 from ops.recover.errors import RecoverError
@@ -36,7 +35,7 @@ class Ground:
     outputs: Mapping[str, Any] = field(repr=False)
     config: Mapping[str, Any] = field(
         repr=False
-    )  # the stack file's values, without `lastcopy:`; secrets stay encrypted
+    )  # the stack's settings, without `lastcopy:`; secrets in plain
     hosts: Mapping[str, Host]
     source: str
     desk: Desk | None
@@ -153,22 +152,11 @@ class Ground:
             self.say(f"{made.name}: {count} objects hidden; they stay under the storage's lock until it ends")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """The words as they were given."""
-
-    stack: str
-    source: str | None
-    sandbox: Path | None
-    storage_key: str | None
-    level: Level
-
-
 @contextmanager
 def ground(asked: Asked, stack: Stack, say: Say) -> Iterator[Ground]:
     """Ready to play; within, everything can be reached, and afterwards nothing of the drill stands on any host."""
     outputs = stack.outputs()
-    config = _config(stack)
+    config = stack.config()
     if asked.level is Level.TRIAL and not is_trial(config):
         raise DrillError(
             "this stack's storage is not one made for trials, and some attempts would harm it if they succeeded", where="--trial-stack",
@@ -192,7 +180,7 @@ def ground(asked: Asked, stack: Stack, say: Say) -> Iterator[Ground]:
         doors = (
             _doors_of_sandbox(asked.sandbox, outputs, managed)
             if asked.sandbox
-            else _doors(config, outputs, managed)
+            else endpoints(outputs, managed, _keys(asked, config, folder))
         )
         reached = opened.enter_context(hosts(doors, folder))
         judge = opened.enter_context(_desk(asked, outputs, folder)) if _has_desk(asked) else None
@@ -207,20 +195,6 @@ def ground(asked: Asked, stack: Stack, say: Say) -> Iterator[Ground]:
             yield made
         finally:
             made.clean_up()
-
-
-def _config(stack: Stack) -> Mapping[str, Any]:
-    """The stack file's own values; secrets stand in it as `{secure: …}` and stay so."""
-    try:
-        content = yaml.safe_load(stack.file.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise DrillError(
-            f"the stack file cannot be read: {type(error).__name__}", where=str(stack.file)
-        ) from None
-    values = content.get("config") if isinstance(content, Mapping) else None
-    if not isinstance(values, Mapping):
-        raise DrillError("the stack file holds no configuration", where=str(stack.file))
-    return {str(name).removeprefix("lastcopy:"): value for name, value in values.items()}
 
 
 def is_trial(config: Mapping[str, Any]) -> bool:
@@ -276,40 +250,12 @@ def _doors_of_sandbox(directory: Path, outputs: Mapping[str, Any], managed: Sequ
     return doors
 
 
-def _doors(config: Mapping[str, Any], outputs: Mapping[str, Any], managed: Sequence[str]) -> list[Door]:
+def _keys(asked: Asked, config: Mapping[str, Any], folder: Path) -> AdminKeys:
+    """As `pulumi up` comes in, unless another key is given for all hosts."""
     if "sandbox" in (config.get("intermediate") or {}):
         raise DrillError(
-            "this stack's hosts stand in a sandbox",
+            "this stack's hosts are machines of a sandbox",
             where="--sandbox",
             fix="give its folder: --sandbox .local/sandbox/STACK",
         )
-    admin = config.get("admin") or {}
-    user = admin.get("user", "admin")
-    if "privateKey" in admin:
-        raise DrillError(
-            "the admin's key stands in the stack file only",
-            where="lastcopy:admin.privateKey",
-            fix="put it in a file of mode 0600 and set admin.privateKeyFile, or use admin.agent, for the drill",
-        )
-
-    def key_file(given: str | None) -> Path | None:
-        text = given or admin.get("privateKeyFile")
-        return Path(text).expanduser() if text else None
-
-    relay = (config.get("intermediate") or {}).get("existing") or {}
-    doors = [
-        Door(
-            name="relay", address=str(outputs["relay"]["address"]), port=relay.get("port", 22), user=user,
-            host_key=outputs["relay"]["hostKey"], key_file=key_file(None),
-        )
-    ]  # fmt: skip
-    known = {one["name"]: one.get("host") or {} for one in config.get("sources") or []}
-    for name in managed:
-        host = known[name]
-        doors.append(
-            Door(
-                name=name, address=str(host["address"]), port=host.get("port", 22), user=host.get("user", user),
-                host_key=outputs["sources"][name]["hostKey"], key_file=key_file(host.get("privateKeyFile")),
-            )
-        )  # fmt: skip
-    return doors
+    return AdminKeys(common=asked.ssh_key) if asked.ssh_key else admin_keys(config, folder)

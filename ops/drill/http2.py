@@ -16,6 +16,8 @@ import h2.events
 import h2.exceptions
 import h2.settings
 
+from ops.hosts import ssh_environment
+
 AT_ONCE = 200  # Go's HTTP/2 server lets 250 requests be open
 
 
@@ -52,8 +54,8 @@ class Session:
     def __init__(self, argv: Sequence[str], patience: float = 60) -> None:
         self._patience = patience
         self._process = subprocess.Popen(
-            list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+            list(argv), env=ssh_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )  # fmt: skip
         if not self._process.stdin or not self._process.stdout or not self._process.stderr:
             raise AssertionError("three pipes were asked for")
         self._in, self._out, self._err = self._process.stdin, self._process.stdout, self._process.stderr

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from ops.hosts import Host
+from ops.hosts import Host, ssh_environment
 
 # Another key of the pinned kind; only kinds that are not pinned; and the pinned kind with a certificate that names everybody.
 KINDS = ("another ed25519 key", "an RSA or ECDSA key", "a certificate of the attacker's CA")
@@ -88,6 +88,7 @@ def listening(words: Sequence[str]) -> Iterator[int]:
                         served.append(
                             subprocess.Popen(
                                 list(words),
+                                env=ssh_environment(),
                                 stdin=client.fileno(),
                                 stdout=client.fileno(),
                                 stderr=subprocess.DEVNULL,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, IntEnum
+from pathlib import Path
 
 from ops.recover.errors import shown
 
@@ -118,3 +119,16 @@ class Result:
 
     def first(self, *outcomes: Outcome) -> Finding | None:
         return next((finding for finding in self.findings if finding.outcome in outcomes), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The words as they were given."""
+
+    stack: str | None
+    source: str | None
+    sandbox: Path | None
+    storage_key: str | None
+    level: Level
+    ssh_key: Path | None = None
+    config_file: Path | None = None

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from ops.drill.errors import DrillError
 from ops.drill.ground import Ground
+from ops.hosts import ssh_environment
 
 # A table of its own beside the firewall's. It goes when stdin ends, so it does not outlive a killed drill.
 HELD = r"""
@@ -44,6 +45,7 @@ def storage_cut(ground: Ground) -> Iterator[None]:
     # `sh -c` takes the script as an argument, so stdin stays the drill's.
     held = subprocess.Popen(
         ground.relay.words("sh", "-c", HELD, "sh", table, str(port(ground))),
+        env=ssh_environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -14,7 +14,14 @@ from ops.kit.page import page
 from ops.kit.sealed import read_passphrase, seal, unseal, write_new
 from ops.recover.access import read_storage_key
 from ops.recover.errors import RecoverError, shown
-from ops.recover.options import ROOT, IdentityOption, PassphraseOption, errors_shown
+from ops.recover.options import (
+    ROOT,
+    IdentityOption,
+    PassphraseOption,
+    SandboxStackOption,
+    StackOption,
+    errors_shown,
+)
 from toolchain.pins import load
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -23,7 +30,6 @@ console = Console(highlight=False)
 
 @app.command()
 def write(
-    stack: Annotated[str, typer.Option("--stack", help="The stack whose kit it is.")],
     out: Annotated[Path, typer.Option("--out", help="The encrypted file; it must not exist yet.")],
     recipient: Annotated[
         list[str] | None,
@@ -46,10 +52,12 @@ def write(
     page_with_secrets: Annotated[
         bool, typer.Option("--page-with-secrets", help="Put the passwords on the page, too.")
     ] = False,
+    stack: StackOption = None,
+    sandbox: SandboxStackOption = None,
 ) -> None:
     """Write the encrypted kit and a page to print. Do it again after every change of sources, passwords or storage."""
     with errors_shown(console):
-        from ops.stack import Stack, StackError  # imported late: `kit show` needs no engine
+        from ops.stack import StackError, chosen  # imported late: `kit show` needs no engine
 
         paper = page_file or out.with_name(f"{out.name}.html")
         for path in (out, paper):
@@ -63,12 +71,13 @@ def write(
             "", recipients=recipient or (), passphrase=phrase
         )  # refuses wrong recipients before anything else
         try:
-            outputs = Stack(ROOT, stack).outputs(secrets=True)
+            of = chosen(ROOT, stack, sandbox=sandbox)
+            outputs = of.outputs(secrets=True)
         except StackError as error:
             raise RecoverError(str(error), where="--stack") from None
         pins = load().tools
         versions = {name: pins[name].version for name in ("restic", "rclone")}
-        kit = from_outputs(stack, outputs, versions, datetime.now(UTC), key=key, identities=identities)
+        kit = from_outputs(of.name, outputs, versions, datetime.now(UTC), key=key, identities=identities)
         write_new(out, seal(kit.text(), recipients=recipient or (), passphrase=phrase))
         write_new(paper, page(kit, out.name, secrets=page_with_secrets).encode())
         console.print(

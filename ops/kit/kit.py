@@ -36,7 +36,13 @@ class Relay(Document):
     """The intermediate machine, for whoever must look at it."""
 
     address: str
+    port: Annotated[int, Field(ge=1, le=65535)] = 22
+    user: str | None = None
     host_key: PublicKey
+
+
+# What the kit takes of the stack's output.
+_OF_RELAY = ("address", "port", "user", "hostKey")
 
 
 class KitSource(Room):
@@ -157,7 +163,7 @@ def from_outputs(
         KitSource(**room.model_dump(), password=SecretStr(outputs["passwords"][name]))
         for name, room in rooms_of(outputs).items()
     )
-    relay = outputs.get("relay")
+    relay = {name: one for name, one in outputs.get("relay", {}).items() if name in _OF_RELAY}
     return Kit(
         made=iso(now.replace(microsecond=0)),
         stack=stack,

@@ -35,9 +35,25 @@ ROOT = Path(__file__).resolve().parents[2]
 
 SourceOption = Annotated[str, typer.Option("--source", help="The source's name.")]
 StackOption = Annotated[
-    str | None, typer.Option("--stack", help="Take places and passwords from this stack.")
+    str | None,
+    typer.Option(
+        "--stack", help="The stack, as `pulumi --stack` takes it. Default: the one selected in this shell."
+    ),
 ]
-KitOption = Annotated[Path | None, typer.Option("--kit", help="Take them from this recovery kit instead.")]
+ConfigFileOption = Annotated[
+    Path | None,
+    typer.Option("--config-file", help="The stack's settings, as `pulumi --config-file` takes them."),
+]
+SandboxStackOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--sandbox", help="The local stack's folder: the stack is this checkout's own, not the shell's."
+    ),
+]
+KitOption = Annotated[
+    Path | None,
+    typer.Option("--kit", help="Take places and passwords from this recovery kit, not from a stack."),
+]
 PassphraseOption = Annotated[
     str | None, typer.Option("--passphrase-file", help="File with the kit's passphrase; - is standard input.")
 ]
@@ -53,7 +69,10 @@ KeyOption = Annotated[
 ]
 SandboxOption = Annotated[
     Path | None,
-    typer.Option("--sandbox", help="The local stack's folder: its storage's own root is the storage key."),
+    typer.Option(
+        "--sandbox",
+        help="The local stack's folder: the stack is this checkout's own, its storage's root is the storage key.",
+    ),
 ]
 LockWasOption = Annotated[
     list[str] | None,
@@ -85,10 +104,12 @@ class Asked:
 def check(asked: Asked) -> None:
     """What can be told of the words alone, before any tool is fetched or place dialled: all problems at once."""
     problems = []
-    if (asked.stack is None) == (asked.kit is None):
+    if asked.stack is not None and asked.kit is not None:
         problems.append(
             RecoverError(
-                "say where the passwords come from", where="--stack, --kit", allowed="exactly one of them"
+                "say where the passwords come from",
+                where="--stack, --kit",
+                allowed="one of them; without both, the stack that is selected in this shell",
             )
         )
     if asked.storage_key and asked.sandbox:
@@ -99,7 +120,7 @@ def check(asked: Asked) -> None:
                 allowed="one of them",
             )
         )
-    if asked.stack and not asked.storage_key and not asked.sandbox:
+    if not asked.kit and not asked.storage_key and not asked.sandbox:
         problems.append(
             RecoverError(
                 "a stack holds no key that may list versions",
@@ -201,10 +222,10 @@ def _kit(asked: Asked) -> Kit:
 
 
 def _outputs(asked: Asked, *, secrets: bool) -> dict[str, Any]:
-    from ops.stack import Stack, StackError  # imported late: a kit needs no engine
+    from ops.stack import StackError, chosen  # imported late: a kit needs no engine
 
     try:
-        return Stack(ROOT, asked.stack or "").outputs(secrets=secrets)
+        return chosen(ROOT, asked.stack, sandbox=asked.sandbox).outputs(secrets=secrets)
     except StackError as error:
         raise RecoverError(str(error), where="--stack", fix="or use the recovery kit: --kit") from None
 

@@ -17,7 +17,7 @@ import yaml
 
 from ops.drill.watch import ProcWatch
 from ops.machines import Machines
-from ops.stack import Stack
+from ops.stack import LocalStack
 
 HERE = Path(__file__).resolve().parents[2]
 
@@ -54,7 +54,7 @@ class Running:
     watched: ProcWatch
 
     def __init__(self, root: Path, name: str, network: str) -> None:
-        self.stack = Stack(root, name)
+        self.stack = LocalStack(root, name)
         self.root = root
         self.machines = Machines(root, root / ".local" / "sandbox" / name)
         self.network = network

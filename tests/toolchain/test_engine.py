@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from toolchain import Toolchain, engine
+from toolchain import __main__ as cli
 from toolchain.cache import Cache
 from toolchain.pins import load
 
@@ -68,7 +69,7 @@ def user_plugin(b, name, version):
 
 
 def test_standins_serve_in_the_checkouts_own_home_and_are_announced(b, root, capsys):
-    env = engine.environment(b.toolchain(), root)
+    env = engine.local_environment(b.toolchain(), root)
     plugins = root / ".local/pulumi/plugins"
     assert env["PULUMI_HOME"] == str(plugins.parent)
     assert sorted(str(path.relative_to(plugins)) for path in plugins.rglob("pulumi-*")) == [
@@ -86,7 +87,7 @@ def test_real_plugin_of_the_users_engine_wins(b, root):
     real = user_plugin(b, "command", "1.2.1")
     tool = b.toolchain().ensure("pulumi-resource-command")["pulumi-resource-command"]
     assert (tool.origin, tool.path) == ("pulumi plugins", real)
-    engine.environment(b.toolchain(), root)
+    engine.local_environment(b.toolchain(), root)
     assert (root / ".local/pulumi/plugins/resource-command-v1.2.1/pulumi-resource-command").resolve() == real
 
 
@@ -99,9 +100,9 @@ def test_unfit_plugin_of_the_users_engine_is_left_alone(b, flaw):
 
 
 def test_real_plugin_that_appears_later_replaces_the_standin(b, root):
-    engine.environment(b.toolchain(), root)
+    engine.local_environment(b.toolchain(), root)
     real = user_plugin(b, "random", "4.21.4")
-    engine.environment(b.toolchain(), root)
+    engine.local_environment(b.toolchain(), root)
     assert (root / ".local/pulumi/plugins/resource-random-v4.21.4/pulumi-resource-random").resolve() == real
 
 
@@ -170,7 +171,7 @@ def test_engine_finds_its_language_host_beside_its_own_file(b, root, host):
     if host == "beside":
         b.program("pulumi-language-python", "#!/bin/sh\n")
     for _ in range(2):
-        env = engine.environment(b.toolchain(), root)
+        env = engine.local_environment(b.toolchain(), root)
         private = env["PATH"].split(":")[0]
         assert private == str(root / ".local/bin")
         folder = Path(private, "pulumi").resolve().parent  # where the engine looks
@@ -184,10 +185,10 @@ def test_engine_finds_its_language_host_beside_its_own_file(b, root, host):
 
 
 def test_newer_engine_replaces_the_one_laid_out(b, root):
-    engine.environment(b.toolchain(), root)
+    engine.local_environment(b.toolchain(), root)
     (b.bin / "pulumi").unlink()
     b.program("pulumi", ENGINE.replace("260", "261"))
-    env = engine.environment(b.toolchain(), root)
+    env = engine.local_environment(b.toolchain(), root)
     assert subprocess.check_output(["pulumi"], env=env, text=True) == "v3.261.0\n"
 
 
@@ -198,13 +199,56 @@ def test_environment_carries_nothing_of_the_callers_that_could_be_used_or_leaked
     }  # fmt: skip
     b.environ |= {**leftovers, "LANG": "C.UTF-8"}
     b.environ["PATH"] = f".:relative::{b.environ['PATH']}"
-    env = engine.environment(b.toolchain(), root)
+    env = engine.local_environment(b.toolchain(), root)
     assert not leftovers.keys() & env.keys()
     assert env["LANG"] == "C.UTF-8"
     assert all(entry.startswith("/") for entry in env["PATH"].split(":"))
     assert env["PATH"].split(":")[1] == str(Path(sys.executable).parent)
     assert env["PULUMI_BACKEND_URL"] == f"file://{str(root).replace(' ', '%20')}/.local/state?metadata=skip"
     assert {env["PULUMI_SKIP_UPDATE_CHECK"], env["PULUMI_IGNORE_AMBIENT_PLUGINS"]} == {"true"}
+
+
+def test_a_shell_gets_the_engine_and_keeps_backend_secrets_provider_credentials_and_login(b, root):
+    """Yesterday it was pointed at the checkout's own state, and lost its session with AWS (docs/aws.md, step 3)."""
+    b.environ |= {
+        "AWS_SESSION_TOKEN": "x",
+        "PULUMI_BACKEND_URL": "s3://state",
+        "PULUMI_CONFIG_PASSPHRASE": "x",
+    }
+    added = engine.shell_additions(b.toolchain(), root)
+    assert sorted(added) == [
+        "PATH",
+        "PULUMI_HOME",
+        "PULUMI_IGNORE_AMBIENT_PLUGINS",
+        "PULUMI_SKIP_UPDATE_CHECK",
+    ]
+    assert added["PATH"].split(":")[0] == str(root / ".local/bin")
+    assert not (root / ".local/state").exists()
+    assert not (root / ".local/passphrase").exists()
+
+
+def test_a_shell_whose_own_pulumi_has_everything_is_left_as_it_is(b, root):
+    b.program("pulumi-language-python", "#!/bin/sh\n")
+    user_plugin(b, "command", "1.2.1")
+    user_plugin(b, "random", "4.21.4")
+    assert engine.shell_additions(b.toolchain(), root) == {}
+    assert not (root / ".local").exists()
+    assert engine.local_environment(b.toolchain(), root)["PULUMI_HOME"] == str(root / ".local/pulumi")
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_the_lines_to_eval_take_a_shells_own_away_for_the_local_stack_only(
+    b, root, local, monkeypatch, capsys
+):
+    b.environ |= {"AWS_SESSION_TOKEN": "x", "PULUMI_BACKEND_URL": "s3://state"}
+    monkeypatch.setattr(cli, "ROOT", root)
+    monkeypatch.setattr(cli, "Toolchain", b.toolchain)
+    monkeypatch.setattr(sys, "argv", ["toolchain", "env", *(["--local"] if local else [])])
+    assert cli.main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert ("unset AWS_SESSION_TOKEN" in lines) is local
+    assert any(line.startswith("export PULUMI_BACKEND_URL=") for line in lines) is local
+    assert any(line.startswith("export PULUMI_HOME=") for line in lines)
 
 
 @pytest.mark.parametrize("state", ["answers", "nobody answers", "gone"])
@@ -218,23 +262,23 @@ def test_only_an_ssh_agent_that_answers_is_kept(b, root, state):
         if state == "gone":
             path.unlink()
         b.environ |= {"SSH_AUTH_SOCK": str(path), "SSH_AGENT_PID": "1"}
-        env = engine.environment(b.toolchain(), root)
+        env = engine.local_environment(b.toolchain(), root)
     assert env.get("SSH_AUTH_SOCK") == (str(path) if state == "answers" else None)
     assert "SSH_AGENT_PID" not in env
 
 
 def test_passphrase_is_random_private_and_kept(b, root, tmp_path):
     passphrase = root / ".local/passphrase"
-    env = engine.environment(b.toolchain(), root)
+    env = engine.local_environment(b.toolchain(), root)
     first = passphrase.read_text()
     assert env["PULUMI_CONFIG_PASSPHRASE_FILE"] == str(passphrase)
     assert len(first) >= 40
     assert stat.S_IMODE(passphrase.stat().st_mode) == 0o600
     assert {stat.S_IMODE((root / ".local" / name).stat().st_mode) for name in ("state", "pulumi")} == {0o700}
     passphrase.chmod(0o644)
-    engine.environment(b.toolchain(), root)
+    engine.local_environment(b.toolchain(), root)
     assert (passphrase.read_text(), stat.S_IMODE(passphrase.stat().st_mode)) == (first, 0o600)
-    engine.environment(b.toolchain(), tmp_path)
+    engine.local_environment(b.toolchain(), tmp_path)
     assert (tmp_path / ".local/passphrase").read_text() != first
     assert sorted(path.name for path in (root / ".local").iterdir()) == [
         "bin",
@@ -245,7 +289,7 @@ def test_passphrase_is_random_private_and_kept(b, root, tmp_path):
 
 
 def test_inside_its_own_environment_nothing_of_ours_passes_for_the_users(b, root):
-    env = engine.environment(b.toolchain(), root)
+    env = engine.local_environment(b.toolchain(), root)
     inner = Toolchain(load(b.pins_file()), {**env, "LASTCOPY_CACHE": str(b.cache)}, b.tmp).ensure(*ALL)
     assert [inner[name].origin for name in ALL] == ["PATH", "stand-in", "stand-in", "stand-in"]
     assert inner["pulumi"].path == b.bin / "pulumi"

@@ -220,7 +220,7 @@ def test_what_cannot_be_estimated_is_said(tmp_path: Path, text: str, said: str) 
 
 def test_a_missing_stack_file_is_said() -> None:
     done = CliRunner().invoke(
-        app, ["cost", "--stack", "no-such", "--data-gib", "1", "--change-gib-per-day", "1"]
+        app, ["cost", "--file", "no-such", "--data-gib", "1", "--change-gib-per-day", "1"]
     )
     assert done.exit_code == 1
     assert "there is no such file" in done.output

@@ -389,6 +389,24 @@ def test_exports(shape: Shape) -> None:
 
 
 @each_shape
+def test_the_outputs_tell_where_each_host_is_dialled(shape: Shape) -> None:
+    """So that no verb of the operator's reads the stack file for it."""
+    graph = graph_of(shape)
+    steps = {"relay": "relay-sshd-config-command"}
+    steps |= {name: f"{name}-schedule-units-command" for name in shape.managed}
+    for name, step in steps.items():
+        told = graph.exports["relay"] if name == "relay" else graph.exports["sources"][name]
+        dialled = opened(graph.named(step).inputs["connection"])
+        assert {key: told[key] for key in ("port", "user", "hostKey")} == {
+            key: dialled[key] for key in ("port", "user", "hostKey")
+        }, name
+        assert told["address"] == dialled["host"]
+    for name in shape.unmanaged:
+        told = graph.exports["sources"][name]
+        assert {told[key] for key in ("address", "port", "user", "hostKey")} == {None}
+
+
+@each_shape
 def test_recovery_finds_its_way_from_the_exports(shape: Shape) -> None:
     """`ops recover` and the kit read what the program exports, whatever its shape."""
     exports = {name: bare(value) for name, value in graph_of(shape).exports.items()}

@@ -181,6 +181,8 @@ def test_behind_a_session_the_engine_dials_the_tunnel_and_the_sources_the_machin
     connection = graph.named("relay-sshd-config-command").inputs["connection"]
     connection = connection.value if isinstance(connection, Secret) else connection
     assert (connection["host"], connection["port"]) == ("127.0.0.1", 2222)
+    relay = graph.exports["relay"]
+    assert (relay["address"], relay["port"]) == ("127.0.0.1", 2222), "the drill dials it there, too"
     told = graph.named("web1-enrolment-client").inputs["values"]["SSH_CONFIG"]
     assert "HostName 203.0.113.50\n" in told
     assert "Port 22\n" in told

@@ -145,13 +145,12 @@ def _plant_here(planted: str) -> None:
 def _shown(ground: Ground) -> dict[str, str]:
     """All that the engine shows to who has no passphrase, and what it keeps."""
     stack = ground.stack
-    name = ("--stack", stack.name)
-    preview = stack.run("preview", "--diff", *name, quiet=True, check=False)
+    preview = stack.run("preview", "--diff", *stack.configured, quiet=True, check=False)
     texts = {
         "pulumi preview --diff": preview.stdout + preview.stderr,
         "stack output": json.dumps(ground.outputs),
-        "stack export": stack.run("stack", "export", *name, quiet=True).stdout,
-        "the stack file": stack.file.read_text(),
+        "stack export": stack.run("stack", "export", *stack.named, quiet=True).stdout,
+        "the stack file": stack.file.read_text() if stack.file.exists() else "",
     }  # fmt: skip
     backend = str(stack.environment.get("PULUMI_BACKEND_URL", ""))
     if backend.startswith("file://"):

@@ -30,7 +30,9 @@ def play(ground: Ground) -> Iterator[Finding]:
 
 
 def _pulumi(ground: Ground, *words: str) -> Done:
-    done = ground.stack.run(*words, "--stack", ground.stack.name, quiet=True, check=False)
+    reads_settings = words[0] in ("up", "preview", "destroy") and "--config-file" not in words
+    named = ground.stack.configured if reads_settings else ground.stack.named
+    done = ground.stack.run(*words, *named, quiet=True, check=False)
     return Done(code=done.returncode, out=done.stdout, err=done.stderr)
 
 
@@ -93,8 +95,11 @@ def _refused(ground: Ground, before: dict[str, bool], file: Path) -> Iterator[Fi
     yield control("the state marks what must stay", bool(names), ", ".join(names))
     plan = _pulumi(ground, "destroy", "--preview-only")
     yield judged("pulumi destroy, planned", plan.code != 0 and PROTECTED in plan.said, _said(plan))
-    settings = yaml.safe_load(file.read_text())
-    sources = settings["config"]["lastcopy:sources"]
+    settings = yaml.safe_load(file.read_text()) if file.exists() else {}
+    sources = settings.get("config", {}).get("lastcopy:sources")
+    if not isinstance(sources, list):
+        yield not_played("a source taken out of the stack file", "its sources come from an environment")
+        return
     settings["config"]["lastcopy:sources"] = [source for source in sources if source["name"] != ground.source]
     if len(sources) < 2 or f"{ground.source}-repository-password" not in names:
         yield not_played(

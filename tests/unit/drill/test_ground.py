@@ -6,8 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ops.__main__ import app
-from ops.drill.errors import DrillError
-from ops.drill.ground import _doors, is_trial
+from ops.drill.ground import is_trial
 from ops.drill.rows import PLAYS
 from ops.drill.storage import MARKER, Stored, lost
 from ops.drill.threats import THREATS
@@ -66,42 +65,3 @@ def test_every_harm_to_what_stood_is_seen_and_additions_are_none() -> None:
 def test_every_row_of_the_threat_model_has_a_play() -> None:
     assert list(PLAYS) == [threat.id for threat in THREATS]
     assert len(THREATS) == 27
-
-
-OUTPUTS = {
-    "relay": {"address": "relay.example.com", "hostKey": "ssh-ed25519 AAAAr"},
-    "sources": {"web1": {"hostKey": "ssh-ed25519 AAAA1"}, "db1": {"hostKey": "ssh-ed25519 AAAA2"}},
-}
-
-
-def test_hosts_are_dialled_as_the_stack_file_says_with_the_outputs_host_keys() -> None:
-    config = {
-        "admin": {"user": "ops", "privateKeyFile": "/keys/admin"},
-        "intermediate": {"existing": {"address": "relay.example.com", "port": 2222}},
-        "sources": [
-            {"name": "web1", "host": {"address": "web1.example.com"}},
-            {
-                "name": "db1",
-                "host": {"address": "10.0.0.9", "port": 22022, "user": "root", "privateKeyFile": "/keys/db"},
-            },
-            {"name": "ext1", "publicKey": "ssh-ed25519 AAAA3"},
-        ],
-    }
-    doors = {door.name: door for door in _doors(config, OUTPUTS, ["web1", "db1"])}
-    dialled = {
-        name: (door.user, door.address, door.port, str(door.key_file), door.host_key)
-        for name, door in doors.items()
-    }
-    assert dialled == {
-        "relay": ("ops", "relay.example.com", 2222, "/keys/admin", "ssh-ed25519 AAAAr"),
-        "web1": ("ops", "web1.example.com", 22, "/keys/admin", "ssh-ed25519 AAAA1"),
-        "db1": ("root", "10.0.0.9", 22022, "/keys/db", "ssh-ed25519 AAAA2"),
-    }
-
-
-def test_an_agent_holds_the_key_where_there_is_no_file_and_a_key_in_the_stack_file_is_refused() -> None:
-    config = {"admin": {"agent": True}, "intermediate": {"ec2": {}}, "sources": []}
-    (relay,) = _doors(config, OUTPUTS, [])
-    assert (relay.user, relay.port, relay.key_file) == ("admin", 22, None)
-    with pytest.raises(DrillError, match="privateKeyFile"):
-        _doors({"admin": {"privateKey": {"secure": "x"}}}, OUTPUTS, [])

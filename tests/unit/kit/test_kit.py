@@ -29,7 +29,7 @@ OUTPUTS: dict[str, Any] = {
         "prefix": "team",
         "provider": "AWS",
     },
-    "relay": {"address": "relay.example.com", "hostKey": KEY},
+    "relay": {"address": "relay.example.com", "port": 22, "user": "admin", "hostKey": KEY, "later": "unknown to this kit"},
     "sources": {
         "web1": {
             "managed": True, "publicKey": KEY, "hostKey": KEY, "repositoryId": "ab" * 32, "keyId": "cd" * 32,
@@ -48,7 +48,7 @@ NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Stack, "__init__", lambda *_: None)
+    monkeypatch.setattr(Stack, "of_shell", lambda root, name, _: Stack(root, name, {}))
     monkeypatch.setattr(Stack, "outputs", lambda *_, **__: OUTPUTS)
 
 
