@@ -49,6 +49,10 @@ class Jump:
             per_dial_timeout=_DIAL_SECONDS,
         )
 
+    def summary(self) -> dict[str, pulumi.Input[str] | pulumi.Input[int]]:
+        """As `Host.summary`."""
+        return {"address": self.address, "port": self.port, "user": self.user, "hostKey": self.host_key}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
@@ -74,9 +78,11 @@ class Host:
     instance_metadata: Literal["open", "closed"] = "open"
     dials: int = _DIALS
 
-    def summary(self) -> dict[str, pulumi.Input[str] | pulumi.Input[int]]:
+    def summary(self) -> dict[str, object]:
         """Where this workstation dials the machine, for ``ops``: the outputs ``relay`` and ``sources``. Nothing is secret."""
-        return {"address": self.address, "port": self.port, "user": self.user, "hostKey": self.host_key}
+        jump = None if self.jump is None else self.jump.summary()
+        told = {"address": self.address, "port": self.port, "user": self.user, "hostKey": self.host_key}
+        return {**told, "jumpHost": jump}
 
     def connection(self) -> remote.ConnectionArgs:
         """Typed on purpose: an unknown field in a loose dict would print the private key in the error."""

@@ -16,7 +16,7 @@ from components.settings import Source
 from components.source_enrolment import RelaySeenFromSource, SourceEnrolment, SourceEnrolmentArgs
 
 # Of a source that the admin cannot reach: as Host.summary.
-_UNREACHED = dict.fromkeys(("address", "port", "user", "hostKey"))
+_UNREACHED = dict.fromkeys(("address", "port", "user", "hostKey", "jumpHost"))
 
 
 @dataclass(frozen=True, kw_only=True)

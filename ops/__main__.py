@@ -21,6 +21,7 @@ VERBS = {
     "aws-state": "ops.aws_state:aws_state",
     "drill": "ops.drill.cli:drill",
     "cost": "ops.cost:cost",
+    "agent": "ops.agent:agent",
     "test-packages": "ops.packages:install_for_tests",
 }
 

@@ -34,7 +34,11 @@ class HostError(RecoverError):
 
 @dataclass(frozen=True, kw_only=True)
 class Door:
-    """Where and how one host is dialled. ``key_file`` None: the ssh agent has the key. ``jump``: the jump host from which it is dialled."""
+    """Where and how one host is dialled.
+
+    ``key_file`` None: the ssh agent has the key. ``agent_keys``: the public keys of the agent that are offered; empty: all of them, of which
+    sshd takes six. ``jump``: the jump host from which it is dialled.
+    """
 
     name: str
     address: str
@@ -42,6 +46,7 @@ class Door:
     user: str
     host_key: str
     key_file: Path | None
+    agent_keys: tuple[str, ...] = ()
     jump: Door | None = None
 
     @property
@@ -193,8 +198,7 @@ def _ssh(door: Door, folder: Path, *more: str) -> list[str]:
         "BatchMode=yes", "StrictHostKeyChecking=yes", f"UserKnownHostsFile={known}", "GlobalKnownHostsFile=/dev/null",
         f"HostKeyAlias={alias}", "HostKeyAlgorithms=ssh-ed25519", "UpdateHostKeys=no", "ConnectTimeout=15",
         "ServerAliveInterval=15", "LogLevel=ERROR",
-        *(["IdentitiesOnly=yes", "IdentityAgent=none", f"IdentityFile={door.key_file}"] if door.key_file else []),
-        *more,
+        *_identity(door, folder), *more,
     ]  # fmt: skip
     return [
         "ssh",
@@ -204,6 +208,18 @@ def _ssh(door: Door, folder: Path, *more: str) -> list[str]:
         str(door.port),
         *(word for option in options for word in ("-o", option)),
     ]
+
+
+def _identity(door: Door, folder: Path) -> list[str]:
+    """Which keys are offered. Of a key that the agent holds, ssh takes the public half as the file that names it."""
+    if door.key_file is not None:
+        return ["IdentitiesOnly=yes", "IdentityAgent=none", f"IdentityFile={door.key_file}"]
+    files = []
+    for number, line in enumerate(door.agent_keys):
+        file = folder / f"agent-{door.name}-{number}.pub"
+        file.write_text(f"{line}\n")
+        files.append(f"IdentityFile={file}")
+    return ["IdentitiesOnly=yes", *files] if files else []
 
 
 def _target(door: Door) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import toolchain
+from ops.filtered_agent import named_keys_alone
 
 ENGINE = "pulumi"
 PROJECT = "lastcopy:"  # the namespace of this project's own configuration
@@ -85,13 +86,18 @@ class Stack:
         return (*self.named, *(("--config-file", str(self.config_file)) if self.config_file else ()))
 
     def run(
-        self, *words: str, quiet: bool = False, check: bool = True, stdin: str | None = None
+        self,
+        *words: str,
+        quiet: bool = False,
+        check: bool = True,
+        stdin: str | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """`pulumi WORDS…`; its output streams through unless ``quiet``, then it is kept and shown only when it failed."""
         done = subprocess.run(
             [ENGINE, *words, "--non-interactive", "--color", "never" if quiet else "auto"],
             cwd=self.root,
-            env=self.environment,
+            env=self.environment if environment is None else environment,
             input=stdin,
             stdin=None if stdin is not None else subprocess.DEVNULL,
             capture_output=quiet,
@@ -106,8 +112,11 @@ class Stack:
         return done
 
     def up(self, *words: str, quiet: bool = False) -> None:
-        """`pulumi up`, unasked; ``words``: further options."""
-        self.run("up", *self.configured, "--yes", "--skip-preview", "--suppress-outputs", *words, quiet=quiet)
+        """`pulumi up`, unasked; ``words``: further options. Of an ssh agent the keys that the settings name are offered alone."""
+        given = ("up", *self.configured, "--yes", "--skip-preview", "--suppress-outputs", *words)
+        config = self.config() if "SSH_AUTH_SOCK" in self.environment else {}
+        with named_keys_alone(self.environment, config) as environment:
+            self.run(*given, quiet=quiet, environment=environment)
 
     def outputs(self, *, secrets: bool = False) -> dict[str, Any]:
         """What the last `pulumi up` exported; secrets in plain, or as `[secret]`."""

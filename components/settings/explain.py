@@ -73,11 +73,17 @@ class Explainer:
         told = [line for line in lines if not _echoes_another(line, lines)]
         return list(dict.fromkeys(self._problem(line) for line in sorted(told, key=_place)))
 
+    def place(self, loc: Loc) -> str:
+        """A place in the stack file, as problems name it."""
+        return f"{self.stack_file}: {path_text(loc)}"
+
+    def command(self, words: str) -> str:
+        """A command of ours for this stack."""
+        return " ".join([words, *self._stack])
+
     def problem(self, loc: Loc, what: str, allowed: str, fix: Fix) -> Problem:
         """A problem at this place with its repair spelled out."""
-        return Problem(
-            where=f"{self.stack_file}: {path_text(loc)}", what=what, allowed=allowed, fix=self._fix(loc, fix)
-        )
+        return Problem(where=self.place(loc), what=what, allowed=allowed, fix=self._fix(loc, fix))
 
     def _problem(self, line: ErrorDetails) -> Problem:
         loc, kind, context = line["loc"], line["type"], line.get("ctx", {})

@@ -13,6 +13,7 @@ from components.settings.keys import (
     HOW_TO_MAKE_A_KEY,
     HOW_TO_PIN,
     PUBLIC_KEY_EXAMPLE,
+    AdminKey,
     PrivateKey,
     PublicKey,
 )
@@ -59,6 +60,12 @@ class Admin(Model):
         False,
         description="true: the ssh agent at SSH_AUTH_SOCK holds the key; for one with a passphrase.",
     )
+    agent_keys: tuple[AdminKey, ...] = Field(
+        (),
+        description="Public keys of the agent that are meant, with agent only. Default: all are offered, of which sshd takes"
+        " six; see docs/hosts.md.",
+        examples=[[PUBLIC_KEY_EXAMPLE]],
+    )
     jump_host: JumpHost | None = Field(
         None,
         description="Jump host for relay and managed sources, where they name none of their own. Not for loopback"
@@ -80,6 +87,9 @@ class Admin(Model):
         if len(chosen) > 1:
             fix = Fix(say="keep one, for example:", remove=True, at=(chosen[-1],))
             yield (), refuse(f"has {' and '.join(chosen)}, which exclude each other", allowed=WAY_IN, fix=fix)
+        if raw.get("agentKeys") not in (None, [], ()) and raw.get("agent") is not True:
+            what, allowed = "is not used without agent: true", "with agent: true only"
+            yield finding(("agentKeys",), what, allowed, Fix(remove=True))
         yield from rules_of_people(raw)
 
 

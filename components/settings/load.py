@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import socket
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +14,7 @@ import yaml
 from pulumi.runtime import config as runtime_config
 from pydantic import ValidationError
 
+from components.settings.agent import agent_problems, too_many_keys
 from components.settings.ec2 import Ec2Vm
 from components.settings.explain import KEYS, Explainer
 from components.settings.keys import PRIVATE_KEY_ALLOWED, blob_of, private_key_problems, public_half
@@ -46,12 +45,14 @@ def load_settings(config: pulumi.Config | None = None) -> Settings:
     settings, problems = _parse(raw, explainer)
     problems += _plain_secrets(raw, config.name, _stored(ROOT / stack_file, config.name), explainer)
     problems += _key_files(raw, explainer)
-    problems += _dead_agent(raw)
+    problems += agent_problems(raw, explainer)
     if settings is not None:
         problems += _other_admin_key(settings, explainer)
         problems += [explainer.problem(*found) for found in moved_vault(settings)]
     if settings is None or problems:
         raise SettingsError(problems, stack_file=stack_file)
+    if (warning := too_many_keys(raw)) is not None:
+        pulumi.log.warn(warning)
     return settings
 
 
@@ -148,14 +149,6 @@ def _key_files(raw: Mapping[str, object], explainer: Explainer) -> Iterator[Prob
     if isinstance(admin, Mapping):
         places.append((("admin", "privateKeyFile"), admin.get("privateKeyFile")))
         places += _jump_key_file(("admin",), admin)
-        if admin.get("agent") is True and not _agent_answers():
-            fix = Fix(
-                say="run `eval $(ssh-agent)` and `ssh-add`, or use privateKeyFile instead:",
-                remove=True,
-            )
-            yield explainer.problem(
-                ("admin", "agent"), "no ssh agent answers at SSH_AUTH_SOCK", "a running agent", fix
-            )
     sources = raw.get("sources")
     for index, source in enumerate(sources if isinstance(sources, list) else []):
         host = source.get("host") if isinstance(source, Mapping) else None
@@ -198,29 +191,6 @@ def _other_admin_key(settings: Settings, explainer: Explainer) -> Iterator[Probl
         yield explainer.problem(
             ("intermediate", "ec2", "adminPublicKey"), what, "the key's own .pub file", fix
         )
-
-
-def _dead_agent(raw: Mapping[str, object]) -> Iterator[Problem]:
-    """The command plugin gives up on every step where SSH_AUTH_SOCK leads nowhere, also without a use for it."""
-    admin = raw.get("admin")
-    told = isinstance(admin, Mapping) and admin.get("agent") is True
-    if os.environ.get("SSH_AUTH_SOCK") and not told and not _agent_answers():
-        yield Problem(
-            where="environment variable SSH_AUTH_SOCK",
-            what="no ssh agent answers there, and every step on a host would fail for that",
-            allowed="the socket of a running agent, or nothing",
-            fix="unset SSH_AUTH_SOCK",
-        )
-
-
-def _agent_answers() -> bool:
-    with socket.socket(socket.AF_UNIX) as agent:
-        agent.settimeout(1)
-        try:
-            agent.connect(os.environ.get("SSH_AUTH_SOCK") or "/nonexistent")
-        except OSError:
-            return False
-    return True
 
 
 def _key_file_problems(path: Path) -> Iterator[str]:

@@ -6,13 +6,16 @@ import json
 import socket
 import subprocess
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from .sshd import CURVE, SNTRUP, Sshd
+from ops.filtered_agent import agent_of
+from tests.waiting import wait_until
+
+from .sshd import CURVE, SNTRUP, Sshd, make_key
 from .stack import Stack
 
 LIFE = """
@@ -169,15 +172,22 @@ def test_key_exchanges_are_those_of_the_official_plugins_library(
         assert offered in told
 
 
+@contextmanager
+def ssh_agent(socket: Path, *keys: Path) -> Iterator[Path]:
+    """OpenSSH's own agent, which offers the keys in this order."""
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL)
+    try:
+        wait_until(socket.exists, pause=0.02)
+        subprocess.run(["ssh-add", "-q", *keys], env={"SSH_AUTH_SOCK": str(socket)}, check=True)
+        yield socket
+    finally:
+        agent.terminate()
+        agent.wait()
+
+
 def test_every_way_in_works(stack: Stack, keys: Path, there: Path) -> None:
     """A locked key, an agent, and a jump through a proxy."""
-    agent = subprocess.Popen(["ssh-agent", "-D", "-a", there / "agent.sock"], stdout=subprocess.DEVNULL)
-    try:
-        while not (there / "agent.sock").exists():
-            time.sleep(0.02)
-        subprocess.run(
-            ["ssh-add", "-q", keys / "plain"], env={"SSH_AUTH_SOCK": str(there / "agent.sock")}, check=True
-        )
+    with ssh_agent(there / "agent.sock", keys / "plain"):
         stack.up(
             """
             locked = connection(private_key=given["locked"], private_key_password="open sesame")
@@ -190,15 +200,45 @@ def test_every_way_in_works(stack: Stack, keys: Path, there: Path) -> None:
             """,
             {"locked": (keys / "locked").read_text()},
         )
-    finally:
-        agent.terminate()
-        agent.wait()
     for name in ("locked", "agent", "proxy"):
         assert (there / name).exists(), name
 
     dead = str(there / "nothing-here")
     told = stack.fails("""step("it", create="true")""", change={"SSH_AUTH_SOCK": dead})
     assert f"dial unix {dead}" in told, "a set but dead agent socket is an error"
+
+
+def test_of_an_agents_keys_the_server_takes_six(stack: Stack, keys: Path, there: Path) -> None:
+    """Every key is offered, in the agent's order. A private key that is given comes first; `ops agent` shows only the named keys."""
+    others = [there / f"other-{number}" for number in range(6)]
+    for other in others:
+        make_key(other)
+    plain, public = keys / "plain", (keys / "plain.pub").read_text().strip()
+    with (
+        ssh_agent(there / "sixth", *others[1:], plain) as sixth,
+        ssh_agent(there / "seventh", *others, plain) as seventh,
+        agent_of([public], str(seventh)) as named,
+    ):
+        stack.program(
+            """
+            for name, socket in given["agents"].items():
+                key = given["key"] if name == "given" else None
+                step(name, connection(private_key=key, agent_socket_path=socket), create=f"touch {there}/came-{name}")
+            """,
+            {
+                "agents": {
+                    "sixth": str(sixth),
+                    "seventh": str(seventh),
+                    "given": str(seventh),
+                    "named": str(named),
+                }
+            },
+        )
+        done = stack.pulumi("up", "--yes", "--skip-preview", "--continue-on-error", check=False)
+    assert done.returncode != 0
+    assert "Too many authentication failures" in done.stdout
+    came = sorted(path.name.removeprefix("came-") for path in there.glob("came-*"))
+    assert came == ["given", "named", "sixth"], done.stdout
 
 
 BEHIND = """

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ops.hosts import Door
+from ops.hosts import Door, hosts
 from tests.conformance.sshd import Sshd, make_key
 
 
@@ -62,3 +63,10 @@ def door(server: Sshd, key: Path | None, name: str = "web1") -> Door:
 def behind(target: Sshd, jump: Sshd, key: Path) -> Door:
     """The host, dialled from the jump host."""
     return replace(door(target, key), jump=door(jump, key, "jump-web1"))
+
+
+def dialled(door: Door) -> str:
+    """What one command printed there, over a connection of its own."""
+    # A short path: a socket of ssh stands in it.
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder, hosts([door], Path(folder)) as opened:
+        return opened[door.name].run("echo", "here").out

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from ops.hosts import Door, Host, HostError, hosts
+from ops.hosts import Door, Host, HostError
 from tests.conformance.sshd import Sshd
-
-
-def dialled(door: Door) -> str:
-    """What one command printed there, over a connection of its own."""
-    # A short path: a socket of ssh stands in it.
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder, hosts([door], Path(folder)) as opened:
-        return opened[door.name].run("echo", "here").out
+from tests.hosts.conftest import dialled
 
 
 def test_commands_run_on_the_host_behind_the_jump_host(behind: Door, target: Sshd, jump: Sshd) -> None:

@@ -177,7 +177,7 @@ def run(config: dict[str, Any], last_outputs: Mapping[str, Any] | None = None) -
         key = Path(folder, "key")
         key.write_text(private_key())
         key.chmod(0o600)
-        patch.setattr("components.settings.load._agent_answers", lambda: True)
+        patch.setattr("components.settings.agent.agent_keys", lambda: [])
         text = json.dumps(config).replace("KEY-FILE", str(key))
         text = text.replace('"PRIVATE-KEY"', json.dumps(private_key()))
         text = text.replace("OWN-PUBLIC-HALF", f"ssh-ed25519 {public_half(private_key())}")

@@ -49,6 +49,53 @@ def test_hosts_are_dialled_as_the_outputs_say(tmp_path: Path) -> None:
     }
 
 
+JUMP = {"address": "jump.example.com", "port": 2022, "user": "jumper", "hostKey": "ssh-ed25519 AAAAj"}
+
+
+def test_a_jump_host_is_dialled_with_the_key_that_is_named_for_it(tmp_path: Path) -> None:
+    outputs = {
+        "relay": {**OUTPUTS["relay"], "jumpHost": JUMP},
+        "sources": {name: {**one, "jumpHost": JUMP} for name, one in OUTPUTS["sources"].items()},
+    }
+    settings = {
+        "admin": {"privateKeyFile": "/keys/admin", "jumpHost": {"privateKeyFile": "/keys/jump"}},
+        "sources": [
+            {
+                "name": "web1",
+                "host": {"privateKeyFile": "/keys/web", "jumpHost": {"privateKeyFile": "/keys/other-jump"}},
+            },
+            {"name": "db1", "host": {"jumpHost": {"address": "third.example.com"}}},
+        ],
+    }
+    doors = {door.name: door for door in endpoints(outputs, ["web1", "db1"], admin_keys(settings, tmp_path))}
+    jumps = {name: door.jump for name, door in doors.items() if door.jump is not None}
+    assert {(jump.address, jump.port, jump.user, jump.host_key) for jump in jumps.values()} == {
+        tuple(JUMP.values())
+    }
+    assert {name: str(jump.key_file) for name, jump in jumps.items()} == {
+        "relay": "/keys/jump",
+        "web1": "/keys/other-jump",
+        "db1": "/keys/admin",
+    }
+    assert str(doors["web1"].key_file) == "/keys/web"
+    assert len({door.name for one in doors.values() for door in (one, one.jump) if door}) == 6, (
+        "each pins its own"
+    )
+
+
+def test_of_an_agents_keys_the_named_ones_are_offered(tmp_path: Path) -> None:
+    settings = {
+        "admin": {"agent": True, "agentKeys": ["ssh-ed25519 AAAAo"]},
+        "sources": [{"name": "web1", "host": {"privateKeyFile": "/keys/web"}}],
+    }
+    doors = endpoints(
+        {**OUTPUTS, "relay": {**OUTPUTS["relay"], "jumpHost": JUMP}}, ["web1"], admin_keys(settings, tmp_path)
+    )
+    assert [door.agent_keys for door in doors] == [("ssh-ed25519 AAAAo",), ()]
+    assert doors[0].jump is not None
+    assert doors[0].jump.agent_keys == ("ssh-ed25519 AAAAo",)
+
+
 def test_outputs_of_an_older_program_are_an_error_that_names_the_hosts() -> None:
     old = {"relay": {"address": "r", "hostKey": "k"}, "sources": {"web1": OUTPUTS["sources"]["web1"]}}
     with pytest.raises(RecoverError, match="relay: it was last run by an older program") as raised:

@@ -401,9 +401,14 @@ def test_the_outputs_tell_where_each_host_is_dialled(shape: Shape) -> None:
             key: dialled[key] for key in ("port", "user", "hostKey")
         }, name
         assert told["address"] == dialled["host"]
+        jump = dialled.get("proxy")
+        assert (told.get("jumpHost") is None) == (jump is None) == (shape is not REMOTE)
+        if jump is not None:
+            keys = {"address": "host", "port": "port", "user": "user", "hostKey": "hostKey"}
+            assert told["jumpHost"] == {key: jump[name] for key, name in keys.items()}
     for name in shape.unmanaged:
         told = graph.exports["sources"][name]
-        assert {told[key] for key in ("address", "port", "user", "hostKey")} == {None}
+        assert {told[key] for key in ("address", "port", "user", "hostKey", "jumpHost")} == {None}
 
 
 @each_shape

@@ -61,6 +61,8 @@ ADMIN = (
         "admin.privateKey", "is a public key", f"{SET_SECRET} 'lastcopy:admin.privateKey' --stack prod",
     ),
     Bad(f'{{admin: {{privateKeyFile: REMOVED, privateKey: "{PEM}"}}}}', "admin.privateKey", "passphrase", SET_SECRET),
+    Bad("{admin: {agentKeys: [ADMIN-KEY]}}", "admin.agentKeys", "not used without agent", RM),
+    Bad("{admin: {agentKeys: [CUT-KEY], agent: true, privateKeyFile: REMOVED}}", "admin.agentKeys[0]", "is cut off", SET),
     Bad("{admin: {secondFactor: sms}}", "admin.secondFactor", "none, fido2 or totp", f"{SET} --path"),
 )
 

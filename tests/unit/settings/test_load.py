@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextvars
 import json
 import socket
+import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import yaml
 from components.settings import Settings, SettingsError, load, load_settings
 from tests.unit.settings.bad import RCLONE
 from tests.unit.settings.support import KEYS, locked_private_key, private_key, stack
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -178,9 +181,58 @@ def test_the_agent_must_answer(loaded: Load, monkeypatch: pytest.MonkeyPatch) ->
         agent.bind(f"{short}/agent")
         monkeypatch.setenv("SSH_AUTH_SOCK", f"{short}/agent")
         ((where, _),) = problems(loaded, raw)
-        assert where == "admin.agent"
-        agent.listen()
-        assert loaded(raw).admin.agent is True
+        assert where == "admin.agent", "it does not listen"
+
+
+@pytest.fixture
+def agent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
+    """A real ssh-agent. Each call makes it another key, and gives that key's public half."""
+    with tempfile.TemporaryDirectory() as short:
+        path = Path(short)
+        monkeypatch.setenv("SSH_AUTH_SOCK", f"{short}/agent")
+        process = subprocess.Popen(["ssh-agent", "-D", "-a", f"{short}/agent"], stdout=subprocess.DEVNULL)
+        numbers = count()
+
+        def another() -> str:
+            key = path / f"key-{next(numbers)}"
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", key], check=True)
+            subprocess.run(["ssh-add", "-q", key], check=True)
+            return key.with_suffix(".pub").read_text().strip()
+
+        try:
+            wait_until((path / "agent").exists, pause=0.01)
+            yield another
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def with_agent(*keys: str) -> dict[str, Any]:
+    raw = stack("{admin: {privateKeyFile: REMOVED, agent: true}}")
+    return {**raw, "admin": {**raw["admin"], **({"agentKeys": list(keys)} if keys else {})}}
+
+
+def test_of_an_agent_with_many_keys_the_right_one_must_be_named_and_within_reach(
+    loaded: Load, agent: Callable[[], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """sshd ends a login after six keys that do not fit, and `pulumi up` offers them all in the agent's order."""
+    held = [agent() for _ in range(6)]
+    assert loaded(with_agent()).admin.agent_keys == ()
+    assert loaded(with_agent(held[5])).admin.agent_keys == (held[5],)
+    assert capsys.readouterr().err == ""
+    held.append(agent())
+    loaded(with_agent())
+    warning = capsys.readouterr().err
+    assert "holds 7 keys" in warning
+    assert "lastcopy:admin.agentKeys" in warning
+    assert loaded(with_agent(held[5])).admin.agent is True
+    found = problems(loaded, with_agent(held[5], held[6], KEYS["ADMIN-KEY"]))
+    assert [where for where, _ in found] == ["admin.agentKeys[1]", "admin.agentKeys[2]"]
+    assert "is key 7 of the agent" in found[0][1]
+    assert "python -m ops agent --stack prod -- pulumi up" in found[0][1]
+    assert "is not in the agent" in found[1][1]
+    assert "ssh-add FILE" in found[1][1]
+    assert capsys.readouterr().err == ""
 
 
 def test_a_dead_agent_that_nobody_asked_for_is_told_before_every_step_fails_for_it(

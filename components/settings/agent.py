@@ -1,0 +1,116 @@
+"""The ssh agent at SSH_AUTH_SOCK: which keys it holds, and whether a login gets as far as the right one.
+
+`pulumi up` offers every key of the agent, in the agent's order: its plugin can be told no other way. sshd counts each as a failed try and ends the
+login after MaxAuthTries of them, 6 by default. OpenSSH's agent protocol: draft-ietf-sshm-ssh-agent.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+
+from components.settings.explain import Explainer
+from components.settings.keys import blob_of
+from components.settings.problems import Fix, Problem
+
+TRIES = 6
+"""sshd's MaxAuthTries, where nobody changed it: the sixth key can still be the right one."""
+
+_LIST, _LISTED = 11, 12
+_LONGEST = 256 * 1024  # of one message, as OpenSSH's own agent has it
+_SECONDS = 5
+
+
+def agent_keys() -> list[str] | None:
+    """The base64 parts of the agent's keys in the order in which they are offered; None where no agent answers."""
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.settimeout(_SECONDS)
+        try:
+            agent.connect(os.environ.get("SSH_AUTH_SOCK") or "/nonexistent")
+            agent.sendall((1).to_bytes(4) + bytes([_LIST]))
+            size = int.from_bytes(_exactly(agent, 4))
+            return _listed(_exactly(agent, size)) if size <= _LONGEST else None
+        except OSError:
+            return None
+
+
+def _exactly(agent: socket.socket, size: int) -> bytes:
+    found = b""
+    while len(found) < size:
+        more = agent.recv(size - len(found))
+        if not more:
+            raise ConnectionError("the agent closed the connection")
+        found += more
+    return found
+
+
+def _listed(answer: bytes) -> list[str] | None:
+    """Of an answer: kind, number, then key and comment of each."""
+    if answer[:1] != bytes([_LISTED]):
+        return None
+    fields, rest = [], answer[5:]
+    while rest:
+        end = 4 + int.from_bytes(rest[:4])
+        fields.append(rest[4:end])
+        rest = rest[end:]
+    return [base64.b64encode(blob).decode() for blob in fields[::2]]
+
+
+def agent_problems(raw: Mapping[str, object], explainer: Explainer) -> Iterator[Problem]:
+    """What would keep the agent from opening a host, in the preview already."""
+    admin = raw.get("admin")
+    admin = admin if isinstance(admin, Mapping) else {}
+    held = agent_keys() if admin.get("agent") is True or os.environ.get("SSH_AUTH_SOCK") else []
+    if held is None and admin.get("agent") is True:
+        fix = Fix(say="run `eval $(ssh-agent)` and `ssh-add`, or use privateKeyFile instead:", remove=True)
+        what, allowed = "no ssh agent answers at SSH_AUTH_SOCK", "a running agent"
+        yield explainer.problem(("admin", "agent"), what, allowed, fix)
+    elif held is None:
+        # The command plugin gives up on every step where SSH_AUTH_SOCK leads nowhere, also without a use for it.
+        yield Problem(
+            where="environment variable SSH_AUTH_SOCK",
+            what="no ssh agent answers there, and every step on a host would fail for that",
+            allowed="the socket of a running agent, or nothing",
+            fix="unset SSH_AUTH_SOCK",
+        )
+    elif admin.get("agent") is True:
+        yield from _out_of_reach(held, admin.get("agentKeys"), explainer)
+
+
+def _out_of_reach(held: Sequence[str], wanted: object, explainer: Explainer) -> Iterator[Problem]:
+    for number, line in enumerate(wanted if isinstance(wanted, list) else []):
+        blob, where = blob_of(line), ("admin", "agentKeys", number)
+        if blob is None:
+            continue  # the key's own rule says what is wrong with it
+        if blob not in held:
+            fix = Fix(
+                say="add the private half to the agent with `ssh-add FILE`, or take this line out:",
+                remove=True,
+            )
+            what, allowed = (
+                "is not in the agent at SSH_AUTH_SOCK",
+                "the public half of a key that `ssh-add -L` shows",
+            )
+            yield explainer.problem(where, what, allowed, fix)
+        elif held.index(blob) >= TRIES:
+            what = f"is key {held.index(blob) + 1} of the agent, and sshd ends a login after {TRIES} that do not fit"
+            allowed = f"one of the first {TRIES} that `ssh-add -L` shows"
+            command = explainer.command(".venv/bin/python -m ops agent")
+            told = f"run it beside an agent that offers these keys alone:\n{command} -- pulumi up"
+            yield Problem(where=explainer.place(where), what=what, allowed=allowed, fix=told)
+
+
+def too_many_keys(raw: Mapping[str, object]) -> str | None:
+    """The warning where nobody said which of the agent's many keys is meant."""
+    admin = raw.get("admin")
+    if not isinstance(admin, Mapping) or admin.get("agent") is not True or admin.get("agentKeys"):
+        return None
+    held = agent_keys() or []
+    if len(held) <= TRIES:
+        return None
+    return (
+        f"The ssh agent holds {len(held)} keys, and a host's sshd ends a login after {TRIES} that do not fit (\"Too many authentication "
+        'failures"). Name the right ones in lastcopy:admin.agentKeys.'
+    )
