@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
@@ -17,6 +18,19 @@ NEEDS = {
     "curl": "curl",
     "rsync": "rsync",
     "podman": "podman crun netavark iptables",
+    # Ceph's own S3 gateway with what it stands on (tests/ceph.py)
+    "ceph": "ceph-common",
+    "ceph-mon": "ceph-mon",
+    "ceph-osd": "ceph-osd",
+    "radosgw": "radosgw",
+}
+# Of these the tests need the programs alone: their services are masked before they could start.
+SERVICES = {
+    "openssh-server": ("ssh.service", "ssh.socket"),
+    "ceph-common": ("ceph.target", "ceph-crash.service", "rbdmap.service"),
+    "ceph-mon": ("ceph-mon.service", "ceph-mon.target"),
+    "ceph-osd": ("ceph-osd.target",),
+    "radosgw": ("ceph-radosgw.target", "radosgw.service"),
 }
 WHERE = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 WATCHES, ENOUGH = Path("/proc/sys/fs/inotify/max_user_instances"), 512
@@ -39,8 +53,18 @@ def _room_to_watch() -> None:
     WATCHES.write_text(f"{ENOUGH}\n")
 
 
+def _mask_services(packages: Sequence[str]) -> None:
+    """The services of these packages do not start when they are installed; a unit that the machine's owner set up stays as it is."""
+    if not UNITS.is_dir() or os.geteuid() != 0:
+        return
+    for package in packages:
+        for unit in SERVICES.get(package, ()):
+            if not os.path.lexists(UNITS / unit):
+                (UNITS / unit).symlink_to("/dev/null")
+
+
 def install_for_tests() -> None:
-    """Install the missing ones; the SSH server's program is wanted, its service is not, so that is masked before it could start."""
+    """Install the missing ones, their services masked: the tests start each server themselves, on ports and folders of their own."""
     _room_to_watch()
     packages = missing()
     if not packages:
@@ -48,10 +72,7 @@ def install_for_tests() -> None:
     from sandbox import apt  # here: recovery runs `ops` where there is no sandbox
     from sandbox.errors import SandboxError
 
-    if "openssh-server" in packages and UNITS.is_dir() and os.geteuid() == 0:
-        for unit in ("ssh.service", "ssh.socket"):
-            if not (UNITS / unit).exists():
-                (UNITS / unit).symlink_to("/dev/null")
+    _mask_services(packages)
     try:
         apt.install(packages, purpose="tests")
     except SandboxError as error:

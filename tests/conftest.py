@@ -25,6 +25,7 @@ GROUPS = (
     "scripts/source",
     "sandbox",
     "conformance",
+    "gates",
     "enforced",
     "recover",
     "restore_drill",

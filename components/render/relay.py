@@ -147,7 +147,7 @@ def _section(values: Mapping[str, str]) -> str:
 
 
 def serve_conf(source: str, *, path: str, limits: Limits, s3: bool, ca: bool) -> str:
-    """serve.conf: the source's limits, and the whole of rclone's command line, one argument a line."""
+    """serve.conf: the source's limits, and the whole of rclone's command line, one argument a line. ``path`` as ``storage_path`` makes it."""
     arguments = [
         "serve",
         "restic",
@@ -167,7 +167,8 @@ def serve_conf(source: str, *, path: str, limits: Limits, s3: bool, ca: bool) ->
         "0",
         "--log-level",
         "NOTICE",
-        f"{REMOTE}:{path}",
+        # With its last slash: else rclone asks whether this is a file, takes many an answer for yes, and serves the folder above (S6).
+        f"{REMOTE}:{path}/",
     ]
     if any(not argument.isprintable() or argument != argument.strip() for argument in arguments):
         raise ValueError("an argument of rclone would break its line")

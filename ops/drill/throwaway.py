@@ -124,16 +124,16 @@ class Throwaway:
 
         read = self.relay.shell(f"cat {ROOM}/{self.source}/serve.conf; echo; cat {KEYS}/bk-{self.source}").out
         serve, _, line = read.rpartition("\n\n")
-        place = re.search(r"^arg lastcopy:(.*/)[^/\n]+$", serve, re.MULTILINE)
+        place = re.search(r"^arg lastcopy:(.*/)[^/\n]+/$", serve, re.MULTILINE)
         if place is None or f'serve-restic {self.source}"' not in line:
             raise DrillError(
                 f"the relay's entry of {self.source} is not as this program makes it",
                 where=f"{ROOM}/{self.source}",
                 fix="pulumi up",
             )
-        # lastcopy:BUCKET/PREFIX/SOURCE/g1; where the remote is no bucket, the first word is a folder.
+        # lastcopy:BUCKET/PREFIX/SOURCE/g1/; where the remote is no bucket, the first word is a folder.
         self.path = f"{place[1]}{self.name}".partition("/")[2]
-        serve = serve.replace(place[0], f"arg lastcopy:{place[1]}{self.name}")
+        serve = serve.replace(place[0], f"arg lastcopy:{place[1]}{self.name}/")
         serve = serve.replace(f"{ROOM}/{self.source}/rclone.conf", f"{ROOM}/{self.name}/rclone.conf") + "\n"
         words = line.split(" ssh-ed25519 ")[0].replace(
             f'serve-restic {self.source}"', f'serve-restic {self.name}"'

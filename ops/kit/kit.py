@@ -141,7 +141,7 @@ def commands(where: Where, rooms: tuple[KitSource, ...]) -> tuple[str, ...]:
             else ()
         ),
         f"# KEY by source: {hints}",
-        f"export RESTIC_REPOSITORY=rclone:vault:{where.bucket}/{path} RESTIC_PASSWORD_FILE=password RESTIC_KEY_HINT=KEY",
+        f"export RESTIC_REPOSITORY=rclone:vault:{where.bucket}/{path}/ RESTIC_PASSWORD_FILE=password RESTIC_KEY_HINT=KEY",
         "view='serve restic --stdio --s3-version-at TIME'",
         'restic --no-cache --no-lock -o rclone.args="$view" snapshots',
         'restic --no-cache --no-lock -o rclone.args="$view" restore ID --target /restore',

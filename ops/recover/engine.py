@@ -90,7 +90,8 @@ class Repository:
             reach = ["-r", f"rest:http+unix://{self.served}:/", "-o", f"rest.connections={CONNECTIONS}"]
         else:
             reach = [
-                "-r", f"rclone:vault:{self.access.where.bucket}/{self.access.path}",
+                # Its last slash keeps rclone from taking the path for a file, and serving the folder above.
+                "-r", f"rclone:vault:{self.access.where.bucket}/{self.access.path}/",
                 "-o", f"rclone.program={_quoted(str(self.tools.rclone))}",
                 "-o", f"rclone.args={' '.join(_quoted(word) for word in serve)}",
                 "-o", f"rclone.connections={CONNECTIONS}",

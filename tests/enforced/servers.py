@@ -43,8 +43,11 @@ class Identity:
     secret_key: str
 
 
-def s3_client(endpoint: str, ca: Path, access_key: str, secret_key: str) -> Any:
-    """Short waits. A refusal is told at once; only a broken connection is tried again (versitygw refuses a body before it has read it)."""
+def s3_client(endpoint: str, ca: Path, access_key: str, secret_key: str, *, trailers: bool = True) -> Any:
+    """Short waits. A refusal is told at once; only a broken connection is tried again (versitygw refuses a body before it has read it).
+
+    ``trailers``: whether bodies end with a checksum, as the SDK would have it; not every server takes them.
+    """
     return boto3.client(
         "s3",
         endpoint_url=endpoint,
@@ -57,6 +60,7 @@ def s3_client(endpoint: str, ca: Path, access_key: str, secret_key: str) -> Any:
             connect_timeout=5,
             read_timeout=15,
             s3={"addressing_style": "path"},
+            request_checksum_calculation="when_supported" if trailers else "when_required",
         ),
     )
 
@@ -109,14 +113,17 @@ class Server:
     ca: Path
     root_key: str = field(default_factory=lambda: f"root{secrets.token_hex(6)}")
     root_secret: str = field(default_factory=lambda: secrets.token_hex(16))
+    trailers: bool = True
 
     def client(self, identity: Identity) -> Any:
-        return s3_client(self.endpoint, self.ca, identity.access_key, identity.secret_key)
+        return s3_client(
+            self.endpoint, self.ca, identity.access_key, identity.secret_key, trailers=self.trailers
+        )
 
     @cached_property
     def root(self) -> Any:
         """Sees everything; for the tests' own eyes."""
-        return s3_client(self.endpoint, self.ca, self.root_key, self.root_secret)
+        return s3_client(self.endpoint, self.ca, self.root_key, self.root_secret, trailers=self.trailers)
 
     def make_bucket(self, name: str, mode: str, days: int) -> None:
         root = self.root

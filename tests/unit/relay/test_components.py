@@ -149,7 +149,7 @@ def test_a_remote_that_is_not_s3_has_no_storage_check_and_no_conditional_header(
     text = sent(graph, "web1-entry-account")
     assert "If-None-Match" not in text
     assert "[lastcopy]\ntype = sftp\n" in text
-    assert "arg lastcopy:srv/backups/web1/g1\n" in text
+    assert "arg lastcopy:srv/backups/web1/g1/\n" in text
 
 
 def test_a_key_that_was_just_made_is_given_time_and_one_from_elsewhere_is_not() -> None:

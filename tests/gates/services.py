@@ -1,0 +1,34 @@
+"""The personalities: which rules each service has, under its name in components/storage_services.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from tests.gates import rules
+from tests.gates.rules import Rule
+
+Make = Callable[[], Sequence[Rule]]
+
+GATES: Mapping[str, Make] = {
+    "AWS": lambda: [rules.ChecksumDemanded(), rules.ConflictBetweenWriters()],
+    "Backblaze": lambda: [
+        rules.ChecksumDemanded(),
+        rules.ChecksumHeadersRefused(),
+        rules.ConditionRefused(),
+    ],
+    "Wasabi": lambda: [rules.ChecksumDemanded(), rules.TrailerRefused(), rules.ConditionIgnored()],
+    "Cloudflare": lambda: [rules.NoVersionsNoLocks(), rules.TrailerRefused()],
+    "Hetzner": lambda: [
+        rules.ChecksumDemanded(),
+        rules.TrailerRefused(),
+        rules.ConditionIgnored(),
+        rules.MissingKeyIs403(),
+    ],
+    "Google": lambda: [
+        rules.AcceptEncodingChanged(),
+        rules.UnknownQueryRefused(),
+        rules.TrailerRefused(),
+        rules.ConditionIgnored(),
+        rules.NoDefaultRetention(),
+    ],
+}

@@ -1,0 +1,137 @@
+"""The gate itself: it verifies every digest and signature before anything is passed on, so that what goes through was really verified."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import hashlib
+import itertools
+import zlib
+from collections.abc import Iterator
+
+import pytest
+
+from tests.enforced.servers import REGION, Identity
+from tests.enforced.vault import Vault
+from tests.gates.gate import Gate, opened
+from tests.gates.message import TRAILER, Answer, Request
+from tests.gates.rules import Rule, all_rules
+from tests.gates.services import GATES
+from tests.gates.signature import sign
+
+BODY = b"0123456789" * 3000
+CRC = base64.b64encode(zlib.crc32(BODY).to_bytes(4, "big")).decode()
+MD5 = base64.b64encode(hashlib.md5(BODY, usedforsecurity=False).digest()).decode()
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def gate(vault: Vault, web1: Identity) -> Iterator[Gate]:
+    with opened(Gate(vault.server.endpoint, vault.server.ca.parent, GATES["AWS"]())) as made:
+        made.knows(web1)
+        yield made
+
+
+@pytest.fixture
+def key() -> str:
+    """A name that no other test writes to."""
+    return f"web1/g1/data/{next(_numbers):02d}/x"
+
+
+def framed(body: bytes, trailer: str) -> bytes:
+    half = len(body) // 2
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:half], body[half:]))
+    return chunks + b"0\r\n" + trailer.encode() + b"\r\n\r\n"
+
+
+def put(gate: Gate, vault: Vault, key: str, headers: dict[str, str], body: bytes, **wrong: str) -> Answer:
+    """A PUT as a client signs it; `wrong`: another secret or region than the identity's."""
+    ((key_id, secret),) = gate.secrets.items()
+    request = Request("PUT", f"/{vault.bucket}/{key}", {"host": gate.endpoint[8:], **headers}, body)
+    sign(request, key_id, **{"secret": secret, "region": REGION, **wrong})
+    return gate.take(request)
+
+
+def trailer_headers(body: bytes = BODY) -> dict[str, str]:
+    return {
+        "x-amz-content-sha256": TRAILER,
+        "x-amz-trailer": "x-amz-checksum-crc32",
+        "x-amz-decoded-content-length": str(len(body)),
+        "content-encoding": "aws-chunked",
+    }
+
+
+def stored(vault: Vault, key: str) -> list[bytes]:
+    root = vault.server.root
+    versions = [version for version in vault.versions() if version["Key"] == key]
+    return [root.get_object(Bucket=vault.bucket, **version)["Body"].read() for version in versions]
+
+
+GOOD = {
+    "md5": ({"content-md5": MD5}, BODY),
+    "checksum in a header": ({"x-amz-checksum-crc32": CRC}, BODY),
+    "checksum in a trailer": (trailer_headers(), framed(BODY, f"x-amz-checksum-crc32:{CRC}")),
+}
+DAMAGED = b"x" + BODY[1:]
+BAD = {
+    "md5": ({"content-md5": MD5}, DAMAGED, "BadDigest"),
+    "checksum in a header": ({"x-amz-checksum-crc32": CRC}, DAMAGED, "BadDigest"),
+    "checksum in a trailer": (
+        trailer_headers(),
+        framed(DAMAGED, f"x-amz-checksum-crc32:{CRC}"),
+        "BadDigest",
+    ),
+    "another trailer": (
+        trailer_headers(),
+        framed(BODY, f"x-amz-checksum-sha1:{CRC}"),
+        "MalformedTrailerError",
+    ),
+    "no trailer": (trailer_headers(), framed(BODY, ""), "MalformedTrailerError"),
+    "cut short": (
+        trailer_headers(),
+        framed(BODY[:-9], f"x-amz-checksum-crc32:{CRC}"),
+        "IncompleteBody",
+    ),
+    "chunks malformed": (trailer_headers(), BODY, "IncompleteBody"),
+    "none": ({}, BODY, "InvalidRequest"),
+    "signed digest": ({"content-md5": MD5, "x-amz-content-sha256": "ab" * 32}, BODY, "XAmzContentSHA256Mismatch"),
+    "an algorithm that it cannot verify": ({"x-amz-checksum-crc64nvme": CRC}, BODY, "NotImplemented"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_what_is_whole_is_stored(gate: Gate, vault: Vault, key: str, name: str) -> None:
+    headers, body = GOOD[name]
+    assert put(gate, vault, key, headers, body).status == 200
+    assert stored(vault, key) == [BODY]
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_damaged_is_refused_and_not_passed_on(gate: Gate, vault: Vault, key: str, name: str) -> None:
+    headers, body, code = BAD[name]
+    answer = put(gate, vault, key, headers, body)
+    assert f"<Code>{code}</Code>".encode() in answer.body
+    assert stored(vault, key) == []
+
+
+def test_a_wrong_secret_clock_or_region_is_refused(
+    gate: Gate, vault: Vault, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers, body = GOOD["md5"]
+    assert b"SignatureDoesNotMatch" in put(gate, vault, key, headers, body, secret="wrong").body
+    assert b"<Region>us-east-1</Region>" in put(gate, vault, key, headers, body, region="eu-central-1").body
+    monkeypatch.setattr(gate, "clock", datetime.timedelta(minutes=16))
+    assert b"RequestTimeTooSkewed" in put(gate, vault, key, headers, body).body
+    assert stored(vault, key) == []
+
+
+def test_every_rule_names_its_source_and_its_day() -> None:
+    for rule in all_rules():
+        assert rule.__doc__
+        assert len(rule.source) > 20
+        assert datetime.date.fromisoformat(rule.date) <= datetime.date(2026, 11, 28)
+
+
+def test_every_rule_is_used_by_a_gate() -> None:
+    used: set[type[Rule]] = {type(rule) for make in GATES.values() for rule in make()}
+    assert {rule.__name__ for rule in set(all_rules()) - used} == {"EtagIsNoDigest", "HeadAnswered"}

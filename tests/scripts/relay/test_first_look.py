@@ -1,0 +1,124 @@
+"""S6: whatever the storage answers to the looks that come before a session, the source gets its own folder or nothing, and the journal says why.
+
+rclone asks first whether its path is a file, and takes many an answer for yes: it then serves the folder above, another repository of the same
+source. The wrapper's own looks are there to say what is wrong: rclone, once it serves, passes an answer on as 500 and says nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from ops.drill.http2 import Gone, Session
+from tests.enforced.servers import s3_client
+from tests.scripts.relay.chain import Chain
+from tests.scripts.relay.conftest import IDENTITIES, furnish
+
+GENERATION = 99  # that no other test writes to
+FOLDER = f"web1/g{GENERATION}"
+MISSING = f"{FOLDER}/locks/look"
+ANSWERS = (200, 403, 404, 405, 500)
+ABOVE = b"the config of the folder above"
+SERVE = "/etc/lastcopy/relay/web1/serve.conf"
+Say = Callable[[Mapping[str, int]], None]
+
+
+@contextlib.contextmanager
+def gate(chain: Chain) -> Iterator[Say]:
+    """A gate on the relay's own loopback, before its storage; web1's entry goes through it. `say`: what HEAD of a key answers from then on."""
+    target = next(word for word in chain.box.command("relay", ["true"]) if word.startswith("--target"))
+    with subprocess.Popen(
+        ["nsenter", target, "--net", "--", sys.executable, "-m", "tests.gates"],
+        cwd=Path(__file__).parents[3],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+
+        def tell(line: object) -> str:
+            process.stdin.write(f"{json.dumps(line)}\n")
+            return process.stdout.readline().strip()
+
+        secrets = dict(IDENTITIES.values())
+        certs = str(chain.box.storage_folder / "certs")
+        endpoint = tell({"behind": chain.storage["endpoint"], "certs": certs, "secrets": secrets})
+        port = endpoint.rpartition(":")[2]
+        chain.sh(f"nft add element inet lastcopy storage4 {{ 127.0.0.1 . {port} }}")
+        entry = chain.entry("web1", identity=IDENTITIES["web1"], endpoint=endpoint, generation=GENERATION)
+        chain.inside(entry)
+        try:
+            yield lambda status: assert_set(tell(status))
+        finally:
+            process.stdin.close()
+            chain.sh(f"nft delete element inet lastcopy storage4 {{ 127.0.0.1 . {port} }}")
+
+
+def assert_set(line: str) -> None:
+    assert line == "set"
+
+
+def put_above(chain: Chain) -> None:
+    """What lies where the parent of web1's folder would have its config."""
+    with chain.box.storage_admin() as (origin, ca, *root):
+        s3 = s3_client(origin, Path(ca), *root)
+        s3.put_object(Bucket=chain.storage["bucket"], Key="web1/config", Body=ABOVE)
+
+
+def config(chain: Chain) -> tuple[int, bytes]:
+    with Session(chain.forced("web1")) as session:
+        answer = session.ask("GET", "/config")
+        return answer.status, answer.body
+
+
+@pytest.fixture(scope="module")
+def say(chain: Chain) -> Iterator[Say]:
+    """The furnished relay with the gate, for all of this file."""
+    if not chain.furnished:
+        furnish(chain)
+    chain.furnished = False
+    with gate(chain) as set_answers:
+        yield set_answers
+
+
+def test_a_storage_that_does_not_say_not_found_is_told_in_the_journal(chain: Chain, say: Say) -> None:
+    """403 is what Ceph says of a missing name; restic would ask for a quarter of an hour and the journal would stay empty."""
+    for status in (403, 500):
+        say({MISSING: status})
+        began = time.time()
+        done = subprocess.run(chain.forced("web1"), input=b"", capture_output=True, check=False, timeout=60)
+        assert (done.returncode, done.stdout) == (69, b"")
+        assert done.stderr.endswith(b"relay: storage unavailable\n")
+        words = chain.sh(
+            f"journalctl --sync; journalctl --no-pager -o cat -t lastcopy-web1 --since @{began - 1:.0f}"
+        )
+        assert f"StatusCode: {status}" in words
+        assert "a look at a name that is not there ended with 1; the storage must answer 404" in words
+
+
+def test_s6_a_session_never_serves_the_folder_above(chain: Chain, say: Say) -> None:
+    """The folder of web1 is empty: each answer to the question whether it is a file, and none of ours."""
+    put_above(chain)
+    for status in ({}, *({FOLDER: status} for status in ANSWERS)):
+        say(status)
+        assert config(chain) == (404, b"Not Found\n"), status
+    # The sabotage: rclone asks as before. The wrapper's look for a missing name, which wants no file there, is a second wall.
+    chain.sh(f"sed -i 's#^arg lastcopy:.*/$#arg lastcopy:backups/{FOLDER}#' {SERVE}")
+    say({FOLDER: 403})
+    with pytest.raises(Gone, match="storage unavailable"):
+        config(chain)
+    shared = chain.shared()
+    blind = shared.values["WRAPPER"].replace('fine "$missing" ||', "true ||")
+    chain.inside(shared.but(WRAPPER=blind))
+    for status in (200, 403):
+        say({FOLDER: status})
+        assert config(chain) == (200, ABOVE), status
