@@ -12,7 +12,6 @@ import signal
 import socket
 import socketserver
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import BufferedIOBase
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.listening import listening
+from ops.private_folder import private_folder
 
 _FAILURE, _LIST, _LISTED, _SIGN, _EXTENSION = 5, 11, 12, 13, 27
 _BIND = (
@@ -41,8 +41,8 @@ def agent_of(keys: Sequence[str], behind: str) -> Iterator[Path]:
                     while (asked := _message(self.rfile)) is not None:
                         self.wfile.write(_framed(_answered(asked, agent, blobs)))
 
-    with tempfile.TemporaryDirectory(prefix="lastcopy-agent-") as folder:
-        at = Path(folder) / "agent"
+    with private_folder("agent") as folder:
+        at = folder / "agent"
         with listening(at, Filter):
             yield at
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from ops.drill.storage import Desk, desk
 from ops.drill.throwaway import ROOM, Throwaway, clear_leftovers
 from ops.endpoints import AdminKeys, admin_keys, endpoints
 from ops.hosts import Door, Host, hosts
+from ops.private_folder import private_folder
 from ops.recover.access import Room, StorageKey, Where, read_storage_key, rooms_of, where_of
 from ops.recover.errors import RecoverError
 
@@ -176,7 +176,7 @@ def ground(asked: Asked, stack: Stack, say: Say) -> Iterator[Ground]:
             allowed=f"one of: {', '.join(managed)}",
         )
     with ExitStack() as opened:
-        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="lastcopy-drill-")))
+        folder = opened.enter_context(private_folder("attack"))
         doors = (
             _doors_of_sandbox(asked.sandbox, outputs, managed)
             if asked.sandbox

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from pydantic import SecretStr
 
 from ops.drill.ground import Ground
 from ops.drill.throwaway import Throwaway, manifest_of
+from ops.private_folder import private_folder
 from ops.recover.access import Access, Room
 from ops.recover.engine import Tools
 from ops.recover.errors import RecoverError, shown
@@ -46,13 +45,13 @@ def recovered(ground: Ground, made: Throwaway) -> Back:
         began = time.monotonic()
         with (
             recovery(access, Tools.get(), said.append) as found,
-            tempfile.TemporaryDirectory(prefix="lastcopy-drill-back-", dir=ground.folder) as folder,
+            private_folder("back", ground.folder) as folder,
         ):
             good = found.good(None, even_if_damaged=False)
             wanted = [one for one in good.snapshots if one["id"] in made.snapshots]
             same = 0
             for one in wanted:
-                target = Path(folder) / one["id"][:12]
+                target = folder / one["id"][:12]
                 restore(good, one, target)
                 # As restic was given it: by its own name or by the whole path.
                 tree = next(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from ops.drill.ground import Ground
 from ops.drill.http2 import Request
 from ops.drill.storage import Desk
 from ops.drill.throwaway import Throwaway, manifest_of
+from ops.private_folder import private_folder
 from ops.prune.prune import Outlook, Pruned, Wishes, outlook, prune
 from ops.prune.retention import Keep
 from ops.prune.suspicion import Limits
@@ -93,8 +93,8 @@ class Trusted:
 
     def recovered(self, snapshot: str) -> tuple[bool, str]:
         """`ops recover restore`: whether that snapshot comes back byte for byte, at the moment that it finds by itself."""
-        with tempfile.TemporaryDirectory(prefix="lastcopy-drill-back-") as name:
-            target = Path(name) / "back"
+        with private_folder("back") as folder:
+            target = folder / "back"
             try:
                 at = self.on_it(lambda found: _restored(found, snapshot, target))
             except RecoverError as error:

@@ -91,6 +91,10 @@ def write_new(path: Path, content: bytes, mode: int = 0o600) -> None:
     """A new file, whole or not there; what stands there is never replaced."""
     if path.exists():
         raise RecoverError(f"{path} stands there already", where="--out, --page", fix="give another name")
+    for left in path.parent.glob(f".{path.name}.*"):  # half-written, by a run that was killed
+        owner = left.suffix.removeprefix(".")
+        if owner.isdecimal() and not Path(f"/proc/{owner}").exists():
+            left.unlink(missing_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:

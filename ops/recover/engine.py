@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import toolchain
+from ops.private_folder import private_folder
 from ops.recover.access import Access, Where
 from ops.recover.errors import RecoverError, shown
 
@@ -274,9 +275,8 @@ def _last_words(text: str, lines: int = 12) -> str:
 
 @contextmanager
 def workplace(access: Access, parent: Path | None = None) -> Iterator[Path]:
-    """A private folder with password, rclone.conf and CA, gone at the end however it ends, but for a SIGKILL."""
-    with tempfile.TemporaryDirectory(prefix="lastcopy-recover-", dir=parent) as name:
-        folder = Path(name)
+    """A private folder with password, rclone.conf and CA, gone at the end however it ends."""
+    with private_folder("recover", parent) as folder:
         where, key = access.where, access.key
         section = {
             "type": "s3",
@@ -301,8 +301,8 @@ def workplace(access: Access, parent: Path | None = None) -> Iterator[Path]:
 @contextmanager
 def certificate(where: Where) -> Iterator[Path | None]:
     """A file with the storage's own CA, where it has one."""
-    with tempfile.TemporaryDirectory(prefix="lastcopy-ca-") as name:
-        file = Path(name) / "ca.pem"
+    with private_folder("ca") as folder:
+        file = folder / "ca.pem"
         if where.ca_certificate:
             _private(file, where.ca_certificate)
         yield file if where.ca_certificate else None

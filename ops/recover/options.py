@@ -125,7 +125,7 @@ def check(asked: Asked) -> None:
             RecoverError(
                 "a stack holds no key that may list versions",
                 where="--storage-key",
-                fix="give the break-glass identity's file; for the local stack --sandbox .local/sandbox/local",
+                fix="give the break-glass identity's file; for the local stack --sandbox .local/sandbox/local; or a recovery kit: --kit",
             )
         )
     for text in asked.lock_was:

@@ -8,9 +8,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
+from ops.private_folder import private_folder
 from ops.recover import checkpoint
 from ops.recover.access import Access
 from ops.recover.dates import late_markers, one_shift, written
@@ -294,9 +294,7 @@ class Views:
         # The kernel takes a socket's name only up to a length that a folder below somebody's TMPDIR may have by itself.
         short = len(os.fsencode(folder)) <= MOST - len("/view-00000")
         self._folder = (
-            folder
-            if short
-            else Path(self._open.enter_context(TemporaryDirectory(prefix="lastcopy-view-", dir="/tmp")))
+            folder if short else self._open.enter_context(private_folder("view", Path("/tmp")))  # noqa: S108
         )
         self._served: dict[tuple[datetime, bool], Path] = {}
 

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from ops.private_folder import empty
 from ops.recover.access import Access
 from ops.recover.engine import Answer, Repository, Tools
 from ops.recover.errors import RecoverError, shown
@@ -23,7 +24,7 @@ from ops.recover.recovery import Recovery, recovery
 from ops.recover.restore import pattern
 from ops.restore_drill import canary
 from ops.restore_drill.sample import Sample
-from ops.restore_drill.scratch import empty, plain_file, totals
+from ops.restore_drill.scratch import plain_file, totals
 
 ROOM_BESIDE = 64 << 20  # for restic's cache of indexes and trees
 _FULL = 1 << 20  # then restic may not even have had the room to say so

@@ -1,81 +1,31 @@
-"""Scratch: one private folder for all that a drill restores; gone afterwards, and what a killed drill left goes at the next start."""
+"""Scratch: one private folder for all that a drill restores, and looks into it that trust nothing there."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
-import subprocess
-import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from ops.private_folder import private_folder
 from ops.recover.errors import RecoverError, shown
-
-PREFIX = "lastcopy-drill-"
-_YOUNG_SECONDS = 60  # not yet locked, perhaps
 
 
 @contextmanager
 def scratch_below(parent: Path | None) -> Iterator[Path]:
-    """A new folder below ``parent`` (else TMPDIR, else the system's place for large temporary files), emptied however the drill ends, but for a SIGKILL."""
+    """A new folder below ``parent`` (else TMPDIR, else the system's place for large temporary files), gone however the drill ends."""
     place = parent or Path(os.environ.get("TMPDIR") or "/var/tmp")  # noqa: S108 - a private folder is made in it
-    _sweep(place)
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
-    except OSError as error:
-        raise RecoverError(
-            f"no folder can be made in {shown(place)}: {error.strerror}",
-            where="--scratch",
-            allowed="a directory that you may write to, with room for what is restored",
-        ) from None
-    lock = _locked(folder)
-    try:
-        yield folder
-    finally:
-        empty(folder)
-        if lock is not None:
-            os.close(lock)
-
-
-def empty(folder: Path) -> None:
-    """Remove what a snapshot put there, whatever its modes and however deep. Not finished: said by the folder that is still there."""
-    subprocess.run(["rm", "-rf", "--one-file-system", "--", folder], stderr=subprocess.DEVNULL, check=False)
-    if folder.exists():  # folders without rights, and we are not root
-        subprocess.run(["chmod", "-R", "u+rwX", "--", folder], stderr=subprocess.DEVNULL, check=False)
-        subprocess.run(["rm", "-rf", "--one-file-system", "--", folder], check=False)
-
-
-def _sweep(place: Path) -> None:
-    """What drills of ours left that were killed outright: nobody holds its lock."""
-    for folder in place.glob(f"{PREFIX}*"):
+    with ExitStack() as opened:
         try:
-            info = folder.lstat()
-        except OSError:
-            continue
-        young = time.time() - info.st_ctime < _YOUNG_SECONDS
-        if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid() or young:
-            continue
-        lock = _locked(folder)
-        if lock is not None:
-            empty(folder)
-            os.close(lock)
-
-
-def _locked(folder: Path) -> int | None:
-    """The folder's lock, which ends with its process; None where another has it."""
-    try:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        return None
-    return handle
+            folder = opened.enter_context(private_folder("drill", place))
+        except OSError as error:
+            raise RecoverError(
+                f"no folder can be made in {shown(place)}: {error.strerror}",
+                where="--scratch",
+                allowed="a directory that you may write to, with room for what is restored",
+            ) from None
+        yield folder
 
 
 def plain_file(root: Path, path: str) -> os.stat_result | None:

@@ -21,9 +21,11 @@ from ops.recover.engine import Answer, Repository
 from ops.recover.errors import RecoverError
 from ops.restore_drill import canary, cli, drill, record, scratch
 from ops.restore_drill.drill import Extent, Result
+from tests.guards import guard_of
 from tests.recover.bed import PASSPHRASE, PASSWORD, make_tree
 from tests.recover.test_bad_input import small_disk as small_disk  # a fixture
 from tests.restore_drill.host import Host
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -258,7 +260,7 @@ def started(host: Host, *more: str) -> subprocess.Popen[str]:
         start_new_session=True,
     )  # fmt: skip
     deadline = time.monotonic() + 60
-    while not list(host.scratch.glob("lastcopy-drill-*/lastcopy-recover-*/cache-*")):
+    while not list(host.scratch.glob("lastcopy-tmp-drill-*/lastcopy-tmp-recover-*/cache-*")):
         assert running.poll() is None, running.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -277,14 +279,20 @@ def test_an_interrupted_drill_leaves_nothing_and_rings(
     assert "was interrupted" in (tmp_path / "rang").read_text()
 
 
-def test_what_a_killed_drill_left_goes_at_the_next_start_and_a_living_ones_stays(
-    host: Host, monkeypatch: pytest.MonkeyPatch
+def test_what_a_killed_drill_left_goes_by_itself_or_at_the_next_start_and_a_living_ones_stays(
+    host: Host,
 ) -> None:
     running = started(host)
     os.killpg(running.pid, signal.SIGKILL)  # with its restic, which would go on to make folders there
     running.communicate(timeout=60)
-    assert list(host.scratch.iterdir()), "so the next look can find it"
-    monkeypatch.setattr(scratch, "_YOUNG_SECONDS", -1)
+    wait_until(lambda: not list(host.scratch.iterdir()), 30, "the guard did not remove it")
+
+    running = started(host)
+    (left,) = host.scratch.iterdir()
+    os.kill(guard_of(left), signal.SIGKILL)  # as when the machine is switched off
+    os.killpg(running.pid, signal.SIGKILL)
+    running.communicate(timeout=60)
+    assert left.exists(), "so the next look can find it"
     with scratch.scratch_below(host.scratch) as living:
         assert list(host.scratch.iterdir()) == [living]
         with scratch.scratch_below(host.scratch) as second:
@@ -299,10 +307,8 @@ def test_the_scratch_is_emptied_of_folders_without_rights_by_somebody_who_is_not
         (place / "open").mkdir()
         (place / "open").chmod(0o777)
         code = (
-            "import sys, types; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
-            "errors = sys.modules['ops.recover.errors'] = types.ModuleType('errors')\n"
-            "errors.RecoverError, errors.shown = Exception, str\n"  # the system's own Python has no packages of ours
-            "from ops.restore_drill.scratch import empty\n"
+            "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
+            "from ops.private_folder import empty\n"
             "top = Path(sys.argv[1], 'open', 'x'); deep = top / 'a' / 'b'; deep.mkdir(parents=True); (deep / 'f').touch()\n"
             "deep.chmod(0); (top / 'a').chmod(0); empty(top); sys.exit(top.exists())"
         )
