@@ -10,7 +10,8 @@ from pathlib import Path
 
 from pydantic_core import PydanticUndefined
 
-from components.render.aws_policies import source_identity
+from components.render import ceph_policies
+from components.render.aws_policies import Document, source_identity
 from components.settings.model import Key, Model, OneOf, aliases, keys
 from components.settings.stack import Settings
 
@@ -140,13 +141,22 @@ def common_options() -> str:
     return table([found[key] for key in COMMON])
 
 
-def identity_policy() -> str:
-    # Made of valid names, shown with the words that a reader replaces.
-    policy = json.dumps(source_identity("a-bucket", "a-source/"), indent=2)
-    policy = policy.replace("a-bucket", "BUCKET").replace("a-source/", "SOURCE/")
+def _policy(document: Document) -> str:
+    """Made of valid names, shown with the words that a reader replaces."""
+    policy = json.dumps(document, indent=2)
+    policy = policy.replace("a-bucket", "BUCKET").replace("a-source", "SOURCE")
     # Short lists on one line, so that a reader sees the whole policy at once.
     policy = re.sub(r"\[\s+((?:\"[^\"]*\",?\s*)+)\]", lambda m: f"[{' '.join(m[1].split())}]", policy)
     return f"```json\n{policy}\n```"
+
+
+def identity_policy() -> str:
+    return _policy(source_identity("a-bucket", "a-source/"))
+
+
+def ceph_policy() -> str:
+    user = "arn:aws:iam:::user/"
+    return _policy(ceph_policies.bucket_policy("a-bucket", {"a-source": f"{user}USER"}, f"{user}OWNER"))
 
 
 def decisions() -> str:
@@ -160,7 +170,7 @@ def decisions() -> str:
 
 PARTS = {
     "docs/decisions/README.md": {"index": decisions},
-    "docs/configuration.md": {"options": all_options, "identity": identity_policy},
+    "docs/configuration.md": {"options": all_options, "identity": identity_policy, "ceph": ceph_policy},
     "README.md": {"options": common_options},
 }
 

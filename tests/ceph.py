@@ -11,7 +11,7 @@ import subprocess
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.storage_server import make_certificates
@@ -69,22 +69,16 @@ class Ceph(Server):
 
     version: str = ""
     admin: Sequence[str] = ()
-    statements: dict[str, list[Document]] = field(default_factory=dict)
 
-    def add_identity(self, name: str, *policies: Document) -> Identity:
-        """A user for whom these identity policies hold, as statements of the policies of the buckets that they name."""
+    def add_user(self, name: str) -> Identity:
+        """A user whom no policy lets in yet."""
         made = Identity(name, secrets.token_hex(8), secrets.token_hex(16))
         _run(*self.admin, "user", "create", "--uid", name, "--display-name", name,
              "--access-key", made.access_key, "--secret-key", made.secret_key)  # fmt: skip
-        for policy in policies:
-            for statement in policy["Statement"]:
-                bucket = statement["Resource"][0].split(":::")[1].split("/")[0]
-                mine = {**statement, "Principal": {"AWS": [self.arn(name)]}}
-                self.statements.setdefault(bucket, []).append(mine)
-        for bucket, statements in self.statements.items():
-            document = {"Version": "2012-10-17", "Statement": statements}
-            self.root.put_bucket_policy(Bucket=bucket, Policy=json.dumps(document))
         return made
+
+    def set_policy(self, bucket: str, policy: Document) -> None:
+        self.root.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
 
     @staticmethod
     def arn(user: str) -> str:
@@ -147,7 +141,7 @@ def ceph(folder: Path) -> Iterator[Ceph]:
         _run(*server.admin, "user", "create", "--uid", "root", "--display-name", "root",
              "--access-key", server.root_key, "--secret-key", server.root_secret)  # fmt: skip
         tls = f"ssl_endpoint=127.0.0.1:{gateway} ssl_certificate={certs}/public.crt ssl_private_key={certs}/private.key"
-        start(lambda: server.root.list_buckets(), *entrance, "--rgw-frontends", f"beast {tls}")
+        start(lambda: server.root.list_buckets(), *entrance, "--rgw-frontends", f"beast tcp_nodelay=1 {tls}")
         yield server
 
 

@@ -1,4 +1,4 @@
-"""One minio behind all gates, started when first asked for."""
+"""One minio behind all gates and one Ceph, each started when first asked for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.ceph import Ceph
+from tests.ceph import ceph as start_ceph
 from tests.enforced import servers
 from tests.enforced.servers import Identity, Minio
 from tests.enforced.vault import Vault
@@ -17,6 +19,12 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="package")
 def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Minio]:
     with servers.minio(tmp_path_factory.mktemp("minio")) as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ceph]:
+    with start_ceph(tmp_path_factory.mktemp("ceph")) as server:
         yield server
 
 
