@@ -26,7 +26,13 @@ sshd = HardenedSshd(  # who may come in, and how
 )
 firewall = RelayFirewall(  # what may leave, account by account
     "relay-firewall",
-    RelayFirewallArgs(host=host, vault=vault, ssh_port=places.relay_sshd_port(), after=sshd.ready),
+    RelayFirewallArgs(
+        host=host,
+        vault=vault,
+        ssh_port=places.relay_sshd_port(),
+        directory=places.directory(),
+        after=sshd.ready,
+    ),
 )
 relay = RcloneRemote(  # the append-only service that stands between
     "relay", RcloneRemoteArgs(host=host, vault=vault, after=firewall.ready)

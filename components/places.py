@@ -115,6 +115,11 @@ class Places:
         place = self._settings.intermediate
         return place.ssh_port if isinstance(place, ExistingHost) else 22
 
+    def directory(self) -> tuple[str, ...]:
+        """The servers that the relay's accounts come from."""
+        place = self._settings.intermediate
+        return place.directory if isinstance(place, ExistingHost) else ()
+
     def people(self) -> tuple[Person, ...]:
         """Who may open tunnels to the relay."""
         return tuple(

@@ -18,12 +18,16 @@ _REFRESH = Path(__file__).parent / "files" / "refresh-storage"
 
 @dataclass(frozen=True, kw_only=True)
 class RelayFirewallArgs:
-    """``guard_seconds``: how long new rules may stand before a fresh login must have confirmed them."""
+    """``guard_seconds``: how long new rules may stand before a fresh login must have confirmed them.
+
+    ``directory``: ``address:port`` of the servers that the host's accounts come from, where they are not its own.
+    """
 
     host: Host
     vault: Vault
     ssh_port: int = 22
     guard_seconds: int = 120
+    directory: Sequence[str] = ()
     after: Sequence[pulumi.Resource] = ()
 
 
@@ -55,9 +59,10 @@ class RelayFirewall(pulumi.ComponentResource):
             )
         else:
             endpoints = pulumi.Output.from_input(tuple(firewall.of_text(text) for text in vault.egress))
+        directory = tuple(firewall.of_text(text) for text in args.directory)
         values: dict[str, pulumi.Input[str]] = {
             "RULES": endpoints.apply(
-                lambda known: firewall.rules(known, args.ssh_port, args.host.instance_metadata)
+                lambda known: firewall.rules(known, args.ssh_port, args.host.instance_metadata, directory)
             ),
             "NAMES": endpoints.apply(firewall.names),
             "REFRESH": _REFRESH.read_text(),

@@ -57,11 +57,15 @@ def names(endpoints: Iterable[Endpoint]) -> str:
 
 
 def rules(
-    endpoints: Iterable[Endpoint], ssh_port: int, instance_metadata: Literal["open", "closed"] = "open"
+    endpoints: Iterable[Endpoint],
+    ssh_port: int,
+    instance_metadata: Literal["open", "closed"] = "open",
+    directory: Iterable[Endpoint] = (),
 ) -> str:
     """The whole table, replaced in one transaction. ``accounts.nft`` (made on the host) defines $updaters and $sources as numbers.
 
-    ``instance_metadata``: whether root may ask the cloud about this machine. Sources' processes never may.
+    ``instance_metadata``: whether root may ask the cloud about this machine. Sources' processes never may. ``directory``: servers, by
+    address, that the host's accounts come from.
     """
     if not 1 <= ssh_port <= 65535:
         raise ValueError(f"not a port: {ssh_port}")
@@ -79,6 +83,7 @@ def rules(
     flags timeout
   }}
 """
+    sets += _directory_sets(servers := tuple(directory))
     # By its addresses alone: time and names come from other link-local ones.
     metadata = (
         ""
@@ -135,9 +140,29 @@ table inet lastcopy {{
     meta skuid 0 ip6 daddr . tcp dport @looked_up6 accept
     meta skuid $updaters udp dport {{ 53, 67, 123, 547 }} accept
     meta skuid $updaters tcp dport {{ 53, 80, 443 }} accept
-  }}
+{_DIRECTORY if servers else ""}  }}
 }}
 """
+
+
+_DIRECTORY = """\
+    meta skuid $updaters ip daddr . tcp dport @directory4 accept
+    meta skuid $updaters ip daddr . udp dport @directory4 accept
+    meta skuid $updaters ip6 daddr . tcp dport @directory6 accept
+    meta skuid $updaters ip6 daddr . udp dport @directory6 accept
+"""
+
+
+def _directory_sets(servers: tuple[Endpoint, ...]) -> str:
+    if not servers:
+        return ""
+    made = "  # Where the host's accounts come from.\n"
+    for version, kind in ((4, "ipv4_addr"), (6, "ipv6_addr")):
+        found = sorted({(one.literal, one.port) for one in servers if one.literal is not None}, key=str)
+        fixed = ", ".join(f"{address} . {port}" for address, port in found if address.version == version)
+        elements = f"\n    elements = {{ {fixed} }}" if fixed else ""
+        made += f"  set directory{version} {{\n    type {kind} . inet_service{elements}\n  }}\n"
+    return made
 
 
 UNIT = """\

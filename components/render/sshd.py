@@ -17,6 +17,9 @@ WRAPPER = "/usr/local/lib/lastcopy/serve-restic"
 KEYS_DIR = "/etc/ssh/lastcopy/keys"
 LOOPBACK = "127.0.0.0/8,::1/128"
 _ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,31}\Z")
+_ADMIN = re.compile(
+    r"[a-z_][a-z0-9_.-]{0,31}(?:@[a-z0-9][a-z0-9.-]{0,62})?\Z"
+)  # a directory's names have dots and domains
 
 # Debian 13: the lists of ssh-audit's hardened policy, in its order; post-quantum exchanges only. Debian 12's OpenSSH shares just sntrup761
 # with them, and the Go client of the engine's plugin speaks mlkem768 and curve25519 only: hence curve25519 there, and nothing else. That is
@@ -44,7 +47,7 @@ class SshdPlan:
     trusted_networks: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if not _ACCOUNT.match(self.admin_user) or self.admin_user.startswith("bk-"):
+        if not _ADMIN.match(self.admin_user) or self.admin_user.startswith("bk-"):
             raise ValueError(f"not an admin account: {self.admin_user!r}")
         if not 1 <= self.listen_port <= 65535:
             raise ValueError(f"not a port: {self.listen_port!r}")

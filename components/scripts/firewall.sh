@@ -8,11 +8,22 @@ AGAIN="then run 'pulumi up' again"
 # Numbers, because nft refuses the whole file for one account that a host does not have.
 accounts_file() {
   printf '# Made by lastcopy (RelayFirewall): who may fetch updates, names and the time; and the sources.\ndefine updaters = { 0'
-  for account in _apt systemd-timesync systemd-resolve systemd-network _chrony chrony ntp ntpsec; do
+  for account in _apt systemd-timesync systemd-resolve systemd-network _chrony chrony ntp ntpsec sssd nslcd; do
     uid=$(getent passwd "$account" | cut -d : -f 3)
     [ -z "$uid" ] || printf ', %s' "$uid"
   done
   printf ' }\ndefine sources = %s\n' "$(getent group lastcopy-sources | cut -d : -f 3)"
+}
+
+# look_for_directory ACCOUNT: an account of a directory that is asked over the network would get lost behind these rules, at the next login or when
+# what is cached of it has aged: the guard would not see it.
+look_for_directory() {
+  [ -n "$1" ] && ! getent -s files passwd "$1" >/dev/null || return 0
+  for service in sss ldap winbind; do
+    ! getent -s "$service" passwd "$1" >/dev/null 2>&1 || refuse \
+      "the admin account $1 comes from a directory ($service) whose servers these rules keep this host from" \
+      "name the servers in lastcopy:intermediate.existing.directory, or give the relay a local admin account, $AGAIN"
+  done
 }
 
 look() {
@@ -24,6 +35,7 @@ look() {
   }
   getent group lastcopy-sources >/dev/null || refuse "the group lastcopy-sources is missing" "apply the sshd step first: run 'pulumi up' without --target"
   value RULES >"$WORK/rules"
+  grep -q '^  set directory4 ' "$WORK/rules" || look_for_directory "${SUDO_USER-}"
   accounts_file >"$WORK/accounts"
   # The candidate as one file, since the include names the live place.
   { cat "$WORK/accounts" && sed '/^include /d' "$WORK/rules"; } >"$WORK/candidate"

@@ -28,6 +28,7 @@ from components.settings.values import (
     Port,
     ReachedAt,
     SandboxRange,
+    Server,
     host_port,
     is_loopback,
 )
@@ -119,6 +120,13 @@ class ExistingHost(Model):
         None,
         description="address or address:port that the sources dial, where it differs from the operator's.",
         examples=["10.0.0.5:22"],
+    )
+
+    directory: tuple[Server, ...] = Field(
+        (),
+        description="IP:port of each server of the directory (LDAP, Kerberos) that the relay's admin account comes from; the"
+        " firewall keeps them reachable for root and sssd.",
+        examples=[["10.0.0.3:636"]],
     )
 
     @classmethod

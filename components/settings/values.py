@@ -61,8 +61,8 @@ def is_account(value: object) -> bool:
 def _account(value: str) -> str:
     match(
         value,
-        r"[a-z_][a-z0-9_-]{0,31}",
-        "a Unix account: 1 to 32 of a-z 0-9 _ -, beginning with a letter or _",
+        r"[a-z_][a-z0-9_.-]{0,31}(@[a-z0-9][a-z0-9.-]{0,62})?",
+        "a Unix account: 1 to 32 of a-z 0-9 _ . -, beginning with a letter or _; of a directory also with @domain",
     )
     if value.startswith("bk-"):
         raise refuse(
@@ -140,6 +140,14 @@ def host_port(value: object, *, default: int | None = None) -> HostPort:
 
 def _egress(value: str) -> str:
     return str(host_port(value))
+
+
+def _server(value: str) -> str:
+    found = host_port(value)
+    if _ip(found.address) is None:
+        allowed = "IP:port, or [IPv6]:port: the relay's firewall knows addresses, no names"
+        raise refuse(f"{shown(value)} is a name", allowed=allowed)
+    return str(found)
 
 
 def network(value: object) -> IPNetwork | None:
@@ -324,6 +332,7 @@ Address = Annotated[StrictStr, AfterValidator(address)]
 Port = Annotated[StrictInt, Field(ge=1, le=65535)]
 ReachedAt = Annotated[HostPort, PlainValidator(lambda value: host_port(value, default=22))]
 Egress = Annotated[StrictStr, AfterValidator(_egress)]
+Server = Annotated[StrictStr, AfterValidator(_server)]
 Cidr = Annotated[StrictStr, AfterValidator(_cidr)]
 SandboxRange = Annotated[StrictStr, AfterValidator(_sandbox_network)]
 BackupPath = Annotated[StrictStr, AfterValidator(_backup_path)]

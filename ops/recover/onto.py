@@ -24,7 +24,7 @@ from ops.recover.recovery import Recovery
 from ops.recover.restore import Seen
 
 _HOST = re.compile(
-    r"(?:([a-z_][a-z0-9_-]{0,31})@)?([A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[[0-9a-fA-F:.]{2,45}\])(?::(\d{1,5}))?"
+    r"(?:([a-z_][a-z0-9_.-]{0,31}(?:@[a-z0-9][a-z0-9.-]{0,62})?)@)?([A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[[0-9a-fA-F:.]{2,45}\])(?::(\d{1,5}))?"
 )
 _HOST_KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/=]{60,}( [ -~]*)?")
 _BRING_SECONDS = 900

@@ -173,14 +173,21 @@ class Chain:
             },
         )
 
-    def firewall(self, phase: str = "apply", ssh_port: int = 22, endpoint: str | None = None) -> Step:
+    def firewall(
+        self,
+        phase: str = "apply",
+        ssh_port: int = 22,
+        endpoint: str | None = None,
+        directory: Sequence[str] = (),
+    ) -> Step:
+        servers = [firewall.of_text(one) for one in directory]
         endpoints = firewall.of_url(endpoint or self.storage["endpoint"], self.storage["bucket"])
         return Step(
             "firewall",
             {
                 "PHASE": phase,
                 "GUARD_SECONDS": str(self.guard_seconds),
-                "RULES": firewall.rules(endpoints, ssh_port),
+                "RULES": firewall.rules(endpoints, ssh_port, directory=servers),
                 "NAMES": firewall.names(endpoints),
                 "REFRESH": (FILES / "refresh-storage").read_text(),
                 "UNIT": firewall.UNIT,

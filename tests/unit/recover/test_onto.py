@@ -22,6 +22,7 @@ KEY = f"ssh-ed25519 {'A' * 68} root@web1"
     [
         ("web1", Address(user="root", name="web1", port=22)),
         ("admin@web1.example:2222", Address(user="admin", name="web1.example", port=2222)),
+        ("first.last@corp.example@web1", Address(user="first.last@corp.example", name="web1", port=22)),
         ("root@[fd00::7]:22", Address(user="root", name="fd00::7", port=22)),
     ],
 )
@@ -30,7 +31,7 @@ def test_a_host_is_read_as_ssh_writes_it(text: str, found: Address) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "-oProxyCommand=x", "a@-x", "a b", "web1:0", "web1:70000", "a@b@c", "web1;x", "[zz]"]
+    "text", ["", "-oProxyCommand=x", "a@-x", "a b", "web1:0", "web1:70000", "a@b@c@d", "web1;x", "[zz]"]
 )
 def test_what_is_no_host_is_refused(text: str) -> None:
     with pytest.raises(RecoverError, match="--host"):

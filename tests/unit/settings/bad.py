@@ -142,6 +142,8 @@ PEOPLE = (
 )
 
 RELAY = (
+    Bad("{intermediate: {existing: {directory: [ldap.example.com:636]}}}", "intermediate.existing.directory[0]", "is a name", "10.0.0.3:636"),
+    Bad("{intermediate: {existing: {directory: [10.0.0.3]}}}", "intermediate.existing.directory[0]", "not an address with a port", SET),
     Bad(
         "{intermediate: {existing: {address: -oProxyCommand=reboot}}}",
         "intermediate.existing.address", "is not a host name or an IP address", "relay.example.com",
