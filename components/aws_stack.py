@@ -77,7 +77,9 @@ class AwsStack:
                     rooms=rooms,
                     email=place.alarms.email,
                     topic=place.alarms.topic,
-                    silent_hours=place.alarms.silent_hours,
+                    silent_hours={
+                        s.name: place.alarms.silent_hours or s.silent_hours for s in settings.sources
+                    },
                     growth_gib_per_day=place.alarms.growth_gib_per_day,
                     after=bucket.ready,
                 ),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pulumi
 
 from components.host_step import Host, HostStep
 from components.render import source_steps as steps
 from components.settings import Source
+from components.settings.on_calendar import OnCalendar
+from components.settings.silence import lost_night
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +32,8 @@ class BackupSchedule(pulumi.ComponentResource):
     with growing pauses, up to 9 tries; a refusal is not retried and says what to do (exit codes:
     components/files/run-backup). A removed source loses units, paths and hook settings; its status stays.
     Errors before anything changes: a calendar event or time span that the host's systemd does not take; a
-    hook that is missing, not executable or writable by others than root.
+    hook that is missing, not executable or writable by others than root. Warns of a night on which the schedule's
+    time does not exist in the host's own time zone.
     Does not notice a source that is switched off for weeks (A8): that is for the one who watches the storage.
     """
 
@@ -46,5 +50,14 @@ class BackupSchedule(pulumi.ComponentResource):
             after=args.after,
             opts=pulumi.ResourceOptions(parent=self),
         )
+        units.facts.apply(lambda facts: _warn_of_lost_nights(args.source, str(facts.get("zone"))))
         self.ready: tuple[pulumi.Resource, ...] = (units,)
         self.register_outputs({})
+
+
+def _warn_of_lost_nights(source: Source, zone: str) -> None:
+    """In this run and in later previews: the host's time zone is a fact that it told when it was set up last."""
+    event = OnCalendar.parse(source.schedule)
+    warning = lost_night(source.name, source.schedule, zone, datetime.now(UTC).date())
+    if warning is not None and event is not None and event.zone is None:
+        pulumi.log.warn(warning)

@@ -109,6 +109,7 @@ class ProtectedSource(pulumi.ComponentResource):
                 keyId=self.key_id,
                 generation=source.generation,
                 schedule=source.schedule,
+                silentAfterHours=source.silent_hours,
             )
         )
         self.register_outputs(

@@ -11,18 +11,20 @@ import pulumi
 from pulumi_aws import cloudwatch, s3, sns
 
 from components.render import aws_policies, vault_events
+from components.vault_silence import METRIC, NAMESPACE, VaultSilence, VaultSilenceArgs
 
 _HOUR = 3600  # seconds
 _DAY = 24 * _HOUR
 _GIB = 1024**3
-_MOST_HOURS = 168  # CloudWatch looks back 7 days at most, in periods of an hour
+# "An alarm's total current evaluation period can be no longer than seven days" (PutMetricAlarm, read 2026-11-28).
+LOOKS_BACK = 168  # hours
 
 
 @dataclass(frozen=True, kw_only=True)
 class VaultAlarmsArgs:
     """``rooms`` maps a source to the prefix of its snapshots (``web1/g1/snapshots/``). Exactly one of ``email``, ``topic``.
 
-    ``topic``: ARN of an existing SNS topic that CloudWatch alarms of this account may publish to. ``silent_hours``: 1 to 168.
+    ``topic``: ARN of an existing SNS topic that CloudWatch alarms of this account may publish to. ``silent_hours``: for each source.
     """
 
     bucket: str
@@ -30,17 +32,16 @@ class VaultAlarmsArgs:
     rooms: Mapping[str, str]
     email: str | None = None
     topic: str | None = None
-    silent_hours: int = 26
+    silent_hours: Mapping[str, int]
     growth_gib_per_day: int = 100
     after: Sequence[pulumi.Resource] = ()
 
     def __post_init__(self) -> None:
         if (self.email is None) == (self.topic is None):
             raise ValueError("exactly one of email and topic says who is told")
-        if not 1 <= self.silent_hours <= _MOST_HOURS:
-            raise ValueError(
-                f"silent_hours is {self.silent_hours}: 1 to {_MOST_HOURS}, as far back as CloudWatch looks"
-            )
+        wrong = sorted(source for source in self.rooms if self.silent_hours.get(source, 0) < 1)
+        if wrong:
+            raise ValueError(f"silent_hours lacks a whole number of hours for {', '.join(wrong)}")
 
 
 class VaultAlarms(pulumi.ComponentResource):
@@ -49,14 +50,17 @@ class VaultAlarms(pulumi.ComponentResource):
     Pulumi type ``lastcopy:vault:VaultAlarms``. Children: ``<name>-events`` (s3.BucketNotification: the bucket reports to EventBridge; it
     replaces other notifications of an adopted bucket), ``<name>-counted`` (a topic without subscribers, so that each rule has a target
     and its invocations are counted), ``<name>-people`` with its subscription where an address is given, and per alarm an
-    EventRule, EventTarget and MetricAlarm. All are alarms on counts: a thousand refused calls are one message, not a thousand.
+    EventRule, EventTarget and MetricAlarm. A source that may be silent for longer than the 7 days that CloudWatch looks back has its alarm on
+    the age that ``<name>-silence`` (VaultSilence) reports every hour in place of the rule. Else all are alarms on counts: a
+    thousand refused calls are one message, not a thousand.
 
     ======================  ==================================================  =========================================================
     alarm                   sees                                                does not see
     ======================  ==================================================  =========================================================
     ``silent-<source>``     no object below snapshots/ for ``silent_hours``     a forged snapshot: the source itself can write one, and an
-                            (one hour more at worst). Fires on its first day,   empty or useless one. What is in it, a drill must show.
-                            until the first backup is there
+                            (one hour more at worst, three beyond 7 days).      empty or useless one. What is in it, a drill must show.
+                            Fires on its first day, until the first backup
+                            is there
     ``hidden``              a delete marker outside locks/, minutes later       why; locks/ are deleted all day
     ``destroyed``           a version deleted by a call                         expiry by lifecycle; the closing of the account
     ``reconfigured``        a change of the bucket's settings, tried or done    anything, unless a CloudTrail trail logs management events
@@ -89,20 +93,7 @@ class VaultAlarms(pulumi.ComponentResource):
         )
         self.topic = self._people(args)
         self._counted = self._topic("counted", aws_policies.rules_topic)
-        for source, snapshots in args.rooms.items():
-            self._event(
-                f"silent-{source}",
-                vault_events.new_snapshot(args.bucket, snapshots),
-                f"No new snapshot of {source} in {args.bucket} for {args.silent_hours} hours. On {source}: systemctl status lastcopy-backup",
-                reports,
-                comparison_operator="LessThanThreshold",
-                period=_HOUR,
-                evaluation_periods=args.silent_hours,
-                datapoints_to_alarm=args.silent_hours,
-                # Nothing is counted where nothing happened: here that is the alarm, elsewhere it is peace.
-                treat_missing_data="breaching",
-                ok_actions=[self.topic],
-            )
+        self._silence(args, reports)
         for role, pattern, text in (
             (
                 "hidden",
@@ -137,6 +128,51 @@ class VaultAlarms(pulumi.ComponentResource):
             )
         self._growth(args)
         self.register_outputs({"topic": self.topic})
+
+    def _silence(self, args: VaultAlarmsArgs, reports: pulumi.Resource) -> None:
+        """One alarm for each source: on the events of its new snapshots, or beyond seven days on their age."""
+        long = {source: room for source, room in args.rooms.items() if args.silent_hours[source] > LOOKS_BACK}
+        check = None
+        if long:
+            check = VaultSilence(
+                f"{self._name}-silence",
+                VaultSilenceArgs(bucket=args.bucket, account=args.account, rooms=long),
+                self._child,
+            )
+        for source, snapshots in args.rooms.items():
+            hours, role = args.silent_hours[source], f"silent-{source}"
+            text = f"No new snapshot of {source} in {args.bucket} for {hours} hours. On {source}: systemctl status lastcopy-backup"
+            if check is None or source not in long:
+                self._event(
+                    role,
+                    vault_events.new_snapshot(args.bucket, snapshots),
+                    text,
+                    reports,
+                    comparison_operator="LessThanThreshold",
+                    period=_HOUR,
+                    evaluation_periods=hours,
+                    datapoints_to_alarm=hours,
+                    # Nothing is counted where nothing happened: here that is the alarm, elsewhere it is peace.
+                    treat_missing_data="breaching",
+                    ok_actions=[self.topic],
+                )
+                continue
+            cloudwatch.MetricAlarm(
+                f"{self._name}-{role}-alarm",
+                alarm_description=text,
+                namespace=NAMESPACE,
+                metric_name=METRIC,
+                dimensions={"Bucket": args.bucket, "Source": source},
+                statistic="Maximum",
+                comparison_operator="GreaterThanThreshold",
+                threshold=hours,
+                period=3 * _HOUR,  # three reports: one that comes late is no alarm
+                evaluation_periods=1,
+                treat_missing_data="breaching",
+                alarm_actions=[self.topic],
+                ok_actions=[self.topic],
+                opts=pulumi.ResourceOptions(parent=self, depends_on=list(check.ready)),
+            )
 
     def _people(self, args: VaultAlarmsArgs) -> pulumi.Output[str]:
         """The topic that alarms go to."""

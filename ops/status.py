@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ops.recover import checkpoint
-from ops.recover.access import Place
+from ops.recover.access import DAILY_SILENT_HOURS, Place
 from ops.recover.engine import certificate
 from ops.recover.errors import shown
 from ops.recover.history import LOCKS, Entry, History, area, iso
@@ -80,8 +80,14 @@ class Seen:
 class Limits:
     """When to be loud."""
 
-    silent_hours: float = 26
+    silent_hours: float = DAILY_SILENT_HOURS
     growth_gib: float = 100
+
+
+def limits_of(place: Place, silent_hours: float | None, growth_gib: float) -> Limits:
+    """The limits asked for; where no silence is, the one that follows from the source's own schedule."""
+    own = place.room.silent_hours if silent_hours is None else silent_hours
+    return Limits(silent_hours=own, growth_gib=growth_gib)
 
 
 def look(storage: Storage, place: Place, limits: Limits) -> Seen:
@@ -145,7 +151,8 @@ def _problems(seen: Seen, limits: Limits) -> list[Problem]:
     elif silent > limits.silent_hours:
         found.append(
             Problem(
-                what=f"SILENT for {silent:.0f} h: the storage got its last snapshot at {seen.newest and iso(seen.newest)[:16]}",
+                what=f"SILENT for {silent:.0f} h, where {limits.silent_hours:g} are the most:"
+                f" the storage got its last snapshot at {seen.newest and iso(seen.newest)[:16]}",
                 fix="on the source: systemctl status lastcopy-backup",
             )
         )
@@ -182,8 +189,13 @@ def status(
     sandbox: SandboxOption = None,
     source: Annotated[str, typer.Option("--source", help="Only this one. Default: all.")] = "",
     silent_hours: Annotated[
-        float, typer.Option("--silent-hours", min=0, help="Longer without a snapshot is a problem.")
-    ] = Limits.silent_hours,
+        float | None,
+        typer.Option(
+            "--silent-hours",
+            min=0,
+            help="Longer without a snapshot is a problem. Default: each source's silentAfterHours, from its schedule.",
+        ),
+    ] = None,
     growth_gib_per_day: Annotated[
         float, typer.Option("--growth-gib-per-day", min=0, help="More in 24 hours is a problem.")
     ] = Limits.growth_gib,
@@ -194,12 +206,14 @@ def status(
         source=source, stack=stack, kit=kit, passphrase_file=passphrase_file, identity=identity,
         storage_key=storage_key, sandbox=sandbox, generation=None,
     )  # fmt: skip
-    limits = Limits(silent_hours=silent_hours, growth_gib=growth_gib_per_day)
     errors = Console(stderr=True, highlight=False)
     with errors_shown(errors if as_json else console):
         check(asked)
         with places_reached(asked) as places, certificate(next(iter(places.values())).where) as ca:
-            seen = [look(Storage(place, ca), place, limits) for place in places.values()]
+            seen = [
+                look(Storage(place, ca), place, limits_of(place, silent_hours, growth_gib_per_day))
+                for place in places.values()
+            ]
     if as_json:
         print(json.dumps([as_data(one) for one in seen]))
     else:

@@ -25,6 +25,8 @@ _ROLE = re.compile(
 _KEY = re.compile(r"arn:(aws|aws-cn|aws-us-gov):kms:([a-z0-9-]+):[0-9]{12}:key/[A-Za-z0-9-]{1,64}")
 
 _TOPIC = re.compile(r"arn:(aws|aws-cn|aws-us-gov):sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}")
+_ACCOUNT = re.compile(r"[0-9]{12}")
+_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
 _INLINE_LIMIT = 2048  # of all inline policies of one IAM user
 
 # Object Lock, versions and the rules around them: what R2 and R4 try. PutObject with a retention, a legal hold or an ACL in its headers
@@ -310,6 +312,56 @@ def _topic(topic: str, service: str, condition: Document | None) -> Document:
                 "Resource": [_whole(_TOPIC, topic, "the ARN of one topic")],
                 **({} if condition is None else {"Condition": condition}),
             }
+        ],
+    }
+
+
+def silence_check_trust() -> Document:
+    """Only the Lambda service takes this role."""
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": "lambda.amazonaws.com"},
+                "Action": ["sts:AssumeRole"],
+            }
+        ],
+    }
+
+
+def silence_check_rights(
+    bucket: str,
+    snapshots: Sequence[str],
+    *,
+    account: str,
+    function: str,
+    namespace: str,
+    partition: str = "aws",
+) -> Document:
+    """List the names below these folders, write metrics of one namespace, keep a log; nothing else (K1)."""
+    log = f"arn:{partition}:logs:*:{_whole(_ACCOUNT, account, 'an account')}:log-group:/aws/lambda/{_whole(_NAME, function, 'a name')}-*"
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Action": ["s3:ListBucket"],
+                "Resource": [_bucket_arn(bucket, partition)],
+                "Condition": {"StringEquals": {"s3:prefix": [room_path(one) for one in snapshots]}},
+            },
+            {
+                "Effect": "Allow",
+                "Action": ["cloudwatch:PutMetricData"],
+                "Resource": ["*"],
+                "Condition": {"StringEquals": {"cloudwatch:namespace": _whole(_NAME, namespace, "a name")}},
+            },
+            {"Effect": "Allow", "Action": ["logs:CreateLogGroup"], "Resource": [log]},
+            {
+                "Effect": "Allow",
+                "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+                "Resource": [f"{log}:log-stream:20*"],  # Lambda names them by the date
+            },
         ],
     }
 

@@ -1,5 +1,6 @@
 # shellcheck shell=sh
 # When and what this host backs up. Values: RUN_BACKUP, BACKUP_CONF, PATHS, EXCLUDES, SERVICE, TIMER, BACKOFF, CALENDAR, DELAY, HOOKS.
+# Fact: zone, the host's own time zone, in which a schedule without a zone is meant.
 UNITS=/etc/systemd/system
 step_apply() {
   [ -d /run/systemd/system ] || refuse "this host does not run systemd" "backups are scheduled by a systemd timer; use a host that has one"
@@ -39,6 +40,13 @@ step_apply() {
   if ! systemctl -q is-enabled lastcopy-backup.timer 2>/dev/null || ! systemctl -q is-active lastcopy-backup.timer; then
     if would "enable lastcopy-backup.timer"; then systemctl -q enable --now lastcopy-backup.timer; fi
   fi
+  fact zone "$(zone)"
+}
+
+# zone: where /etc/localtime points; a host without it is in UTC (localtime(5)).
+zone() {
+  found=$(readlink /etc/localtime || true)
+  case $found in */zoneinfo/*) printf %s "${found##*/zoneinfo/}" ;; *) printf UTC ;; esac
 }
 
 step_remove() {

@@ -11,8 +11,10 @@ from components.settings.aws_bucket import LOCK_DAYS
 from components.settings.keys import blob_of
 from components.settings.people import entries, keys_of
 from components.settings.problems import Finding, Fix, Loc, finding, path_text
+from components.settings.sources import silent_hours_of
 
 TEST_DAYS = 7
+LOOKS_BACK = 168  # hours; what is silent for longer by its schedule, warnings speak of
 MOST_PREFIX = 40  # characters; with the longest bucket and source the policy still fits IAM's 2048
 ADMIN = "admin"  # the account of Debian's images
 
@@ -111,9 +113,11 @@ def _lock_is_long_enough(raw: Mapping[str, Any]) -> Iterator[Finding]:
     if not bucket or type(days) is not int or not 1 <= days <= 36500:
         return
     alarms = mapping(bucket.get("alarms"))
-    silent = alarms.get("silentHours", 26)
-    if alarms and type(silent) is int and 24 * days < silent <= 168:
-        what = f"is {days}, which is shorter than alarms.silentHours, {silent}: the last snapshot's lock ends before anybody is told"
+    silent = alarms.get("silentHours")
+    hours = [silent] if silent is not None else [silent_hours_of(source) for source in sources_of(raw)]
+    silent = max((one for one in hours if type(one) is int and one <= LOOKS_BACK), default=0)
+    if alarms and 24 * days < silent:
+        what = f"is {days}, but silence is told after {silent} hours: the last snapshot's lock ends before anybody is told"
         least = -(-silent // 24)
         yield finding(("storage", "aws", "lock", "days"), what, f"at least {least}", Fix(value=least))
     for index, source in enumerate(sources_of(raw)):

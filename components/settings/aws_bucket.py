@@ -75,8 +75,11 @@ class Alarms(Model):
         description="ARN of an existing SNS topic, in place of an address.",
         examples=[f"arn:aws:sns:{REGION}:{ACCOUNT}:ops"],
     )
-    silent_hours: Annotated[StrictInt, Field(ge=1, le=168)] = Field(
-        26, description="Alarm when a source made no new snapshot for so many hours, 1 to 168."
+    silent_hours: Annotated[StrictInt, Field(ge=1, le=168)] | None = Field(
+        None,
+        description="Alarm when a source made no new snapshot for so many hours, 1 to 168, for all sources alike."
+        " Default: each source's silentAfterHours.",
+        examples=[28],
     )
     growth_gib_per_day: Annotated[StrictInt, Field(ge=1, le=1048576)] = Field(
         100,

@@ -11,10 +11,15 @@ from components.settings.calendar import Calendar, TimeSpan
 from components.settings.hosts import ManagedHost, SandboxSource, UnmanagedSource
 from components.settings.model import Model, OneOf
 from components.settings.problems import SECRET, Finding, Fix, Loc, finding
+from components.settings.silence import MOST_HOURS, silent_after
 from components.settings.storage import Identity
 from components.settings.values import BackupPath, Cidr, Exclude, Password, Program, SourceName
 
 NOBODYS_ADDRESS = "192.0.2.1/32"  # kept for documentation: RFC 5737
+DEFAULT_SCHEDULE = (
+    "*-*-* 04:00:00"  # no zone's clock is put forward over it (tests/unit/settings/test_on_calendar.py)
+)
+DEFAULT_DELAY = "30m"
 HOSTS = OneOf(host=ManagedHost, sandbox=SandboxSource, publicKey=UnmanagedSource)
 
 
@@ -81,10 +86,16 @@ class Source(Model):
         (), description="Patterns that are left out, as for restic --exclude.", examples=[["*.tmp"]]
     )
     schedule: Calendar = Field(
-        "*-*-* 02:00:00", description="When it is backed up: a systemd OnCalendar expression."
+        DEFAULT_SCHEDULE, description="When it is backed up: a systemd OnCalendar expression."
     )
     randomized_delay: TimeSpan = Field(
-        "30m", description="Random delay before each run, so that not all start at once: a time span."
+        DEFAULT_DELAY, description="Random delay before each run, so that not all start at once: a time span."
+    )
+    silent_after_hours: Annotated[StrictInt, Field(ge=1, le=MOST_HOURS)] | None = Field(
+        None,
+        description="Without a new snapshot for so many hours it counts as silent, for `ops status`, the restore drill and"
+        " the alarms. Default: from its schedule, the longest pause plus the delay plus 2 hours.",
+        examples=[28],
     )
     pre_hook: Program | None = Field(
         None,
@@ -124,6 +135,11 @@ class Source(Model):
     restic: Restic = Field(Restic(), description="restic's tuning.")
 
     @property
+    def silent_hours(self) -> int:
+        """Without a new snapshot for so many hours something is wrong, as far as its settings say (A8)."""
+        return self.silent_after_hours or silent_after(self.schedule, self.randomized_delay) or MOST_HOURS
+
+    @property
     def allowed_from(self) -> tuple[str, ...]:
         """From where its key opens anything: an address that nobody has, while it is cut off."""
         return (NOBODYS_ADDRESS,) if self.cut_off else self.from_
@@ -147,6 +163,30 @@ class Source(Model):
                 fix = Fix(say="remove one of the two:", remove=True)
                 yield finding(("paths", index), "stands in the list twice", "each path once", fix)
         yield from _room_for_connections(raw)
+        yield from _silent_after_a_run_is_due(raw)
+
+
+def silent_hours_of(raw: Mapping[str, Any]) -> int | None:
+    """`Source.silent_hours` of what was written, of any shape; None where its own rules speak."""
+    given, schedule = raw.get("silentAfterHours"), raw.get("schedule", DEFAULT_SCHEDULE)
+    delay = raw.get("randomizedDelay", DEFAULT_DELAY)
+    if given is not None:
+        return given if type(given) is int else None
+    return silent_after(schedule, delay) if isinstance(schedule, str) and isinstance(delay, str) else None
+
+
+def _silent_after_a_run_is_due(raw: Mapping[str, Any]) -> Iterator[Finding]:
+    """Shorter than the schedule's own pauses, it would be told every time."""
+    given, schedule = raw.get("silentAfterHours"), raw.get("schedule", DEFAULT_SCHEDULE)
+    delay = raw.get("randomizedDelay", DEFAULT_DELAY)
+    if type(given) is not int or not isinstance(schedule, str) or not isinstance(delay, str):
+        return
+    least = silent_after(schedule, delay, margin=0)
+    if least is not None and 1 <= given < least:
+        what = f"is {given}, but by its schedule {least} hours may pass between two snapshots"
+        yield finding(
+            ("silentAfterHours",), what, f"at least {least}, and time for the backup itself", Fix(remove=True)
+        )
 
 
 def _room_for_connections(raw: Mapping[str, Any]) -> Iterator[Finding]:

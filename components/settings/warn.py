@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from components.settings.aws_bucket import IN_ITS_CLASS, AwsBucket
-from components.settings.hosts import ExistingHost, ManagedHost, SandboxVm
+from components.settings.hosts import ExistingHost, ManagedHost, SandboxVm, UnmanagedSource
+from components.settings.on_calendar import OnCalendar
+from components.settings.silence import lost_night
 from components.settings.storage import RcloneRemoteSection, S3Bucket
 from components.settings.values import is_loopback
 
@@ -26,6 +29,7 @@ def warnings_of(settings: Settings) -> Iterator[str]:
         )
     if isinstance(relay, SandboxVm):
         return
+    yield from _schedule_warnings(settings)
     if not settings.protect and settings.environment not in ("local", "test"):
         yield (
             "lastcopy:protect is false: `pulumi destroy` deletes the repositories' passwords, and without "
@@ -55,6 +59,45 @@ def _jump_host_warnings(settings: Settings) -> Iterator[str]:
                 f"Source {source.name} is the jump host that leads to the relay: whoever controls it can keep you from the "
                 "relay, also when you want to cut that source off. Use a jump host that is no source."
             )
+
+
+# One for each hour over which clocks are put forward somewhere.
+_ZONES = ("Europe/Berlin", "Europe/London", "Europe/Athens", "Africa/Cairo", "Pacific/Easter", "America/Nuuk")
+
+
+def _schedule_warnings(settings: Settings) -> Iterator[str]:
+    """Nights without a backup, where the zone is known here. A managed host tells its own: BackupSchedule warns of that."""
+    today = datetime.now(UTC).date()
+    for source in settings.sources:
+        event = OnCalendar.parse(source.schedule)
+        zone = None if event is None else event.zone
+        unknown = zone is None and isinstance(source.host, UnmanagedSource)
+        told = [
+            found
+            for name in (_ZONES if unknown else (zone,) if zone is not None else ())
+            if (found := lost_night(source.name, source.schedule, name, today)) is not None
+        ]
+        if told:
+            yield f"If its host is in such a zone: {told[0]}" if unknown else told[0]
+
+
+def _silence_warnings(settings: Settings, storage: AwsBucket) -> Iterator[str]:
+    """Alarms that ring although all is well, and those that come after the last snapshot's lock has ended."""
+    if storage.alarms is None:
+        return
+    given, alarms = storage.alarms.silent_hours, "lastcopy:storage.aws.alarms"
+    early = [one.name for one in settings.sources if given is not None and given < one.silent_hours]
+    if given is not None and early:
+        yield (
+            f"{alarms}.silentHours is {given}, less than the schedule of {', '.join(early)} needs: the alarm can ring although"
+            " all is well. Remove it: then each source's own schedule decides."
+        )
+    late = [one.name for one in settings.sources if (given or one.silent_hours) > 24 * storage.lock.days]
+    if late:
+        yield (
+            f"Lock of {storage.lock.days} days, and silence of {', '.join(late)} is told later than that: by then the last"
+            " snapshot is not locked any more. Raise lastcopy:storage.aws.lock.days, or back up more often."
+        )
 
 
 def _bucket_warnings(settings: Settings, storage: S3Bucket) -> Iterator[str]:
@@ -96,6 +139,7 @@ def _aws_warnings(settings: Settings, storage: AwsBucket) -> Iterator[str]:
             f"Lock of {lock.days} day(s) ({where}.lock.days): an attack that nobody notices for longer can delete "
             "every backup. Use 30 or more."
         )
+    yield from _silence_warnings(settings, storage)
     deployer = settings.aws.assume_role if settings.aws is not None else None
     if storage.purpose == "test" and deployer not in (None, storage.break_glass):
         yield (

@@ -86,6 +86,10 @@ class Document(BaseModel):
             raise AssertionError("a validation error has lines") from None
 
 
+# As components/settings/silence.py derives it from the default schedule, which is daily.
+DAILY_SILENT_HOURS = 28
+
+
 class Where(Document):
     """Where the objects stand; the stack's output ``vault``."""
 
@@ -103,7 +107,7 @@ class Where(Document):
 
 
 class Room(Document):
-    """What is known of one source's repository."""
+    """What is known of one source's repository. ``silent_after_hours``: from its schedule; None: an older stack or kit does not tell."""
 
     name: Source
     generation: Annotated[int, Field(ge=1)] = 1
@@ -111,6 +115,12 @@ class Room(Document):
     key_id: KeyHint | None = None
     public_key: PublicKey | None = None
     host_key: PublicKey | None = None
+    silent_after_hours: Annotated[int, Field(ge=1)] | None = None
+
+    @property
+    def silent_hours(self) -> int:
+        """Without a new snapshot for so many hours it counts as silent (A8)."""
+        return self.silent_after_hours or DAILY_SILENT_HOURS
 
 
 class StorageKey(Document):
@@ -179,7 +189,7 @@ def rooms_of(outputs: Mapping[str, Any]) -> dict[str, Room]:
 
 
 def _room_of(source: str, summary: Mapping[str, Any]) -> dict[str, Any]:
-    known = ("generation", "repositoryId", "keyId", "publicKey", "hostKey")
+    known = ("generation", "repositoryId", "keyId", "publicKey", "hostKey", "silentAfterHours")
     return {"name": source} | {name: summary[name] for name in known if summary.get(name) is not None}
 
 

@@ -50,7 +50,12 @@ SubsetOption = Annotated[
     str, typer.Option("--read-data-subset", help="How much of the data restic's check reads: 5%, 1/20, 2G.")
 ]
 NewestOption = Annotated[
-    float, typer.Option("--newest-hours", min=0.01, help="How old the newest snapshot may be.")
+    float | None,
+    typer.Option(
+        "--newest-hours",
+        min=0.01,
+        help="How old the newest snapshot may be. Default: each source's silentAfterHours, from its schedule.",
+    ),
 ]
 AlarmOption = Annotated[
     Path | None,
@@ -83,7 +88,7 @@ def run(
     everything: AllOption = False,
     sample_mib: SampleOption = 64,
     read_data_subset: SubsetOption = "5%",
-    newest_hours: NewestOption = 26,
+    newest_hours: NewestOption = None,
     on_failure: AlarmOption = None,
     record_file: Annotated[
         Path | None,
@@ -108,7 +113,7 @@ def run(
         everything=everything,
         sample_bytes=sample_mib << 20,
         read_subset=read_data_subset,
-        newest=timedelta(hours=newest_hours),
+        newest=None if newest_hours is None else timedelta(hours=newest_hours),
         seed=secrets.randbelow(1 << 32) if seed is None else seed,
     )
     with errors_shown(console):
@@ -204,7 +209,7 @@ def print_units(
     everything: AllOption = False,
     sample_mib: SampleOption = 64,
     read_data_subset: SubsetOption = "5%",
-    newest_hours: NewestOption = 26,
+    newest_hours: NewestOption = None,
     on_failure: AlarmOption = None,
     schedule: Annotated[str, typer.Option(help="When: a systemd OnCalendar expression.")] = "weekly",
     user: Annotated[str, typer.Option(help="Whose checkout this is, on the trusted place.")] = "root",
@@ -219,7 +224,8 @@ def print_units(
             raise RecoverError(
                 "say where the passwords come from", where="--stack, --kit", allowed="exactly one of them"
             )
-        words = [f"--sample-mib={sample_mib}", f"--newest-hours={newest_hours:g}"]
+        words = [f"--sample-mib={sample_mib}"]
+        words += [] if newest_hours is None else [f"--newest-hours={newest_hours:g}"]
         words += ["--all"] if everything else []
         words += [f"--source={one}" for one in source or []]
         for one in lock_was or []:

@@ -39,12 +39,12 @@ _ENCRYPTED = (
 
 @dataclass(frozen=True, kw_only=True)
 class Extent:
-    """How much is restored and read, and how old the newest snapshot may be."""
+    """How much is restored and read, and how old the newest snapshot may be; None: as old as the source's schedule makes it."""
 
     everything: bool
     sample_bytes: int
     read_subset: str
-    newest: timedelta
+    newest: timedelta | None
     seed: int
 
 
@@ -105,7 +105,8 @@ def drill(access: Access, tools: Tools, extent: Extent, scratch: Path, say: Call
 def _drill(result: Result, found: Recovery, extent: Extent, target: Path) -> None:
     repository = found.open(found.history.last)
     result.repository = _identity(result, found, repository)
-    _age(result, found.history, extent.newest)
+    expected = timedelta(hours=found.access.room.silent_hours) if extent.newest is None else extent.newest
+    _age(result, found.history, expected)
     sign = found.proposal.sign
     if sign is not None:
         result.notices.append(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from components import silence_check
 from tests.aws.double.faults import FAULTS
+from tests.aws.double.function import zipped
 from tests.aws.program import Program, real_plugin
-from tests.aws.world import ACCOUNT, Moto
+from tests.aws.world import ACCOUNT, REGION, Moto, aws_environment
 
 VAULT = """
     from components.locked_bucket import LockedBucket, LockedBucketArgs
@@ -165,3 +169,55 @@ def test_an_identitys_secret_stands_nowhere_in_plain(account: Moto, program: Pro
 @pytest.fixture(autouse=True)
 def _no_real_account(environ: dict[str, str]) -> None:
     assert environ["AWS_ENDPOINT_URL"].startswith("http://127.0.0.1:")
+
+
+ALARMS = """
+    from components.vault_alarms import VaultAlarms, VaultAlarmsArgs
+    VaultAlarms("alarms", VaultAlarmsArgs(
+        bucket=given["bucket"], account=given["account"], email="ops@example.com", silent_hours=given["hours"],
+        rooms={name: f"{name}/g1/snapshots/" for name in given["hours"]}), there)
+"""
+
+
+def test_a_weekly_source_is_watched_by_a_function_that_tells_its_newest_snapshots_age(
+    account: Moto, program: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A8. The very file that was deployed is run here, as Lambda would, against this account's own storage and metrics."""
+    s3, functions, metrics = account.client("s3"), account.client("lambda"), account.client("cloudwatch")
+    s3.create_bucket(Bucket="example-weekly")
+    given = {"bucket": "example-weekly", "account": ACCOUNT, "hours": {"web1": 28, "db1": 172, "new1": 748}}
+    program.up(ALARMS, given)
+    [made] = functions.list_functions()["Functions"]
+    file = Path(silence_check.__file__)
+    packed = zipped({"assets": {file.name: {"path": str(file)}}})
+    assert made["CodeSha256"] == base64.b64encode(hashlib.sha256(packed).digest()).decode()
+    assert made["Handler"] == f"{file.stem}.{silence_check.handler.__name__}"
+    for name, value in {
+        **made["Environment"]["Variables"],
+        **aws_environment(account, tmp_path),
+        "AWS_DEFAULT_REGION": REGION,
+    }.items():
+        monkeypatch.setenv(name, value)
+    run = silence_check.handler
+
+    s3.put_object(Bucket="example-weekly", Key="db1/g1/snapshots/aa", Body=b"x")
+    s3.put_object(Bucket="example-weekly", Key="new1/g1/data/aa", Body=b"x")
+    found = run({}, None)
+    assert set(found) == {"db1", "new1"}, "the daily source is an alarm on events"
+    assert 0 <= found["db1"] < 1
+    assert found["new1"] is None
+    told = metrics.list_metrics(Namespace="lastcopy")["Metrics"]
+    db1 = [{"Name": "Bucket", "Value": "example-weekly"}, {"Name": "Source", "Value": "db1"}]
+    assert [(one["MetricName"], one["Dimensions"]) for one in told] == [("HoursSinceSnapshot", db1)]
+    [alarm] = [one for one in metrics.describe_alarms()["MetricAlarms"] if one.get("Dimensions") == db1]
+    assert (alarm["MetricName"], alarm["Threshold"], alarm["TreatMissingData"]) == (
+        "HoursSinceSnapshot",
+        172,
+        "breaching",
+    )
+
+    # A source that cannot be listed does not cost the others their report, and is no success.
+    monkeypatch.setenv("SOURCES", json.dumps({"gone": "gone/g1/snapshots/", "db1": "db1/g1/snapshots/"}))
+    monkeypatch.setenv("BUCKET", "example-nobody-has")
+    with pytest.raises(RuntimeError, match=r"gone: .*NoSuchBucket.*; db1: "):
+        run({}, None)

@@ -77,6 +77,7 @@ class Moto:
             ("cloudwatch", "describe_alarms"),
             ("events", "list_rules"),
             ("sns", "list_topics"),
+            ("lambda", "list_functions"),
         ]
 
         def ask() -> None:

@@ -174,6 +174,19 @@ def _update_role(cloud: Cloud, name: str, old: Props, new: Props) -> Props:  # n
     return {}
 
 
+def _put_role_policy(cloud: Cloud, made: str, old: Props, new: Props) -> Props:  # noqa: ARG001
+    cloud.client("iam").put_role_policy(
+        RoleName=new["role"], PolicyName=new["name"], PolicyDocument=_document(new["policy"])
+    )
+    return {}
+
+
+def _read_role_policy(cloud: Cloud, made: str, state: Props) -> Props | None:  # noqa: ARG001
+    names = {"RoleName": state["role"], "PolicyName": state["name"]}
+    document = _found(cloud.client("iam").get_role_policy, "PolicyDocument", **names)
+    return None if document is None else {**only(state, "role", "name"), "policy": _document(document)}
+
+
 def _attach(cloud: Cloud, props: Props) -> Made:
     cloud.client("iam").attach_role_policy(RoleName=props["role"], PolicyArn=props["policyArn"])
     return f"{props['role']}-{props['policyArn']}", {}
@@ -250,6 +263,20 @@ KINDS: dict[str, Kind] = {
         update=_update_role,
         delete=lambda cloud, name, _: _drop(cloud.client("iam").delete_role, RoleName=name),
         new=words("name path"),
+    ),
+    "aws:iam/rolePolicy:RolePolicy": Kind(
+        named=True,
+        takes=words("name role policy"),
+        create=lambda cloud, props: (
+            f"{props['role']}:{props['name']}",
+            _put_role_policy(cloud, "", {}, props),
+        ),
+        read=_read_role_policy,
+        update=_put_role_policy,
+        delete=lambda cloud, _, state: _drop(
+            cloud.client("iam").delete_role_policy, RoleName=state["role"], PolicyName=state["name"]
+        ),
+        new=words("name role"),
     ),
     "aws:iam/rolePolicyAttachment:RolePolicyAttachment": Kind(
         takes=words("role policyArn"),

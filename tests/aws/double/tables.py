@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.aws.double import ec2, groups, iam, instance, s3, watch
+from tests.aws.double import ec2, function, groups, iam, instance, s3, watch
 from tests.aws.double.kinds import Kind
 
 KINDS: dict[str, Kind] = {
@@ -12,4 +12,5 @@ KINDS: dict[str, Kind] = {
     **groups.KINDS,
     **instance.KIND,
     **watch.KINDS,
+    **function.KINDS,
 }

@@ -29,6 +29,22 @@ def test_schedule_converges_and_reports_drift(bed: Bed) -> None:
     assert bed.schedule("check").code == 0
 
 
+def test_the_hosts_own_time_zone_is_told(bed: Bed) -> None:
+    """In which a schedule without a zone is meant: nights that it lacks are then warned of in the preview."""
+    bed.machine.ok("[ ! -e /etc/localtime ] || cp -P /etc/localtime /run/localtime")
+    try:
+        for link, zone in (
+            ("/usr/share/zoneinfo/Europe/Berlin", "Europe/Berlin"),
+            ("../usr/share/zoneinfo/Etc/UTC", "Etc/UTC"),
+            (None, "UTC"),
+        ):
+            bed.machine.ok("rm -f /etc/localtime" if link is None else f"ln -sfn {link} /etc/localtime")
+            told = bed.schedule()
+            assert (told.code, told.changed, told.facts) == (0, [], {"zone": zone})
+    finally:
+        bed.machine.ok("rm -f /etc/localtime; [ ! -e /run/localtime ] || mv /run/localtime /etc/localtime")
+
+
 def test_systemd_has_nothing_to_say_about_the_units(bed: Bed) -> None:
     said = bed.machine.run(
         f"systemd-analyze verify {UNITS}/lastcopy-backup.service {UNITS}/lastcopy-backup.timer"

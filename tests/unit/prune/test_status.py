@@ -8,11 +8,19 @@ from typing import Any
 
 import pytest
 
+from components.settings.silence import silent_after
+from components.settings.sources import DEFAULT_DELAY, DEFAULT_SCHEDULE
 from ops import status
 from ops.recover import checkpoint
+from ops.recover.access import DAILY_SILENT_HOURS, Place, Room, StorageKey, Where
 from ops.recover.history import Entry
-from ops.status import GIB, Limits, Seen, judge
+from ops.status import GIB, Limits, Seen, judge, limits_of
 from tests.unit.recover.model import Store, healthy, named
+
+WHERE = Where.read(
+    {"endpoint": "https://s3.example.com", "region": "eu-central-1", "bucket": "backups"}, "test"
+)
+KEY = StorageKey.read({"accessKeyId": "EXAMPLE", "secretAccessKey": "a-secret-0123456789"}, "test")
 
 
 def seen(store: Store, *more: Entry, notes: tuple[dict[str, Any], ...] = (), **limits: float) -> Seen:
@@ -34,9 +42,27 @@ def test_a_source_that_backs_up_every_day_has_no_problem() -> None:
 
 def test_a8_silence_is_noticed_by_the_storages_time() -> None:
     store = healthy()
-    store.wait(hours=3)
-    assert "SILENT for 27 h" in words(seen(store))
-    assert seen(store, silent_hours=28).problems == ()
+    store.wait(hours=5)
+    assert "SILENT for 29 h, where 28 are the most" in words(seen(store))
+    assert seen(store, silent_hours=30).problems == ()
+
+
+def test_a8_a_weekly_source_is_silent_by_its_own_schedule_and_an_older_stack_counts_as_daily() -> None:
+    def limit(asked: float | None = None, **told: int) -> float:
+        room = Room.read({"name": "web1", **told}, "output sources.web1")
+        place = Place(where=WHERE, room=room, key=KEY)
+        return limits_of(place, asked, Limits.growth_gib).silent_hours
+
+    assert limit(silentAfterHours=172) == 172
+    assert limit() == DAILY_SILENT_HOURS == silent_after(DEFAULT_SCHEDULE, DEFAULT_DELAY)
+    assert limit(12.5, silentAfterHours=172) == 12.5
+    store = healthy()
+    store.wait(hours=100)
+    assert seen(store, silent_hours=limit(silentAfterHours=172)).problems == ()
+    store.wait(hours=50)
+    assert "SILENT for 174 h, where 172 are the most" in words(
+        seen(store, silent_hours=limit(silentAfterHours=172))
+    )
 
 
 def test_a8_sabotage_a_snapshot_that_was_hidden_does_not_count_as_a_backup() -> None:

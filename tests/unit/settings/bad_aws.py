@@ -109,7 +109,7 @@ VAULT = (
     aws(vault("alarms: {email: 'Ops <ops@example.com>'}"), f"{V}.alarms.email", "one e-mail address", SET),
     aws(vault("alarms: {topic: ops}"), f"{V}.alarms.topic", "is not the ARN of an SNS topic", SET),
     aws(vault("alarms: {topic: 'arn:aws:sns:us-east-1:123456789012:ops'}"), f"{V}.alarms.topic", "is of region us-east-1", SET),
-    aws(vault("alarms: {email: ops@example.com, silentHours: 169}"), f"{V}.alarms.silentHours", "is above 168", "26 --stack"),
+    aws(vault("alarms: {email: ops@example.com, silentHours: 169}"), f"{V}.alarms.silentHours", "is above 168", "28 --stack"),
     aws(vault("alarms: {email: ops@example.com, growthGiBPerDay: 0}"), f"{V}.alarms.growthGiBPerDay", "is below 1", "100 --stack"),
     aws(vault("identity: {}"), f"{V}.identity", "is not a setting", RM),
 )
@@ -120,7 +120,7 @@ PURPOSE = (
     aws(vault("lock: {days: 8}"), f"{V}.lock.days", "is 8, but", "7 --stack", TEST),
     aws(vault("lock: {days: REMOVED}"), f"{V}.lock.days", "is 30, but", "7 --stack", TEST),
     aws(vault("origin: adopted"), f"{V}.origin", "never destroyed", "new --stack", TEST),
-    aws(vault("alarms: {email: ops@example.com}"), f"{V}.lock.days", "shorter than alarms.silentHours, 26", "2 --stack", TEST),
+    aws(vault("alarms: {email: ops@example.com}"), f"{V}.lock.days", "silence is told after 28 hours", "2 --stack", TEST),
     aws("{sources: [{limits: {hours: 25}}]}", "sources[0].limits.hours", "longer than the lock of 1 day", "24 --stack", TEST),
     aws(vault("lock: {days: 6}") [:-1] + ", sources: [{limits: {hours: 168}}]}", "sources[0].limits.hours", "at most 144", "144 --stack"),
 )

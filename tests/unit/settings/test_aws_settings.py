@@ -107,10 +107,18 @@ def test_an_identity_made_elsewhere_is_taken_beside_those_that_are_made() -> Non
         ("{aws: {assumeRole: 'arn:aws:iam::123456789012:role/break-glass'}}", AWS, "The break-glass role deploys"),
         ("{aws: {assumeRole: 'arn:aws:iam::123456789012:role/deploy'}}", TEST, "`pulumi destroy` will be refused"),
         ("{environment: staging}", TEST, "deletes the bucket with every backup"),
+        ("{storage: {aws: {alarms: {email: a@example.com, silentHours: 100}}}, sources: [{schedule: weekly}]}", AWS, "100, less than the schedule of web1"),
+        ("{storage: {aws: {alarms: {email: a@example.com}}}, sources: [{schedule: monthly}]}", AWS, "silence of web1 is told later"),
     ],
 )  # fmt: skip
 def test_what_weakens_a_vault_in_aws_is_warned_of(fragment: str, base: str, words: str) -> None:
     assert [words in warning for warning in good(fragment, base).warnings()].count(True) == 1
+
+
+@pytest.mark.parametrize("schedule", ["'*-*-* 04:00:00'", "weekly", "'*-*-1,15 04:00'"])
+def test_silence_that_is_told_in_time_is_not_warned_of(schedule: str) -> None:
+    alarms = "{storage: {aws: {alarms: {email: a@example.com}}}"
+    assert good(f"{alarms}, sources: [{{schedule: {schedule}}}]}}", AWS).warnings() == ()
 
 
 def test_a_move_that_pays_is_not_warned_of() -> None:

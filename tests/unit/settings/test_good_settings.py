@@ -136,7 +136,8 @@ def test_defaults_are_the_safe_ones() -> None:
     assert isinstance(settings.storage, S3Bucket)
     assert (settings.storage.lock.mode, settings.storage.lock.minimum_days) == ("COMPLIANCE", 30)
     source = settings.sources[0]
-    assert (source.schedule, source.randomized_delay, source.generation) == ("*-*-* 02:00:00", "30m", 1)
+    assert (source.schedule, source.randomized_delay, source.generation) == ("*-*-* 04:00:00", "30m", 1)
+    assert source.silent_hours == 28
     assert source.password is None
     limits, restic = source.limits, source.restic
     assert (limits.sessions, limits.processes, limits.memory_mib, limits.open_files, limits.hours) == (
@@ -249,6 +250,11 @@ def test_settings_cannot_be_changed() -> None:
     ("fragment", "words"),
     [
         ("{protect: false}", "lastcopy:protect is false"),
+        ("{sources: [{schedule: '*-*-* 02:00:00 Europe/Berlin'}]}", "NO BACKUP of web1 on 20"),
+        (
+            "{sources: [{schedule: 'Sun 03:30', host: REMOVED, publicKey: SOURCE-KEY}]}",
+            "If its host is in such a zone: NO BACKUP of web1",
+        ),
         ("{storage: {s3: {lock: {mode: GOVERNANCE}}}}", "GOVERNANCE lock"),
         ("{storage: {s3: {lock: {minimumDays: 1}}}}", "Lock of 1 day"),
         ("{storage: {s3: {endpoint: 'https://relay.example.com:9000'}}}", "on the relay itself"),
@@ -271,6 +277,23 @@ def test_settings_cannot_be_changed() -> None:
 def test_what_weakens_the_promise_is_warned_of(fragment: str, words: str) -> None:
     (warning,) = good(fragment).warnings()
     assert words in warning
+
+
+@pytest.mark.parametrize(
+    "schedule", ["*-*-* 02:00:00 UTC", "hourly Europe/Berlin", "*-*-* 04:00:00", "22:30 Europe/Berlin"]
+)
+@pytest.mark.parametrize("host", ["", ", host: REMOVED, publicKey: SOURCE-KEY"])
+def test_a_schedule_that_no_clock_skips_is_not_warned_of(schedule: str, host: str) -> None:
+    assert good(f"{{sources: [{{schedule: '{schedule}'{host}}}]}}").warnings() == ()
+
+
+def test_a_managed_hosts_zone_is_its_own_to_tell() -> None:
+    assert good("{sources: [{schedule: '*-*-* 02:00:00'}]}").warnings() == ()
+
+
+def test_silence_may_be_set_for_one_source() -> None:
+    first, second = good("{sources: [{silentAfterHours: 400}, {schedule: monthly}]}").sources
+    assert (first.silent_hours, second.silent_hours) == (400, 748)
 
 
 def test_no_object_lock_is_said_loudly() -> None:

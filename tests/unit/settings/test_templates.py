@@ -151,7 +151,9 @@ def test_the_stated_defaults_of_what_stands_in_aws_are_the_defaults() -> None:
     )
     assert (vault["origin"], vault["purpose"]) == (least.origin, least.purpose)
     told = Alarms.model_validate({"email": alarms["email"]})
-    assert (alarms["silentHours"], alarms["growthGiBPerDay"]) == (told.silent_hours, told.growth_gib_per_day)
+    assert alarms["growthGiBPerDay"] == told.growth_gib_per_day
+    source = parse_settings(config(template("example")), stack_file="example").sources[0]
+    assert alarms["silentHours"] == source.model_copy(update={"silent_after_hours": None}).silent_hours == 28
     needed = ("adminPublicKey", "adminsFrom", "sourcesFrom")
     made = Ec2Vm.model_validate({key: machine[key] for key in needed})
     stated = (machine["instanceType"], machine["diskGiB"], machine["network"], machine["door"])

@@ -30,7 +30,9 @@ def host(name: str) -> Host:
     )
 
 
-def graph_of(*sources: Source, protect: bool = False, outputs: dict[str, Any] | None = None) -> Graph:
+def graph_of(
+    *sources: Source, protect: bool = False, outputs: dict[str, Any] | None = None, zone: str = "UTC"
+) -> Graph:
     def program() -> None:
         vault = RcloneVault(section=pulumi.Output.secret("type = local\n"), path="backups", egress=())
         relay = RcloneRemote("relay", RcloneRemoteArgs(host=host("relay"), vault=vault))
@@ -59,7 +61,7 @@ def graph_of(*sources: Source, protect: bool = False, outputs: dict[str, Any] | 
                     if value is not None:
                         _keep(outputs, name, value)
 
-    return record(program, facts={"account": "bk-web1"})
+    return record(program, facts={"account": "bk-web1", "zone": zone})
 
 
 def _keep(outputs: dict[str, Any], name: str, value: pulumi.Output[Any]) -> None:
@@ -238,3 +240,23 @@ def test_the_relay_entry_gets_the_key_from_the_stack() -> None:
 def test_two_sources_have_two_passwords() -> None:
     graph = graph_of(source("web1"), source("db1"))
     assert len([one for one in graph if one.type == "random:index/randomPassword:RandomPassword"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("schedule", "zone", "told"),
+    [
+        ("*-*-* 02:00:00", "Europe/Berlin", 1),
+        ("*-*-* 02:00:00", "Etc/UTC", 0),
+        ("*-*-* 04:00:00", "Europe/Berlin", 0),
+        ("*-*-* 02:00:00", "Europe/Berlin; lies", 0),
+        ("*-*-* 02:00:00 UTC", "Europe/Berlin", 0),
+    ],
+)
+def test_a_night_without_a_backup_in_the_hosts_own_zone_is_told(
+    schedule: str, zone: str, told: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(pulumi.log, "warn", warnings.append)
+    graph_of(source(schedule=schedule), zone=zone)
+    assert [one for one in warnings if "NO BACKUP of web1" in one and "Europe/Berlin" in one] == warnings
+    assert len(warnings) == told

@@ -103,6 +103,10 @@ def _statement(statement: Document, kind: str) -> Iterator[str]:
         types = services()[service]["resources"]
         forms = [_form(types[one]["arn"]) for one in takes if one]
         for resource in many(statement.get("Resource", statement.get("NotResource", []))):
+            if set(takes) == {""}:  # it knows no resource: AWS takes nothing but *
+                if resource != "*":
+                    yield f"{action} does not act on {resource}"
+                continue
             if not any(re.fullmatch(form, resource) for form in forms):
                 yield f"{action} does not act on {resource}"
             if allow and resource.split(":")[-1].startswith("*"):

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from components import silence_check
 from components.render import aws_policies, vault_events
 from components.vault_alarms import VaultAlarms, VaultAlarmsArgs
 from tests.unit.recording import Graph, record
 from tests.unit.vault.documents import BUCKET
-from tests.unit.vault.iam import like, problems
+from tests.unit.vault.iam import effects, like, problems
 
 ROOMS = {"web1": "web1/g1/snapshots/", "db1": "db1/g2/snapshots/"}
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:ops"
@@ -26,6 +27,7 @@ def alarms(**changes: Any) -> Graph:
             "account": "123456789012",
             "rooms": ROOMS,
             "email": "ops@example.com",
+            "silent_hours": dict.fromkeys(changes.get("rooms", ROOMS), 28),
             **changes,
         }
         VaultAlarms("alarms", VaultAlarmsArgs(**given))
@@ -137,15 +139,77 @@ def test_every_rule_has_its_pattern_target_and_alarm_that_tells_people() -> None
     assert graph.named("alarms-events").inputs == {"bucket": BUCKET, "eventbridge": True}
 
 
-@pytest.mark.parametrize("hours", [1, 26, 168])
+@pytest.mark.parametrize("hours", [1, 28, 168])
 def test_silence_is_the_alarm_and_fits_what_cloudwatch_looks_back(hours: int) -> None:
-    alarm = alarms(silent_hours=hours).named("alarms-silent-web1-alarm").inputs
+    graph = alarms(silent_hours={"web1": hours, "db1": 2})
+    assert graph.named("alarms-silent-db1-alarm").inputs["evaluationPeriods"] == 2
+    assert not graph.of_type("lastcopy:vault:VaultSilence")
+    alarm = graph.named("alarms-silent-web1-alarm").inputs
     assert alarm["treatMissingData"] == "breaching"
     assert alarm["comparisonOperator"] == "LessThanThreshold"
     assert alarm["evaluationPeriods"] == alarm["datapointsToAlarm"] == hours
     assert alarm["period"] == 3600
     assert alarm["period"] * alarm["evaluationPeriods"] <= LIMIT
     assert alarm["okActions"] == [f"{MADE}-people"]
+
+
+@pytest.mark.parametrize("hours", [169, 172, 748, 8788])
+def test_silence_beyond_what_cloudwatch_looks_back_is_an_alarm_on_a_reported_age(hours: int) -> None:
+    graph = alarms(silent_hours={"web1": hours, "db1": 28})
+    alarm = graph.named("alarms-silent-web1-alarm")
+    told = {name: alarm.inputs[name] for name in ("namespace", "metricName", "dimensions", "threshold")}
+    assert told == {
+        "namespace": silence_check.NAMESPACE,
+        "metricName": silence_check.METRIC,
+        "dimensions": {"Bucket": BUCKET, "Source": "web1"},
+        "threshold": hours,
+    }
+    assert alarm.inputs["comparisonOperator"] == "GreaterThanThreshold"
+    assert alarm.inputs["treatMissingData"] == "breaching", (
+        "a check that does not run must not look like peace"
+    )
+    assert alarm.inputs["alarmActions"] == alarm.inputs["okActions"] == [f"{MADE}-people"]
+    assert alarm.inputs["period"] * alarm.inputs["evaluationPeriods"] <= LIMIT
+    assert {"alarms-silence-permission", "alarms-silence-target"} <= set(alarm.depends_on)
+    names = {resource.name for resource in graph}
+    assert "alarms-silent-web1" not in names, "no rule counts what the alarm does not look at"
+    assert "alarms-silent-db1" in names
+    asked = graph.named("alarms-silence-function").inputs["environment"]["variables"]
+    assert asked == {"BUCKET": BUCKET, "SOURCES": json.dumps({"web1": ROOMS["web1"]})}
+
+
+def test_the_silence_check_lists_names_and_writes_its_metric_and_nothing_else() -> None:
+    """K1: what the function's identity may do."""
+    rights = aws_policies.silence_check_rights(
+        BUCKET,
+        [ROOMS["web1"]],
+        account="123456789012",
+        function="alarms-silence-function",
+        namespace="lastcopy",
+    )
+    assert problems(rights, "identity") == []
+    [trust] = aws_policies.silence_check_trust()["Statement"]
+    assert (trust["Principal"], trust["Action"]) == ({"Service": "lambda.amazonaws.com"}, ["sts:AssumeRole"])
+    bucket = f"arn:aws:s3:::{BUCKET}"
+
+    def allows(action: str, resource: str, **context: str) -> bool:
+        return effects(
+            rights, action, resource, {name.replace("_", ":"): value for name, value in context.items()}
+        ) == {"Allow"}
+
+    assert allows("s3:ListBucket", bucket, s3_prefix=ROOMS["web1"])
+    assert allows("cloudwatch:PutMetricData", "*", cloudwatch_namespace="lastcopy")
+    for prefix in ("", "web1/", "db1/g2/snapshots/", "web1/g1/snapshots/x"):
+        assert not allows("s3:ListBucket", bucket, s3_prefix=prefix)
+    assert not allows("cloudwatch:PutMetricData", "*", cloudwatch_namespace="AWS/Events")
+    for action in (
+        "s3:GetObject",
+        "s3:PutObject",
+        "s3:DeleteObject",
+        "s3:PutObjectRetention",
+        "s3:GetObjectVersion",
+    ):
+        assert not allows(action, f"{bucket}/{ROOMS['web1']}x")
 
 
 def test_no_event_is_peace_for_the_other_alarms() -> None:
@@ -204,8 +268,8 @@ def test_topic_policies_are_what_aws_takes() -> None:
     [
         ({"email": None}, "exactly one"),
         ({"topic": TOPIC}, "exactly one"),
-        ({"silent_hours": 0}, "1 to 168"),
-        ({"silent_hours": 169}, "1 to 168"),
+        ({"silent_hours": {"web1": 0, "db1": 28}}, "hours for web1"),
+        ({"silent_hours": {"web1": 28}}, "hours for db1"),
     ],
 )
 def test_what_cloudwatch_would_refuse_is_refused_here(change: dict[str, Any], says: str) -> None:
