@@ -142,5 +142,5 @@ def trusted(ground: Ground) -> Iterator[Trusted]:
             password=made.host.run("cat", f"{made.folder}/password").out,
         )
     finally:
-        for notes in ("prunes", "checkpoints"):
+        for notes in ("prunes", "checkpoints", "accepted"):
             desk.hide(f"{desk.where.prefix}/_lastcopy/{notes}/{made.name}/".lstrip("/"))

@@ -13,12 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from ops.prune.decision import ALL_SUSPICIOUS, Decision, Verdict
-from ops.prune.prune import Outlook, Pruned, Wishes, outlook
+from ops.prune.prune import CLOCK, Outlook, Pruned, Wishes, accept, outlook
 from ops.prune.prune import prune as carry_out
 from ops.prune.retention import Keep, span
 from ops.prune.suspicion import LONGEST_BACKUP, Limits
 from ops.recover import cli as recover
-from ops.recover.errors import shown
+from ops.recover.errors import RecoverError, shown
 from ops.recover.history import iso
 from ops.recover.options import (
     Asked,
@@ -41,12 +41,14 @@ _DEFAULT = Keep()
 class Action(StrEnum):
     PLAN = "plan"
     RUN = "run"
+    ACCEPT = "accept"
 
 
 def prune(
     source: SourceOption,
     action: Annotated[
-        Action, typer.Argument(help="plan only shows and changes nothing; run acts.")
+        Action,
+        typer.Argument(help="plan only shows and changes nothing; run acts; accept records --snapshot."),
     ] = Action.PLAN,
     keep_last: Annotated[int, typer.Option("--keep-last", help="The newest so many.")] = _DEFAULT.last,
     keep_hourly: Annotated[
@@ -65,6 +67,13 @@ def prune(
         typer.Option(
             "--set-aside",
             help=f"A snapshot that you looked at, or the word {ALL_SUSPICIOUS}: neither counted nor dropped.",
+        ),
+    ] = None,
+    snapshot: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--snapshot",
+            help=f"With accept: one whose source's clock was wrong, or the word {CLOCK} for all that only their time makes suspicious.",
         ),
     ] = None,
     host: Annotated[
@@ -119,8 +128,15 @@ def prune(
             seen_until=recover.moment_of(seen_until),
             final_read=final_read,
         )  # fmt: skip
+        check_snapshots(action, snapshot)
         with recover.opened(asked) as reached:
             found = outlook(reached, wishes)
+            if action is Action.ACCEPT:
+                new = accept(found, snapshot or ())
+                found = outlook(reached, wishes)
+                recover.say(
+                    f"{len(new)} snapshots are accepted from now on: {' '.join(one[:8] for one in new) or 'none'}"
+                )
             done = None
             if not as_json:
                 recover.console.print(table(found.decision))
@@ -130,8 +146,18 @@ def prune(
                 print(json.dumps(as_data(found, done)))
             else:
                 tell(found, done, action)
-    if action is Action.PLAN and list(found.problems()):
+    if action is not Action.RUN and list(found.problems()):
         raise typer.Exit(1)
+
+
+def check_snapshots(action: Action, snapshot: list[str] | None) -> None:
+    """``--snapshot`` belongs to accept, and accept needs it: nobody accepts by a slip."""
+    if (action is Action.ACCEPT) != bool(snapshot):
+        raise RecoverError(
+            "says which snapshots are accepted" if snapshot else "is missing: nothing is accepted unnamed",
+            where="--snapshot",
+            allowed=f"with accept, and there at least one: ids from `python -m ops prune plan`, or the word {CLOCK}",
+        )
 
 
 def tell(found: Outlook, done: Pruned | None, action: Action) -> None:
@@ -154,8 +180,8 @@ def tell(found: Outlook, done: Pruned | None, action: Action) -> None:
         say(f"a prune that began at {iso(one.at)} did not end; `run` finishes it")
     if found.done_already and not list(found.problems()):
         say("there is nothing to drop; nothing was changed")
-    elif action is Action.PLAN:
-        say("nothing was changed; to act: the same with run")
+    elif action is not Action.RUN:
+        say("no snapshot was changed; to act: the same with run")
 
 
 def table(decision: Decision) -> Table:
@@ -174,7 +200,9 @@ def table(decision: Decision) -> Table:
             shown(one.claimed.isoformat(" ", "seconds"), 25) if one.claimed else "?",
             shown(one.host, 24),
             row.verdict.value,
-            ", ".join(row.why) + ("; paths that no earlier one had" if row.new_paths else ""),
+            ", ".join(row.why)
+            + ("; its time was accepted" if row.accepted else "")
+            + ("; paths that no earlier one had" if row.new_paths else ""),
         )
         made.add_row(*(Text(cell, style=styles.get(row.verdict, "")) for cell in cells))
     return made
@@ -190,6 +218,7 @@ def as_data(found: Outlook, done: Pruned | None) -> dict[str, Any]:
             "verdict": row.verdict.value,
             "why": list(row.why),
             "newPaths": row.new_paths,
+            "accepted": row.accepted,
         }
         for row in found.decision.rows
     ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ops.prune.retention import Arrived, Keep, kept
-from ops.prune.suspicion import Limits, Snapshot, new_paths, reasons
+from ops.prune.suspicion import Limits, Snapshot, new_paths, reasons, wrong_clock
 from ops.recover.errors import RecoverError, all_of
 
 ALL_SUSPICIOUS = "suspicious"  # the word that stands for all of them in --set-aside
@@ -25,12 +25,17 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """``why``: the rules that keep it, or what is suspicious. ``new_paths``: no earlier snapshot is of these paths."""
+    """``why``: the rules that keep it, or what is suspicious. ``new_paths``: no earlier snapshot is of these paths.
+
+    ``clock_alone``: suspicious by the time that it claims and nothing else. ``accepted``: it would be, had nobody accepted that time.
+    """
 
     snapshot: Snapshot
     verdict: Verdict
     why: tuple[str, ...]
     new_paths: bool
+    clock_alone: bool = False
+    accepted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +53,16 @@ class Decision:
 
 
 def decide(
-    snapshots: Sequence[Snapshot], keep: Keep, limits: Limits, set_aside: Iterable[str] = ()
+    snapshots: Sequence[Snapshot],
+    keep: Keep,
+    limits: Limits,
+    set_aside: Iterable[str] = (),
+    accepted: Collection[str] = (),
 ) -> Decision:
     """Suspicious snapshots, set aside or not, neither count for the rules nor are dropped."""
     words = list(set_aside)
     aside = resolve([word for word in words if word != ALL_SUSPICIOUS], snapshots)
-    doubts = reasons(snapshots, limits, aside)
+    doubts = reasons(snapshots, limits, aside, accepted)
     if ALL_SUSPICIOUS in words:
         aside = aside | doubts.keys()
     counted = [one for one in snapshots if one.id not in doubts and one.id not in aside]
@@ -69,24 +78,37 @@ def decide(
             verdict, why = Verdict.KEEP, stays[one.id]
         else:
             verdict, why = Verdict.DROP, ["no rule keeps it"]
-        return Row(snapshot=one, verdict=verdict, why=tuple(why), new_paths=one.id in fresh)
+        clock = wrong_clock(one, limits)
+        return Row(
+            snapshot=one,
+            verdict=verdict,
+            why=tuple(why),
+            new_paths=one.id in fresh,
+            clock_alone=verdict is Verdict.SUSPICIOUS and list(why) == [clock],
+            accepted=clock is not None and one.id in accepted,
+        )
 
     return Decision(rows=tuple(row(one) for one in snapshots))
 
 
-def resolve(words: Collection[str], snapshots: Sequence[Snapshot]) -> frozenset[str]:
-    """Ids from their beginnings; every word that fits none or several is told."""
+def resolve(
+    words: Collection[str],
+    snapshots: Sequence[Snapshot],
+    where: str = "--set-aside",
+    word: str = ALL_SUSPICIOUS,
+) -> frozenset[str]:
+    """Ids from their beginnings; every word that fits none or several is told. ``where``: the option; ``word``: what else it takes."""
     found: set[str] = set()
     problems = []
-    for word in words:
-        fitting = [one.id for one in snapshots if _ID.fullmatch(word) and one.id.startswith(word)]
+    for given in words:
+        fitting = [one.id for one in snapshots if _ID.fullmatch(given) and one.id.startswith(given)]
         found.update(fitting)
         if len(fitting) != 1:
             problems.append(
                 RecoverError(
-                    f"{len(fitting)} snapshots have the id {word!a}",
-                    where="--set-aside",
-                    allowed=f"8 to 64 hexadecimal digits of one, or the word {ALL_SUSPICIOUS}",
+                    f"{len(fitting)} snapshots have the id {given!a}",
+                    where=where,
+                    allowed=f"8 to 64 hexadecimal digits of one, or the word {word}",
                     fix="take ids from `python -m ops prune plan`",
                 )
             )

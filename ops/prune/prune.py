@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 
-from ops.prune import intent, locks
-from ops.prune.decision import Decision, Verdict, decide
+from ops.prune import acceptance, intent, locks
+from ops.prune.decision import Decision, Verdict, decide, resolve
 from ops.prune.intent import Intent
 from ops.prune.retention import Keep
 from ops.prune.suspicion import Limits, read
@@ -52,6 +52,7 @@ class Outlook:
     now: datetime
     decision: Decision
     intents: tuple[Intent, ...]
+    accepted: frozenset[str] = frozenset()
 
     @cached_property
     def signs(self) -> list[Act]:
@@ -84,7 +85,8 @@ class Outlook:
                 f"{len(doubted)} snapshots are suspicious:{lines}",
                 where=self.recovery.access.path,
                 fix=(
-                    "find out who made them. Honest ones: --set-aside ID keeps them out of the rules, and they stay; a new host name: --host. "
+                    "find out who made them. Honest ones whose source's clock was wrong: `python -m ops prune accept --snapshot ID`, once; other honest "
+                    "ones: --set-aside ID keeps them out of the rules, and they stay; a new host name: --host. "
                     "Forged ones: cut the source off, then hide them with `python -m ops recover rebuild --at` the time before they came"
                 ),
             )
@@ -105,10 +107,12 @@ def _signs(found: Sequence[Act]) -> RecoverError:
 
 def outlook(recovery: Recovery, wishes: Wishes) -> Outlook:
     """All that can be told without changing anything."""
+    access = recovery.access
     try:
-        notes = recovery.storage.notes(intent.folder(recovery.access))
+        notes = recovery.storage.notes(intent.folder(access))
+        accepted = acceptance.accepted(access, recovery.storage.notes(acceptance.folder(access)))
     except Refused:
-        notes = []  # a key that may not look there cannot run a prune, but see a plan
+        notes, accepted = [], frozenset()  # a key that may not look there cannot run a prune, but see a plan
     since = recovery.since[0] if recovery.since else None
     stored = {
         name.removeprefix("snapshots/"): next(e.at for e in recovery.history.names[name] if not e.marker)
@@ -120,9 +124,46 @@ def outlook(recovery: Recovery, wishes: Wishes) -> Outlook:
         recovery=recovery,
         wishes=wishes,
         now=recovery.storage.clock(),
-        decision=decide(snapshots, wishes.keep, wishes.limits, wishes.set_aside),
-        intents=intent.unfinished(recovery.access, recovery.history, since, notes),
+        decision=decide(snapshots, wishes.keep, wishes.limits, wishes.set_aside, accepted),
+        intents=intent.unfinished(access, recovery.history, since, notes),
+        accepted=accepted,
     )
+
+
+CLOCK = "clock"  # the word for all that are suspicious by their own time alone
+
+
+def accept(found: Outlook, asked: Sequence[str]) -> tuple[str, ...]:
+    """Record for good that the times of these snapshots were honest mistakes; the ids that are accepted newly.
+
+    Only snapshots of which nothing but their own time is suspicious; otherwise nothing is recorded.
+    """
+    rows = found.decision.rows
+    fitting = [row.snapshot.id for row in rows if row.clock_alone]
+    wanted = resolve(
+        [one for one in asked if one != CLOCK], [row.snapshot for row in rows], "--snapshot", CLOCK
+    )
+    all_of(
+        [
+            RecoverError(
+                f"{row.snapshot.short} cannot be accepted: {'; '.join(row.why)}",
+                where="--snapshot",
+                allowed="snapshots of which nothing but the time that they claim is suspicious",
+                fix="see `python -m ops prune plan`",
+            )
+            for row in rows
+            if row.snapshot.id in wanted and not row.clock_alone and not row.accepted
+        ]
+    )
+    new = sorted((wanted | (set(fitting) if CLOCK in asked else set())) - found.accepted)[: acceptance.MOST]
+    if new:
+        standing = {row.snapshot.id for row in rows}
+        earlier = sorted(found.accepted & standing)[
+            : acceptance.MOST - len(new)
+        ]  # one note tells all that counts
+        key, note = acceptance.make(found.recovery.access, {*earlier, *new}, found.now)
+        found.recovery.storage.write_note(key, note, what="the note of what was accepted")
+    return tuple(new)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -73,14 +73,21 @@ def _time(text: str) -> datetime | None:
 
 
 def reasons(
-    snapshots: Sequence[Snapshot], limits: Limits, aside: Collection[str] = ()
+    snapshots: Sequence[Snapshot],
+    limits: Limits,
+    aside: Collection[str] = (),
+    accepted: Collection[str] = (),
 ) -> dict[str, list[str]]:
-    """Why each suspicious one is: id -> reasons. ``aside``: those that a person has looked at; they set no example for others."""
+    """Why each suspicious one is: id -> reasons. ``aside``: those that a person has looked at; they set no example for others.
+
+    ``accepted``: those whose own time a person has accepted (ops/prune/acceptance.py); their other reasons stay.
+    """
     first = next((one.host for one in snapshots if one.readable and one.id not in aside), None)
     hosts = limits.hosts or ((first,) if first is not None else ())
     found: dict[str, list[str]] = {}
     for one in snapshots:
-        why = [*_own(one, limits, hosts)]
+        clock = () if one.id in accepted else (wrong_clock(one, limits),)
+        why = [*(reason for reason in clock if reason), *_own(one, hosts)]
         if why:
             found[one.id] = why
     for window, most, word in (
@@ -94,17 +101,24 @@ def reasons(
     return found
 
 
-def _own(one: Snapshot, limits: Limits, hosts: Sequence[str]) -> Iterable[str]:
+def wrong_clock(one: Snapshot, limits: Limits) -> str | None:
+    """What is suspicious about the time that it claims; None: nothing."""
+    if one.claimed is None:
+        return None
+    if one.claimed > one.arrived + CLOCKS_DIFFER:
+        return f"says {_day(one.claimed)}, which was still to come when it arrived"
+    if one.claimed < one.arrived - limits.longest_backup:
+        hours = limits.longest_backup.total_seconds() / 3600
+        return f"says {_day(one.claimed)}, more than {hours:g} h before it arrived"
+    return None
+
+
+def _own(one: Snapshot, hosts: Sequence[str]) -> Iterable[str]:
     if not one.readable:
         yield "restic cannot read it"
         return
     if one.claimed is None:
         yield "its own time cannot be read"
-    elif one.claimed > one.arrived + CLOCKS_DIFFER:
-        yield f"says {_day(one.claimed)}, which was still to come when it arrived"
-    elif one.claimed < one.arrived - limits.longest_backup:
-        hours = limits.longest_backup.total_seconds() / 3600
-        yield f"says {_day(one.claimed)}, more than {hours:g} h before it arrived"
     if one.host not in hosts:
         known = ", ".join(shown(host, 40) for host in hosts)
         yield f"says it is of host {shown(one.host, 40)}, not {known}"

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
-from ops.prune import prune, suspicion
+from ops.prune import acceptance, prune, suspicion
 from ops.recover.recovery import Recovery
 from tests.prune import forger
 from tests.prune.runs import by_arrival, live, plan, refused, restores, run
-from tests.recover.bed import Bed, now
+from tests.recover.bed import BUCKET, Bed, now
 
 
 def test_a_prune_drops_what_no_rule_keeps_and_recovery_knows_that_it_was_one(
@@ -109,6 +112,54 @@ def test_s8_sabotage_a_prune_that_trusts_claims_drops_good_snapshots(
     code, said = run(grown)
     assert code == 0, said
     assert not live(grown) & set(good)
+
+
+def test_an_honest_clock_that_was_wrong_is_accepted_once_and_stops_no_later_prune(
+    grown: Bed, tmp_path: Path
+) -> None:
+    good = by_arrival(grown)
+    ahead = forger.snapshot_like(grown, days(2, back=False))
+    (foreign,) = forger.snapshot_like(grown, [now() + timedelta(days=9)], hostname="db9")
+    refused(grown, says="3 snapshots are suspicious")
+
+    for words, says in (
+        ([], "nothing is accepted unnamed"),
+        (["--snapshot", foreign[:8]], f"{foreign[:8]} cannot be accepted: says "),
+        (["--snapshot", good[0][:8]], f"{good[0][:8]} cannot be accepted: "),
+    ):
+        code, said = run(grown, *words, action="accept")
+        assert code == 1
+        assert says in said
+    assert plan(grown)["refused"], "nothing was recorded"
+
+    code, said = run(grown, "--snapshot", "clock", action="accept")
+    assert "2 snapshots are accepted" in said
+    assert code == 1, "the one of another host is still suspicious"
+    code, said = run(grown, "--set-aside", foreign[:8])  # the last two by arrival stay, whatever they claim
+    assert code == 0, said
+    assert live(grown) == {*ahead, foreign}
+    assert restores(grown, ahead[-1], tmp_path / "back") == grown.tree
+    grown.back_up()
+    code, said = run(
+        grown, "--set-aside", foreign[:8], action="plan"
+    )  # in a later prune they count as before
+    assert code == 0, said
+    assert "1 drop" in said
+    forger.snapshot_like(grown, days(1, back=False))  # S8: what was accepted opens nothing for others
+    refused(grown, "--set-aside", foreign[:8], says="1 snapshots are suspicious")
+
+
+def test_s8_sabotage_an_acceptance_that_nobody_signed_counts_for_nothing(
+    grown: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may write into the bucket, but does not know the repository's password."""
+    ids = forger.snapshot_like(grown, days(1, back=False))
+    stranger = replace(grown.access, password=SecretStr("not-the-password"))
+    key, note = acceptance.make(stranger, ids, now())
+    grown.s3.put_object(Bucket=BUCKET.name, Key=key, Body=json.dumps(note).encode())
+    refused(grown, says="1 snapshots are suspicious")
+    monkeypatch.setattr(acceptance.hmac, "compare_digest", lambda *_: True)
+    assert not plan(grown)["refused"], "the signature is what holds it"
 
 
 def test_signs_of_an_attack_stop_a_prune(grown: Bed) -> None:
