@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import secrets
 import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.render.ceph_policies import bucket_policy
 from sandbox.storage_server import make_certificates
 from tests.enforced.servers import Document, Identity, Server, wait_until
 from tests.networks import free_port
@@ -86,13 +88,14 @@ class Ceph(Server):
 
 
 @contextmanager
-def ceph(folder: Path) -> Iterator[Ceph]:
-    """The three servers, ended with the block: all that they keep is in memory and in the folder."""
+def ceph(folder: Path, certs: Path | None = None) -> Iterator[Ceph]:
+    """The three servers, ended with the block: all that they keep is in memory and in the folder. ``certs``: those of another server, for its CA."""
     port, gateway = free_port(), free_port()
-    certs = folder / "certs"
-    for place in (certs, folder / "mon", folder / "osd"):
-        place.mkdir(mode=0o700)
-    make_certificates(certs, "127.0.0.1")
+    for place in ("mon", "osd", "certs"):
+        (folder / place).mkdir(mode=0o700)
+    if certs is None:
+        certs = folder / "certs"
+        make_certificates(certs, "127.0.0.1")
     fsid, conf = str(uuid.uuid4()), folder / "ceph.conf"
     conf.write_text(CONF.format(fsid=fsid, port=port, folder=folder))
     tool = ("ceph", "--conf", str(conf), "--connect-timeout", "5")
@@ -186,3 +189,24 @@ def _run(*argv: str, stdin: str = "") -> str:
     if done.returncode != 0:
         raise OSError(f"{' '.join(argv[:3])} …: {(done.stderr or done.stdout)[-1500:]}")
     return done.stdout
+
+
+def main() -> None:
+    """`python -m tests.ceph`: a gateway with one locked bucket, for a network that is not this process's.
+
+    The first line of stdin gives folder, certs, bucket and the names of sources (JSON). Printed are the endpoint and each source's key; it ends with
+    its stdin.
+    """
+    given = json.loads(sys.stdin.readline())
+    with ceph(Path(given["folder"]), Path(given["certs"])) as server:
+        server.make_bucket(given["bucket"], "COMPLIANCE", 1)
+        keys = {name: server.add_user(name) for name in given["sources"]}
+        arns = {name: server.arn(name) for name in keys}
+        server.set_policy(given["bucket"], bucket_policy(given["bucket"], arns, server.arn("root")))
+        found = {name: [key.access_key, key.secret_key] for name, key in keys.items()}
+        print(json.dumps({"endpoint": server.endpoint, "keys": found}), flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()

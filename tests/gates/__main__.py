@@ -1,28 +1,40 @@
 """`python -m tests.gates`: a gate as a program of its own, for a network that is not this process's.
 
-The first line of stdin says what is behind (JSON: behind, certs, secrets); each further line maps keys to the answer that HEAD gets from then on.
-It prints its endpoint first, then one line for each that it read, and ends with its stdin.
+The first line of stdin says what is behind (JSON: behind, certs, secrets; service: whose gate, none for one without rules; region and minutes, by
+which its clock is ahead). Each further line maps keys to the answer that HEAD gets from then on. It prints its endpoint first, then one line for
+each that it read, and ends with its stdin.
 """
 
 from __future__ import annotations
 
+import datetime
 import json
 import sys
 from pathlib import Path
 
+from tests.enforced.servers import REGION
 from tests.gates.gate import Gate, opened
 from tests.gates.rules import HeadAnswered
+from tests.gates.services import GATES
 
 
 def main() -> None:
     given = json.loads(sys.stdin.readline())
     rule = HeadAnswered({})
-    gate = Gate(given["behind"], Path(given["certs"]), [rule], secrets=given["secrets"])
+    own = GATES[given["service"]]() if "service" in given else ()
+    gate = Gate(
+        given["behind"],
+        Path(given["certs"]),
+        [*own, rule],
+        region=given.get("region", REGION),
+        clock=datetime.timedelta(minutes=given.get("minutes", 0)),
+        secrets=given["secrets"],
+    )
     with opened(gate):
-        print(gate.endpoint, flush=True)
+        print(json.dumps({"endpoint": gate.endpoint}), flush=True)
         for line in sys.stdin:
             rule.status = json.loads(line)
-            print("set", flush=True)
+            print("{}", flush=True)
 
 
 if __name__ == "__main__":

@@ -92,6 +92,8 @@ class Gate:
             for rule in self.rules:
                 rule.refuses(exchange)
             request.verify()
+            for rule in self.rules:
+                rule.sends_on(exchange)
             exchange.answer = exchange.ask(request)
             for rule in self.rules:
                 rule.answers(exchange)

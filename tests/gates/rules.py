@@ -38,7 +38,10 @@ class Rule:
         """The headers are there, nothing is verified yet."""
 
     def refuses(self, exchange: Exchange) -> None:
-        """The body is there, its digests are not verified yet. May take headers off that the server behind must not see."""
+        """The body is there, its digests are not verified yet."""
+
+    def sends_on(self, exchange: Exchange) -> None:
+        """All is verified; the request may be changed before the server behind gets it."""
 
     def answers(self, exchange: Exchange) -> None:
         """The server behind has answered; the answer may be changed."""
@@ -113,7 +116,7 @@ class ConditionIgnored(Rule):
     source = "Ceph RGW 16.2.15 itself (test_ceph.py); of other services no source says that they hold it in a bucket with versions"
     date = "2026-11-28"
 
-    def refuses(self, exchange: Exchange) -> None:
+    def sends_on(self, exchange: Exchange) -> None:
         request = exchange.request
         if request.method in ("PUT", "POST"):
             request.headers.pop("if-none-match", None)
@@ -159,12 +162,12 @@ class EtagIsNoDigest(Rule):
     date: ClassVar[str] = "2026-11-28"
     _behind: dict[str, str] = field(default_factory=dict)
 
-    def refuses(self, exchange: Exchange) -> None:
+    def sends_on(self, exchange: Exchange) -> None:
         request = exchange.request
         if request.method == "POST" and "uploadId" in request.query:
             # The ETags of the parts, as the server behind knows them.
             text = ETAG.sub(self._known, request.payload.decode())
-            request.payload = request.body = text.encode()
+            request.payload = text.encode()
 
     def _known(self, found: re.Match[str]) -> str:
         return f'"{self._behind.get(found[2], found[2])}"'

@@ -6,10 +6,7 @@ source. The wrapper's own looks are there to say what is wrong: rclone, once it 
 
 from __future__ import annotations
 
-import contextlib
-import json
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +15,7 @@ import pytest
 
 from ops.drill.http2 import Gone, Session
 from tests.enforced.servers import s3_client
+from tests.scripts.relay.beside import beside
 from tests.scripts.relay.chain import Chain
 from tests.scripts.relay.conftest import IDENTITIES, furnish
 
@@ -27,44 +25,7 @@ MISSING = f"{FOLDER}/locks/look"
 ANSWERS = (200, 403, 404, 405, 500)
 ABOVE = b"the config of the folder above"
 SERVE = "/etc/lastcopy/relay/web1/serve.conf"
-Say = Callable[[Mapping[str, int]], None]
-
-
-@contextlib.contextmanager
-def gate(chain: Chain) -> Iterator[Say]:
-    """A gate on the relay's own loopback, before its storage; web1's entry goes through it. `say`: what HEAD of a key answers from then on."""
-    target = next(word for word in chain.box.command("relay", ["true"]) if word.startswith("--target"))
-    with subprocess.Popen(
-        ["nsenter", target, "--net", "--", sys.executable, "-m", "tests.gates"],
-        cwd=Path(__file__).parents[3],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        bufsize=1,
-    ) as process:
-        assert process.stdin
-        assert process.stdout
-
-        def tell(line: object) -> str:
-            process.stdin.write(f"{json.dumps(line)}\n")
-            return process.stdout.readline().strip()
-
-        secrets = dict(IDENTITIES.values())
-        certs = str(chain.box.storage_folder / "certs")
-        endpoint = tell({"behind": chain.storage["endpoint"], "certs": certs, "secrets": secrets})
-        port = endpoint.rpartition(":")[2]
-        chain.sh(f"nft add element inet lastcopy storage4 {{ 127.0.0.1 . {port} }}")
-        entry = chain.entry("web1", identity=IDENTITIES["web1"], endpoint=endpoint, generation=GENERATION)
-        chain.inside(entry)
-        try:
-            yield lambda status: assert_set(tell(status))
-        finally:
-            process.stdin.close()
-            chain.sh(f"nft delete element inet lastcopy storage4 {{ 127.0.0.1 . {port} }}")
-
-
-def assert_set(line: str) -> None:
-    assert line == "set"
+Say = Callable[[Mapping[str, int]], object]
 
 
 def put_above(chain: Chain) -> None:
@@ -82,12 +43,20 @@ def config(chain: Chain) -> tuple[int, bytes]:
 
 @pytest.fixture(scope="module")
 def say(chain: Chain) -> Iterator[Say]:
-    """The furnished relay with the gate, for all of this file."""
+    """The furnished relay, with a gate before its storage for all of this file. `say`: what HEAD of a key answers from then on."""
     if not chain.furnished:
         furnish(chain)
     chain.furnished = False
-    with gate(chain) as set_answers:
-        yield set_answers
+    given = {
+        "behind": chain.storage["endpoint"],
+        "certs": str(chain.box.storage_folder / "certs"),
+        "secrets": dict(IDENTITIES.values()),
+    }
+    with beside(chain, "tests.gates", given) as gate:
+        chain.inside(
+            chain.entry("web1", identity=IDENTITIES["web1"], endpoint=gate.endpoint, generation=GENERATION)
+        )
+        yield gate.tell
 
 
 def test_a_storage_that_does_not_say_not_found_is_told_in_the_journal(chain: Chain, say: Say) -> None:

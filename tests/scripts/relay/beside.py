@@ -1,0 +1,52 @@
+"""A server of the tests in the relay's own network: a program of this machine on the relay's loopback, which the relay's firewall lets sources reach."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.scripts.relay.chain import Chain
+
+
+class Program:
+    """A module that answers each line of JSON with one, and ends with its stdin. ``facts``: its first answer, with its ``endpoint``."""
+
+    def __init__(self, process: subprocess.Popen[str], given: object) -> None:
+        self._process = process
+        self.facts: dict[str, Any] = self.tell(given)
+        self.endpoint: str = self.facts["endpoint"]
+
+    def tell(self, line: object) -> dict[str, Any]:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(f"{json.dumps(line)}\n")
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return answer
+
+
+@contextmanager
+def beside(chain: Chain, module: str, given: object) -> Iterator[Program]:
+    """`python -m MODULE` for as long as the block lasts; the next furnishing of the relay makes the firewall forget it."""
+    target = next(word for word in chain.box.command("relay", ["true"]) if word.startswith("--target"))
+    with subprocess.Popen(
+        ["nsenter", target, "--net", "--", sys.executable, "-m", module],
+        cwd=Path(__file__).parents[3],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+    ) as process:
+        assert process.stdin
+        try:
+            program = Program(process, given)
+            place = f"lastcopy storage4 {{ 127.0.0.1 . {program.endpoint.rpartition(':')[2]} }}"
+            chain.sh(f"nft add element inet {place}")
+            yield program
+            chain.sh(f"nft delete element inet {place}")
+        finally:
+            process.stdin.close()
