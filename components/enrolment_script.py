@@ -12,16 +12,16 @@ from components.settings import Source
 _HEAD = """#!/bin/sh
 # lastcopy: {title}
 # {what}
-# Run by root on the source: sh {file}. Run again, it changes nothing; `sh {file} check` only looks.
+# Run by root on the source: sh {file}. Run again, it changes nothing; `sh {file} check` only looks.{more}
 # It is what `pulumi up` sends to hosts that it reaches, step by step.
 set -eu
 umask 077
 [ "$(id -u)" = 0 ] || {{ echo "error: this needs root. fix: sudo sh $0" >&2; exit 1; }}
-mode=${{1-apply}}
+mode=${{1-apply}} given=${{2-}} sha256=${{3-}}
 drift=
 step() {{
   rc=0
-  sh -s -- "$mode" || rc=$?
+  sh -s -- "$mode" '' "$given" "$sha256" || rc=$?
   case $rc in
     0) ;;
     3) drift=yes ;;
@@ -31,6 +31,10 @@ step() {{
 
 main() {{
 """
+# Said only where a step needs it.
+_HAND_OVER = """
+# No way to the Internet from here? On the workstation: .venv/bin/python -m toolchain host restic --architecture "$(dpkg --print-architecture)"
+# Bring the file that it writes, too, and run: sh {file} apply FILE SHA256"""
 _TAIL = """
 [ -z "$drift" ] || exit 3
 }
@@ -42,7 +46,9 @@ main
 def _script(
     title: str, what: str, file: str, parts: Sequence[tuple[str, Mapping[str, str]]], last_words: str
 ) -> str:
-    texts = [_HEAD.format(title=title, what=what, file=file)]
+    brings_a_tool = any(script == "host_tool" for script, _ in parts)
+    more = _HAND_OVER.format(file=file) if brings_a_tool else ""
+    texts = [_HEAD.format(title=title, what=what, file=file, more=more)]
     for number, (script, values) in enumerate(parts, 1):
         end = f"LASTCOPY_END_OF_STEP_{number}"
         text = script_text(script, values)
@@ -70,8 +76,8 @@ def key_script() -> str:
 def enrolment_script(source: Source, *, public_key: str, client: Mapping[str, str], password: str) -> str:
     """All of an unmanaged source in one file. It holds the password: hand it over like one, then delete it.
 
-    Refuses a host whose key is not the one in the stack. Takes the host's restic where it is new enough, else the
-    official release, verified. Needs OpenSSH and systemd on the host.
+    Refuses a host whose key is not the one in the stack. Takes the host's restic where it is new enough, else the program that is given
+    beside it with its SHA-256, else the official release, verified. Needs OpenSSH and systemd on the host.
     """
     return _script(
         f"enrols this host as source {source.name}",

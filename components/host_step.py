@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pulumi
 from pulumi_command import remote
@@ -53,6 +53,16 @@ class Jump:
         """As `Host.summary`."""
         return {"address": self.address, "port": self.port, "user": self.user, "hostKey": self.host_key}
 
+    def dial(self) -> pulumi.Output[dict[str, Any]]:
+        """The connection as plain values, see `Host.dial`."""
+        return pulumi.Output.all(
+            address=self.address,
+            port=self.port,
+            user=self.user,
+            hostKey=self.host_key,
+            privateKey=self.private_key,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
@@ -61,8 +71,9 @@ class Host:
     ``ready`` are the resources that must exist before it can be dialled; ``machine`` is the one with which it disappears, so that a
     destroy does not dial a host that is gone. ``incarnation`` names the one machine behind the address, where another may take its place:
     every step is made anew on the next one. ``instance_metadata``: whether root may ask the cloud about the machine (169.254.169.254);
-    the sources' processes never may. ``jump``: the jump host from which it is dialled. ``dials``: how often a refused or lost dial is
-    repeated, with waits of up to 5 s in between.
+    the sources' processes never may. ``fetches``: whether the host gets tools and packages from the Internet by itself; where not, the
+    tools are handed over from here, and a step that misses a package is refused. ``jump``: the jump host from which it is dialled.
+    ``dials``: how often a refused or lost dial is repeated, with waits of up to 5 s in between.
     """
 
     name: str
@@ -76,6 +87,7 @@ class Host:
     machine: pulumi.Resource | None = None
     incarnation: pulumi.Input[str] | None = None
     instance_metadata: Literal["open", "closed"] = "open"
+    fetches: bool = True
     dials: int = _DIALS
 
     def summary(self) -> dict[str, object]:
@@ -96,6 +108,19 @@ class Host:
             per_dial_timeout=_DIAL_SECONDS,
             proxy=None if self.jump is None else self.jump.connection(),
         )
+
+    def dial(self) -> pulumi.Output[dict[str, Any]]:
+        """The connection as plain values, for a program on this workstation that dials the host itself; as a whole a secret."""
+        known: pulumi.Output[dict[str, Any]] = pulumi.Output.all(
+            name=self.name,
+            address=self.address,
+            port=self.port,
+            user=self.user,
+            hostKey=self.host_key,
+            privateKey=self.private_key,
+            jump=None if self.jump is None else self.jump.dial(),
+        )
+        return pulumi.Output.secret(known)
 
 
 def _secret(value: pulumi.Input[str] | None) -> pulumi.Output[str] | None:
@@ -154,6 +179,8 @@ class HostStep(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         values, secrets = dict(values or {}), dict(secrets or {})
+        if not host.fetches:
+            values["FETCHES"] = "no"
         if twice := sorted(values.keys() & secrets.keys()):
             raise ValueError(f"named both as value and as secret: {twice}")
         super().__init__(

@@ -6,7 +6,8 @@ import hashlib
 import json
 import shlex
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pulumi
@@ -18,10 +19,24 @@ from components.vault import S3Vault, StorageIdentity
 
 
 @dataclass(frozen=True, kw_only=True)
+class MachineKind:
+    """How a machine is made: its release of Debian, and whether it fetches tools by itself; one that does not comes without its tool."""
+
+    debian: int = 13
+    fetches: bool = True
+
+    def words(self) -> list[str]:
+        """The options of `machine-up` that differ from its defaults."""
+        debian = [] if self.debian == 13 else ["--debian", str(self.debian)]
+        return [*debian, *([] if self.fetches else ["--no-tool"])]
+
+
+@dataclass(frozen=True, kw_only=True)
 class LocalSandboxArgs:
     """``directory`` holds the sandbox's runtime; ``network`` is an IPv4 range in CIDR form that nothing else here uses.
 
     ``machines`` are the sources that the sandbox makes; ``rooms`` all sources of the stack: each gets a storage identity of its own.
+    ``kinds``: how they and the ``relay`` are made, where it is not the default.
     """
 
     directory: Path
@@ -32,6 +47,7 @@ class LocalSandboxArgs:
     lock_mode: str
     lock_days: int
     bucket: str = "backups"
+    kinds: Mapping[str, MachineKind] = field(default_factory=dict)
 
 
 class LocalSandbox(pulumi.ComponentResource):
@@ -55,6 +71,7 @@ class LocalSandbox(pulumi.ComponentResource):
         )
         self._name = name
         self._directory = args.directory
+        self._kinds = args.kinds
         self._network = self._run(
             "network",
             up=["network-up", "--network", args.network, "--driver", args.driver],
@@ -119,9 +136,10 @@ class LocalSandbox(pulumi.ComponentResource):
         )
 
     def _machine(self, machine: str, role: str) -> Host:
+        kind = self._kinds.get(machine, MachineKind())
         command = self._run(
             f"machine-{machine}",
-            up=["machine-up", "--name", machine, "--role", role],
+            up=["machine-up", "--name", machine, "--role", role, *kind.words()],
             down=["machine-down", "--name", machine],
             after=(self._network,),
         )
@@ -135,6 +153,7 @@ class LocalSandbox(pulumi.ComponentResource):
             private_key=self._admin_key,
             ready=(command,),
             machine=command,
+            fetches=kind.fetches,
         )
 
     def _identity(self, source: str, storage: local.Command) -> StorageIdentity:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from pydantic import SecretStr
 
 from components.hardened_sshd import Person
 from components.host_step import Host, Jump
-from components.local_sandbox import LocalSandbox, LocalSandboxArgs
+from components.local_sandbox import LocalSandbox, LocalSandboxArgs, MachineKind
 from components.settings import (
     Admin,
     AwsBucket,
@@ -59,6 +60,7 @@ class Places:
                     rooms=tuple(s.name for s in settings.sources),
                     lock_mode=settings.storage.lock_mode,
                     lock_days=settings.storage.lock_days,
+                    kinds=_kinds(settings.intermediate, settings.sources),
                 ),
             )
         if settings.aws is not None:
@@ -108,6 +110,7 @@ class Places:
             # Once from a jump host: its kernel tries for two minutes where nothing answers, and the plugin repeats a failed handshake
             # on the same broken connection, which hides that the host key was another one (A1).
             dials=0 if jump is not None else Host.dials,
+            fetches=place.tools_from == "makers",
         )
 
     def relay_sshd_port(self) -> int:
@@ -183,6 +186,16 @@ class Places:
     def _identities(self) -> dict[str, StorageIdentity]:
         """The identities that were made elsewhere and stand in the settings."""
         return {s.name: _identity(s.identity) for s in self._settings.sources if s.identity is not None}
+
+
+def _kinds(relay: SandboxVm, sources: Sequence[Source]) -> dict[str, MachineKind]:
+    """How the sandbox's machines are made."""
+    made: dict[str, SandboxVm | SandboxSource] = {"relay": relay}
+    made |= {s.name: s.host for s in sources if isinstance(s.host, SandboxSource)}
+    return {
+        name: MachineKind(debian=place.debian, fetches=place.tools_from == "makers")
+        for name, place in made.items()
+    }
 
 
 def _secret(value: SecretStr) -> pulumi.Output[str]:

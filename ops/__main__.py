@@ -17,6 +17,7 @@ VERBS = {
     "status": "ops.status:status",
     "cut-off": "ops.cut_off:cut_off",
     "let-in": "ops.cut_off:let_in",
+    "hand-over": "ops.hand_over:hand_over",
     "check": "ops.checks:check",
     "aws-state": "ops.aws_state:aws_state",
     "drill": "ops.drill.cli:drill",

@@ -1,9 +1,11 @@
-"""python -m toolchain ensure [--tests] [NAME…] | list | path NAME | env [--local]"""
+"""python -m toolchain ensure [--tests] [NAME…] | list | path NAME | host NAME --architecture ARCH [--to DIR] | env [--local]"""
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +26,10 @@ def main() -> int:
     verbs.add_parser("path", help="print where a tool is, got if need be").add_argument(
         "name", metavar="NAME"
     )
+    for_host = verbs.add_parser("host", help="write a verified rclone or restic for a host without Internet")
+    for_host.add_argument("name", choices=("rclone", "restic"))
+    for_host.add_argument("--architecture", required=True, help="of the host: dpkg --print-architecture")
+    for_host.add_argument("--to", type=Path, default=Path(), metavar="DIR", help="default: here")
     env = verbs.add_parser("env", help="print export lines to eval: engine and plugins for this shell")
     env.add_argument(
         "--local", action="store_true", help="also this checkout's own state, for its local stack alone"
@@ -41,6 +47,8 @@ def main() -> int:
                 print(f"{pin.name:24} {pin.version:22} {found}")
         elif args.verb == "path":
             print(toolchain.ensure(args.name)[args.name].path)
+        elif args.verb == "host":
+            print(*_for_host(toolchain, args.name, args.architecture, args.to))
         else:
             for line in _lines(toolchain, local=args.local):
                 print(line)
@@ -63,6 +71,19 @@ def _lines(toolchain: Toolchain, *, local: bool) -> Iterator[str]:
     for name, value in sorted(wanted.items()):
         if toolchain.environ.get(name) != value:
             yield f"export {name}={shlex.quote(value)}"
+
+
+def _for_host(toolchain: Toolchain, name: str, architecture: str, folder: Path) -> tuple[Path, str]:
+    """Writes the tool for a host into the folder; the file and its SHA-256, which the enrolment script takes as arguments."""
+    tool = toolchain.for_host(name, architecture)
+    target = folder / f"{name}-{tool.version}-linux-{architecture}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(tool.path, target)
+    except OSError as error:
+        raise ToolError(f"{target} cannot be written: {error}") from None
+    with target.open("rb") as written:
+        return target, hashlib.file_digest(written, "sha256").hexdigest()
 
 
 if __name__ == "__main__":

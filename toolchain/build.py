@@ -35,13 +35,16 @@ class GoBuilder:
         flags = ["-mod=readonly", "-buildvcs=false", "-trimpath", "-v", "-o", str(target)]
         ldflags = f"-ldflags=-s -w {pin.build.ldflags}"
         source = "our stand-in" if pin.build.standin else f"{pin.version} from the Go module proxy"
-        log = self.cache / "logs" / f"{pin.name}.log"
+        log = self.cache / "logs" / f"{pin.stored(pin.name)}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        with step(f"{pin.name}: building {source}") as update, log.open("w", encoding="utf-8") as out:
+        with (
+            step(f"{pin.stored(pin.name)}: building {source}") as update,
+            log.open("w", encoding="utf-8") as out,
+        ):
             process = subprocess.Popen(
                 [go, "build", *flags, ldflags, pin.build.package],
                 cwd=self.sources / where,
-                env=self.environ,
+                env={**self.environ, **dict(pin.build.environ)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,

@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
@@ -54,6 +54,19 @@ class Toolchain:
             note(f"stand-ins from toolchain/standins serve, no real ones being here: {', '.join(standins)}")
         return got
 
+    def for_host(self, name: str, architecture: str) -> Tool:
+        """A tool for a Linux host of that architecture, in Debian's words: the makers' release, or built from the registry.
+
+        What is on PATH here does not count: nobody verified it, and it may need libraries that the host does not have.
+        """
+        [known] = self._pins((name,), tests=False)
+        pin, tried = self.pins.for_host(known.name, architecture), dict[str, str]()
+        tool = self._cached(pin) or self._get(pin, tried)
+        if tool is None:
+            raise ToolError(self._explain(pin, tried))
+        self.go.tidy()
+        return tool
+
     def have(self, pin: Pin, tried: dict[str, str]) -> Tool | None:
         """The tool, if it needs neither network nor building."""
         tool = _try("on PATH", tried, lambda: find.on_path(self.pins, pin, self.environ))
@@ -64,8 +77,8 @@ class Toolchain:
     def _cached(self, pin: Pin) -> Tool | None:
         versions = [pin.release.version] if pin.release else []
         for version in dict.fromkeys([*versions, pin.version]):
-            if tool := self.cache.get(pin.name, version):
-                return tool
+            if tool := self.cache.get(pin.name, pin.stored(version)):
+                return replace(tool, version=version)
         if pin.beside and (tool := self.cache.get(pin.name, pin.version, folder_of=pin.beside)):
             return tool
         tool = self._standin(pin)
@@ -99,11 +112,11 @@ class Toolchain:
         if release.fingerprint:
             signature.need_gpg(pin.name)
         name = PurePosixPath(urlsplit(release.archive).path).name
-        downloads = self.cache.root / "downloads" / f"{pin.name}-{release.version}"
+        downloads = self.cache.root / "downloads" / f"{pin.name}-{pin.stored(release.version)}"
         downloads.mkdir(parents=True, exist_ok=True)
         archive = downloads / name
         with self.cache.staging() as stage:
-            with step(f"{pin.name}: official release {release.version}") as update:
+            with step(f"{pin.name}: official release {pin.stored(release.version)}") as update:
                 if not archive.exists():
                     fetch.download(release.archive, archive, update)
                 fetch.verify(pin.name, release, archive, name, stage)
@@ -112,10 +125,10 @@ class Toolchain:
                 fetch.unpack(archive, release.members, programs)
             if not (programs / pin.name).is_file():
                 raise ToolError(f"{pin.name}: {name} holds no {pin.name}; correct toolchain/versions.toml")
-            tool = self.cache.install(programs, pin.name, release.version, "official release")
+            tool = self.cache.install(programs, pin.name, pin.stored(release.version), "official release")
         archive.unlink()
         downloads.rmdir()
-        return tool
+        return replace(tool, version=release.version)
 
     def _built(self, pin: Pin) -> Tool:
         if pin.build is None:
@@ -128,7 +141,8 @@ class Toolchain:
             programs.mkdir()
             self.go.build(pin, programs / pin.name)
             if not pin.build.standin:
-                return self.cache.install(programs, pin.name, pin.version, "built from registry")
+                made = self.cache.install(programs, pin.name, pin.stored(pin.version), "built from registry")
+                return replace(made, version=pin.version)
             tool = self.cache.install(programs, pin.name, self._standin_version(pin), "stand-in")
         for old in tool.path.parent.parent.glob("*-standin-*"):  # of sources that were edited since
             if old != tool.path.parent and time.time() - old.stat().st_mtime > STANDIN_SECONDS:
@@ -147,12 +161,13 @@ class Toolchain:
     def _explain(self, pin: Pin, tried: dict[str, str]) -> str:
         lines = [f"{pin.name} {pin.fitting} is needed and could not be had:"]
         lines += [f"  {way}: {reason}" for way, reason in tried.items()]
-        fixes = [f"put {pin.name} {pin.fitting} on PATH"]
+        fixes = [] if pin.platform else [f"put {pin.name} {pin.fitting} on PATH"]
         if pin.build:
             fixes.append(f"install Go {self.pins.go_oldest} or newer (https://go.dev/dl)")
         if pin.release:
             fixes.append(f"let this machine reach {urlsplit(pin.release.archive).netloc}")
-        lines.append(f"Fix: {', or '.join(fixes)}; then run: python -m toolchain ensure {pin.name}")
+        again = " it again" if pin.platform else f": python -m toolchain ensure {pin.name}"
+        lines.append(f"Fix: {', or '.join(fixes)}; then run{again}")
         return "\n".join(lines)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,12 @@ class Build:
     module: str = ""
     ldflags: str = ""
     standin: bool = False
+    environ: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pin:
-    """All that is pinned of one tool."""
+    """All that is pinned of one tool. ``platform``: "" for this machine, else the host's, such as ``linux-armhf``."""
 
     name: str
     version: str
@@ -55,8 +56,13 @@ class Pin:
     beside: str = ""
     plugin: str = ""
     only: str = ""
+    platform: str = ""
     release: Release | None = None
     build: Build | None = None
+
+    def stored(self, version: str) -> str:
+        """The name of that version's folder in the cache."""
+        return f"{version}-{self.platform}" if self.platform else version
 
     @property
     def fitting(self) -> str:
@@ -85,6 +91,11 @@ class Pins:
     tools: dict[str, Pin]
     go_oldest: str
     room_gib: float
+    path: Path = field(default=HERE / "versions.toml")
+
+    def for_host(self, name: str, architecture: str) -> Pin:
+        """The pin of a tool for a Linux host of that architecture, in Debian's words; ToolError where its makers have none."""
+        return _pins_of_host(self.path, name, architecture)
 
 
 def numbers(version: str) -> tuple[int, ...]:
@@ -104,17 +115,41 @@ def this_machine() -> tuple[str, str]:
 def load(path: Path = HERE / "versions.toml") -> Pins:
     """Reads the pins for this machine."""
     data = tomllib.loads(path.read_text(encoding="utf-8"))
-    go = data.pop("go")
-    tools = {name: _pin(name, dict(table)) for name, table in data.items()}
-    return Pins(tools=tools, go_oldest=go["oldest"], room_gib=go["room_gib"])
+    go, where = data.pop("go"), this_machine()
+    tools = {name: _pin(name, dict(table), where) for name, table in data.items()}
+    return Pins(tools=tools, go_oldest=go["oldest"], room_gib=go["room_gib"], path=path)
 
 
-def _pin(name: str, table: dict[str, Any]) -> Pin:
+def _pins_of_host(path: Path, name: str, architecture: str) -> Pin:
+    data = tomllib.loads(path.read_text(encoding="utf-8"))
+    table = dict(data[name])
+    known: dict[str, str] = table.get("host", {}).get("arch", {})
+    if architecture not in known:
+        raise ToolError(
+            f"{name}: there is no release for hosts of the architecture {architecture!r}; known are {', '.join(known)}.\n"
+            f"Fix: install {name} {table.get('oldest', table['version'])} or newer as /usr/local/bin/{name} on the host, then run it again."
+        )
+    pin = _pin(name, table, ("linux", known[architecture]))
+    assert pin.build is not None  # noqa: S101
+    environ = (("GOOS", "linux"), *(_assignment(word) for word in data["go"]["hosts"][architecture].split()))
+    here = this_machine() == ("linux", architecture)
+    return replace(
+        pin, platform="" if here else f"linux-{architecture}", build=replace(pin.build, environ=environ)
+    )
+
+
+def _assignment(word: str) -> tuple[str, str]:
+    name, _, value = word.partition("=")
+    return name, value
+
+
+def _pin(name: str, table: dict[str, Any], where: tuple[str, str]) -> Pin:
     release, build, version = table.pop("release", None), table.pop("build", None), table["version"]
+    table.pop("host", None)  # what hosts are told: components/host_tool.py
     table.setdefault("oldest", version)
     return Pin(
         name=name,
-        release=_release(dict(release), version) if release else None,
+        release=_release(dict(release), version, where) if release else None,
         build=_build(dict(build), version) if build else None,
         **table,
     )
@@ -126,8 +161,8 @@ def _build(table: dict[str, Any], version: str) -> Build:
     return Build(**table)
 
 
-def _release(table: dict[str, Any], version: str) -> Release | None:
-    system, machine = this_machine()
+def _release(table: dict[str, Any], version: str, where: tuple[str, str]) -> Release | None:
+    system, machine = where
     words = {
         "version": table.setdefault("version", version),
         "os": table.pop("os", {}).get(system, system),

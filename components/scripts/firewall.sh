@@ -27,12 +27,8 @@ look_for_directory() {
 }
 
 look() {
-  command -v nft >/dev/null || {
-    if would "package nftables"; then
-      DEBIAN_FRONTEND=noninteractive timeout 180 apt-get install -y -q --no-install-recommends nftables >"$WORK/apt" 2>&1 ||
-        refuse "nftables is not installed and apt-get could not install it: $(tail -n 1 "$WORK/apt")" "install the package nftables on the host, $AGAIN"
-    fi
-  }
+  command -v nft >/dev/null || packages nftables "the firewall" ||
+    refuse "nftables is not installed, so the rules cannot be looked at" "run 'pulumi up'"
   getent group lastcopy-sources >/dev/null || refuse "the group lastcopy-sources is missing" "apply the sshd step first: run 'pulumi up' without --target"
   value RULES >"$WORK/rules"
   grep -q '^  set directory4 ' "$WORK/rules" || look_for_directory "${SUDO_USER-}"

@@ -1,13 +1,15 @@
 # shellcheck shell=sh
-# host_tool: rclone or restic at or above its floor: the host's own, or the official release that its makers signed (A4).
-# Values: TOOL, FLOOR, VERSION, WHY, ARCHIVE, SUMS, SIGNATURE ("inline" or a URL), KEYS (URLs), FINGERPRINT, MEMBER; {arch} is filled in here.
+# host_tool: rclone or restic at or above its floor: the host's own, one that is handed over, or the official release that its makers signed (A4).
+# Values: TOOL, FLOOR, VERSION, WHY, ARCHITECTURES (Debian's name and the makers', one a line), ROOM_MIB, ARCHIVE, SUMS, SIGNATURE ("inline"
+# or a URL), KEYS (URLs), FINGERPRINT; {arch} is filled in here. FETCHES "no": nothing is fetched here.
+# The third and fourth argument of the whole script: the file of a program that was handed over, and its SHA-256.
 AGAIN="then run 'pulumi up' again"
 
 version_of() { env -i PATH="$PATH" HOME="$WORK" timeout 30 "$1" version 2>/dev/null | sed -n '1s/^[a-z]* v\{0,1\}\([^ ]*\).*/\1/p'; }
 fits() { version_at_least "$(version_of "$1")" "$(value FLOOR)"; }
 
 # need COMMAND PACKAGE
-need() { command -v "$1" >/dev/null || packages="${packages:+$packages }$2"; }
+need() { command -v "$1" >/dev/null || missing="${missing:+$missing }$2"; }
 
 fetch() { # fetch URL FILE
   env -i PATH="$PATH" HOME="$WORK" ${https_proxy:+https_proxy="$https_proxy"} \
@@ -42,29 +44,50 @@ signed() {
 
 filled() { printf %s "$1" | sed "s/{arch}/$arch/g"; }
 
-unpacked() { # unpacked ARCHIVE: the one program in it, as $WORK/program
+# The makers' word for this host's architecture.
+architecture() {
+  debian_arch=$(dpkg --print-architecture)
+  arch=$(value ARCHITECTURES | sed -n "s/^$debian_arch //p")
+  [ -n "$arch" ] || cannot "there is none for this host's architecture $debian_arch (there are: $(value ARCHITECTURES | cut -d ' ' -f 1 | tr '\n' ' ' | sed 's/ $//'))"
+}
+
+# --- room: a program has 40 to 90 MB, and /run is a tenth or a fifth of the memory, so it is unpacked on the file system where it will stay ---
+free_mib() {
+  place=$LIB_DIR
+  until [ -d "$place" ]; do place=$(dirname "$place"); done
+  echo "$(($(df -Pk "$place" | awk 'NR == 2 { print $4 }') / 1024))"
+}
+
+# What a run that was killed left there; only one runs on a host at a time.
+clear_leftovers() { rm -rf "$LIB_DIR"/.unpack.??????; }
+
+workplace() { # workplace MIB
+  have=$(free_mib)
+  [ "$have" -ge "$1" ] ||
+    refuse "$tool $(value VERSION) needs $1 MiB of disk space below $LIB_DIR, where $have MiB are free" "free that space (df -h ${LIB_DIR%/*}), $AGAIN"
+  folder "$LIB_DIR" 755 root:root
+  unpack=$(mktemp -d "$LIB_DIR/.unpack.XXXXXX")
+  trap 'rm -rf "$WORK" "$unpack"' EXIT
+}
+
+unpacked() { # unpacked ARCHIVE: the one program in it, as $unpack/program
   case $1 in
-    *.deb) mkdir "$WORK/tree" && dpkg-deb -x "$1" "$WORK/tree" && mv "$WORK/tree/usr/bin/$tool" "$WORK/program" ;;
-    *.bz2) bzip2 -dc "$1" >"$WORK/program" ;;
-    *) cp "$1" "$WORK/program" ;;
+    *.deb) mkdir "$unpack/tree" && dpkg-deb -x "$1" "$unpack/tree" && mv "$unpack/tree/usr/bin/$tool" "$unpack/program" ;;
+    *.bz2) bzip2 -dc "$1" >"$unpack/program" ;;
+    *) mv "$1" "$unpack/program" ;;
   esac
 }
 
-install_release() {
-  arch=$(dpkg --print-architecture)
+fetch_release() {
   archive=$(filled "$(value ARCHIVE)")
   protocols='=https'
   case $archive in http://127.0.0.1:*) protocols='=http,https' ;; esac # the tests' own server; nothing else listens for us there
-  packages=''
+  missing=''
   need curl "curl ca-certificates"
   need gpg gpg
   case $archive in *.bz2) need bzip2 bzip2 ;; esac
-  if [ -n "$packages" ]; then
-    # shellcheck disable=SC2086 # a list of package names
-    DEBIAN_FRONTEND=noninteractive timeout 200 apt-get install -y -q --no-install-recommends $packages >"$WORK/apt" 2>&1 ||
-      cannot "it needs the packages '$packages', which apt-get could not install ($(tail -n 1 "$WORK/apt"))"
-  fi
-  file=$WORK/${archive##*/}
+  [ -z "$missing" ] || packages "$missing" "the way to an official release of $tool"
+  file=$unpack/${archive##*/}
   fetch "$archive" "$file" || cannot "$archive: $(sed 's/^curl: //' "$WORK/curl")"
   fetch "$(filled "$(value SUMS)")" "$WORK/sums" || cannot "$(value SUMS): $(sed 's/^curl: //' "$WORK/curl")"
   keyring || cannot "the makers' signing key $(value FINGERPRINT) was not found at $(value KEYS)"
@@ -73,10 +96,42 @@ install_release() {
   [ -n "$want" ] || cannot "${archive##*/} is not in the makers' checksums"
   [ "$(sha256sum <"$file" | cut -d ' ' -f 1)" = "$want" ] || cannot "its SHA-256 is not the one that the makers signed: somebody may have tampered with it"
   unpacked "$file" || cannot "${archive##*/} cannot be unpacked"
-  folder "$LIB_DIR" 755 root:root
-  folder "$LIB_DIR/$tool-$(value VERSION)" 755 root:root
-  put "$own" 755 root:root <"$WORK/program"
-  fits "$own" || { rm -f "$own"; cannot "what it holds says it is version '$(version_of "$own")'"; }
+}
+
+# What was handed over counts only as what its sender saw: the copy is checked, so nobody can change it after the check.
+take_given() {
+  case $GIVEN in
+    "$LIB_DIR"/.given.*) mv "$GIVEN" "$unpack/program" ;; # root's own folder: a second copy would only need room
+    *) cp "$GIVEN" "$unpack/program" 2>"$WORK/cp" || refuse "$GIVEN cannot be read: $(cat "$WORK/cp")" "give the path of the file that \`python -m toolchain host $tool\` wrote" ;;
+  esac
+  [ "$(sha256sum <"$unpack/program" | cut -d ' ' -f 1)" = "$GIVEN_SHA256" ] ||
+    refuse "the $tool that was handed over is not the one that was sent: its SHA-256 is not $GIVEN_SHA256" "hand it over again; if this stays, somebody may have tampered with it on its way"
+}
+
+# into_place: whole or not at all, and only what says itself that it is new enough.
+into_place() {
+  chown root:root "$unpack/program"
+  chmod 755 "$unpack/program"
+  fits "$unpack/program" || cannot "it does not run on this host, or says itself that it is another version: '$(version_of "$unpack/program")'"
+  sync "$unpack/program"
+  folder "${own%/*}" 755 root:root
+  mv -f "$unpack/program" "$own"
+  sync "${own%/*}"
+}
+
+install_tool() {
+  if [ -n "$GIVEN" ]; then
+    workplace 0 # its sender has looked
+    take_given
+  elif [ "$(value FETCHES)" = no ]; then
+    refuse "no $tool $(value FLOOR) or newer on this host (found: ${seen:-none}), which fetches nothing itself (toolsFrom: workstation), and none was handed over. Older ones are refused: $(value WHY)" \
+      "hand it over again: pulumi up --replace URN, with the URN of this host's $tool-hand-over (pulumi stack --show-urns); or install it as /usr/local/bin/$tool on the host"
+  else
+    architecture
+    workplace "$(value ROOM_MIB)"
+    fetch_release
+  fi
+  into_place
 }
 
 step_apply() {
@@ -84,6 +139,7 @@ step_apply() {
   own=$LIB_DIR/$tool-$(value VERSION)/$tool
   seen=''
   path=''
+  [ "$MODE" = check ] || clear_leftovers
   for candidate in "$own" "/usr/local/bin/$tool" "/usr/bin/$tool"; do
     if [ -x "$candidate" ]; then
       if fits "$candidate"; then path=$candidate && break; fi
@@ -91,7 +147,14 @@ step_apply() {
     fi
   done
   if [ -z "$path" ]; then
-    if would "install $tool $(value VERSION)"; then install_release; path=$own; else return 0; fi
+    if would "install $tool $(value VERSION)"; then
+      install_tool
+      path=$own
+    else # what the workstation needs to know to hand one over
+      fact architecture "$(dpkg --print-architecture)"
+      fact free_mib "$(free_mib)"
+      return 0
+    fi
   fi
   fact version "$(version_of "$path")"
   fact path "$path"

@@ -15,6 +15,8 @@ ROOT_DIR=/etc/lastcopy
 STATE_DIR=/var/lib/lastcopy
 RUN_DIR=/run/lastcopy
 LIB_DIR=/usr/local/lib/lastcopy
+# "no" is told with every step to hosts that fetch nothing themselves.
+V_FETCHES=
 
 say() { printf '%s\n' "lastcopy ${STEP}: $*" >&2; }
 
@@ -63,6 +65,18 @@ folder() {
     chown "$3" "$1"
     chmod "$2" "$1"
   fi
+}
+
+# packages NAMES WHAT: Debian's packages that WHAT needs are installed; false where nothing may be changed.
+packages() {
+  would "packages $1" || return 1
+  [ "$(value FETCHES)" != no ] ||
+    refuse "$2 needs Debian's packages '$1', and this host fetches nothing itself (toolsFrom: workstation)" \
+      "install them on the host, from a mirror that it reaches or from files (dpkg -i): apt-get install $1; then run 'pulumi up' again"
+  # shellcheck disable=SC2086 # a list of names
+  DEBIAN_FRONTEND=noninteractive timeout 180 apt-get install -y -q --no-install-recommends $1 >"$WORK/apt" 2>&1 ||
+    refuse "$2 needs Debian's packages '$1', which apt-get could not install: $(tail -n 1 "$WORK/apt")" \
+      "install them on the host: apt-get install $1; then run 'pulumi up' again"
 }
 
 gone() {
@@ -141,6 +155,7 @@ guard_confirm() {
 main() {
   MODE=$1
   DIALLED_FROM=${2-}
+  GIVEN=${3-} GIVEN_SHA256=${4-} # for host_tool: a program that was handed over
   FACTS=
   [ "$(id -u)" = 0 ] || { echo "error: this step needs root; fix: let the admin account use sudo without a password" >&2; exit 1; }
   mkdir -p "$RUN_DIR"

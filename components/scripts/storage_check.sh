@@ -5,13 +5,8 @@
 AGAIN="then run 'pulumi up' again"
 
 curl_present() {
-  command -v curl >/dev/null && return 0
-  if would "package curl"; then
-    DEBIAN_FRONTEND=noninteractive timeout 180 apt-get install -y -q --no-install-recommends curl ca-certificates >"$WORK/apt" 2>&1 ||
-      refuse "curl is not installed and apt-get could not install it: $(tail -n 1 "$WORK/apt")" "install the packages curl and ca-certificates on the host, $AGAIN"
-  else
+  command -v curl >/dev/null || packages "curl ca-certificates" "the look at the storage" ||
     refuse "curl is not installed, so the storage cannot be looked at" "run 'pulumi up'"
-  fi
 }
 
 quoted() { value "$1" | sed -e 's/\\/\\\\/g' -e 's/"/\\"/g'; }

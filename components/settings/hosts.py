@@ -94,6 +94,21 @@ class Admin(Model):
         yield from rules_of_people(raw)
 
 
+ToolsFrom = Literal["makers", "workstation"]
+
+
+def _tools_from(tool: str) -> Any:
+    return Field(
+        "makers",
+        description=f"Where {tool} comes from: makers, the host fetches their signed release; or workstation, this workstation does and hands"
+        " it over by SSH, for a host without a way to the Internet. That host fetches nothing itself, no packages either.",
+    )
+
+
+def _debian() -> Any:
+    return Field(13, description="The machine's release of Debian: 12 or 13.")
+
+
 class ExistingHost(Model):
     """A Debian machine of your own that becomes the relay."""
 
@@ -121,6 +136,7 @@ class ExistingHost(Model):
         description="address or address:port that the sources dial, where it differs from the operator's.",
         examples=["10.0.0.5:22"],
     )
+    tools_from: ToolsFrom = _tools_from("rclone")
 
     directory: tuple[Server, ...] = Field(
         (),
@@ -163,6 +179,9 @@ class SandboxVm(Model):
 
     EXAMPLE: ClassVar[object] = {}
 
+    debian: Literal[12, 13] = _debian()
+    tools_from: ToolsFrom = _tools_from("rclone")
+
 
 class ManagedHost(Model):
     """A source that the program sets up itself, by the operator's SSH."""
@@ -189,12 +208,16 @@ class ManagedHost(Model):
         description="Jump host that leads to this source; none: dialled directly. Default: lastcopy:admin.jumpHost.",
         examples=[JumpHost.EXAMPLE],
     )
+    tools_from: ToolsFrom = _tools_from("restic")
 
 
 class SandboxSource(Model):
     """A source that `sandbox/` makes on this workstation."""
 
     EXAMPLE: ClassVar[object] = {}
+
+    debian: Literal[12, 13] = _debian()
+    tools_from: ToolsFrom = _tools_from("restic")
 
 
 class UnmanagedSource(Model):

@@ -21,6 +21,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     stack = Running(root, "itest", free_network())
     template = yaml.safe_load((root / "stacks" / "templates" / "local.yaml").read_text())
     template["config"]["lastcopy:sandbox"] = {"network": stack.network}
+    # One source as many are: Debian 12, no restic, and no way to the Internet.
+    template["config"]["lastcopy:sources"][1]["sandbox"] = {"debian": 12, "toolsFrom": "workstation"}
     source = root / "itest.yaml"
     source.write_text(yaml.safe_dump(template, sort_keys=False))
     stack.stack.create(source)

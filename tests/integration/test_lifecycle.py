@@ -53,6 +53,23 @@ def test_an_up_that_was_killed_in_the_middle_is_finished_by_the_next(running: Ru
     assert running.first_up.returncode == 0, running.first_up.stdout
 
 
+def test_a_source_with_debian_12_and_no_way_to_the_internet_gets_restic_and_backs_up(
+    running: Running,
+) -> None:
+    """db1 came without restic; the first `up` handed it over. Its systemd (252) knows no growing pauses between tries: one pause it is."""
+    script = """
+    set -eu
+    grep -qx 'VERSION_ID="12"' /etc/os-release && [ ! -e /usr/local/bin/restic ]
+    [ "$(ls -A /usr/local/lib/lastcopy/restic-*)" = restic ] && [ -z "$(find /usr/local/lib/lastcopy -name '.*')" ]
+    mkdir -p /srv/data && head -c 100000 /dev/urandom >/srv/data/blob
+    systemctl is-active -q lastcopy-backup.timer && [ ! -e /etc/systemd/system/lastcopy-backup.service.d/backoff.conf ]
+    systemctl start lastcopy-backup.service && grep -q '"result": "success"' /var/lib/lastcopy/status.json
+    restic-backup restore latest --target /var/tmp/db1 --include /srv/data 2>/dev/null
+    cmp /srv/data/blob /var/tmp/db1/srv/data/blob && rm -r /var/tmp/db1 /srv/data
+    """
+    running.machines.shell("db1", script)
+
+
 def test_a_second_preview_has_no_changes(running: Running) -> None:
     running.preview("--expect-no-changes")
 

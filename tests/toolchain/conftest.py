@@ -24,6 +24,11 @@ import pytest
 from toolchain import Toolchain, fetch, progress
 from toolchain.pins import load, this_machine
 
+HOST = """
+[alpha.host]
+arch = { amd64 = "amd64", arm64 = "arm64", armhf = "arm-v7", i386 = "386" }
+room_mib = 1
+"""
 PROGRAM = b"#!/bin/sh\necho alpha v1.2.3\n"
 FAKE_GO = """#!/bin/sh
 case $1 in
@@ -32,6 +37,7 @@ env)
     printf '%s\\n' "${GOMODCACHE:-$HOME/go/pkg/mod}" "${GOCACHE:-$HOME/.gocache}" ;;
 build)
     echo build >>"$HOME/go-calls"
+    echo "$GOOS $GOARCH $GOARM" >"$HOME/go-target"
     echo "$GOMODCACHE" >"$HOME/go-modcache"
     printf '%s\\n' "$@" >"$HOME/go-arguments"
     echo 'go: downloading example.test/alpha v1.2.3' >&2
@@ -188,6 +194,7 @@ class Bench:
     proof: str = "inline"
     fingerprint: str = ""
     extra: str = ""
+    hosts: bool = False
     environ: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -209,11 +216,16 @@ class Bench:
     def archive(self) -> str:
         return f"alpha-1.2.3.{self.kind}"
 
-    def publish(self, program: bytes = PROGRAM, signer: str = "good") -> None:
-        """Puts a whole, honest release on the site."""
-        data = packed(self.kind, program)
-        sums = f"{'0' * 64}  other.zip\n{hashlib.sha256(data).hexdigest()}  {self.archive}\n".encode()
-        self.site.files[self.archive] = data
+    def archive_of(self, arch: str) -> str:
+        return f"alpha-1.2.3-{arch}.{self.kind}" if self.hosts else self.archive
+
+    def publish(self, program: bytes = PROGRAM, signer: str = "good", arch: str = "") -> None:
+        """Puts a whole, honest release on the site; with ``arch`` beside those that are there."""
+        data, name = packed(self.kind, program), self.archive_of(arch or this_machine()[1])
+        self.site.files[name] = data
+        archives = [one for one in self.site.files if one.startswith("alpha-")] if arch else [name]
+        lines = [f"{hashlib.sha256(self.site.files[one]).hexdigest()}  {one}\n" for one in archives]
+        sums = f"{'0' * 64}  other.zip\n{''.join(lines)}".encode()
         self.site.files["KEYS"] = self.keys.public("other", "good")
         self.site.files["SUMS"] = self.keys.inline(sums, signer) if self.proof == "inline" else sums
         if self.proof == "detached":
@@ -233,6 +245,7 @@ class Bench:
 [go]
 oldest = "1.26.0"
 room_gib = 0.01
+hosts = {{ amd64 = "GOARCH=amd64", arm64 = "GOARCH=arm64", armhf = "GOARCH=arm GOARM=7", i386 = "GOARCH=386" }}
 [alpha]
 version = "1.2.3"
 ask = "version"
@@ -240,8 +253,9 @@ why = "ADVISORY-1"
 {self.extra}
 [alpha.build]
 package = "example.test/alpha"
+{HOST if self.hosts else ""}
 [alpha.release]
-archive = "{url}/alpha-{{version}}.{self.kind}"
+archive = "{url}/alpha-{{version}}{"-{arch}" if self.hosts else ""}.{self.kind}"
 members = ["alpha"]
 {signed if self.proof in ("inline", "detached") else ""}
 {proofs[self.proof]}

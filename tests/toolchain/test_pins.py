@@ -92,6 +92,26 @@ def test_archives_are_named_as_upstream_names_them(monkeypatch, tool, machine, a
     assert (release and release.archive.rsplit("/", 1)[1]) == archive
 
 
+@pytest.mark.parametrize(
+    ("tool", "architecture", "archive"),
+    [
+        ("rclone", "amd64", "rclone-v1.76.0-linux-amd64.zip"),
+        ("rclone", "armhf", "rclone-v1.76.0-linux-arm-v7.zip"),
+        ("rclone", "i386", "rclone-v1.76.0-linux-386.zip"),
+        ("restic", "arm64", "restic_0.19.1_linux_arm64.bz2"),
+        ("restic", "armhf", "restic_0.19.1_linux_arm.bz2"),
+        ("restic", "i386", "restic_0.19.1_linux_386.bz2"),
+    ],
+)
+def test_hosts_archives_are_named_as_upstream_names_them(monkeypatch, tool, architecture, archive):
+    """Also from a workstation of another kind."""
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(platform, "machine", lambda: "arm64")
+    pin = load().for_host(tool, architecture)
+    assert pin.release.archive.rsplit("/", 1)[1] == archive
+    assert pin.platform == f"linux-{architecture}"
+
+
 def test_unsupported_machine_is_told(monkeypatch):
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     with pytest.raises(ToolError, match="riscv64 is not supported: use Linux or macOS on amd64 or arm64"):

@@ -62,7 +62,7 @@ admin:
     - {name: bob, publicKeys: [SECURITY-KEY], totpSecret: MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U}
     - {name: alice, publicKeys: [ADMIN-KEY], totpSecret: totp-secret}
 intermediate:
-  existing: {address: 127.0.0.1, port: 2222, sshPort: 22, hostKey: RELAY-KEY, sourcesReachItAt: relay.example.com}
+  existing: {address: 127.0.0.1, port: 2222, sshPort: 22, hostKey: RELAY-KEY, sourcesReachItAt: relay.example.com, toolsFrom: workstation}
 storage:
   s3:
     endpoint: https://s3.example.com
@@ -70,7 +70,7 @@ storage:
     bucket: example-backups
     identity: {accessKeyId: EXAMPLE-SHARED, secretAccessKey: kW8-shared-secret-access-key}
 sources:
-  - {name: web1, host: {address: web1.example.com, hostKey: WEB-KEY}, paths: [/srv]}
+  - {name: web1, host: {address: web1.example.com, hostKey: WEB-KEY, toolsFrom: workstation}, paths: [/srv]}
 """
 # A role and a profile make the provider; a relay made elsewhere, an identity made elsewhere.
 TRIAL = """

@@ -152,7 +152,10 @@ def unknown_on_hosts(text: str, _: Path) -> Iterator[str]:
             if unit not in program and f'"{unit.rpartition(".")[0]}"' not in sources("ops"):
                 yield f"{unit}: not of ours"
         for step in re.findall(r"\burn web1-([\w-]+)", span):
-            roles = [f'-{role}"' for role in re.split(r"(?<=enrolment|epository)-|-(?=command$)", step)]
+            roles = [
+                f'-{role}"'
+                for role in re.split(r"(?<=enrolment|epository)-|(?<=restic)-|-(?=command$)", step)
+            ]
             if not all(role in program for role in roles):
                 yield f"resource web1-{step}: no such child"
 

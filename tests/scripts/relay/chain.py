@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from components.host_step import script_text
-from components.host_tool import floor
+from components.host_tool import floor, release_values
 from components.render import firewall, relay, sshd
 from components.render.relay import Limits
 from components.render.sshd import SshdPlan
@@ -57,24 +57,32 @@ class Step:
 
 
 class Chain:
-    """The sandbox's relay with one source on it, and how to make every step of it."""
+    """One of the sandbox's relays with a source on it, and how to make every step of it. ``rclone``: where it has the program."""
 
-    def __init__(self, box: Sandbox, facts: Mapping[str, Mapping[str, Any]], keys: Path) -> None:
-        self.box = box
-        self.relay_facts = facts["relay"]
+    def __init__(
+        self,
+        box: Sandbox,
+        facts: Mapping[str, Mapping[str, Any]],
+        keys: Path,
+        machine: str = "relay",
+        rclone: str = RELAY_RCLONE,
+    ) -> None:
+        self.box, self.machine, self.rclone = box, machine, rclone
+        self.relay_facts = facts[machine]
         self.storage = facts["storage"]
         self.keys = keys
+        self.older: Chain | None = None
         self.guard_seconds = 60
         self.furnished = False
-        self.known_hosts = keys / "known_hosts"
+        self.known_hosts = keys / f"known_hosts-{machine}"
         self.known_hosts.write_text(f"relay {self.relay_facts['host_key']}\n")
 
     # reaching the machines
 
-    def root(self, *argv: str, machine: str = "relay", stdin: str = "") -> subprocess.CompletedProcess[str]:
+    def root(self, *argv: str, machine: str = "", stdin: str = "") -> subprocess.CompletedProcess[str]:
         """As root in a machine, past its sshd and its firewall."""
         return subprocess.run(
-            self.box.command(machine, list(argv)),
+            self.box.command(machine or self.machine, list(argv)),
             input=stdin,
             capture_output=True,
             text=True,
@@ -82,7 +90,7 @@ class Chain:
             timeout=120,
         )
 
-    def sh(self, line: str, machine: str = "relay") -> str:
+    def sh(self, line: str, machine: str = "") -> str:
         done = self.root("sh", "-c", line, machine=machine)
         assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
         return done.stdout
@@ -133,7 +141,7 @@ class Chain:
 
     def killed_after(self, step: Step, seconds: float) -> None:
         """Start the step and cut it off with SIGKILL, as a lost host or an impatient operator would."""
-        argv = self.box.command("relay", ["setsid", "sh", "-s", "--", "apply", "198.51.100.9 1 2 22"])
+        argv = self.box.command(self.machine, ["setsid", "sh", "-s", "--", "apply", "198.51.100.9 1 2 22"])
         process = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True
         )
@@ -196,9 +204,12 @@ class Chain:
             },
         )
 
+    def host_tool(self, tool: str, *, fetches: bool = True) -> Step:
+        return Step("host_tool", release_values(tool, fetches=fetches))
+
     def shared(self) -> Step:
         values = {
-            "RCLONE": RELAY_RCLONE,
+            "RCLONE": self.rclone,
             "FLOOR": floor("rclone"),
             "WRAPPER": (FILES / "serve-restic").read_text(),
             "HOLD": (FILES / "hold-limits").read_text(),

@@ -11,6 +11,7 @@ import hashlib
 import http.server
 import json
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -20,7 +21,8 @@ from pathlib import Path
 import pytest
 
 from components.host_step import script_text
-from components.host_tool import release_values
+from components.host_tool import pins, release_values
+from tests.waiting import wait_until
 
 FAKE = '#!/bin/sh\necho "{tool} {version} compiled with love"\n'
 ADVISORY = {"rclone": "GHSA-45pq-889g-fcgh", "restic": "0.19.1"}
@@ -39,6 +41,8 @@ class Makers:
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder
+        self.asked: list[str] = []
+        self.holds: threading.Event | None = None
         self.url = f"http://127.0.0.1:{port}"
         self.home = folder.with_name("makers-gnupg")
         self.home.mkdir(mode=0o700)
@@ -65,15 +69,17 @@ class Makers:
         listed = self.gpg("--with-colons", "--list-keys", f"{name}@example.net")
         return next(line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr"))
 
-    def publish(self, tool: str, version: str, *, signer: str = "", program: str | None = None) -> None:
+    def publish(
+        self, tool: str, version: str, *, signer: str = "", program: str | None = None, arch: str = "amd64"
+    ) -> None:
         text = (
             program or FAKE.format(tool=tool, version=("v" if tool == "rclone" else "") + version)
         ).encode()
         if tool == "restic":
-            name = "restic_linux_amd64.bz2"
+            name = f"restic_linux_{arch}.bz2"
             (self.folder / name).write_bytes(bz2.compress(text))
         else:
-            name = "rclone-linux-amd64.deb"
+            name = f"rclone-linux-{arch}.deb"
             self._deb(self.folder / name, text)
         sums = self.folder / "SHA256SUMS"
         digest = hashlib.sha256((self.folder / name).read_bytes()).hexdigest()
@@ -117,12 +123,21 @@ def makers(tmp_path: Path) -> Iterator[Makers]:
     folder.mkdir()
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            made.asked.append(self.path)
+            if made.holds is not None and self.path.endswith((".bz2", ".deb")):
+                self.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 100000)
+                self.wfile.flush()
+                made.holds.wait(30)
+                return
+            super().do_GET()
+
         def log_message(self, *_: object) -> None: ...
 
     server = http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))
     )
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     made = Makers(folder, server.server_address[1])
     try:
         yield made
@@ -140,23 +155,32 @@ def view(tmp_path: Path) -> Path:
     return local
 
 
-def run(view: Path, values: dict[str, str], mode: str = "apply", hide: str = "") -> Answer:
-    """The step in mount namespace of its own, where only `view` is /usr/local and /run is empty."""
-    mounts = f"mount --bind {view} /usr/local && mount -t tmpfs tmpfs /run"
+def argv(view: Path, mode: str, *, hide: str = "", memory: str = "20m", room: str = "") -> list[str]:
+    """A shell in a mount namespace of its own, where only `view` is /usr/local, and /run holds as much as a small host's.
+
+    ``room``: the size of a file system of its own below which tools are installed.
+    """
+    mounts = f"mount --bind {view} /usr/local && mount -t tmpfs -o size={memory} tmpfs /run"
+    if room:
+        mounts += f" && mkdir -p /usr/local/lib && mount -t tmpfs -o size={room} tmpfs /usr/local/lib"
     # A tool that this machine itself has in /usr/bin is no part of the test.
     for name in ("rclone", "restic", *hide.split()):
         mounts += f" && {{ [ ! -e /usr/bin/{name} ] || mount --bind /dev/null /usr/bin/{name}; }}"
-    argv = [
+    return [
         "unshare",
         "--mount",
         "--propagation",
         "slave",  # a private copy would hold on to mounts that others take away meanwhile
         "sh",
         "-c",
-        f"{mounts} && exec sh -s -- {mode} ''",
+        f"{mounts} && exec sh -s -- {mode}",
     ]
+
+
+def run(view: Path, values: dict[str, str], mode: str = "apply", **kind: str) -> Answer:
+    """The step, there."""
     done = subprocess.run(
-        argv,
+        argv(view, mode, **kind),
         input=script_text("host_tool", values),
         capture_output=True,
         text=True,
@@ -290,6 +314,139 @@ def test_a_tampered_release_is_refused_and_leaves_nothing(
     )
 
 
+BIG = "\n#" + "x" * (
+    24 << 20
+)  # no program that a host with 100 MB of /run could unpack there; packed it is small
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_tool_larger_than_run_is_installed(makers: Makers, view: Path, tool: str) -> None:
+    """/run is a tenth or a fifth of the memory: with 512 MB, less than rclone takes."""
+    program = FAKE.format(tool=tool, version=("v" if tool == "rclone" else "") + TOOLS[tool]) + "exit" + BIG
+    makers.publish(tool, TOOLS[tool], program=program)
+    answer = run(view, makers.values(tool), memory="4m")
+    assert answer.code == 0, answer.words
+    assert not list((view / "lib/lastcopy").glob(".unpack.*"))
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_without_room_nothing_is_fetched_and_nothing_changes(makers: Makers, view: Path, tool: str) -> None:
+    makers.publish(tool, TOOLS[tool])
+    answer = run(view, makers.values(tool), room="60m")
+    assert answer.code == 1
+    needed = makers.values(tool)["ROOM_MIB"]
+    assert (
+        f"needs {needed} MiB of disk space below /usr/local/lib/lastcopy, where 60 MiB are free"
+        in answer.words
+    )
+    assert "fix: free that space" in answer.words
+    assert makers.asked == []
+    assert not (view / "lib/lastcopy").exists()
+
+
+def test_a_killed_run_leaves_nothing_to_the_next(makers: Makers, view: Path) -> None:
+    """Killed outright in the middle of the download, as by a reboot; what it left on the disk goes with the next start."""
+    makers.holds = threading.Event()
+    step = subprocess.Popen(
+        argv(view, "apply"), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    assert step.stdin
+    step.stdin.write(script_text("host_tool", makers.values("rclone")).encode())
+    step.stdin.close()
+    wait_until(lambda: any((view / "lib/lastcopy").glob(".unpack.*/*.deb")), 30)
+    os.killpg(step.pid, signal.SIGKILL)
+    step.wait()
+    makers.holds.set()
+    makers.holds = None
+    assert list((view / "lib/lastcopy").glob(".unpack.*"))
+    makers.publish("rclone", TOOLS["rclone"])
+    answer = run(view, makers.values("rclone"))
+    assert answer.code == 0, answer.words
+    assert [path.name for path in (view / "lib/lastcopy").iterdir()] == ["rclone-1.76.0"]
+
+
+# By Debian's names, as the makers' own build scripts name their files (rclone bin/cross-compile.go, restic helpers/build-release-binaries).
+NAMES = {
+    "rclone": {"amd64": "amd64", "arm64": "arm64", "armhf": "arm-v7", "i386": "386"},
+    "restic": {"amd64": "amd64", "arm64": "arm64", "armhf": "arm", "i386": "386"},
+}
+
+
+def of(view: Path, architecture: str) -> None:
+    """The host is of that architecture, as far as dpkg says so."""
+    dpkg = view / "sbin/dpkg"
+    dpkg.parent.mkdir(exist_ok=True)
+    dpkg.write_text(f"#!/bin/sh\necho {architecture}\n")
+    dpkg.chmod(0o755)
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize("architecture", ["arm64", "armhf", "i386"])
+def test_a_host_gets_the_release_of_its_own_architecture(
+    makers: Makers, view: Path, tool: str, architecture: str
+) -> None:
+    makers.publish(tool, TOOLS[tool])  # the wrong one is there, too
+    makers.publish(tool, TOOLS[tool], arch=NAMES[tool][architecture])
+    of(view, architecture)
+    answer = run(view, makers.values(tool))
+    assert answer.code == 0, answer.words
+    [archive] = [path for path in makers.asked if path.endswith((".deb", ".bz2"))]
+    assert archive.split("linux")[1][1:] == NAMES[tool][architecture] + archive[archive.rindex(".") :]
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_an_architecture_without_a_release_is_refused_by_name(makers: Makers, view: Path, tool: str) -> None:
+    of(view, "riscv64")
+    answer = run(view, makers.values(tool))
+    assert answer.code == 1
+    assert (
+        "there is none for this host's architecture riscv64 (there are: amd64 arm64 armhf i386)"
+        in answer.words
+    )
+    assert makers.asked == []
+    # The host's own, from elsewhere, serves all the same.
+    put(view, tool, ("v" if tool == "rclone" else "") + TOOLS[tool])
+    assert run(view, makers.values(tool)).code == 0
+
+
+def test_a_host_that_fetches_nothing_asks_nobody(makers: Makers, view: Path) -> None:
+    """toolsFrom: workstation. Sabotage: the same release, on a host that fetches, is installed."""
+    makers.publish("restic", TOOLS["restic"])
+    answer = run(view, makers.values("restic", FETCHES="no"))
+    assert answer.code == 1
+    assert "which fetches nothing itself (toolsFrom: workstation)" in answer.words
+    assert makers.asked == []
+    assert run(view, makers.values("restic")).code == 0
+
+
+@pytest.fixture
+def brought(view: Path) -> tuple[Path, str]:
+    """A program that its root brought to the host beside the enrolment script, and its digest."""
+    path = view / "brought"
+    path.write_text(FAKE.format(tool="restic", version=TOOLS["restic"]))
+    return Path("/usr/local/brought"), hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_program_that_was_brought_is_used_when_its_digest_is_right(
+    makers: Makers, view: Path, brought: tuple[Path, str]
+) -> None:
+    path, digest = brought
+    for given, told in (
+        (f"{path} {'0' * 64}", "its SHA-256 is not 000"),
+        (f"/nowhere {digest}", "cannot be read"),
+    ):
+        refused = run(view, makers.values("restic"), f"apply '' {given}")
+        assert refused.code == 1
+        assert told in refused.words
+        assert not any((view / "lib/lastcopy").rglob("restic"))
+    answer = run(view, makers.values("restic"), f"apply '' {path} {digest}")
+    assert answer.code == 0, answer.words
+    assert answer.facts["path"] == "/usr/local/lib/lastcopy/restic-0.19.1/restic"
+    assert (view / "brought").exists()
+    assert makers.asked == []
+
+
 def test_a_plain_http_address_is_never_asked(makers: Makers, view: Path) -> None:
     answer = run(view, makers.values("rclone", ARCHIVE="http://localhost.invalid/rclone.deb"))
     assert answer.code == 1
@@ -318,3 +475,4 @@ def test_the_real_release_is_pinned_whole() -> None:
             url.startswith("https://") and "{version}" not in url and "{os}" not in url for url in urls
         )
         assert values["VERSION"] in values["ARCHIVE"]
+        assert pins()[tool]["host"]["arch"] == NAMES[tool]

@@ -16,6 +16,8 @@ SOURCE = (
     Bad("{sources: [{publicKey: SOURCE-KEY}]}", S0, "host and publicKey", f"{RM} --path 'lastcopy:sources[0].publicKey'"),
     Bad("{sources: [{host: {user: ''}}]}", f"{S0}.host.user", "a Unix account", "admin --stack prod"),
     Bad("{sources: [{host: {hostkey: x}}]}", f"{S0}.host.hostkey", 'did you mean "hostKey"', "write `hostKey` instead"),
+    Bad("{sources: [{host: {toolsFrom: internet}}]}", f"{S0}.host.toolsFrom", "makers or workstation", "makers --stack prod"),
+    Bad("{sources: [{sandbox: {debian: 11}}]}", f"{S0}.sandbox.debian", "12 or 13", "13 --stack", SANDBOX),
     Bad("{sources: [{host: {hostKey: 5}}]}", f"{S0}.host.hostKey", "is not text", "ssh-keyscan"),
     Bad("{sources: [{host: {address: 'web1;reboot'}}]}", f"{S0}.host.address", "not a host name", "web1.example.com"),
     Bad("{sources: [{host: {address: 'admin@web1'}}]}", f"{S0}.host.address", "without user", SET),

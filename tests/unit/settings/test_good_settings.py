@@ -53,6 +53,17 @@ def test_sandbox_needs_no_admin_and_has_its_own_network() -> None:
     assert settings.admin.second_factor == "none"
 
 
+def test_tools_come_from_their_makers_unless_the_host_has_no_way_there() -> None:
+    relay = "intermediate: {existing: {toolsFrom: workstation}}"
+    own = good(f"{{{relay}, sources: [{{}}, {{host: {{toolsFrom: workstation}}}}]}}")
+    hosts = [own.intermediate, *(source.host for source in own.sources)]
+    found = [host.tools_from for host in hosts if isinstance(host, ExistingHost | ManagedHost)]
+    assert found == ["workstation", "makers", "workstation"]
+    box = good("{sources: [{sandbox: {debian: 12, toolsFrom: workstation}}]}", SANDBOX)
+    assert box.sources[0].host == SandboxSource.model_validate({"debian": 12, "toolsFrom": "workstation"})
+    assert box.intermediate == SandboxVm()
+
+
 def test_sandbox_takes_an_unmanaged_source_and_people() -> None:
     settings = good(
         "{admin: {people: [{name: alice, publicKeys: [SECURITY-KEY alice]}]},"
