@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Literal
+
+Sandboxing = Literal["full", "reduced"]
 
 RELAY_ALIAS = "lastcopy-relay"
 _ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:-]*|::[A-Za-z0-9.:]*")
@@ -169,7 +172,35 @@ WantedBy=timers.target
 """
 
 
-def service_unit(*, source: str) -> str:
+# What a backup may do to its host. The first ones want a mount namespace, which a container may not be able to make; the others are a filter of
+# system calls, which any process may set for itself.
+_OVER_FILES = """\
+ProtectSystem=strict
+ProtectHome=read-only
+ProtectKernelTunables=yes
+ProtectControlGroups=yes
+ProtectClock=yes
+ProtectHostname=yes
+"""
+_OVER_CALLS = """\
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+KeyringMode=private
+"""
+
+
+def sandboxing(kind: Sandboxing) -> str:
+    """The unit's lines that confine a backup: ``full``, or ``reduced`` to what holds without a mount namespace."""
+    return f"NoNewPrivileges=yes\n{_OVER_FILES if kind == 'full' else ''}{_OVER_CALLS}"
+
+
+def service_unit(*, source: str, confined: Sandboxing = "full") -> str:
     """One backup. Of the user's words only the source's name stands in it; hooks and paths are in files.
 
     The backup itself can read everything and write nothing but its state and cache (so no
@@ -204,23 +235,7 @@ StateDirectoryMode=0755
 CacheDirectory=lastcopy
 CacheDirectoryMode=0700
 UMask=0077
-NoNewPrivileges=yes
-ProtectSystem=strict
-ProtectHome=read-only
-ProtectKernelTunables=yes
-ProtectControlGroups=yes
-ProtectClock=yes
-ProtectHostname=yes
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-KeyringMode=private
-"""
+{sandboxing(confined)}"""
 
 
 def backoff_drop_in() -> str:

@@ -46,7 +46,8 @@ def schedule(source: Source) -> dict[str, str]:
         ),
         "PATHS": render.paths_file(source.paths),
         "EXCLUDES": render.excludes_file(source.exclude),
-        "SERVICE": render.service_unit(source=source.name),
+        "SERVICE": render.service_unit(source=source.name, confined=source.sandboxing),
+        "SANDBOX": render.sandboxing(source.sandboxing),
         "TIMER": render.timer_unit(
             source=source.name, on_calendar=source.schedule, randomized_delay=source.randomized_delay
         ),

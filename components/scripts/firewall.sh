@@ -35,8 +35,12 @@ look() {
   accounts_file >"$WORK/accounts"
   # The candidate as one file, since the include names the live place.
   { cat "$WORK/accounts" && sed '/^include /d' "$WORK/rules"; } >"$WORK/candidate"
-  nft -c -f "$WORK/candidate" 2>"$WORK/answer" ||
-    refuse "nft refuses the rules: $(tr '\n' ' ' <"$WORK/answer")" "if it says 'Operation not supported', the host's kernel lacks nf_tables; else report it. The live rules were not touched"
+  nft -c -f "$WORK/candidate" 2>"$WORK/answer" && return 0
+  case $(cat "$WORK/answer") in
+    *'not permitted'*) refuse "this host may not set firewall rules: it is a container without CAP_NET_ADMIN" \
+      "give the relay a machine, or a container that has a network of its own and may set its rules; without the firewall a source could reach what it must not, so there is no way around" ;;
+  esac
+  refuse "nft refuses the rules: $(tr '\n' ' ' <"$WORK/answer")" "if it says 'Operation not supported', the host's kernel lacks nf_tables; else report it. The live rules were not touched"
 }
 
 # What the kernel holds, without counters and without the addresses that the timer looks up.

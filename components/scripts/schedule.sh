@@ -1,7 +1,34 @@
 # shellcheck shell=sh
-# When and what this host backs up. Values: RUN_BACKUP, BACKUP_CONF, PATHS, EXCLUDES, SERVICE, TIMER, BACKOFF, CALENDAR, DELAY, HOOKS.
+# When and what this host backs up. Values: RUN_BACKUP, BACKUP_CONF, PATHS, EXCLUDES, SERVICE, TIMER, BACKOFF, CALENDAR, DELAY, HOOKS,
+# SANDBOX.
 # Fact: zone, the host's own time zone, in which a schedule without a zone is meant.
 UNITS=/etc/systemd/system
+TRIAL=lastcopy-try-sandbox.service
+
+# look_at_sandbox: a trial of the unit's own confinement, around a look at what it does. In a container that may not make mount namespaces systemd
+# fails to start the unit (226), or starts it with a word in its debug log and leaves them out.
+look_at_sandbox() {
+  value SANDBOX >"$WORK/sandbox"
+  look='grep -q "^NoNewPrivs:.1$" /proc/self/status && grep -q "^Seccomp:.2$" /proc/self/status || exit 11'
+  ! grep -q '^ProtectSystem=' "$WORK/sandbox" || look="$look; [ ! -w /usr ] && [ ! -w /etc ] || exit 12"
+  set --
+  while IFS= read -r line; do set -- "$@" -p "$line"; done <"$WORK/sandbox"
+  systemctl reset-failed "$TRIAL" 2>/dev/null || true # left by a run that was killed here
+  if systemd-run --quiet --unit="$TRIAL" --service-type=oneshot "$@" /bin/sh -c "$look" 2>"$WORK/answer"; then return 0; fi
+  status=$(systemctl show -p ExecMainStatus --value "$TRIAL")
+  systemctl reset-failed "$TRIAL" 2>/dev/null || true # it did not get so far
+  case $status in
+    11) problem "this host's kernel or container filters no system calls, so a backup cannot be confined" "use a kernel with seccomp" ;;
+    12) refuse_sandbox "systemd leaves it out, and files stay writable" ;;
+    226) refuse_sandbox "systemd's exit status 226, NAMESPACE" ;;
+    *) problem "this host cannot confine the backup (exit status ${status:-unknown}): $(head -n 1 "$WORK/answer")" "look at 'journalctl -u $TRIAL' on the host" ;;
+  esac
+}
+refuse_sandbox() {
+  problem "this host cannot set up the backup's sandbox ($1): it is a container that may not make mount namespaces" \
+    "allow it that (LXC: nesting), or accept less: set this source's sandboxing to reduced in the stack"
+}
+
 step_apply() {
   [ -d /run/systemd/system ] || refuse "this host does not run systemd" "backups are scheduled by a systemd timer; use a host that has one"
   command -v systemd-analyze >/dev/null || refuse "systemd-analyze is not installed" "apt-get install systemd"
@@ -18,6 +45,7 @@ step_apply() {
       problem "the hook $hook runs as root, but others than root may change it" "chown root $hook; chmod go-w $hook"
     fi
   done <"$WORK/hooks"
+  look_at_sandbox
   stop_on_problems
 
   folder "$ROOT_DIR" 755 root:root

@@ -97,6 +97,11 @@ class Source(Model):
         " the alarms. Default: from its schedule, the longest pause plus the delay plus 2 hours.",
         examples=[28],
     )
+    sandboxing: Literal["full", "reduced"] = Field(
+        "full",
+        description="How the backup's own processes are confined on the source: full, or reduced to what a container can do that"
+        " makes no mount namespaces (see docs/hosts.md); every run warns.",
+    )
     pre_hook: Program | None = Field(
         None,
         description="Executable on the source that runs before; if it fails, so does the run.",

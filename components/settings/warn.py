@@ -35,6 +35,12 @@ def warnings_of(settings: Settings) -> Iterator[str]:
             "lastcopy:protect is false: `pulumi destroy` deletes the repositories' passwords, and without "
             "them no backup can be read. Remove the line outside tests."
         )
+    reduced = [source.name for source in settings.sources if source.sandboxing == "reduced"]
+    if reduced:
+        yield (
+            f"REDUCED SANDBOX ({', '.join(reduced)}): there a backup's processes could write to the whole host, as any of root's. "
+            "Allow the container to make mount namespaces, then remove sandboxing from lastcopy:sources."
+        )
     yield from _jump_host_warnings(settings)
     if isinstance(storage, RcloneRemoteSection):
         yield (

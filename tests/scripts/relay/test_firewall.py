@@ -243,3 +243,21 @@ def test_root_reaches_instance_metadata_only_where_it_may(metadata: Chain) -> No
     metadata.apply(metadata.firewall())
     wait_until(lambda: asks_metadata(metadata), 30, "it was not the rule")
     metadata.apply(metadata.firewall("confirm"))
+
+
+def test_a_container_that_may_set_no_rules_is_told_what_it_is(ready: Chain) -> None:
+    before = ready.sh("nft -s list ruleset")
+    bounded = (
+        "setpriv",
+        "--bounding-set=-net_admin",
+        "--inh-caps=-net_admin",
+        "sh",
+        "-s",
+        "--",
+        "apply",
+        "203.0.113.1 1 2 22",
+    )
+    refused = ready.root(*bounded, stdin=ready.firewall().text())
+    assert refused.returncode == 1
+    assert "it is a container without CAP_NET_ADMIN" in refused.stderr
+    assert ready.sh("nft -s list ruleset") == before

@@ -1,0 +1,74 @@
+"""How a backup is confined is tried on the host before it is scheduled: where a container forbids it, that is told, and less has to be asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from components.render import source_steps as steps
+from tests.scripts.source.bed import Bed, settings
+from tests.scripts.source.machine import Machine, Step
+
+TRIAL = "lastcopy-try-sandbox.service"
+WRITES = "systemd-run -q --wait --collect -p {} sh -c '[ -w /usr ]'"
+
+
+@contextmanager
+def no_mount_namespace(machine: Machine) -> Iterator[None]:
+    """systemd cannot build a unit's own view of the files, as where AppArmor forbids a container to mount: its real error, from its real code."""
+    places = "/run/systemd/mount-rootfs /run/systemd/unit-root"  # of systemd 257, and of 252
+    machine.ok(f"rm -rf {places}; touch {places}")
+    try:
+        yield
+    finally:
+        machine.ok(f"rm -f {places}")
+
+
+def test_a_host_that_cannot_set_up_the_sandbox_is_told_and_nothing_changes(bed: Bed) -> None:
+    before = bed.machine.ok("cat /etc/systemd/system/lastcopy-backup.service /etc/lastcopy/paths")
+    bed.source = settings(paths=["/elsewhere"])
+    with no_mount_namespace(bed.machine):
+        refused = bed.schedule()
+        assert (refused.code, refused.changed) == (1, [])
+        assert "cannot set up the backup's sandbox (systemd's exit status 226, NAMESPACE)" in refused.err
+        assert "set this source's sandboxing to reduced" in refused.err
+        assert bed.machine.ok("cat /etc/systemd/system/lastcopy-backup.service /etc/lastcopy/paths") == before
+
+        bed.source = settings(sandboxing="reduced")
+        assert bed.schedule().code == 0
+        run = bed.back_up()
+        assert run.status["result"] == "success", run.text
+    assert bed.machine.ok(f"systemctl show -p LoadState --value {TRIAL}").strip() == "not-found"
+
+
+@pytest.fixture(scope="module")
+def container() -> Iterator[Machine]:
+    """A container whose root has no CAP_SYS_ADMIN: systemd starts a unit there without its sandbox, and says so in its debug log alone."""
+    machine = Machine(None, "--drop-capability=CAP_SYS_ADMIN")
+    try:
+        yield machine
+    finally:
+        machine.stop()
+
+
+def schedule(machine: Machine, kind: str, mode: str = "apply") -> Step:
+    return machine.step("schedule", steps.schedule(settings(sandboxing=kind)), mode)
+
+
+def test_a_sandbox_that_systemd_leaves_out_in_silence_is_noticed(container: Machine) -> None:
+    assert container.ok(WRITES.format("ProtectSystem=strict")) == "", "the fault itself: /usr can be written"
+    refused = schedule(container, "full")
+    assert (refused.code, refused.changed) == (1, [])
+    assert "systemd leaves it out, and files stay writable" in refused.err
+    reduced = schedule(container, "reduced")
+    assert reduced.code == 0, reduced.err
+    assert schedule(container, "reduced", "check").drift == []
+
+
+def test_sabotage_without_the_look_inside_the_silence_is_taken_for_a_sandbox(container: Machine) -> None:
+    """The trial itself starts: only what it looks at tells."""
+    values = steps.schedule(settings())
+    values["SANDBOX"] = values["SANDBOX"].replace("ProtectSystem=strict", "ProtectHome=yes")
+    assert container.step("schedule", values).code == 0
