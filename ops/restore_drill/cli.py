@@ -211,6 +211,13 @@ def print_units(
     read_data_subset: SubsetOption = "5%",
     newest_hours: NewestOption = None,
     on_failure: AlarmOption = None,
+    environment_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--environment-file",
+            help="With --stack: file on the trusted place with the environment in which `pulumi` knows the stack.",
+        ),
+    ] = None,
     schedule: Annotated[str, typer.Option(help="When: a systemd OnCalendar expression.")] = "weekly",
     user: Annotated[str, typer.Option(help="Whose checkout this is, on the trusted place.")] = "root",
     out: Annotated[
@@ -233,6 +240,7 @@ def print_units(
             words.append(f"--lock-was={one}")
         made = units.units(
             stack=stack,
+            environment_file=environment_file,
             credentials={
                 name: path
                 for name, path in (

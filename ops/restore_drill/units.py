@@ -23,6 +23,7 @@ _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 def units(
     *,
     stack: str | None,
+    environment_file: Path | None,
     credentials: Mapping[str, str],
     words: Sequence[str],
     on_failure: Path | None,
@@ -33,7 +34,8 @@ def units(
     """File name and text of each.
 
     ``credentials``: the option's name and the secret's file at the trusted place. ``tools``: the tool cache that the service uses;
-    systemd sets no XDG_CACHE_HOME and another HOME than the shell's, so it would look for the tools elsewhere.
+    systemd sets no XDG_CACHE_HOME and another HOME than the shell's, so it would look for the tools elsewhere. ``environment_file``: with a
+    stack, the file there that tells `pulumi` its backend, secrets provider and credentials, for there is no shell.
     """
     alarm = [f"--on-failure={on_failure}"] if on_failure else []
     given = [f"--stack={stack}"] if stack else []
@@ -42,6 +44,7 @@ def units(
         RecoverError(f"{shown(word)} cannot stand in a unit", allowed="letters, digits and _ . / = @ : + , -")
         for word in (
             *credentials.values(),
+            *([str(environment_file)] if environment_file else []),
             *(word.replace("%", "") for word in words),
             sys.executable,
             str(ROOT),
@@ -55,9 +58,27 @@ def units(
             where=f"--{name}",
             fix="the file's place on the trusted place",
         )
-        for name, path in (*credentials.items(), *([("on-failure", str(on_failure))] if on_failure else []))
+        for name, path in (
+            *credentials.items(),
+            *(
+                (name, str(one))
+                for name, one in (("on-failure", on_failure), ("environment-file", environment_file))
+                if one
+            ),
+        )
         if not path.startswith("/")
     ]
+    if bool(stack) is not bool(environment_file):
+        problems.append(
+            RecoverError(
+                "a unit has no shell from which `pulumi` knows the stack's backend"
+                if stack
+                else "a kit needs no `pulumi`",
+                where="--environment-file",
+                allowed="with --stack, and only then: a file at the trusted place with lines NAME=VALUE: PULUMI_BACKEND_URL,"
+                " PULUMI_CONFIG_PASSPHRASE_FILE, AWS_…, PATH where `pulumi` is elsewhere",
+            )
+        )
     if not _SCHEDULE.fullmatch(schedule):
         problems.append(
             RecoverError(
@@ -74,6 +95,8 @@ def units(
     command += [f"--scratch=%C/{NAME}", f"--record=%S/{NAME}/record.jsonl"]
     command += [word.replace("%", "%%") for word in words]
     loads = "\n".join(f"LoadCredential={name}:{path}" for name, path in credentials.items())
+    if environment_file:
+        loads += f"\nEnvironmentFile={environment_file}"
     lines = " \\\n    ".join(command)
     rings = f"OnFailure={NAME}-failed.service\n" if on_failure else ""
     service = f"""# Made by `python -m ops restore-drill units`. What failed: journalctl -u {NAME}; record: /var/lib/{NAME}/record.jsonl

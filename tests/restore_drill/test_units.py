@@ -37,7 +37,9 @@ def verify(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "place", [KIT, ["--stack", "prod", "--storage-key", "/srv/key"]], ids=["kit", "stack"]
+    "place",
+    [KIT, ["--stack", "prod", "--storage-key", "/srv/key", "--environment-file", "/srv/pulumi.env"]],
+    ids=["kit", "stack"],
 )
 def test_systemd_takes_the_units(place: list[str], tmp_path: Path) -> None:
     code, said = units(
@@ -51,6 +53,7 @@ def test_systemd_takes_the_units(place: list[str], tmp_path: Path) -> None:
     assert "--read-data-subset=5%%" in service
     command = service.split("ExecStart=")[1].split("\nState")[0]
     assert "/srv" not in command, "secrets come by credentials only"
+    assert ("EnvironmentFile=/srv/pulumi.env" in service) is ("--stack" in place)
     assert units(*place, "--out", str(tmp_path))[0] == 1, "what stands there is not replaced"
 
 
@@ -85,6 +88,9 @@ def test_both_are_printed_and_odd_words_refused() -> None:
         [*KIT, "--user", "root; x"],
         [*KIT, "--source", "a b"],
         [*KIT, "--stack", "x"],
+        [*KIT, "--environment-file", "/srv/pulumi.env"],
+        ["--stack", "prod", "--storage-key", "/srv/key"],
+        ["--stack", "prod", "--storage-key", "/srv/key", "--environment-file", "relative"],
     ):
         code, said = units(*words)
         assert (code, "error:" in said) == (1, True), said
