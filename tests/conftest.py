@@ -21,6 +21,7 @@ GROUPS = (
     "drill",
     "integration",
     "aws",
+    "own_hosts",
     "scripts/relay",
     "scripts/source",
     "sandbox",
