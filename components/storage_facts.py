@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Generic, Literal, TypeVar
@@ -67,7 +67,9 @@ class StorageService:
 
     ``rclone``: the provider's name in rclone.conf. ``conditional_write``: a second write of a name with ``If-None-Match: *`` is refused, by
     the way that ``checksum`` names. ``identity_per_source``: identities that a policy confines to a prefix. ``missing_key_is_404``: also
-    where listing is allowed below a prefix only. ``cannot_work``: why the preview refuses the service, "" where it does not.
+    where listing is allowed below a prefix only. ``retention_is_a_right``: a write that brings a lock of its own needs a right of its own.
+    ``takes_conditions``: False where a write with a condition is refused altogether, so that none is sent.
+    ``cannot_work``: why the preview refuses the service, "" where it does not.
     """
 
     name: ServiceName
@@ -80,6 +82,8 @@ class StorageService:
     identity_per_source: Fact[bool]
     missing_key_is_404: Fact[bool]
     etag_is_md5: Fact[bool]
+    retention_is_a_right: Fact[bool]
+    takes_conditions: bool = True
     parts: Parts | None = None
     cannot_work: str = ""
 
@@ -106,7 +110,25 @@ LOSES: Mapping[str, tuple[str, ...]] = {
     "object_lock": ("R1", "R2"),
     "versions_listed": ("R3",),
     "identity_per_source": ("R8",),
+    "missing_key_is_404": ("R8",),
+    "retention_is_a_right": ("R5",),
 }
+# What such a loss means, for the preview and the documentation.
+MEANS: Mapping[str, str] = {
+    "conditional_write": "a second write of a name is refused by the relay's rclone alone, not by the storage; the lock keeps the first version",
+    "object_lock": "objects are not locked from their own upload on, so whoever controls the relay can destroy backups",
+    "versions_listed": "the list of versions cannot be relied on, and with it recovery to a moment",
+    "identity_per_source": "an identity is not confined to its source, so whoever controls the relay reaches the objects of all",
+    "missing_key_is_404": "a source's identity must be allowed to list the whole bucket, and sees the names of all sources' objects",
+    "retention_is_a_right": "whoever may write may bring a lock of decades along, and you pay for it",
+}
+
+
+def losses(service: StorageService) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The rows that each missing guarantee weakens, and what that means."""
+    for name, fact in service.facts().items():
+        if fact.value is False and name in LOSES:
+            yield LOSES[name], MEANS[name]
 
 
 def rows_lost(service: StorageService) -> tuple[str, ...]:

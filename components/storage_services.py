@@ -21,11 +21,13 @@ _AWS = StorageService(
         value=Checksum.TRAILER,
         source="https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html",
         date="2026-11-28",
+        tried=Tried.GATE,
     ),
     conditional_write=Fact(
         value=True,
         source="https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html",
         date="2026-11-28",
+        tried=Tried.GATE,
     ),
     object_lock=Fact(
         value=True,
@@ -52,6 +54,12 @@ _AWS = StorageService(
         source="https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html",
         date="2026-11-28",
         note="not under SSE-KMS",
+        tried=Tried.GATE,
+    ),
+    retention_is_a_right=Fact(
+        value=True,
+        source="https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObjectRetention.html",
+        date="2026-11-28",
     ),
 )
 
@@ -82,6 +90,9 @@ _MINIO = StorageService(
         value=True, source="minio 2026-02-12, run by the tests", date="2026-11-28", tried=Tried.REAL
     ),
     etag_is_md5=Fact(
+        value=True, source="minio 2026-02-12, run by the tests", date="2026-11-28", tried=Tried.REAL
+    ),
+    retention_is_a_right=Fact(
         value=True, source="minio 2026-02-12, run by the tests", date="2026-11-28", tried=Tried.REAL
     ),
     parts=Parts(cutoff=16, size=16),
@@ -119,6 +130,9 @@ _VERSITY = StorageService(
     ),
     missing_key_is_404=_UNKNOWN,
     etag_is_md5=_UNKNOWN,
+    retention_is_a_right=Fact(
+        value=True, source="versitygw 1.8.0, run by the tests", date="2026-11-28", tried=Tried.REAL
+    ),
 )
 
 _CEPH = StorageService(
@@ -137,11 +151,17 @@ _CEPH = StorageService(
         source=_CEPH_HERE,
         date="2026-11-27",
         tried=Tried.REAL,
-        note="ignored: the second write becomes the current version",
+        note="ignored in a bucket that keeps versions: the second write becomes the current one",
     ),
     object_lock=Fact(value=True, source=_CEPH_HERE, date="2026-11-27", tried=Tried.REAL),
     versions_listed=Fact(value=True, source=_CEPH_HERE, date="2026-11-27", tried=Tried.REAL),
-    identity_per_source=Fact(value=True, source=_CEPH_HERE, date="2026-11-27", tried=Tried.REAL),
+    identity_per_source=Fact(
+        value=True,
+        source=_CEPH_HERE,
+        date="2026-11-28",
+        tried=Tried.REAL,
+        note="by the bucket's policy in docs/configuration.md",
+    ),
     missing_key_is_404=Fact(
         value=False,
         source="https://github.com/ceph/ceph/pull/68577",
@@ -150,6 +170,7 @@ _CEPH = StorageService(
         note="403 where listing is allowed below a prefix only",
     ),
     etag_is_md5=Fact(value=True, source=_CEPH_HERE, date="2026-11-27", tried=Tried.REAL),
+    retention_is_a_right=Fact(value=False, source=_CEPH_HERE, date="2026-11-28", tried=Tried.REAL),
 )
 
 _HETZNER = StorageService(
@@ -161,8 +182,15 @@ _HETZNER = StorageService(
         source="https://github.com/home-assistant/core/issues/144015",
         date="2025-05-01",
         note="the trailer is refused: XAmzContentSHA256Mismatch, as by Ceph",
+        tried=Tried.GATE,
     ),
-    conditional_write=_UNKNOWN,
+    conditional_write=Fact(
+        value=None,
+        source="https://github.com/TheOrcDev/videorc/blob/main/docs/releases/storage-compat-2026-09.md",
+        date="2026-09-21",
+        tried=Tried.GATE,
+        note="held in a bucket without versions; Ceph, which it runs, ignores it in one with versions",
+    ),
     object_lock=Fact(
         value=True,
         source="https://docs.hetzner.com/storage/object-storage/supported-actions",
@@ -173,9 +201,15 @@ _HETZNER = StorageService(
         source="https://docs.hetzner.com/storage/object-storage/supported-actions",
         date="2026-11-28",
     ),
-    identity_per_source=_UNKNOWN,
+    identity_per_source=Fact(
+        value=None,
+        source="https://docs.hetzner.com/storage/object-storage/faq/buckets-objects",
+        date="2026-11-28",
+        note="each key opens every bucket of its project, unless the bucket's policy says otherwise",
+    ),
     missing_key_is_404=_UNKNOWN,
     etag_is_md5=_UNKNOWN,
+    retention_is_a_right=_UNKNOWN,
 )
 
 _WASABI = StorageService(
@@ -187,13 +221,23 @@ _WASABI = StorageService(
         source="https://github.com/minio/minio-go/issues/774",
         date="2017-07-31",
         note="chunked bodies were stored with their framing; no newer word was found",
+        tried=Tried.GATE,
     ),
     conditional_write=_UNKNOWN,
-    object_lock=_UNKNOWN,
+    object_lock=Fact(
+        value=True,
+        source="https://docs.wasabi.com/apidocs/object-lock-on-buckets-with-the-wasabi-s3-api",
+        date="2026-11-28",
+    ),
     versions_listed=_UNKNOWN,
-    identity_per_source=_UNKNOWN,
+    identity_per_source=Fact(
+        value=True,
+        source="https://knowledgebase.wasabi.com/hc/en-us/articles/360059860072-How-to-Separate-Access-at-the-Folder-Level",
+        date="2026-11-28",
+    ),
     missing_key_is_404=_UNKNOWN,
     etag_is_md5=_UNKNOWN,
+    retention_is_a_right=_UNKNOWN,
 )
 
 _BACKBLAZE = StorageService(
@@ -205,17 +249,33 @@ _BACKBLAZE = StorageService(
         source="https://www.backblaze.com/docs/cloud-storage-s3-compatible-api",
         date="2026-11-28",
         note="x-amz-checksum-* is refused: 400 InvalidArgument, Unsupported header",
+        tried=Tried.GATE,
     ),
-    conditional_write=_UNKNOWN,
+    conditional_write=Fact(
+        value=False,
+        source="https://github.com/sathinduga/obsidian-s3-sync-and-backup/issues/78",
+        date="2026-07-17",
+        tried=Tried.GATE,
+        note="refused: 501 NotImplemented, whether or not the object is there, so no condition is sent",
+    ),
     object_lock=Fact(
         value=True,
         source="https://www.backblaze.com/docs/cloud-storage-object-lock",
         date="2026-11-28",
     ),
-    versions_listed=_UNKNOWN,
-    identity_per_source=_UNKNOWN,
+    versions_listed=Fact(
+        value=True, source="https://www.backblaze.com/b2/docs/s3_compatible_api.html", date="2026-11-28"
+    ),
+    identity_per_source=Fact(
+        value=True,
+        source="https://github.com/Backblaze/B2_Command_Line_Tool/issues/556",
+        date="2019-02-26",
+        note="an application key with a name prefix; the right to write is also the right to hide, so R1 rests on the lock",
+    ),
     missing_key_is_404=_UNKNOWN,
     etag_is_md5=_UNKNOWN,
+    retention_is_a_right=_UNKNOWN,
+    takes_conditions=False,
 )
 
 _GOOGLE = StorageService(
@@ -227,18 +287,22 @@ _GOOGLE = StorageService(
         source="https://github.com/fleetdm/fleet/issues/47850",
         date="2026-06-18",
         note="the trailer is refused",
+        tried=Tried.GATE,
     ),
     conditional_write=_UNKNOWN,
     object_lock=Fact(
         value=False,
         source=f"{_RCLONE}/GCS.yaml",
         date="2026-11-28",
-        note="its own retention, not that of S3",
+        tried=Tried.GATE,
+        note="a retention of its own for each object, and none by default",
     ),
     versions_listed=_UNKNOWN,
     identity_per_source=_UNKNOWN,
     missing_key_is_404=_UNKNOWN,
     etag_is_md5=_UNKNOWN,
+    retention_is_a_right=_UNKNOWN,
+    cannot_work="its S3 interface gives objects no lock by default",
 )
 
 _CLOUDFLARE = StorageService(
@@ -258,6 +322,7 @@ _CLOUDFLARE = StorageService(
     identity_per_source=_UNKNOWN,
     missing_key_is_404=_UNKNOWN,
     etag_is_md5=_UNKNOWN,
+    retention_is_a_right=_UNKNOWN,
     cannot_work="R2 keeps no versions and has no S3 Object Lock",
 )
 
@@ -277,6 +342,7 @@ _OTHER = StorageService(
     identity_per_source=_UNKNOWN,
     missing_key_is_404=_UNKNOWN,
     etag_is_md5=_UNKNOWN,
+    retention_is_a_right=_UNKNOWN,
 )
 
 SERVICES: Mapping[ServiceName, StorageService] = {

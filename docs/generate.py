@@ -14,6 +14,7 @@ from components.render import ceph_policies
 from components.render.aws_policies import Document, source_identity
 from components.settings.model import Key, Model, OneOf, aliases, keys
 from components.settings.stack import Settings
+from docs import storage_table
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMON = (
@@ -171,6 +172,11 @@ def decisions() -> str:
 PARTS = {
     "docs/decisions/README.md": {"index": decisions},
     "docs/configuration.md": {"options": all_options, "identity": identity_policy, "ceph": ceph_policy},
+    "docs/storage-services.md": {
+        "services": storage_table.services,
+        "sources": storage_table.sources,
+        "gates": storage_table.gates,
+    },
     "README.md": {"options": common_options},
 }
 

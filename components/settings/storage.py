@@ -147,7 +147,7 @@ class S3Bucket(Model):
     )
     provider: ServiceName = Field(
         "Other",
-        description="The service: AWS, Minio, Versity, Ceph, Hetzner, Wasabi, Backblaze, Google or Other.",
+        description="The service: AWS, Minio, Versity, Ceph, Hetzner, Wasabi, Backblaze or Other.",
     )
     ca_certificate: Annotated[StrictStr, AfterValidator(_certificate)] | None = Field(
         None,

@@ -13,6 +13,8 @@ from components.settings.on_calendar import OnCalendar
 from components.settings.silence import lost_night
 from components.settings.storage import RcloneRemoteSection, S3Bucket
 from components.settings.values import is_loopback
+from components.storage_facts import losses
+from components.storage_services import SERVICES
 
 if TYPE_CHECKING:
     from components.settings.stack import Settings
@@ -115,6 +117,12 @@ def _bucket_warnings(settings: Settings, storage: S3Bucket) -> Iterator[str]:
         )
     if storage.identity is not None and not sharing:
         yield "lastcopy:storage.s3.identity is used by no source. Remove it, and revoke it in the storage."
+    service = SERVICES[storage.provider]
+    for rows, meaning in losses(service):
+        yield (
+            f"{service.title} (lastcopy:storage.s3.provider) weakens {' and '.join(rows)} of docs/threat-model.md: {meaning}. "
+            "See docs/storage-services.md."
+        )
     if storage.lock.mode == "GOVERNANCE":
         yield (
             "GOVERNANCE lock (lastcopy:storage.s3.lock.mode): who holds s3:BypassGovernanceRetention can "

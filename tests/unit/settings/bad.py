@@ -188,6 +188,7 @@ STORAGE = (
     Bad("{storage: {s3: {prefix: a/../b}}}", "storage.s3.prefix", "plain path inside the storage", RM),
     Bad("{storage: {s3: {provider: minio}}}", "storage.s3.provider", "Minio, Versity", "Other --stack prod"),
     Bad("{storage: {s3: {provider: Cloudflare}}}", "storage.s3.provider", "(rows R1, R2, R3 of docs/threat-model.md)", "Other --stack prod"),
+    Bad("{storage: {s3: {provider: Google}}}", "storage.s3.provider", "(rows R1, R2 of docs/threat-model.md)", "Other --stack prod"),
     Bad("{storage: {s3: {caCertificate: none}}}", "storage.s3.caCertificate", "PEM form", "--stack prod < ca.pem"),
     Bad(f'{{storage: {{s3: {{caCertificate: "{PEM}"}}}}}}', "storage.s3.caCertificate", "holds a private key", RM),
     Bad("{storage: {s3: {lock: {mode: compliance}}}}", "storage.s3.lock.mode", "COMPLIANCE or GOVERNANCE", SET),

@@ -268,6 +268,10 @@ def test_settings_cannot_be_changed() -> None:
         ),
         ("{storage: {s3: {lock: {mode: GOVERNANCE}}}}", "GOVERNANCE lock"),
         ("{storage: {s3: {lock: {minimumDays: 1}}}}", "Lock of 1 day"),
+        (
+            "{storage: {s3: {provider: Backblaze}}}",
+            "Backblaze B2 (lastcopy:storage.s3.provider) weakens S5 of docs/",
+        ),
         ("{storage: {s3: {endpoint: 'https://relay.example.com:9000'}}}", "on the relay itself"),
         (
             f"{{{TUNNEL}, storage: {{s3: {{endpoint: 'https://relay.example.com:9000'}}}}}}",
@@ -288,6 +292,21 @@ def test_settings_cannot_be_changed() -> None:
 def test_what_weakens_the_promise_is_warned_of(fragment: str, words: str) -> None:
     (warning,) = good(fragment).warnings()
     assert words in warning
+
+
+@pytest.mark.parametrize(
+    ("provider", "rows"),
+    [
+        ("AWS", []),
+        ("Minio", []),
+        ("Ceph", ["S5", "R8", "R5"]),
+        ("Versity", ["R1 and R2", "R3"]),
+        ("Other", []),
+    ],
+)
+def test_a_service_that_does_not_hold_a_row_is_warned_of_by_its_name(provider: str, rows: list[str]) -> None:
+    told = good(f"{{storage: {{s3: {{provider: {provider}}}}}}}").warnings()
+    assert [warning.split(" weakens ")[1].split(" of docs/")[0] for warning in told] == rows
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from components.storage_facts import LOSES, Checksum, Parts, ServiceName, StorageService, rows_lost
+from components.storage_facts import LOSES, MEANS, Checksum, Parts, ServiceName, StorageService, rows_lost
 from components.storage_services import SERVICES, USABLE
 
 THREATS = (Path(__file__).resolve().parents[3] / "docs" / "threat-model.md").read_text()
@@ -44,9 +44,21 @@ def test_ceph_loses_the_conditional_write_and_amazon_nothing() -> None:
     assert rows_lost(SERVICES["AWS"]) == ()
 
 
-def test_only_a_service_without_versions_and_locks_is_refused_outright() -> None:
-    assert set(SERVICES) - set(USABLE) == {"Cloudflare"}
+def test_only_services_that_lock_nothing_are_refused_outright() -> None:
+    assert set(SERVICES) - set(USABLE) == {"Cloudflare", "Google"}
     assert set(rows_lost(SERVICES["Cloudflare"])) == {"R1", "R2", "R3"}
+    assert set(rows_lost(SERVICES["Google"])) == {"R1", "R2"}
+
+
+def test_every_loss_is_explained() -> None:
+    assert set(MEANS) == set(LOSES)
+
+
+def test_a_service_that_refuses_conditions_does_not_hold_them() -> None:
+    """To send one there would refuse every upload (tests/gates)."""
+    refusing = {name for name, service in SERVICES.items() if not service.takes_conditions}
+    assert refusing == {"Backblaze"}
+    assert all(SERVICES[name].conditional_write.value is False for name in refusing)
 
 
 @pytest.mark.parametrize(("cutoff", "size"), [(-1, 16), (0, 4), (6000, 16)])
