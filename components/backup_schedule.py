@@ -30,10 +30,11 @@ class BackupSchedule(pulumi.ComponentResource):
     Pulumi type ``lastcopy:source:BackupSchedule``; child ``<name>-units`` (HostStep). On the host:
     lastcopy-backup.timer and .service, ``/var/lib/lastcopy/status.json`` for everybody. An outage is retried
     with growing pauses, up to 9 tries; a refusal is not retried and says what to do (exit codes:
-    components/files/run-backup). A removed source loses units, paths and hook settings; its status stays.
+    components/files/run-backup). A snapshot that does not hold what was meant fails the unit (A9;
+    components/files/backup-contents). A removed source loses units, paths and hook settings; its status stays.
     Errors before anything changes: a calendar event or time span that the host's systemd does not take; a
-    hook that is missing, not executable or writable by others than root. Warns of a night on which the schedule's
-    time does not exist in the host's own time zone.
+    hook that is missing, not executable or writable by others than root; a path that is a symbolic link. Warns of a
+    night on which the schedule's time does not exist in the host's own time zone.
     Does not notice a source that is switched off for weeks (A8): that is for the one who watches the storage.
     """
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 Sandboxing = Literal["full", "reduced"]
@@ -13,6 +14,7 @@ _ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:-]*|::[A-Za-z0-9.:]*")
 _SOURCE = re.compile(r"[a-z][a-z0-9-]*")
 _KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]+={0,2}")
 _HOOK = re.compile(r"/[A-Za-z0-9._+/-]+")
+_SIZE = re.compile(r"[1-9][0-9]{0,8}[KMGT]")
 _VERSION = re.compile(r"[0-9]+(\.[0-9]+)*")
 _COMPRESSION = ("auto", "off", "fastest", "better", "max")
 
@@ -109,10 +111,65 @@ def restic_conf(*, floor: str, connections: int, pack_size_mib: int, compression
     )
 
 
-def backup_conf(*, source: str, read_concurrency: int, pre_hook: str | None, post_hook: str | None) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Hours:
+    """Limits in KiB/s between two minutes of the day; the end may be on the next day. 0: no limit."""
+
+    begin: int
+    end: int
+    upload: int
+    download: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What of the paths is stored, and what is expected of it. ``upload``, ``download``: KiB/s, 0: no limit."""
+
+    one_file_system: bool = False
+    exclude_caches: bool = False
+    exclude_if_present: Sequence[str] = ()
+    exclude_larger_than: str | None = None
+    shrink_percent: int = 50
+    partial_days: int = 7
+    may_be_empty: Sequence[str] = ()
+    upload: int = 0
+    download: int = 0
+    hours: Sequence[Hours] = ()
+
+    def lines(self) -> Iterator[str]:
+        """As run-backup and backup-contents read them."""
+        if self.one_file_system:
+            yield "one_file_system=yes"
+        if self.exclude_caches:
+            yield "exclude_caches=yes"
+        yield from (f"exclude_if_present={_plain(tag, 'a tag file')}" for tag in self.exclude_if_present)
+        if self.exclude_larger_than is not None:
+            yield f"exclude_larger_than={_matching(_SIZE, self.exclude_larger_than, 'the size')}"
+        yield f"shrink_percent={_number(self.shrink_percent, 0, 100, 'the percentage')}"
+        yield f"partial_days={_number(self.partial_days, 0, 366, 'the number of days')}"
+        yield from (f"may_be_empty={_plain(path, 'a path')}" for path in self.may_be_empty)
+        yield f"rate=0 1440 {_rate(self.upload)} {_rate(self.download)}"
+        for one in self.hours:
+            times = f"{_number(one.begin, 0, 1439, 'a minute')} {_number(one.end, 0, 1439, 'a minute')}"
+            yield f"rate={times} {_rate(one.upload)} {_rate(one.download)}"  # the last one that fits counts
+
+
+def _rate(kibps: int) -> int:
+    return _number(kibps, 0, 1 << 30, "the rate in KiB/s")
+
+
+def backup_conf(
+    *,
+    source: str,
+    read_concurrency: int,
+    pre_hook: str | None,
+    post_hook: str | None,
+    selection: Selection | None = None,
+) -> str:
     """What the scheduled backup does beside its paths."""
     hooks = {"pre_hook": pre_hook, "post_hook": post_hook}
     lines = [f"{name}={_matching(_HOOK, hook, name)}\n" for name, hook in hooks.items() if hook is not None]
+    lines += [f"{line}\n" for line in (selection or Selection()).lines()]
     return (
         "# Made by lastcopy; changes are overwritten. Read by run-backup, never run.\n"
         f"source={_matching(_SOURCE, source, 'the source name')}\n"
@@ -222,7 +279,7 @@ ExecStart=/usr/local/lib/lastcopy/run-backup backup
 ExecStopPost=+/usr/local/lib/lastcopy/run-backup finish
 SuccessExitStatus=3 143
 Restart=on-failure
-RestartPreventExitStatus=64 65 66 67 68 70 71 73
+RestartPreventExitStatus=64 65 66 67 68 70 71 72 73 77
 RestartSec=1min
 TimeoutStartSec=7d
 TimeoutStopSec=10min

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from components.render import source as render
 from components.settings import Source
+from components.settings.selection import minute
 
 _FILES = Path(__file__).parent.parent / "files"
 
@@ -34,15 +35,42 @@ def repository(source: Source) -> dict[str, str]:
     return {"SOURCE": source.name, "GENERATION": str(source.generation)}
 
 
+def _selection(source: Source) -> render.Selection:
+    rate, expect = source.rate, source.expect
+    upload, download = rate.upload_kibps or 0, rate.download_kibps or 0
+    return render.Selection(
+        one_file_system=source.one_file_system,
+        exclude_caches=source.exclude_caches,
+        exclude_if_present=source.exclude_if_present,
+        exclude_larger_than=source.exclude_larger_than,
+        shrink_percent=expect.shrink_percent,
+        partial_days=expect.partial_days,
+        may_be_empty=expect.may_be_empty,
+        upload=upload,
+        download=download,
+        hours=[
+            render.Hours(
+                begin=minute(one.from_),
+                end=minute(one.to),
+                upload=one.upload_kibps or upload,
+                download=one.download_kibps or download,
+            )
+            for one in rate.hours
+        ],
+    )
+
+
 def schedule(source: Source) -> dict[str, str]:
     hooks = [hook for hook in (source.pre_hook, source.post_hook) if hook is not None]
     return {
         "RUN_BACKUP": (_FILES / "run-backup").read_text(),
+        "BACKUP_CONTENTS": (_FILES / "backup-contents").read_text(),
         "BACKUP_CONF": render.backup_conf(
             source=source.name,
             read_concurrency=source.restic.read_concurrency,
             pre_hook=source.pre_hook,
             post_hook=source.post_hook,
+            selection=_selection(source),
         ),
         "PATHS": render.paths_file(source.paths),
         "EXCLUDES": render.excludes_file(source.exclude),

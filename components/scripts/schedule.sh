@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# When and what this host backs up. Values: RUN_BACKUP, BACKUP_CONF, PATHS, EXCLUDES, SERVICE, TIMER, BACKOFF, CALENDAR, DELAY, HOOKS,
-# SANDBOX.
+# When and what this host backs up. Values: RUN_BACKUP, BACKUP_CONTENTS, BACKUP_CONF, PATHS, EXCLUDES, SERVICE, TIMER, BACKOFF, CALENDAR, DELAY,
+# HOOKS, SANDBOX.
 # Fact: zone, the host's own time zone, in which a schedule without a zone is meant.
 UNITS=/etc/systemd/system
 TRIAL=lastcopy-try-sandbox.service
@@ -45,16 +45,22 @@ step_apply() {
       problem "the hook $hook runs as root, but others than root may change it" "chown root $hook; chmod go-w $hook"
     fi
   done <"$WORK/hooks"
+  value PATHS >"$WORK/paths"
+  while IFS= read -r path; do
+    [ ! -L "$path" ] || problem "the path $path is a symbolic link, of which a backup holds the link alone" \
+      "write its target, $(readlink -m -- "$path"), into the source's paths in its place"
+  done <"$WORK/paths"
   look_at_sandbox
   stop_on_problems
 
   folder "$ROOT_DIR" 755 root:root
   folder "$STATE_DIR" 755 root:root
   folder "$LIB_DIR" 755 root:root
-  put_value RUN_BACKUP "$LIB_DIR/run-backup" 755 root:root
+  put_value BACKUP_CONTENTS "$LIB_DIR/backup-contents" 755 root:root
   put_value BACKUP_CONF "$ROOT_DIR/backup.conf" 600 root:root
   put_value PATHS "$ROOT_DIR/paths" 600 root:root
   put_value EXCLUDES "$ROOT_DIR/excludes" 600 root:root
+  put_value RUN_BACKUP "$LIB_DIR/run-backup" 755 root:root # after all that it reads
   put_value SERVICE "$UNITS/lastcopy-backup.service" 644 root:root
   put_value TIMER "$UNITS/lastcopy-backup.timer" 644 root:root
   if [ "$(systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')" -ge 254 ]; then
@@ -87,5 +93,6 @@ step_remove() {
   gone "$UNITS/lastcopy-backup.service"
   if changed; then systemctl daemon-reload; fi
   gone "$LIB_DIR/run-backup"
+  gone "$LIB_DIR/backup-contents"
   for file in backup.conf paths excludes; do gone "$ROOT_DIR/$file"; done
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StrictBool, StrictInt
@@ -11,6 +11,7 @@ from components.settings.calendar import Calendar, TimeSpan
 from components.settings.hosts import ManagedHost, SandboxSource, UnmanagedSource
 from components.settings.model import Model, OneOf
 from components.settings.problems import SECRET, Finding, Fix, Loc, finding
+from components.settings.selection import Expect, Rate, Size, TagFile
 from components.settings.silence import MOST_HOURS, silent_after
 from components.settings.storage import Identity
 from components.settings.values import BackupPath, Cidr, Exclude, Password, Program, SourceName
@@ -85,6 +86,26 @@ class Source(Model):
     exclude: tuple[Exclude, ...] = Field(
         (), description="Patterns that are left out, as for restic --exclude.", examples=[["*.tmp"]]
     )
+    one_file_system: StrictBool = Field(
+        False,
+        description="true: other file systems mounted below a path are left out, as by restic --one-file-system.",
+    )
+    exclude_caches: StrictBool = Field(
+        False,
+        description="true: folders that hold a CACHEDIR.TAG are left out, as by restic --exclude-caches.",
+    )
+    exclude_if_present: Annotated[tuple[TagFile, ...], Field(max_length=16)] = Field(
+        (),
+        description="Names of files that leave out the folder in which they are, as for restic --exclude-if-present.",
+        examples=[[".nobackup"]],
+    )
+    exclude_larger_than: Size | None = Field(
+        None,
+        description="Size from which files are left out, 1M or more, as for restic --exclude-larger-than. Default: none is.",
+        examples=["4G"],
+    )
+    expect: Expect = Field(Expect(), description="When the outcome of a backup still needs a person.")
+    rate: Rate = Field(Rate(), description="How fast scheduled backups may use the network.")
     schedule: Calendar = Field(
         DEFAULT_SCHEDULE, description="When it is backed up: a systemd OnCalendar expression."
     )
@@ -167,6 +188,7 @@ class Source(Model):
             if path in paths[:index]:
                 fix = Fix(say="remove one of the two:", remove=True)
                 yield finding(("paths", index), "stands in the list twice", "each path once", fix)
+        yield from _outside_of(paths, raw.get("expect"))
         yield from _room_for_connections(raw)
         yield from _silent_after_a_run_is_due(raw)
 
@@ -192,6 +214,19 @@ def _silent_after_a_run_is_due(raw: Mapping[str, Any]) -> Iterator[Finding]:
         yield finding(
             ("silentAfterHours",), what, f"at least {least}, and time for the backup itself", Fix(remove=True)
         )
+
+
+def _outside_of(paths: Sequence[object], expect: object) -> Iterator[Finding]:
+    """A slip in ``expect.mayBeEmpty`` would go unnoticed until the day on which it matters."""
+    empty = expect.get("mayBeEmpty") if isinstance(expect, Mapping) else None
+    for index, given in enumerate(empty if isinstance(empty, list | tuple) else ()):
+        if isinstance(given, str) and not any(
+            isinstance(path, str) and f"{given}/".startswith(f"{path.rstrip('/')}/") for path in paths
+        ):
+            loc = ("expect", "mayBeEmpty", index)
+            yield finding(
+                loc, "is none of the paths, and lies in none", "one of paths, or below one", Fix(remove=True)
+            )
 
 
 def _room_for_connections(raw: Mapping[str, Any]) -> Iterator[Finding]:

@@ -104,7 +104,7 @@ CASES = {
         "rm /etc/lastcopy/paths", "true", STOPPED, "refused", 71, "paths is missing",
     ),
     "no-path-exists": Case(
-        "rm -rf /data", "true", STOPPED, "refused", 71, "none of the paths",
+        "rm -rf /data", "true", STOPPED, "refused", 71, "/data does not exist",
     ),
     "malformed-exclude": Case(
         "echo 'foo[' >>/etc/lastcopy/excludes", "true", STOPPED, "refused", 71, "invalid pattern(s) provided: foo[",

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from components.settings import ExistingHost, HostPort, ManagedHost, Settings
 from components.settings.calendar import is_calendar, seconds_of
+from components.settings.selection import CANARY_NAMES
 from components.settings.values import host_port
+from ops.restore_drill import canary
 from tests.unit.settings import support
 from tests.unit.settings.bad import RCLONE
 from tests.unit.settings.support import field, stack
@@ -185,3 +187,7 @@ def test_no_shape_of_value_ends_in_anything_but_settings_or_a_settings_error(
     place: tuple[Any, ...], value: object
 ) -> None:
     accepted(place, value)
+
+
+def test_no_tag_file_may_be_named_like_a_canary() -> None:
+    assert {part for name in canary.expected("") for part in name.split("/")} == set(CANARY_NAMES)

@@ -23,6 +23,18 @@ SOURCE = Source.model_validate(
         "publicKey": SAMPLE_KEY,
         "paths": ["/srv/with space", "/-dash", "/per%cent", "/quote'\""],
         "exclude": ["*.tmp", "/srv/**/cache", "$HOME"],
+        "oneFileSystem": True,
+        "excludeCaches": True,
+        "excludeIfPresent": [".nobackup", "tag file:its first words"],
+        "excludeLargerThan": "4G",
+        "expect": {"mayBeEmpty": ["/srv/with space/spool"]},
+        "rate": {
+            "uploadKiBps": 51200,
+            "hours": [
+                {"from": "08:00", "to": "18:00", "uploadKiBps": 2048},
+                {"from": "22:30", "to": "06:00", "downloadKiBps": 100},
+            ],
+        },
         "schedule": "Mon..Fri 22:30 Europe/Berlin",
         "preHook": "/usr/local/sbin/before",
         "postHook": "/usr/local/sbin/after",

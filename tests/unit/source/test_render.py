@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -22,6 +23,16 @@ SAFE = TEXT.filter(
 
 def backup_conf(source: str = "web1", pre: str | None = None, post: str | None = None) -> str:
     return render.backup_conf(source=source, read_concurrency=2, pre_hook=pre, post_hook=post)
+
+
+def selected(**choices: Any) -> str:
+    return render.backup_conf(
+        source="web1",
+        read_concurrency=2,
+        pre_hook=None,
+        post_hook=None,
+        selection=render.Selection(**choices),
+    )
 
 
 def restic_conf(floor: str = FLOOR, compression: str = "auto") -> str:
@@ -44,6 +55,9 @@ DOORS: dict[str, Callable[[str], str]] = {
     "backup.conf post hook": lambda text: backup_conf(post=text),
     "paths": lambda text: render.paths_file([f"/{text}"]),
     "excludes": lambda text: render.excludes_file([text]),
+    "backup.conf tag file": lambda text: selected(exclude_if_present=[text]),
+    "backup.conf size": lambda text: selected(exclude_larger_than=text),
+    "backup.conf may be empty": lambda text: selected(may_be_empty=[text]),
     "timer calendar": timer,
     "timer delay": lambda text: timer(delay=text),
     "timer source": lambda text: timer(source=text),
@@ -62,7 +76,12 @@ def test_no_control_character_gets_through_any_door(door: Callable[[str], str], 
 @pytest.mark.parametrize("door", DOORS.values(), ids=DOORS)
 @given(text=TEXT)
 def test_no_text_adds_or_removes_a_line(door: Callable[[str], str], text: str) -> None:
-    fitting = {"known_hosts": SAMPLE_KEY, "restic.conf floor": FLOOR, "restic.conf compression": "max"}
+    fitting = {
+        "backup.conf size": "4G",
+        "known_hosts": SAMPLE_KEY,
+        "restic.conf floor": FLOOR,
+        "restic.conf compression": "max",
+    }
     name = next(name for name, other in DOORS.items() if other is door)
     plain = fitting.get(name, "/h" if "hook" in name else "web1")
     try:

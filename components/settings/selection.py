@@ -1,0 +1,169 @@
+"""What of a source's paths is stored, at what rate, and what is expected of the result."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, Field, StrictInt, StrictStr
+
+from components.settings.model import Model
+from components.settings.problems import Finding, Fix, finding, refuse, shown
+from components.settings.values import BackupPath, match
+
+# What the restore drill compares (ops/restore_drill/canary.py) must not be left out by name or size.
+CANARY_NAMES = (
+    "README.txt",
+    "letter.txt",
+    "ledger.csv",
+    "report.pdf",
+    "photo.jpg",
+    "archive",
+    "database.sql",
+)
+_LEAST_SIZE = 1 << 20
+_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_TIME = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]", re.ASCII)
+_DAY = 24 * 60
+KIBPS = Annotated[StrictInt, Field(ge=16, le=1 << 30)]
+
+
+def _size(value: str) -> str:
+    allowed = "a whole number with K, M, G or T (powers of 1024), 1M or more, such as 4G"
+    found = re.fullmatch(r"([1-9][0-9]{0,8})([KMGT])", value, re.ASCII)
+    if found is None:
+        raise refuse(f"{shown(value)} is not a size", allowed=allowed)
+    if int(found[1]) * _UNITS[found[2]] < _LEAST_SIZE:
+        raise refuse(f"{shown(value)} would leave out files that everybody has", allowed=allowed)
+    return value
+
+
+def _tag_file(value: str) -> str:
+    """restic's FILENAME[:HEADER]."""
+    allowed = (
+        "the name of a file, without slashes; behind a colon, if need be, the text that it must begin with"
+    )
+    name = value.partition(":")[0]
+    if not value.isprintable() or not name or "/" in name or name in (".", "..") or value != value.strip():
+        raise refuse(f"{shown(value)} does not name a file", allowed=allowed)
+    if name in CANARY_NAMES:
+        raise refuse(
+            f"{shown(value)} is one of the canary's files, which the restore drill needs", allowed=allowed
+        )
+    return value
+
+
+def _time_of_day(value: str) -> str:
+    return match(value, _TIME.pattern, 'a time of day as "HH:MM", in quotes, "00:00" to "23:59"')
+
+
+TagFile = Annotated[StrictStr, AfterValidator(_tag_file)]
+Size = Annotated[StrictStr, AfterValidator(_size)]
+TimeOfDay = Annotated[StrictStr, AfterValidator(_time_of_day)]
+
+
+def minute(time_of_day: str) -> int:
+    """Minutes since midnight."""
+    hours, _, minutes = time_of_day.partition(":")
+    return int(hours) * 60 + int(minutes)
+
+
+class RateHours(Model):
+    """Limits of certain hours of the day, by the source's own clock."""
+
+    EXAMPLE: ClassVar[object] = {"from": "08:00", "to": "18:00", "uploadKiBps": 2048}
+
+    from_: TimeOfDay = Field(
+        alias="from", description='When they begin: "HH:MM" by the source\'s clock.', examples=["08:00"]
+    )
+    to: TimeOfDay = Field(description='When they end: "HH:MM"; may be on the next day.', examples=["18:00"])
+    upload_kibps: KIBPS | None = Field(
+        None,
+        alias="uploadKiBps",
+        description="Upload in these hours in KiB/s, 16 or more. Default: as at all other hours.",
+    )
+    download_kibps: KIBPS | None = Field(
+        None,
+        alias="downloadKiBps",
+        description="Download in these hours in KiB/s, 16 or more. Default: as at all other hours.",
+    )
+
+    @classmethod
+    def rules(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
+        if raw.get("from") is not None and raw.get("from") == raw.get("to"):
+            yield finding(("to",), "is when they begin", "another time than `from`", Fix(value="18:00"))
+        if "uploadKiBps" not in raw and "downloadKiBps" not in raw:
+            yield finding(
+                (), "limits nothing", "uploadKiBps, downloadKiBps or both", Fix(add={"uploadKiBps": 2048})
+            )
+
+    def minutes(self) -> frozenset[int]:
+        """The minutes of the day that are meant."""
+        begin, end = minute(self.from_), minute(self.to)
+        return frozenset(at % _DAY for at in range(begin, end if begin < end else end + _DAY))
+
+
+class Rate(Model):
+    """How fast scheduled backups may use the network."""
+
+    EXAMPLE: ClassVar[object] = {"hours": [RateHours.EXAMPLE]}
+
+    upload_kibps: KIBPS | None = Field(
+        None,
+        alias="uploadKiBps",
+        description="Upload of a scheduled backup in KiB/s, 16 or more. Default: no limit.",
+    )
+    download_kibps: KIBPS | None = Field(
+        None,
+        alias="downloadKiBps",
+        description="Download of a scheduled backup in KiB/s, 16 or more. Default: no limit.",
+    )
+    hours: Annotated[tuple[RateHours, ...], Field(max_length=12)] = Field(
+        (),
+        description="Other limits at certain hours of the day. A backup that runs when they change is begun again with"
+        " the new ones; what it had uploaded is not uploaded twice.",
+        examples=[[RateHours.EXAMPLE]],
+    )
+
+    @classmethod
+    def rules(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
+        hours = raw.get("hours")
+        taken: dict[int, int] = {}
+        for index, one in enumerate(hours if isinstance(hours, list | tuple) else []):
+            if not _whole(one):
+                continue  # its own rules speak
+            for at in RateHours.model_validate({**one, "uploadKiBps": 16}).minutes():
+                if taken.setdefault(at, index) != index:
+                    what = f"overlaps with hours[{taken[at]}]"
+                    yield finding(
+                        ("hours", index), what, "each hour of the day at most once", Fix(remove=True)
+                    )
+                    break
+
+
+def _whole(one: object) -> bool:
+    """Whether an entry of ``hours`` has two times that can be compared."""
+    if not isinstance(one, Mapping):
+        return False
+    times = [one.get("from"), one.get("to")]
+    return times[0] != times[1] and all(isinstance(time, str) and _TIME.fullmatch(time) for time in times)
+
+
+class Expect(Model):
+    """When the outcome of a backup that made a snapshot still needs a person."""
+
+    shrink_percent: Annotated[StrictInt, Field(ge=0, le=100)] = Field(
+        50,
+        description="So much less than the snapshot before, in files or bytes, of the whole or in the files of one path, and"
+        " the run ends as unexpected: 1 to 100 percent; 0: never. Below 20 files and 10 MiB nothing is said.",
+    )
+    partial_days: Annotated[StrictInt, Field(ge=0, le=366)] = Field(
+        7,
+        description="Days for which runs may end with files that could not be read, before the unit fails: 0 to 366.",
+    )
+    may_be_empty: tuple[BackupPath, ...] = Field(
+        (),
+        description="Paths, or mount points below them, that may hold no file. Any other is told when nothing of it is stored.",
+        examples=[["/srv/spool"]],
+    )
