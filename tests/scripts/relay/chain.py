@@ -72,6 +72,7 @@ class Chain:
         self.storage = facts["storage"]
         self.keys = keys
         self.older: Chain | None = None
+        self.facts: dict[str, dict[str, str]] = {}
         self.guard_seconds = 60
         self.furnished = False
         self.known_hosts = keys / f"known_hosts-{machine}"
