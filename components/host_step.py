@@ -22,6 +22,7 @@ SCRIPTS = Path(__file__).parent / "scripts"
 _ONCE = ("connection", "create", "stdin", "logging", "addPreviousOutputInEnv")
 _DIAL_SECONDS = 10
 _DIALS = 4
+_PRELUDES = re.compile(r"^# prelude: ([a-z_ ]+)$", re.MULTILINE)
 _VALUE_NAME = re.compile(r"[A-Z][A-Z0-9_]*\Z")
 
 
@@ -128,8 +129,9 @@ def _secret(value: pulumi.Input[str] | None) -> pulumi.Output[str] | None:
 
 
 def script_text(script: str, values: Mapping[str, str]) -> str:
-    """The whole text that a step sends on stdin: prelude, values, script, and last the line that starts it.
+    """The whole text that a step sends on stdin: lib.sh, values, script, and last the line that starts it.
 
+    What several scripts share is in preludes: a script names its own in a line ``# prelude: NAME NAME``, and each of them is sent before it.
     Values are base64, so no value can end a quote or become a command. Nothing runs unless the last line arrived.
     """
     wrong = [name for name in values if not _VALUE_NAME.match(name)]
@@ -137,7 +139,10 @@ def script_text(script: str, values: Mapping[str, str]) -> str:
         raise ValueError(f"value names must be A-Z, 0-9 and _: {wrong}")
     lines = [(SCRIPTS / "lib.sh").read_text(), f"STEP={script}"]
     lines += [f"V_{name}={base64.b64encode(text.encode()).decode()}" for name, text in sorted(values.items())]
-    lines += [(SCRIPTS / f"{script}.sh").read_text(), 'main "$@" </dev/null', ""]
+    own = (SCRIPTS / f"{script}.sh").read_text()
+    named = " ".join(_PRELUDES.findall(own)).split()
+    lines += [(SCRIPTS / f"{prelude}.sh").read_text() for prelude in named]
+    lines += [own, 'main "$@" </dev/null', ""]
     return "\n".join(lines)
 
 

@@ -173,6 +173,7 @@ class Places:
                     lock_minimum_days=s3.lock.minimum_days,
                     identities=self._identities(),
                     shared_identity=None if s3.identity is None else _identity(s3.identity),
+                    accepted_losses=s3.accepted_losses,
                 )
             case AwsBucket():
                 return self._aws().vault(self._identities())

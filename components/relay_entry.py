@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pulumi
@@ -11,8 +11,9 @@ from components.host_step import HostStep
 from components.rclone_remote import RcloneRemote
 from components.render import relay as render
 from components.render.relay import Limits
+from components.storage_facts import rows_lost
 from components.storage_services import SERVICES
-from components.vault import S3Vault
+from components.vault import S3Vault, Vault
 
 __all__ = ["Limits", "RelayEntry", "RelayEntryArgs"]
 
@@ -36,8 +37,9 @@ class RelayEntry(pulumi.ComponentResource):
     """A source reaches its own folder in the storage, append-only and within its limits, and nothing else (S1 to S7, S10, S11).
 
     Pulumi type ``lastcopy:relay:RelayEntry``. Children: ``<name>-storage`` (HostStep storage_check; S3 only), which proves with the
-    source's own identity that the bucket keeps versions and locks them, before anything is written; ``<name>-account`` (HostStep
-    relay_entry): account ``bk-<source>``, key, identity, limits. A changed key or identity, and removal, end the source's sessions at
+    source's own account, identity and rclone arguments that the storage holds what the design needs and refuses what it must, before
+    anything else is written (A10; what it lets pass is a warning on every run); ``<name>-account`` (HostStep relay_entry): account
+    ``bk-<source>``, key, identity, limits. A changed key or identity, and removal, end the source's sessions at
     once: the backup that one of them carried is tried again by its service a minute later.
     Outputs: ``ready``, ``account``. No step of one source touches another's.
     Does not protect one source's data from another where the vault has one shared identity and the relay itself is taken (R8).
@@ -55,59 +57,30 @@ class RelayEntry(pulumi.ComponentResource):
         )
         child = pulumi.ResourceOptions(parent=self)
         relay, source, vault = args.relay, args.source, args.relay.vault
-        conf: pulumi.Output[str]
         after: list[pulumi.Resource] = list(relay.ready)
+        s3 = isinstance(vault, S3Vault)
+        root = f"{vault.bucket}/{vault.prefix}" if isinstance(vault, S3Vault) else vault.path
+        path = render.storage_path(root, source, args.generation)
+        ca = isinstance(vault, S3Vault) and vault.ca_certificate is not None
+        conf = _conf(vault, source)
         if isinstance(vault, S3Vault):
-            identity = vault.identity(source)
-            provider, region = SERVICES[vault.provider].rclone, vault.region
-            root = f"{vault.bucket}/{vault.prefix}"
-            conf = pulumi.Output.all(
-                vault.endpoint, identity.access_key_id, identity.secret_access_key
-            ).apply(
-                lambda known: render.s3_conf(
-                    provider=provider,
-                    endpoint=known[0],
-                    region=region,
-                    access_key_id=known[1],
-                    secret_access_key=known[2],
-                )
+            arguments = render.arguments(source, path=path, s3=True, ca=ca)
+            check = HostStep(
+                f"{name}-storage",
+                host=relay.host,
+                script="storage_check",
+                values=_what_the_storage_must_hold(vault, source, args.generation, arguments),
+                secrets={
+                    "ACCESS_KEY_ID": vault.identity(source).access_key_id,
+                    "SECRET_ACCESS_KEY": vault.identity(source).secret_access_key,
+                    "RCLONE_CONF": conf,
+                },
+                after=[*relay.ready, *vault.ready, *vault.identity(source).ready],
+                opts=child,
             )
-            after.append(
-                HostStep(
-                    f"{name}-storage",
-                    host=relay.host,
-                    script="storage_check",
-                    values={
-                        "ENDPOINT": vault.endpoint,
-                        "REGION": vault.region,
-                        "BUCKET": vault.bucket,
-                        "PREFIX": render.storage_path(vault.prefix, source, args.generation).rpartition("/")[
-                            0
-                        ]
-                        + "/",
-                        "LOCK_MODE": vault.lock_mode,
-                        "MINIMUM_DAYS": str(vault.lock_minimum_days),
-                        "CA": vault.ca_certificate or "",
-                        **({"PATIENCE": str(identity.settles_seconds)} if identity.settles_seconds else {}),
-                    },
-                    secrets={
-                        "ACCESS_KEY_ID": identity.access_key_id,
-                        "SECRET_ACCESS_KEY": identity.secret_access_key,
-                    },
-                    after=[*relay.ready, *vault.ready, *identity.ready],
-                    opts=child,
-                )
-            )
-        else:
-            root = vault.path
-            conf = pulumi.Output.from_input(vault.section).apply(render.section_conf)
-        serve = render.serve_conf(
-            source,
-            path=render.storage_path(root, source, args.generation),
-            limits=args.limits,
-            s3=isinstance(vault, S3Vault),
-            ca=isinstance(vault, S3Vault) and vault.ca_certificate is not None,
-        )
+            check.facts.apply(self._tell)
+            after.append(check)
+        serve = render.serve_conf(source, path=path, limits=args.limits, s3=s3, ca=ca)
         key_line = pulumi.Output.from_input(args.public_key).apply(
             lambda key: render.authorized_key(source, key, args.allowed_from)
         )
@@ -130,3 +103,60 @@ class RelayEntry(pulumi.ComponentResource):
         self.ready = (entry,)
         self.account = entry.facts.apply(lambda facts: facts["account"])
         self.register_outputs({"account": self.account})
+
+    def _tell(self, facts: Mapping[str, str]) -> None:
+        """What the storage step found and let pass, on every run; what it could not see."""
+        for name, text in facts.items():
+            if name.startswith("warning"):
+                pulumi.log.warn(f"STORAGE: {text}", self)
+            elif name.startswith("unseen"):
+                pulumi.log.info(f"storage: not seen: {text}", self)
+
+
+def _conf(vault: Vault, source: str) -> pulumi.Output[str]:
+    """rclone.conf of the source's identity."""
+    if not isinstance(vault, S3Vault):
+        return pulumi.Output.from_input(vault.section).apply(render.section_conf)
+    identity, region, provider = vault.identity(source), vault.region, SERVICES[vault.provider].rclone
+    known = pulumi.Output.all(vault.endpoint, identity.access_key_id, identity.secret_access_key)
+    return known.apply(
+        lambda known: render.s3_conf(
+            provider=provider,
+            endpoint=known[0],
+            region=region,
+            access_key_id=known[1],
+            secret_access_key=known[2],
+        )
+    )
+
+
+def _what_the_storage_must_hold(
+    vault: S3Vault, source: str, generation: int, arguments: Sequence[str]
+) -> dict[str, pulumi.Input[str]]:
+    """Values of the step storage_check."""
+    service = SERVICES[vault.provider]
+    repository = render.storage_path(vault.prefix, source, generation) + "/"
+    accepted = {*(vault.accepted_losses or ()), *rows_lost(service)}
+    # Refused only where the service is known for conditional writes: rclone's own look and the versions below are still there.
+    accepted |= set() if service.conditional_write.value else {"S5"}
+    values: dict[str, pulumi.Input[str]] = {
+        "SOURCE": source,
+        "ENDPOINT": vault.endpoint,
+        "REGION": vault.region,
+        "BUCKET": vault.bucket,
+        "PREFIX": repository.removesuffix(f"g{generation}/"),
+        "REPOSITORY": repository,
+        "ARGUMENTS": "".join(f"{argument}\n" for argument in arguments),
+        "CHECKSUM": service.upload_checksum().value,
+        "LOCK_MODE": vault.lock_mode,
+        "MINIMUM_DAYS": str(vault.lock_minimum_days),
+        "CA": vault.ca_certificate or "",
+        "ACCEPTED": " ".join(sorted(accepted)),
+    }
+    if vault.accepted_losses is not None:
+        values["ACCEPT_BY"] = "lastcopy:storage.s3.acceptedLosses"
+    if source not in vault.identities:
+        values["SHARED"] = "yes"
+    if settles := vault.identity(source).settles_seconds:
+        values["PATIENCE"] = str(settles)
+    return values

@@ -31,7 +31,8 @@ class S3Vault:
     """An S3 bucket with versioning, Object Lock and a default retention of at least ``lock_minimum_days``.
 
     ``identities`` maps a source's name to the identity that may reach ``<prefix><source>/`` alone; ``shared_identity`` serves the sources
-    without one of their own. The relay checks versioning, lock mode and retention before anything is written.
+    without one of their own. The relay proves what the storage holds before anything is written; ``accepted_losses`` are the rows of
+    docs/threat-model.md that it may fail to hold, None where the stack cannot accept any.
     ``ready``: what locks the bucket, where the program does that. ``account`` is known for a vault in AWS that the program made.
     """
 
@@ -45,6 +46,7 @@ class S3Vault:
     ca_certificate: pulumi.Input[str] | None = None
     identities: Mapping[str, StorageIdentity]
     shared_identity: StorageIdentity | None = None
+    accepted_losses: tuple[str, ...] | None = None
     ready: Sequence[pulumi.Resource] = ()
     arn: pulumi.Input[str] | None = None
     account: str | None = None

@@ -106,7 +106,7 @@ def _bucket_arn(bucket: str, partition: str) -> str:
 def source_identity(
     bucket: str, room: str, *, kms_key: str | None = None, partition: str = "aws"
 ) -> Document:
-    """List its own room, read and add objects there, delete nothing but restic's locks; nothing else (R1, R8)."""
+    """List its own room, read and add objects there, delete nothing but restic's locks, see how the bucket keeps them; nothing else (R1, R8)."""
     of_bucket, room = _bucket_arn(bucket, partition), room_path(room)
     statements: list[Document] = [
         {
@@ -115,6 +115,8 @@ def source_identity(
                 "s3:GetBucketLocation",
                 "s3:GetBucketObjectLockConfiguration",
                 "s3:GetBucketVersioning",
+                # A rule that lets current objects expire would hide every backup: the relay looks for it before the first one.
+                "s3:GetLifecycleConfiguration",
             ],
             "Resource": [of_bucket],
         },
@@ -124,7 +126,7 @@ def source_identity(
             "Resource": [of_bucket],
             # Also what turns a look at a missing object into 404, not 403: AWS asks it with the object's name as the prefix. Without that,
             # rclone could not tell a new name from a refusal and would take no upload (ceph's pull request 68577 copies AWS in this).
-            "Condition": {"StringLike": {"s3:prefix": [f"{room}*"]}},
+            "Condition": {"StringLike": {"s3:prefix": f"{room}*"}},
         },
         {
             "Effect": "Allow",
@@ -138,10 +140,17 @@ def source_identity(
             # listings stop at an object of such a name: one locked upload would hide every pack or snapshot below it (`ops drill`, row S4).
             "Resource": [f"{of_bucket}/{room}*/config", f"{of_bucket}/{room}*/*/*"],
         },
-        {"Effect": "Deny", "Action": ["s3:PutObject"], "Resource": [f"{of_bucket}/*/data/??"]},
+        (
+            no_folders := {
+                "Effect": "Deny",
+                "Action": ["s3:PutObject"],
+                "Resource": [f"{of_bucket}/*/data/??"],
+            }
+        ),
         {
             "Effect": "Allow",
-            "Action": ["s3:DeleteObject"],
+            # Version and retention, so that the relay sees that what it uploads is kept and locked; of a backup's own objects neither.
+            "Action": ["s3:DeleteObject", "s3:GetObjectRetention", "s3:GetObjectVersion"],
             "Resource": [f"{of_bucket}/{room}*/locks/*"],
         },
     ]
@@ -160,12 +169,19 @@ def source_identity(
             }
         )
     document = {"Version": "2012-10-17", "Statement": statements}
-    size = len(json.dumps(document, separators=(",", ":")))
-    if size > _INLINE_LIMIT:
+    if _size(document) > _INLINE_LIMIT:
+        # Of any bucket, where its name does not fit a third time: what is denied too much costs nothing.
+        no_folders["Resource"] = [f"arn:{partition}:s3:::*/data/??"]
+    if (size := _size(document)) > _INLINE_LIMIT:
         raise ValueError(
             f"the identity's policy has {size} characters, IAM takes {_INLINE_LIMIT}: use a shorter prefix"
         )
     return document
+
+
+def _size(document: Document) -> int:
+    """In characters, as IAM counts them: without white space."""
+    return len(json.dumps(document, separators=(",", ":")))
 
 
 def bucket_policy(

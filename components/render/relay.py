@@ -146,9 +146,9 @@ def _section(values: Mapping[str, str]) -> str:
     return f"[{REMOTE}]\n" + "".join(f"{key} = {_value(key, value)}\n" for key, value in values.items())
 
 
-def serve_conf(source: str, *, path: str, limits: Limits, s3: bool, ca: bool) -> str:
-    """serve.conf: the source's limits, and the whole of rclone's command line, one argument a line. ``path`` as ``storage_path`` makes it."""
-    arguments = [
+def arguments(source: str, *, path: str, s3: bool, ca: bool) -> tuple[str, ...]:
+    """rclone's whole command line in a session of the source, as the storage step uses it too. ``path`` as ``storage_path`` makes it."""
+    found = (
         "serve",
         "restic",
         "--stdio",
@@ -169,9 +169,14 @@ def serve_conf(source: str, *, path: str, limits: Limits, s3: bool, ca: bool) ->
         "NOTICE",
         # With its last slash: else rclone asks whether this is a file, takes many an answer for yes, and serves the folder above (S6).
         f"{REMOTE}:{path}/",
-    ]
-    if any(not argument.isprintable() or argument != argument.strip() for argument in arguments):
+    )
+    if any(not argument.isprintable() or argument != argument.strip() for argument in found):
         raise ValueError("an argument of rclone would break its line")
+    return found
+
+
+def serve_conf(source: str, *, path: str, limits: Limits, s3: bool, ca: bool) -> str:
+    """serve.conf: the source's limits, and rclone's command line, one argument a line."""
     lines = [
         "# Made by lastcopy (RelayEntry); read by serve-restic.",
         f"sessions {limits.sessions}",
@@ -183,7 +188,7 @@ def serve_conf(source: str, *, path: str, limits: Limits, s3: bool, ca: bool) ->
         f"file_bytes {0 if s3 else 1 << 30}",
         # How a look at the storage may end: on S3 "not found" means a missing bucket, elsewhere a repository not made yet.
         f"look_fine {'0' if s3 else '0 3'}",
-        *(f"arg {argument}" for argument in arguments),
+        *(f"arg {argument}" for argument in arguments(source, path=path, s3=s3, ca=ca)),
     ]
     return "\n".join(lines) + "\n"
 

@@ -1,5 +1,6 @@
 # shellcheck shell=sh
 # relay: what all sources share: the checked rclone, the wrapper that is all they can start, folders, the storage's CA.
+# prelude: source_account
 # Values: RCLONE (path), FLOOR, WRAPPER, CA, HOLD, HOLD_UNIT, HOLD_TIMER.
 DIR=$ROOT_DIR/relay
 UNITS=/etc/systemd/system
@@ -65,6 +66,7 @@ step_remove() {
   gone "$UNITS/lastcopy-limits.service"
   gone "$UNITS/lastcopy-limits.timer"
   systemctl daemon-reload
+  unenrolled_accounts_gone # of a storage step that was killed, whose source was then dropped
   gone "$DIR"
   if [ -x "$LIB_DIR/hold-limits" ]; then "$LIB_DIR/hold-limits"; fi # takes its rules with it
   gone "$STATE_DIR/sent"

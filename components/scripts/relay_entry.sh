@@ -1,41 +1,8 @@
 # shellcheck shell=sh
+# shellcheck disable=SC2154 # source_account sets: source, account, room
 # relay_entry: one source's room on the relay: account, key, identity and limits. Touches nothing of another source.
+# prelude: source_account
 # Values: SOURCE, KEY_LINE, SERVE, SESSIONS, DAILY_BYTES (empty: no limit). Secret: RCLONE_CONF.
-KEYS=/etc/ssh/lastcopy/keys
-WRAPPER=$LIB_DIR/serve-restic
-
-names() {
-  source=$(value SOURCE)
-  case $source in '' | *[!a-z0-9-]* | [!a-z]*) refuse "'$source' is not a source's name" "use a-z, 0-9 and -, a letter first" ;; esac
-  account=bk-$source
-  room=$ROOT_DIR/relay/$source
-}
-
-account() {
-  entry=$(getent passwd "$account" || true)
-  if [ -n "$entry" ] && [ "$(printf %s "$entry" | cut -d : -f 5)" != "lastcopy source" ]; then
-    refuse "account $account exists on this host and was not made by this program" "rename or remove it on the host, then run 'pulumi up' again"
-  fi
-  if ! getent group "$account" >/dev/null; then
-    if would "group $account"; then groupadd --system "$account"; fi
-  fi
-  # Its first group is the one that the firewall knows; its own group reads its room. The login shell is the wrapper: no shell to reach.
-  if [ -z "$entry" ]; then
-    if would "account $account"; then
-      useradd --system --gid lastcopy-sources --groups "$account" --no-create-home --home-dir / \
-        --shell "$WRAPPER" --comment 'lastcopy source' "$account"
-    fi
-  elif [ "$(printf %s "$entry" | cut -d : -f 4,6,7)" != "$(getent group lastcopy-sources | cut -d : -f 3):/:$WRAPPER" ] ||
-    [ "$(id -Gn "$account" | tr ' ' '\n' | sort | tr '\n' ' ')" != "$account lastcopy-sources " ]; then
-    if would "account $account"; then
-      usermod --gid lastcopy-sources --groups "$account" --home / --shell "$WRAPPER" "$account"
-    fi
-  fi
-  if [ "$(getent shadow "$account" | cut -d : -f 2)" != '*' ]; then
-    if would "no password for $account"; then usermod -p '*' "$account"; fi
-  fi
-}
-
 # differs VALUE FILE: the file is there and holds something else.
 differs() {
   value "$1" >"$WORK/value"
@@ -96,22 +63,7 @@ step_apply() {
 step_remove() {
   names
   gone "$KEYS/$account"
-  if getent passwd "$account" >/dev/null; then
-    if would "remove account $account"; then
-      end_processes_of "$account"
-      # A login that was under way can still be dying.
-      tries=0
-      until userdel "$account" 2>"$WORK/answer"; do
-        tries=$((tries + 1))
-        [ "$tries" -lt 20 ] || refuse "account $account cannot be removed: $(cat "$WORK/answer")" "end its processes on the host, then run the same command again"
-        sleep 0.5
-        end_processes_of "$account"
-      done
-    fi
-  fi
-  if getent group "$account" >/dev/null; then
-    if would "remove group $account"; then groupdel "$account"; fi
-  fi
+  account_gone "$account"
   gone "$room"
   if [ -x "$LIB_DIR/hold-limits" ]; then "$LIB_DIR/hold-limits" >&2; fi # its count and rule go with the room
 }

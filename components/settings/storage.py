@@ -124,6 +124,10 @@ class ObjectLock(Model):
     )
 
 
+# The rows whose loss the storage step refuses (components/scripts/storage_check.sh); of other losses it warns.
+Loss = Literal["R1", "R2", "R4", "S5"]
+
+
 class S3Bucket(Model):
     """An existing bucket with versioning and Object Lock at any S3-compatible endpoint."""
 
@@ -159,6 +163,13 @@ class S3Bucket(Model):
     identity: Identity | None = Field(
         None,
         description="Storage identity that sources without their own share; only the relay keeps them apart.",
+    )
+
+    accepted_losses: tuple[Loss, ...] = Field(
+        (),
+        description="Rows of docs/threat-model.md (R1, R2, R4, S5) that this storage cannot hold: a warning on every run, where the "
+        "storage step would refuse it.",
+        examples=[["R4"]],
     )
 
     @classmethod

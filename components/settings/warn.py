@@ -123,6 +123,11 @@ def _bucket_warnings(settings: Settings, storage: S3Bucket) -> Iterator[str]:
             f"{service.title} (lastcopy:storage.s3.provider) weakens {' and '.join(rows)} of docs/threat-model.md: {meaning}. "
             "See docs/storage-services.md."
         )
+    if storage.accepted_losses:
+        yield (
+            f"ACCEPTED LOSSES (lastcopy:storage.s3.acceptedLosses: {', '.join(storage.accepted_losses)}): where the storage does not hold "
+            "these rows of docs/threat-model.md, backups are made all the same. Remove the line where the storage can hold them."
+        )
     if storage.lock.mode == "GOVERNANCE":
         yield (
             "GOVERNANCE lock (lastcopy:storage.s3.lock.mode): who holds s3:BypassGovernanceRetention can "

@@ -30,7 +30,8 @@ class Locks:
 def locks(history: History, now: datetime, dead: Callable[[Entry], bool]) -> Locks:
     """``dead``: whether a young lock's holder is known to be dead; asked only while there are few."""
     standing = [entry for name, entry in history.live().items() if name.startswith(LOCKS)]
-    young = [entry for entry in standing if now - entry.at < YOUNG]
+    # restic passes over a name that is no hash, so no backup holds one: such as the storage step's, which was killed.
+    young = [entry for entry in standing if area(entry.name) == "locks" and now - entry.at < YOUNG]
     left = [entry for entry in young if not dead(entry)] if len(young) <= MOST_ASKED else young
     keys = {entry.name for entry in left}
     return Locks(young=tuple(left), old=tuple(entry for entry in standing if entry.name not in keys))

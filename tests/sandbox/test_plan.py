@@ -118,7 +118,7 @@ def test_policy_never_reaches_another_prefix(other: str) -> None:
     assert not any(allowed(f"s3:{verb}Object", f"{other}/locks/1") for verb in ("Get", "Put", "Delete"))
 
 
-def test_policy_holds_no_action_that_touches_versions_retention_or_the_bucket() -> None:
+def test_policy_holds_no_action_that_changes_versions_retention_or_the_bucket() -> None:
     actions = {
         action
         for statement in source_identity("backups", "web1/")["Statement"]
@@ -130,7 +130,10 @@ def test_policy_holds_no_action_that_touches_versions_retention_or_the_bucket() 
         "s3:GetBucketLocation",
         "s3:GetBucketObjectLockConfiguration",
         "s3:GetBucketVersioning",
+        "s3:GetLifecycleConfiguration",
         "s3:GetObject",
+        "s3:GetObjectRetention",
+        "s3:GetObjectVersion",
         "s3:ListBucket",
         "s3:PutObject",
     }

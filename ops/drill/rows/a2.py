@@ -128,6 +128,7 @@ def _step(ground: Ground) -> Finding:
         return not_played("a step that carries a storage identity", "this storage has none")
     thief = ground.thief()
     values = {
+        "SOURCE": ground.source, "REPOSITORY": ground.path(), "ACCEPTED": "R1 R2 R4 S5",
         "ENDPOINT": where.endpoint, "REGION": where.region, "BUCKET": where.bucket, "PREFIX": ground.path().rpartition("g")[0],
         "LOCK_MODE": "GOVERNANCE", "MINIMUM_DAYS": "1", "CA": where.ca_certificate or "",
         "ACCESS_KEY_ID": thief.access_key_id, "SECRET_ACCESS_KEY": thief.secret_access_key.get_secret_value(),

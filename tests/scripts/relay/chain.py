@@ -5,11 +5,12 @@ A step goes the way that HostStep goes: over ssh as the admin, through sudo, scr
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,16 @@ class Chain:
         """The step by a short cut past ssh, for putting the relay right between tests."""
         done = self.root("sh", "-s", "--", "apply", "203.0.113.1 1 2 22", stdin=step.text())
         assert done.returncode == 0, done.stderr
+
+    @contextlib.contextmanager
+    def reached_by_sources(self, port: int) -> Iterator[None]:
+        """Sources' processes reach this port of the relay's own loopback, as if the storage were there."""
+        element = f"element inet lastcopy looked_up4 {{ 127.0.0.1 . {port} }}"
+        self.sh(f"nft add {element}")
+        try:
+            yield
+        finally:
+            self.sh(f"nft delete {element}")
 
     def still(self, timer: str) -> None:
         """No run of this timer comes in between, and none is under way; furnishing the relay anew starts the timer again."""
@@ -252,18 +263,32 @@ class Chain:
         return Step("relay_entry", values)
 
     def storage_check(self, source: str, identity: tuple[str, str], **changes: str) -> Step:
+        path = relay.storage_path(self.storage["bucket"], source, 1)
         values = {
+            "SOURCE": source,
             "ENDPOINT": self.storage["endpoint"],
             "REGION": self.storage["region"],
             "BUCKET": self.storage["bucket"],
             "PREFIX": f"{source}/",
+            "REPOSITORY": f"{source}/g1/",
+            "ARGUMENTS": "\n".join([*relay.arguments(source, path=path, s3=True, ca=True), ""]),
+            "CHECKSUM": "trailer",
+            "ACCEPTED": "",
             "LOCK_MODE": self.storage["lock_mode"],
             "MINIMUM_DAYS": str(self.storage["lock_days"]),
             "CA": self.storage["ca_certificate"],
             "ACCESS_KEY_ID": identity[0],
             "SECRET_ACCESS_KEY": identity[1],
         }
-        return Step("storage_check", {**values, **changes})
+        values.update(changes)
+        conf = relay.s3_conf(
+            provider="Minio",
+            endpoint=values["ENDPOINT"],
+            region=values["REGION"],
+            access_key_id=identity[0],
+            secret_access_key=identity[1],
+        )
+        return Step("storage_check", {"RCLONE_CONF": conf, **values})
 
     # a source's own side
 

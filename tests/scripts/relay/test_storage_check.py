@@ -170,7 +170,8 @@ def storage_that_says(chain: Chain, answers: list[tuple[int, str]], unknown: int
         chain.sh(
             "for i in $(seq 80); do curl -s -o /dev/null http://127.0.0.1:9090/ && exit 0; sleep 0.1; done; exit 1"
         )
-        yield "http://127.0.0.1:9090"
+        with chain.reached_by_sources(9090):
+            yield "http://127.0.0.1:9090"
     finally:
         server.terminate()
         server.wait(10)
@@ -187,7 +188,7 @@ def test_a_key_made_by_this_run_gets_the_time_until_the_storage_knows_it(ready: 
     answers = [ENABLED, GOOD_LOCK, LISTED]
     with storage_that_says(ready, answers, unknown=2) as endpoint:
         step = ready.storage_check("web1", WEB1, ENDPOINT=endpoint, CA="", MINIMUM_DAYS="30", PATIENCE="60")
-        ready.apply(step)
+        assert ready.run(step, "check").code == 0
     # Another's key is told at once, and one that stays unknown in the end, too.
     with storage_that_says(ready, answers, unknown=2) as endpoint:
         assert "does not know this access key id" in refused(ready, ENDPOINT=endpoint, CA="")
@@ -205,7 +206,8 @@ def test_several_faults_are_told_at_once(ready: Chain) -> None:
 def test_years_count_as_days(ready: Chain) -> None:
     answers = [ENABLED, (200, LOCKED.format(RULE.format("COMPLIANCE", "Years", 1, "Years"))), LISTED]
     with storage_that_says(ready, answers) as endpoint:
-        answer = ready.apply(ready.storage_check("web1", WEB1, ENDPOINT=endpoint, CA="", MINIMUM_DAYS="365"))
+        step = ready.storage_check("web1", WEB1, ENDPOINT=endpoint, CA="", MINIMUM_DAYS="365")
+        answer = ready.run(step, "check")
     assert answer.line["facts"] == {"lock": "COMPLIANCE 365 days"}
 
 

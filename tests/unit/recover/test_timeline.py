@@ -100,6 +100,21 @@ def test_locks_that_come_and_go_are_no_sign() -> None:
     assert propose(store.history()).sign is None
 
 
+def test_what_the_storage_step_leaves_is_no_sign() -> None:
+    """Its proof below locks/ (components/scripts/storage_proof.sh), and the marker that a too wide identity's removal of nothing can leave."""
+    store = Store()
+    store.put("locks/lastcopy-probe-1-ab", "first")
+    store.put("locks/lastcopy-probe-1-ab", "second")
+    store.hide("locks/lastcopy-probe-1-ab")
+    store.put("locks/lastcopy-probe-2-cd")  # of a step that was killed
+    store.hide("index/lastcopy-probe-ef")
+    store.init()
+    store.back_up(1)
+    found = propose(store.history())
+    assert found.sign is None
+    assert {act.kind for act in acts(store.history())} == {Kind.BACKUP}
+
+
 def test_after_a_moment_known_to_be_good_only_newer_signs_count() -> None:
     store = healthy()
     delete_all(store)

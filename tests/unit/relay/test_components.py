@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import re
 
+import pulumi
 import pytest
 
 from components.hardened_sshd import HardenedSshd, HardenedSshdArgs, Person
@@ -42,7 +43,12 @@ def host() -> Host:
     )
 
 
-def relay(vault: Vault = S3, sources: tuple[str, ...] = ("web1",), **changes: object) -> Graph:
+def relay(
+    vault: Vault = S3,
+    sources: tuple[str, ...] = ("web1",),
+    facts: dict[str, str] | None = None,
+    **changes: object,
+) -> Graph:
     def program() -> None:
         on = host()
         person = Person(
@@ -55,7 +61,7 @@ def relay(vault: Vault = S3, sources: tuple[str, ...] = ("web1",), **changes: ob
             args = {"generation": 1, "public_key": SAMPLE_KEY, "limits": Limits(), **changes}
             RelayEntry(f"{source}-entry", RelayEntryArgs(relay=shared, source=source, **args))  # type: ignore[arg-type]
 
-    return record(program)
+    return record(program, facts=facts)
 
 
 def sent(graph: Graph, step: str) -> str:
@@ -111,7 +117,10 @@ def test_a_change_of_one_source_is_seen_in_the_preview_and_only_there(change: di
     before = {r.name: r.inputs for r in relay(sources=("web1",))}
     after = {r.name: r.inputs for r in relay(sources=("web1",), **change)}
     differing = {name for name in before if before[name] != after[name]}
-    assert differing <= {"web1-entry", "web1-entry-account", "web1-entry-account-command"}
+    own = {"web1-entry", "web1-entry-account", "web1-entry-account-command"}
+    # Another repository is another place in the storage, which is proved as well; other limits are nothing to the storage.
+    own |= {"web1-entry-storage", "web1-entry-storage-command"} if "generation" in change else set()
+    assert differing <= own
     assert before["web1-entry-account"]["values"] != after["web1-entry-account"]["values"]
 
 
@@ -162,3 +171,49 @@ def test_a_key_that_was_just_made_is_given_time_and_one_from_elsewhere_is_not() 
 def test_a_public_key_of_another_kind_stops_the_run() -> None:
     with pytest.raises(Exception, match="not a public key of the form"):
         relay(public_key="ssh-rsa AAAAB3NzaC1yc2E")
+
+
+# ---- the storage step
+
+
+def accepted(vault: S3Vault) -> str:
+    values = relay(vault).named("web1-entry-storage").inputs["values"]
+    return str(values["ACCEPTED"])
+
+
+def test_the_storage_is_tried_with_the_arguments_of_a_session() -> None:
+    graph = relay()
+    values = graph.named("web1-entry-storage").inputs["values"]
+    served = re.findall(r"^arg (.*)$", graph.named("web1-entry-account").inputs["values"]["SERVE"], re.M)
+    assert values["ARGUMENTS"].splitlines() == served
+    assert values["REPOSITORY"] == "web1/g1/"
+    conf = re.search(r"^V_RCLONE_CONF=(.*?)^V_", sent(graph, "web1-entry-account"), re.M | re.S)
+    assert conf is not None
+    assert conf[1] in sent(graph, "web1-entry-storage")
+
+
+def test_what_a_service_is_known_not_to_hold_stops_nothing_there_and_elsewhere_it_does() -> None:
+    assert accepted(S3) == ""
+    assert accepted(dataclasses.replace(S3, provider="AWS")) == ""
+    assert accepted(dataclasses.replace(S3, provider="Other")) == "S5"  # not known to hold conditional writes
+    assert accepted(dataclasses.replace(S3, provider="Ceph")) == "R5 R8 S5"
+    assert accepted(dataclasses.replace(S3, provider="Versity")) == "R1 R2 R3"
+    assert accepted(dataclasses.replace(S3, accepted_losses=("R4",))) == "R4"
+
+
+def test_a_stack_that_can_accept_a_loss_is_told_the_key_and_a_shared_identity_is_not_asked_about_others() -> (
+    None
+):
+    plain = relay().named("web1-entry-storage").inputs["values"]
+    assert not {"ACCEPT_BY", "SHARED", "PATIENCE"} & set(plain)
+    shared = dataclasses.replace(S3, identities={}, shared_identity=S3.identities["web1"], accepted_losses=())
+    values = relay(shared).named("web1-entry-storage").inputs["values"]
+    assert (values["ACCEPT_BY"], values["SHARED"]) == ("lastcopy:storage.s3.acceptedLosses", "yes")
+
+
+def test_what_the_storage_step_lets_pass_is_a_warning_of_every_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, str]] = []
+    for level in ("warn", "info"):
+        monkeypatch.setattr(pulumi.log, level, lambda text, _, level=level: told.append((level, text)))
+    relay(facts={"lock": "COMPLIANCE 30 days", "warning1": "takes a second write", "unseen1": "the lifecycle", "account": "bk-web1"})  # fmt: skip
+    assert told == [("warn", "STORAGE: takes a second write"), ("info", "storage: not seen: the lifecycle")]

@@ -193,6 +193,7 @@ STORAGE = (
     Bad(f'{{storage: {{s3: {{caCertificate: "{PEM}"}}}}}}', "storage.s3.caCertificate", "holds a private key", RM),
     Bad("{storage: {s3: {lock: {mode: compliance}}}}", "storage.s3.lock.mode", "COMPLIANCE or GOVERNANCE", SET),
     Bad("{storage: {s3: {lock: {minimumDays: 0}}}}", "storage.s3.lock.minimumDays", "is below 1", "30 --stack prod"),
+    Bad("{storage: {s3: {acceptedLosses: [R3]}}}", "storage.s3.acceptedLosses[0]", "R1, R2, R4 or S5", SET),
     Bad("{storage: {s3: {lock: {days: 30}}}}", "storage.s3.lock.days", "the keys mode, minimumDays", RM),
     Bad("{storage: {rclone: REMOVED, s3: {identity: {accessKeyId: abc}}}}", "storage.s3.identity.secretAccessKey", "missing", SET_SECRET),
     Bad("{storage: {rclone: {withoutObjectLock: REMOVED}}}", "storage.rclone.withoutObjectLock", "missing", "accepted", RCLONE),

@@ -267,6 +267,7 @@ def test_settings_cannot_be_changed() -> None:
             "If its host is in such a zone: NO BACKUP of web1",
         ),
         ("{storage: {s3: {lock: {mode: GOVERNANCE}}}}", "GOVERNANCE lock"),
+        ("{storage: {s3: {acceptedLosses: [R4, S5]}}}", "acceptedLosses: R4, S5"),
         ("{storage: {s3: {lock: {minimumDays: 1}}}}", "Lock of 1 day"),
         (
             "{storage: {s3: {provider: Backblaze}}}",

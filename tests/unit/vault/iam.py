@@ -107,7 +107,9 @@ def _statement(statement: Document, kind: str) -> Iterator[str]:
                 if resource != "*":
                     yield f"{action} does not act on {resource}"
                 continue
-            if not any(re.fullmatch(form, resource) for form in forms):
+            # A denial may be about every bucket.
+            one = resource if allow else resource.replace(":::*/", ":::any-bucket/")
+            if not any(re.fullmatch(form, one) for form in forms):
                 yield f"{action} does not act on {resource}"
             if allow and resource.split(":")[-1].startswith("*"):
                 yield f"allows more than it names: {resource}"

@@ -152,6 +152,8 @@ LET_BE = [
 GRANTED = [
     Request("backup", "s3:GetBucketVersioning", ARN),
     Request("backup", "s3:GetBucketObjectLockConfiguration", ARN),
+    *(Request("A10", f"s3:GetObject{what}", LOCK) for what in ("Retention", "Version")),
+    Request("A10", "s3:GetLifecycleConfiguration", ARN),
     Request("backup", "s3:ListBucket", ARN, context={"s3:prefix": "web1/g1/snapshots/"}),
     # Asked by S3 itself for an object that is missing: allowed, the answer is 404; else 403, and no upload could begin.
     Request("backup", "s3:ListBucket", ARN, context={"s3:prefix": "web1/g1/data/ab/abcd"}),
@@ -184,7 +186,10 @@ NOT_GRANTED = [
         Request("R1", "s3:DeleteObject", f"{ARN}/web1/g1/{key}")
         for key in ("config", "data/ab/abcd", "index/1", "keys/1", "snapshots/1")
     ),
-    *(Request("R2", action, PACK) for action in (*GUARDED_OBJECT_ACTIONS, "s3:GetObjectVersion")),
+    *(
+        Request("R2", action, PACK)
+        for action in (*GUARDED_OBJECT_ACTIONS, "s3:GetObjectRetention", "s3:GetObjectVersion")
+    ),
     *(Request("R4", action, ARN) for action in GUARDED_BUCKET_ACTIONS),
     *(
         Request("R4", action, "*")

@@ -139,9 +139,9 @@ WIDER: dict[str, Callable[[Any], object]] = {
     "all of the bucket": lambda d: d["Statement"][2].update(Resource=[f"{ARN}/*"]),
     "a neighbour whose name begins alike": lambda d: d["Statement"][2].update(Resource=[f"{ARN}/web1*"]),
     "lists everything": lambda d: d["Statement"][1].pop("Condition"),
-    "deletes data": lambda d: d["Statement"][3].update(Resource=[f"{ARN}/web1/*"]),
-    "deletes versions": lambda d: d["Statement"][3].update(Action=["s3:DeleteObject*"]),
-    "everything but": lambda d: d["Statement"][3].update(NotResource=d["Statement"][3].pop("Resource")),
+    "deletes data": lambda d: d["Statement"][5].update(Resource=[f"{ARN}/web1/*"]),
+    "deletes versions": lambda d: d["Statement"][5].update(Action=["s3:DeleteObject*"]),
+    "everything but": lambda d: d["Statement"][5].update(NotResource=d["Statement"][5].pop("Resource")),
     "sets retention": lambda d: d["Statement"][2]["Action"].append("s3:PutObjectRetention"),
     "may make keys": lambda d: d["Statement"].append(
         {"Effect": "Allow", "Action": ["iam:CreateAccessKey"], "Resource": ["*"]}
@@ -324,7 +324,15 @@ def test_break_glass_is_one_role(role: str) -> None:
 
 def test_a_prefix_too_long_for_iam_is_refused_before_iam_does() -> None:
     longest = f"{'p' * MOST_PREFIX}/{'s' * 23}/"
-    assert identity(bucket="b" * 63, room=longest, kms_key=KEY.replace("1234abcd", "mrk-1234abcd"))
+    key = KEY.replace("1234abcd", "mrk-1234abcd")
+    fitted = identity(bucket="b" * 63, room=longest, kms_key=key)
+    assert problems(fitted, "identity") == []
+    # Nowhere are the names longer than there, so packs' folders are denied for every bucket alike.
+    key = f"arn:aws-us-gov:kms:us-gov-west-1:123456789012:key/mrk-{'1' * 32}"
+    pack_folder = f"arn:aws-us-gov:s3:::{'b' * 63}/{longest}g1/data/ab"
+    longer = identity(bucket="b" * 63, room=longest, kms_key=key, partition="aws-us-gov")
+    assert problems(longer, "identity") == []
+    assert effects(longer, "s3:PutObject", pack_folder, {}) == {"Allow", "Deny"}
     with pytest.raises(ValueError, match="shorter prefix"):
         identity(bucket="b" * 63, room="p" * 300 + "/web1/", kms_key=KEY)
 

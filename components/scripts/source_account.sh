@@ -1,0 +1,71 @@
+# shellcheck shell=sh
+# shellcheck disable=SC2034 # the steps that name this prelude read: room
+# source_account: prelude of the steps that need a source's account on the relay. One way to make it, one to remove it.
+# Values: SOURCE.
+KEYS=/etc/ssh/lastcopy/keys
+WRAPPER=$LIB_DIR/serve-restic
+MADE_BY_US='lastcopy source'
+
+names() {
+  source=$(value SOURCE)
+  case $source in '' | *[!a-z0-9-]* | [!a-z]*) refuse "'$source' is not a source's name" "use a-z, 0-9 and -, a letter first" ;; esac
+  account=bk-$source
+  room=$ROOT_DIR/relay/$source
+}
+
+# enrolled NAME: whether a key or a room of the source is on this relay. An account alone opens nothing: it has neither key nor password.
+enrolled() { [ -e "$KEYS/bk-$1" ] || [ -e "$ROOT_DIR/relay/$1" ]; }
+
+account() {
+  entry=$(getent passwd "$account" || true)
+  if [ -n "$entry" ] && [ "$(printf %s "$entry" | cut -d : -f 5)" != "$MADE_BY_US" ]; then
+    refuse "account $account exists on this host and was not made by this program" "rename or remove it on the host, then run 'pulumi up' again"
+  fi
+  if ! getent group "$account" >/dev/null; then
+    if would "group $account"; then groupadd --system "$account"; fi
+  fi
+  # Its first group is the one that the firewall knows; its own group reads its room. The login shell is the wrapper: no shell to reach.
+  if [ -z "$entry" ]; then
+    if would "account $account"; then
+      useradd --system --gid lastcopy-sources --groups "$account" --no-create-home --home-dir / \
+        --shell "$WRAPPER" --comment "$MADE_BY_US" "$account"
+    fi
+  elif [ "$(printf %s "$entry" | cut -d : -f 4,6,7)" != "$(getent group lastcopy-sources | cut -d : -f 3):/:$WRAPPER" ] ||
+    [ "$(id -Gn "$account" | tr ' ' '\n' | sort | tr '\n' ' ')" != "$account lastcopy-sources " ]; then
+    if would "account $account"; then
+      usermod --gid lastcopy-sources --groups "$account" --home / --shell "$WRAPPER" "$account"
+    fi
+  fi
+  if [ "$(getent shadow "$account" | cut -d : -f 2)" != '*' ]; then
+    if would "no password for $account"; then usermod -p '*' "$account"; fi
+  fi
+}
+
+# account_gone ACCOUNT: with its processes and its group.
+account_gone() {
+  if getent passwd "$1" >/dev/null; then
+    if would "remove account $1"; then
+      end_processes_of "$1"
+      # A login that was under way can still be dying.
+      tries=0
+      until userdel "$1" 2>"$WORK/answer"; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 20 ] || refuse "account $1 cannot be removed: $(cat "$WORK/answer")" "end its processes on the host, then run the same command again"
+        sleep 0.5
+        end_processes_of "$1"
+      done
+    fi
+  fi
+  if getent group "$1" >/dev/null; then
+    if would "remove group $1"; then groupdel "$1"; fi
+  fi
+}
+
+# unenrolled_accounts_gone: accounts that a storage step made and could not remove because it was killed. None of them belongs to a step
+# that runs: one step at a time runs on a host.
+unenrolled_accounts_gone() {
+  getent passwd | grep "^bk-[^:]*:[^:]*:[^:]*:[^:]*:$MADE_BY_US:" | cut -d : -f 1 >"$WORK/accounts" || true # grep: there is none
+  while read -r left; do
+    enrolled "${left#bk-}" || account_gone "$left"
+  done <"$WORK/accounts"
+}

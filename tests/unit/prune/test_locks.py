@@ -1,0 +1,18 @@
+"""A prune waits for whoever may hold a lock, and for nobody else."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from ops.prune.locks import YOUNG, locks
+from tests.unit.recover.model import Store, named
+
+
+def test_a_young_lock_is_waited_for_and_a_proof_of_the_storage_step_is_not() -> None:
+    store = Store()
+    store.put(named("locks", 1))
+    store.put("locks/lastcopy-probe-1-ab")
+    found = locks(store.history(), store.now + timedelta(minutes=1), lambda _: False)
+    assert [entry.name for entry in found.young] == [named("locks", 1)]
+    assert [entry.name for entry in found.old] == ["locks/lastcopy-probe-1-ab"]
+    assert not locks(store.history(), store.now + YOUNG + timedelta(minutes=1), lambda _: False).young
