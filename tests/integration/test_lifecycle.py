@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -155,21 +156,64 @@ def test_a_changed_schedule_touches_only_that_schedule(running: Running) -> None
     running.preview("--expect-no-changes")
 
 
-def test_a_source_is_added_and_removed_without_touching_the_others(running: Running) -> None:
-    before = running.stack.file.read_text()
+def without_third(config: dict[str, Any]) -> None:
+    config["lastcopy:sources"] = [one for one in config["lastcopy:sources"] if one["name"] != "app1"]
+
+
+@pytest.fixture(scope="module")
+def third(running: Running) -> Iterator[set[Change]]:
+    """Source app1 beside web1 and db1; gives what adding it touched."""
     running.configure(
         lambda config: config["lastcopy:sources"].append({"name": "app1", "sandbox": {}, "paths": ["/etc"]})
     )
     changes = running.changes()
-    assert touched(changes)
-    assert all("app1" in name for name in touched(changes)), changes
-    assert {change.op for change in changes if change.name in touched(changes)} == {"create"}
     running.up()
+    yield changes
+    if "app1" in running.stack.file.read_text():
+        running.configure(without_third)
+        running.up()
+
+
+def test_a_source_is_added_without_touching_the_others(running: Running, third: set[Change]) -> None:
+    assert touched(third)
+    assert all("app1" in name for name in touched(third)), third
+    assert {change.op for change in third if change.name in touched(third)} == {"create"}
     running.machines.run("app1", "systemctl", "start", "lastcopy-backup.service")
     assert len(json.loads(running.machines.run("app1", "restic-backup", "snapshots", "--json").stdout)) == 1
     assert "bk-app1" in running.machines.run("relay", "getent", "passwd", "bk-app1").stdout
 
-    running.stack.file.write_text(before)
+
+def delays(running: Running) -> dict[str, str]:
+    """What each source's timer says."""
+    asked = ("systemctl", "show", "-p", "RandomizedDelayUSec", "--value", "lastcopy-backup.timer")
+    return {name: running.machines.run(name, *asked).stdout.strip() for name in ("app1", "db1", "web1")}
+
+
+@pytest.mark.usefixtures("third")
+def test_a_dead_host_keeps_no_other_from_being_updated(running: Running) -> None:
+    """Of three sources that all change one does not answer: two converge, the run fails, and the next one finishes the third."""
+
+    def change(delay: str) -> None:
+        running.configure(
+            lambda config: [one.update(randomizedDelay=delay) for one in config["lastcopy:sources"]]
+        )
+
+    change("7m")
+    running.machines.run("app1", "systemctl", "stop", "ssh.service")
+    try:
+        refused = running.up("--continue-on-error", check=False)
+    finally:
+        running.machines.run("app1", "systemctl", "start", "ssh.service")
+    assert refused.returncode != 0, refused.stdout
+    assert "connection refused" in refused.stdout
+    assert delays(running) == {"app1": "30min", "db1": "7min", "web1": "7min"}, refused.stdout
+    running.up()
+    assert set(delays(running).values()) == {"7min"}
+
+
+@pytest.mark.usefixtures("third")
+def test_a_source_is_removed_without_touching_the_others(running: Running) -> None:
+    running.configure(without_third)
     changes = running.changes()
     assert touched(changes)
     assert all("app1" in name for name in touched(changes)), changes

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import copy
+import dataclasses
 import functools
 import os
 import re
@@ -23,6 +25,7 @@ from pulumi_command import remote
 from components import host_step, local_sandbox, protected_source
 from components.host_step import Host
 from components.host_tool import HostTool
+from components.protected_source import ProtectedSource, ProtectedSourceArgs
 from components.render import source_steps
 from components.restic_repository import ResticRepositoryArgs
 from components.settings import SettingsError
@@ -200,10 +203,22 @@ def nothing_stays_behind_unseen(shape: Shape, graph: Graph) -> list[str]:
     return sorted({one.name for one in graph if one.retain_on_delete} ^ vault)
 
 
+def a_source_waits_for_no_other(shape: Shape, graph: Graph) -> list[str]:
+    """So that with --continue-on-error a dead host costs its own steps and no other source's."""
+    rooms = {name: {one.name for one in stacks.below(graph, name)} for name in shape.sources}
+    return [
+        step
+        for name, inside in rooms.items()
+        for step in inside
+        if any(stacks.before(graph, step) & rooms[other] for other in rooms if other != name)
+    ]
+
+
 Check = Callable[[Shape, Graph], list[str]]
 CHECKS: tuple[Check, ...] = (
     secrets_are_secret, passwords_are_protected_as_asked, host_keys_are_pinned, commands_say_nothing,
     storage_comes_last, a_sources_children_carry_its_name, steps_go_with_their_machine, nothing_stays_behind_unseen,
+    a_source_waits_for_no_other,
 )  # fmt: skip
 
 
@@ -233,6 +248,18 @@ def _unpinned_jump(**given: Any) -> remote.ProxyConnectionArgs:
     return REAL_PROXY(**{**given, "host_key": None})
 
 
+class _Chained(ProtectedSource):
+    """Each source after the one before it."""
+
+    last: tuple[pulumi.Resource, ...] = ()
+
+    def __init__(self, name: str, args: ProtectedSourceArgs) -> None:
+        relay = copy.copy(args.relay)
+        relay.ready = (*relay.ready, *_Chained.last)
+        super().__init__(name, dataclasses.replace(args, relay=relay))
+        _Chained.last = (self,)
+
+
 def _misnamed(name: str, *rest: Any, **more: Any) -> HostTool:
     return HostTool(f"restic-of-{name}", *rest, **more)
 
@@ -253,6 +280,7 @@ SABOTAGE: tuple[tuple[str, Check, Shape, object, str, object], ...] = (
     ("a repository does not wait", storage_comes_last, OWN, protected_source, "ResticRepositoryArgs", _repository(after=())),
     ("a child is named for what it is", a_sources_children_carry_its_name, OWN, protected_source, "HostTool", _misnamed),
     ("a host outlives its machine", steps_go_with_their_machine, LOCAL, local_sandbox, "Host", lambda **given: Host(**{**given, "machine": None})),
+    ("a source waits for another", a_source_waits_for_no_other, OWN, protected_source, "ProtectedSource", _Chained),
     ("a step is forgotten, not undone", nothing_stays_behind_unseen, OWN, remote, "Command", _forgotten),
 )  # fmt: skip
 
