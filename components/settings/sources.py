@@ -34,7 +34,9 @@ class Limits(Model):
         256, description="Processes and threads of all its sessions together, 64 to 4096."
     )
     memory_mib: Annotated[StrictInt, Field(ge=256, le=65536)] = Field(
-        1024, alias="memoryMiB", description="Memory of each session in MiB, 256 to 65536."
+        1024,
+        alias="memoryMiB",
+        description="Memory of each session in MiB, 256 to 65536; never more than half of the relay's.",
     )
     open_files: Annotated[StrictInt, Field(ge=128, le=65536)] = Field(
         1024, description="Open files and connections of each process, 128 to 65536."
