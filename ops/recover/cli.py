@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 from rich.text import Text
 
+from ops.hosts import Door
 from ops.recover.engine import Tools
 from ops.recover.errors import RecoverError, shown
 from ops.recover.history import area, iso, parse_moment
@@ -179,6 +180,15 @@ def restore(
         str | None,
         typer.Option("--host-key", help="The public key that it must show. Default: the source's."),
     ] = None,
+    jump_host: Annotated[
+        str | None,
+        typer.Option(
+            "--jump-host", help="Dial --host from this jump host, user@address or user@address:port."
+        ),
+    ] = None,
+    jump_host_key: Annotated[
+        str | None, typer.Option("--jump-host-key", help="The public key that the jump host must show.")
+    ] = None,
     ssh_key: Annotated[
         Path | None,
         typer.Option("--ssh-key", help="File with the admin's private key. Default: the SSH agent."),
@@ -222,13 +232,18 @@ def restore(
                 f"{existing!a} is not a way", where="--existing", allowed="refuse, keep or update"
             )
         onto_host = None if host is None else parse_host(host)
+        jump = (
+            None
+            if jump_host is None
+            else door(parse_host(jump_host, "--jump-host"), jump_host_key, ssh_key, name="jump-host")
+        )
         if onto_host is None:
             check_target(target, cast(Existing, existing), Here())  # first: it must not cost an hour
         elif not target.is_absolute():
             raise RecoverError(
                 f"{shown(target)} is not absolute", where="--target", allowed="an absolute path on the host"
             )
-        with placed(asked, moment, onto_host, host_key, ssh_key) as (found, place):
+        with placed(asked, moment, onto_host, host_key, ssh_key, jump) as (found, place):
             check_target(target, cast(Existing, existing), place)
             good = found.good(moment, even_if_damaged=even_if_damaged)
             chosen = choose(good, snapshot)
@@ -253,7 +268,12 @@ def restore(
 
 @contextmanager
 def placed(
-    asked: Asked, moment: datetime | None, host: Address | None, host_key: str | None, ssh_key: Path | None
+    asked: Asked,
+    moment: datetime | None,
+    host: Address | None,
+    host_key: str | None,
+    ssh_key: Path | None,
+    jump: Door | None,
 ) -> Iterator[tuple[Recovery, Place]]:
     """The repository, and where its files come back to."""
     if host is None:
@@ -264,7 +284,9 @@ def placed(
         home.submit(int).result()  # the thread begins here, before this one goes to the storage's network
         with (
             opened(asked, ahead=True, at=moment) as found,
-            onto(door(host, host_key or found.access.room.host_key, ssh_key), found, home) as place,
+            onto(
+                door(host, host_key or found.access.room.host_key, ssh_key, jump=jump), found, home
+            ) as place,
         ):
             yield found, place
 

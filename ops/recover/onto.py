@@ -87,30 +87,41 @@ class Address:
     port: int
 
 
-def parse_host(text: str) -> Address:
-    """As a person gives it: ``admin@web1.example:22``."""
+def parse_host(text: str, where: str = "--host") -> Address:
+    """As a person gives it: ``admin@web1.example:22``. ``where``: the option's name."""
     form = _HOST.fullmatch(text)
     if form is None or not 0 < int(form[3] or 22) < 65536:
         raise RecoverError(
             f"{text!a} is not a host",
-            where="--host",
+            where=where,
             allowed="user@address or user@address:port; without a user root",
         )
     return Address(user=form[1] or "root", name=form[2].strip("[]"), port=int(form[3] or 22))
 
 
-def door(host: Address, host_key: str | None, key_file: Path | None) -> Door:
-    """``host_key``: the public key that it must show, before anything is sent."""
+def door(
+    host: Address,
+    host_key: str | None,
+    key_file: Path | None,
+    *,
+    jump: Door | None = None,
+    name: str = "host",
+) -> Door:
+    """``host_key``: the public key that it must show, before anything is sent. ``jump``: the jump host from which it is dialled.
+
+    ``name``: ``host`` or ``jump-host``, as the options begin.
+    """
     if host_key is None or not _HOST_KEY.fullmatch(host_key):
         raise RecoverError(
             "the host's own key is not known" if host_key is None else "that is no Ed25519 host key",
-            where="--host-key",
+            where=f"--{name}-key",
             allowed="one line: ssh-ed25519 AAAA…",
             fix="read it on the host's own console: cat /etc/ssh/ssh_host_ed25519_key.pub",
         )
     return Door(
-        name="host", address=host.name, port=host.port, user=host.user, host_key=host_key, key_file=key_file
-    )
+        name=name, address=host.name, port=host.port, user=host.user, host_key=host_key, key_file=key_file,
+        jump=jump,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

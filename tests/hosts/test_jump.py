@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from ops.hosts import Door, Host, HostError
+from ops.recover.onto import Address, door
 from tests.conformance.sshd import Sshd
 from tests.hosts.conftest import dialled
 
@@ -58,3 +60,18 @@ def test_a_jump_host_that_is_not_there_is_told_with_what_its_ssh_said(behind: Do
     with pytest.raises(HostError, match="web1 was not reached") as refused:
         dialled(replace(behind, jump=replace(behind.jump, port=1)))
     assert "connect to host 127.0.0.1 port 1: Connection refused" in str(refused.value)
+
+
+def test_a_restore_onto_a_host_comes_through_the_jump_host_that_it_is_given(
+    target: Sshd, jump: Sshd, key: Path
+) -> None:
+    """`recover restore --host … --jump-host …`, which knows no stack."""
+    first = door(
+        Address(user=jump.user, name="127.0.0.1", port=jump.port), jump.host_key, key, name="jump-host"
+    )
+    there = door(
+        Address(user=target.user, name="127.0.0.1", port=target.port), target.host_key, key, jump=first
+    )
+    before = (target.logins(), jump.logins())
+    assert dialled(there) == "here\n"
+    assert (target.logins(), jump.logins()) == (before[0] + 1, before[1] + 1)

@@ -44,6 +44,16 @@ def test_no_host_is_dialled_without_its_key(key: str | None) -> None:
         door(parse_host("web1"), key, None)
 
 
+def test_a_jump_host_is_dialled_first_and_never_without_its_own_key() -> None:
+    with pytest.raises(RecoverError, match="--jump-host-key"):
+        door(parse_host("ops@jump"), None, None, name="jump-host")
+    with pytest.raises(RecoverError, match="--jump-host"):
+        parse_host("a b", "--jump-host")
+    jump = door(parse_host("ops@jump:2022"), KEY, None, name="jump-host")
+    there = door(parse_host("admin@10.0.0.21"), KEY, None, jump=jump)
+    assert there.where == "admin@10.0.0.21 port 22, from jump host ops@jump port 2022"
+
+
 class Asked(Host):
     """Counts what would have been run."""
 
