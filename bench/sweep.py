@@ -50,7 +50,7 @@ def _restic(name: str, value: object) -> Change:
 
 
 def _environment(setting: str) -> Change:
-    return Change(RELAY, WRAPPER, f"s/LC_ALL=C GOMEMLIMIT=/LC_ALL=C {setting} GOMEMLIMIT=/")
+    return Change(RELAY, WRAPPER, f"s/GOMEMLIMIT=/{setting} GOMEMLIMIT=/")
 
 
 def _of_restic(setting: str) -> Change:

@@ -167,6 +167,7 @@ class Places:
                     region=s3.region,
                     bucket=s3.bucket,
                     provider=s3.provider,
+                    checksum=s3.checksum,
                     prefix=s3.prefix,
                     ca_certificate=s3.ca_certificate,
                     lock_mode=s3.lock.mode,

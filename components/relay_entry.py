@@ -10,6 +10,7 @@ import pulumi
 from components.host_step import HostStep
 from components.rclone_remote import RcloneRemote
 from components.render import relay as render
+from components.render import s3_remote
 from components.render.relay import Limits
 from components.storage_facts import rows_lost
 from components.storage_services import SERVICES
@@ -58,13 +59,13 @@ class RelayEntry(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         relay, source, vault = args.relay, args.source, args.relay.vault
         after: list[pulumi.Resource] = list(relay.ready)
-        s3 = isinstance(vault, S3Vault)
+        uploads = vault.uploads() if isinstance(vault, S3Vault) else None
         root = f"{vault.bucket}/{vault.prefix}" if isinstance(vault, S3Vault) else vault.path
         path = render.storage_path(root, source, args.generation)
         ca = isinstance(vault, S3Vault) and vault.ca_certificate is not None
-        conf = _conf(vault, source)
+        conf, credentials = _conf(vault, source), _credentials(vault, source)
         if isinstance(vault, S3Vault):
-            arguments = render.arguments(source, path=path, s3=True, ca=ca)
+            arguments = render.arguments(source, path=path, uploads=vault.uploads(), ca=ca)
             check = HostStep(
                 f"{name}-storage",
                 host=relay.host,
@@ -74,13 +75,14 @@ class RelayEntry(pulumi.ComponentResource):
                     "ACCESS_KEY_ID": vault.identity(source).access_key_id,
                     "SECRET_ACCESS_KEY": vault.identity(source).secret_access_key,
                     "RCLONE_CONF": conf,
+                    "CREDENTIALS": credentials,
                 },
                 after=[*relay.ready, *vault.ready, *vault.identity(source).ready],
                 opts=child,
             )
             check.facts.apply(self._tell)
             after.append(check)
-        serve = render.serve_conf(source, path=path, limits=args.limits, s3=s3, ca=ca)
+        serve = render.serve_conf(source, path=path, limits=args.limits, uploads=uploads, ca=ca)
         key_line = pulumi.Output.from_input(args.public_key).apply(
             lambda key: render.authorized_key(source, key, args.allowed_from)
         )
@@ -95,7 +97,7 @@ class RelayEntry(pulumi.ComponentResource):
                 "SESSIONS": str(args.limits.sessions),
                 "DAILY_BYTES": args.limits.daily_bytes,
             },
-            secrets={"RCLONE_CONF": conf},
+            secrets={"RCLONE_CONF": conf, "CREDENTIALS": credentials},
             undo=True,
             after=after,
             opts=child,
@@ -114,18 +116,16 @@ class RelayEntry(pulumi.ComponentResource):
 
 
 def _conf(vault: Vault, source: str) -> pulumi.Output[str]:
-    """rclone.conf of the source's identity."""
+    """rclone.conf of the source."""
     if not isinstance(vault, S3Vault):
         return pulumi.Output.from_input(vault.section).apply(render.section_conf)
-    identity, region, provider = vault.identity(source), vault.region, SERVICES[vault.provider].rclone
-    known = pulumi.Output.all(vault.endpoint, identity.access_key_id, identity.secret_access_key)
-    return known.apply(
-        lambda known: render.s3_conf(
-            provider=provider,
-            endpoint=known[0],
+    uploads, region = vault.uploads(), vault.region
+    return pulumi.Output.from_input(vault.endpoint).apply(
+        lambda endpoint: s3_remote.s3_conf(
+            uploads=uploads,
+            endpoint=endpoint,
             region=region,
-            access_key_id=known[1],
-            secret_access_key=known[2],
+            credentials_file=render.credentials_file(source),
         )
     )
 
@@ -147,7 +147,7 @@ def _what_the_storage_must_hold(
         "PREFIX": repository.removesuffix(f"g{generation}/"),
         "REPOSITORY": repository,
         "ARGUMENTS": "".join(f"{argument}\n" for argument in arguments),
-        "CHECKSUM": service.upload_checksum().value,
+        "CHECKSUM": vault.uploads().checksum.value,
         "LOCK_MODE": vault.lock_mode,
         "MINIMUM_DAYS": str(vault.lock_minimum_days),
         "CA": vault.ca_certificate or "",
@@ -160,3 +160,13 @@ def _what_the_storage_must_hold(
     if settles := vault.identity(source).settles_seconds:
         values["PATIENCE"] = str(settles)
     return values
+
+
+def _credentials(vault: Vault, source: str) -> pulumi.Input[str]:
+    """The source's storage key; empty where rclone.conf holds all that the remote needs."""
+    if not isinstance(vault, S3Vault):
+        return ""
+    identity, uploads = vault.identity(source), vault.uploads()
+    return pulumi.Output.all(identity.access_key_id, identity.secret_access_key).apply(
+        lambda key: s3_remote.s3_credentials(uploads=uploads, access_key_id=key[0], secret_access_key=key[1])
+    )

@@ -10,7 +10,9 @@ from typing import Generic, Literal, TypeVar
 ServiceName = Literal[
     "AWS", "Minio", "Versity", "Ceph", "Hetzner", "Wasabi", "Backblaze", "Google", "Cloudflare", "Other"
 ]
+ChecksumChoice = Literal["auto", "trailer", "md5"]
 Value = TypeVar("Value")
+PART_MIB = 8  # each connection of a session keeps one part in memory; smaller ones cost requests
 
 
 class Checksum(StrEnum):
@@ -46,9 +48,9 @@ class Fact(Generic[Value]):
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """From which size on an object is sent in parts, and how large a part is, in MiB; one part of one object at a time.
+    """From which size on an object is sent in parts, and how large a part is, in MiB. ``cutoff`` 0 sends every object in parts.
 
-    ``cutoff`` 0 sends every object in parts. rclone keeps one part of each upload in memory.
+    One part of an object is under way at a time, and rclone keeps it in memory: ``size`` times the connections of a session.
     """
 
     cutoff: int
@@ -56,9 +58,24 @@ class Parts:
 
     def __post_init__(self) -> None:
         if not (0 <= self.cutoff <= 5120 and 5 <= self.size <= 5120):
-            raise ValueError(
-                f"parts of {self.size} MiB from {self.cutoff} MiB on: S3 takes parts of 5 to 5120 MiB"
-            )
+            what = f"parts of {self.size} MiB from {self.cutoff} MiB on"
+            raise ValueError(f"{what}: S3 takes parts of 5 to 5120 MiB")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uploads:
+    """How rclone sends objects to a service.
+
+    ``rclone``: the provider's name in rclone.conf. ``parts`` None: every object in one request, whatever its size. ``compares``: rclone
+    compares its MD5 with the ETag afterwards; needless where the storage compared a checksum before it stored, and wrong where an ETag is
+    no MD5 (SSE-KMS, parts). ``condition``: with ``If-None-Match: *``, so that the storage takes a name once (S5).
+    """
+
+    rclone: str
+    checksum: Checksum
+    parts: Parts | None
+    compares: bool
+    condition: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +86,7 @@ class StorageService:
     the way that ``checksum`` names. ``identity_per_source``: identities that a policy confines to a prefix. ``missing_key_is_404``: also
     where listing is allowed below a prefix only. ``retention_is_a_right``: a write that brings a lock of its own needs a right of its own.
     ``takes_conditions``: False where a write with a condition is refused altogether, so that none is sent.
+    where listing is allowed below a prefix only. ``largest_body``: MiB that it takes in one request with a trailer; None: all that S3 allows.
     ``cannot_work``: why the preview refuses the service, "" where it does not.
     """
 
@@ -84,7 +102,7 @@ class StorageService:
     etag_is_md5: Fact[bool]
     retention_is_a_right: Fact[bool]
     takes_conditions: bool = True
-    parts: Parts | None = None
+    largest_body: int | None = None
     cannot_work: str = ""
 
     def facts(self) -> Mapping[str, Fact[Checksum] | Fact[bool]]:
@@ -95,13 +113,26 @@ class StorageService:
             if isinstance(value := getattr(self, field.name), Fact)
         }
 
-    def upload_checksum(self, chosen: Literal["auto", "trailer", "md5"] = "auto") -> Checksum:
-        """The way that uploads take: the service's own, unless the stack file chooses another."""
+    def upload_checksum(self, chosen: ChecksumChoice = "auto") -> Checksum:
+        """The service's own way, unless the stack file chooses another."""
         if chosen != "auto":
             return Checksum(chosen)
         if self.checksum.value is None:
             raise AssertionError(f"{self.name} has no checksum; a test of the catalogue refuses that")
         return self.checksum.value
+
+    def uploads(self, chosen: ChecksumChoice = "auto") -> Uploads:
+        """How objects are sent to this service, with its own checksum or with the chosen one."""
+        way, own = self.upload_checksum(chosen), self.upload_checksum()
+        cutoff = 0 if way is Checksum.MD5 else self.largest_body
+        return Uploads(
+            rclone=self.rclone,
+            checksum=way,
+            parts=None if cutoff is None else Parts(cutoff=cutoff, size=PART_MIB),
+            # A trailer that the catalogue does not know of could be passed over by the service, unread.
+            compares=way is Checksum.TRAILER and own is not Checksum.TRAILER,
+            condition=self.takes_conditions,
+        )
 
 
 # The rows of docs/threat-model.md that are lost, or held by less, where a fact is not so.

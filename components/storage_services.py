@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from components.storage_facts import Checksum, Fact, Parts, ServiceName, StorageService, Tried
+from components.storage_facts import Checksum, Fact, ServiceName, StorageService, Tried
 
 _CEPH_HERE = "Debian's radosgw 16.2.15, run by the tests"
 _RCLONE = "https://github.com/rclone/rclone/tree/v1.76.0/backend/s3/provider"
@@ -95,7 +95,7 @@ _MINIO = StorageService(
     retention_is_a_right=Fact(
         value=True, source="minio 2026-02-12, run by the tests", date="2026-11-28", tried=Tried.REAL
     ),
-    parts=Parts(cutoff=16, size=16),
+    largest_body=16,
 )
 
 _VERSITY = StorageService(

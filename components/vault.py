@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import pulumi
 
-from components.storage_facts import ServiceName
+from components.storage_facts import ChecksumChoice, ServiceName, Uploads
+from components.storage_services import SERVICES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,7 @@ class S3Vault:
     region: str
     bucket: str
     provider: ServiceName
+    checksum: ChecksumChoice = "auto"
     lock_mode: str
     lock_minimum_days: int
     prefix: str = ""
@@ -62,12 +64,17 @@ class S3Vault:
             "provider": self.provider,
         }
         made = {
+            "checksum": None if self.checksum == "auto" else self.checksum,
             "caCertificate": self.ca_certificate,
             "arn": self.arn,
             "account": self.account,
             "purpose": self.purpose,
         }
         return {**known, **{name: value for name, value in made.items() if value is not None}}
+
+    def uploads(self) -> Uploads:
+        """How objects are sent to this bucket."""
+        return SERVICES[self.provider].uploads(self.checksum)
 
     def identity(self, source: str) -> StorageIdentity:
         found = self.identities.get(source) or self.shared_identity

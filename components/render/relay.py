@@ -8,13 +8,16 @@ from __future__ import annotations
 import base64
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from components.render import s3_remote
+from components.render.s3_remote import REMOTE
 from components.render.sshd import WRAPPER
+from components.storage_facts import Uploads
 
-REMOTE = "lastcopy"
-CA_FILE = "/etc/lastcopy/relay/storage-ca.pem"
+FOLDER = "/etc/lastcopy/relay"
+CA_FILE = f"{FOLDER}/storage-ca.pem"
 _SOURCE = re.compile(r"[a-z][a-z0-9-]{0,22}\Z")
 _PATH = re.compile(r"(?:[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*)?\Z")
 
@@ -95,37 +98,6 @@ def authorized_key(source: str, key: str, allowed_from: Sequence[str]) -> str:
     return f'restrict,command="{WRAPPER} {source_name(source)}"{origin} {public_key(key)} {source}\n'
 
 
-def _value(name: str, text: str) -> str:
-    """A value that rclone reads back as it is: its parser gives meaning to quotes, line breaks and ``%(``."""
-    if (
-        not text.isprintable()
-        or text != text.strip()
-        or text[:1] in ('"', "`", "'")
-        or "%(" in text
-        or text.endswith("\\")
-    ):
-        raise ValueError(
-            f"rclone.conf cannot carry this {name}: it begins with a quote, ends with a backslash or a space, or holds %( or a line break"
-        )
-    return text
-
-
-def s3_conf(*, provider: str, endpoint: str, region: str, access_key_id: str, secret_access_key: str) -> str:
-    """rclone.conf of one source's identity. A secret."""
-    section = {
-        "type": "s3",
-        "provider": provider,
-        "env_auth": "false",
-        "access_key_id": access_key_id,
-        "secret_access_key": secret_access_key,
-        "endpoint": endpoint,
-        "region": region,
-        # The bucket was checked by the storage step; rclone must neither look for it nor make one.
-        "no_check_bucket": "true",
-    }
-    return _section(section)
-
-
 def section_conf(section: str) -> str:
     """rclone.conf from the ``key = value`` lines of a stack file's secret section; its name becomes ours."""
     found: dict[str, str] = {}
@@ -139,25 +111,30 @@ def section_conf(section: str) -> str:
         found[key.strip()] = value.strip()
     if "type" not in found:
         raise ValueError("the rclone section has no line 'type = …'")
-    return _section(found)
+    return s3_remote.section(found)
 
 
-def _section(values: Mapping[str, str]) -> str:
-    return f"[{REMOTE}]\n" + "".join(f"{key} = {_value(key, value)}\n" for key, value in values.items())
+def credentials_file(source: str) -> str:
+    """Where the relay keeps the source's storage key."""
+    return f"{FOLDER}/{source_name(source)}/credentials"
 
 
-def arguments(source: str, *, path: str, s3: bool, ca: bool) -> tuple[str, ...]:
-    """rclone's whole command line in a session of the source, as the storage step uses it too. ``path`` as ``storage_path`` makes it."""
+def arguments(source: str, *, path: str, uploads: Uploads | None, ca: bool) -> tuple[str, ...]:
+    """rclone's whole command line in a session of the source, as the storage step uses it too.
+
+    ``path`` as ``storage_path`` makes it; ``uploads``: None where the storage is no S3.
+    """
     found = (
         "serve",
         "restic",
         "--stdio",
         "--append-only",
         "--config",
-        f"/etc/lastcopy/relay/{source_name(source)}/rclone.conf",
+        f"{FOLDER}/{source_name(source)}/rclone.conf",
         *(["--ca-cert", CA_FILE] if ca else []),
         # The storage itself refuses a second write of a name (412), whoever races past rclone's own look.
-        *(["--header-upload", "If-None-Match: *"] if s3 else []),
+        *(["--header-upload", "If-None-Match: *"] if uploads and uploads.condition else []),
+        *(s3_remote.upload_arguments(uploads) if uploads else ()),
         "--ask-password=false",
         "--contimeout",
         "15s",
@@ -175,8 +152,9 @@ def arguments(source: str, *, path: str, s3: bool, ca: bool) -> tuple[str, ...]:
     return found
 
 
-def serve_conf(source: str, *, path: str, limits: Limits, s3: bool, ca: bool) -> str:
+def serve_conf(source: str, *, path: str, limits: Limits, uploads: Uploads | None, ca: bool) -> str:
     """serve.conf: the source's limits, and rclone's command line, one argument a line."""
+    s3 = uploads is not None
     lines = [
         "# Made by lastcopy (RelayEntry); read by serve-restic.",
         f"sessions {limits.sessions}",
@@ -188,7 +166,7 @@ def serve_conf(source: str, *, path: str, limits: Limits, s3: bool, ca: bool) ->
         f"file_bytes {0 if s3 else 1 << 30}",
         # How a look at the storage may end: on S3 "not found" means a missing bucket, elsewhere a repository not made yet.
         f"look_fine {'0' if s3 else '0 3'}",
-        *(f"arg {argument}" for argument in arguments(source, path=path, s3=s3, ca=ca)),
+        *(f"arg {argument}" for argument in arguments(source, path=path, uploads=uploads, ca=ca)),
     ]
     return "\n".join(lines) + "\n"
 

@@ -2,7 +2,7 @@
 # shellcheck disable=SC2154 # source_account sets: source, account, room
 # relay_entry: one source's room on the relay: account, key, identity and limits. Touches nothing of another source.
 # prelude: source_account
-# Values: SOURCE, KEY_LINE, SERVE, SESSIONS, DAILY_BYTES (empty: no limit). Secret: RCLONE_CONF.
+# Values: SOURCE, KEY_LINE, SERVE, SESSIONS, DAILY_BYTES (empty: no limit). Secrets: RCLONE_CONF; CREDENTIALS (empty: RCLONE_CONF holds the key).
 # differs VALUE FILE: the file is there and holds something else.
 differs() {
   value "$1" >"$WORK/value"
@@ -47,8 +47,11 @@ step_apply() {
   # What a running session was opened with may stop to hold: its key, or its identity, which the storage forgets after this update.
   # Such sessions are ended (restic would try a dead identity for a quarter of an hour); the mark is for a run that is killed in between.
   mark=$room/old-sessions
-  if [ "$MODE" = apply ] && { differs KEY_LINE "$KEYS/$account" || differs RCLONE_CONF "$room/rclone.conf"; }; then : >"$mark"; fi
+  if [ "$MODE" = apply ] && { differs KEY_LINE "$KEYS/$account" || differs RCLONE_CONF "$room/rclone.conf" || differs CREDENTIALS "$room/credentials"; }; then : >"$mark"; fi
+  # The key before the configuration that names its file.
+  if [ -n "$(value CREDENTIALS)" ]; then put_value CREDENTIALS "$room/credentials" 640 "root:$account"; fi
   put_value RCLONE_CONF "$room/rclone.conf" 640 "root:$account"
+  if [ -z "$(value CREDENTIALS)" ]; then gone "$room/credentials"; fi
   put_value SERVE "$room/serve.conf" 640 "root:$account"
   daily
   # The key comes last: nobody enters a room that is not furnished.

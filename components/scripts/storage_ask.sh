@@ -26,7 +26,9 @@ header() { tr -d '\r' <"$WORK/headers" | sed -n "s/^$1: *//Ip" | tail -n 1; }
 # as_source COMMAND…: as the source's account, so that the firewall's rule for it is tried as well, with a clean environment. exec: a
 # background job's process id is that of the command.
 as_source() {
-  set -- env -i PATH="$PATH" HOME=/nonexistent LC_ALL=C "$@"
+  # rclone has the key of its own configuration and no other, as in a session (serve-restic).
+  set -- env -i PATH="$PATH" HOME=/nonexistent LC_ALL=C \
+    AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true "$@"
   if getent passwd "$account" >/dev/null; then
     set -- setpriv --reuid "$(id -u "$account")" --regid "$(id -g "$account")" \
       --groups "$(getent group "$account" | cut -d : -f 3)" --no-new-privs --inh-caps=-all -- "$@"

@@ -6,7 +6,8 @@
 # Values: SOURCE, ENDPOINT, REGION, BUCKET, PREFIX (the source's, with its last slash), REPOSITORY (below it, with its last slash), ARGUMENTS
 # (of rclone, one a line), CHECKSUM (how it sends one: trailer or md5), LOCK_MODE, MINIMUM_DAYS, CA; ACCEPTED, rows of the threat model whose
 # loss stops nothing on this storage; ACCEPT_BY, the key that adds to them, where there is one; SHARED, where the identity is also other
-# sources'; PATIENCE, where the storage takes so many seconds to know an identity that was just made. Secrets: ACCESS_KEY_ID, SECRET_ACCESS_KEY, RCLONE_CONF.
+# sources'; PATIENCE, where the storage takes so many seconds to know an identity that was just made. Secrets: ACCESS_KEY_ID, SECRET_ACCESS_KEY, RCLONE_CONF,
+# CREDENTIALS (the same key, as RCLONE_CONF names its file).
 # `check` asks for the settings and writes nothing.
 
 # A finding names the row of the threat model that is lost. warning: the run goes on and the operator is told, on every run. lost: the run stops,

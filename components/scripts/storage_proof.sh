@@ -19,6 +19,8 @@ rclone_up() {
   tool=$(sed -n 's/^path //p' "$ROOT_DIR/relay/rclone")
   value RCLONE_CONF | sed "s|$room/|$ground/|g" >"$ground/rclone.conf"
   readable "$ground/rclone.conf"
+  value CREDENTIALS >"$ground/credentials"
+  readable "$ground/credentials"
   install -d -m 700 -o "$account" -g "$account" "$ground/run"
   rm -f "$ground/run/socket"
   value ARGUMENTS >"$WORK/arguments"

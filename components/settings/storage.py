@@ -25,7 +25,7 @@ from components.settings.values import (
     carried_by_rclone,
     match,
 )
-from components.storage_facts import ServiceName, rows_lost
+from components.storage_facts import ChecksumChoice, ServiceName, rows_lost
 from components.storage_services import SERVICES, USABLE
 
 
@@ -152,6 +152,11 @@ class S3Bucket(Model):
     provider: ServiceName = Field(
         "Other",
         description="The service: AWS, Minio, Versity, Ceph, Hetzner, Wasabi, Backblaze or Other.",
+    )
+    checksum: ChecksumChoice = Field(
+        "auto",
+        description="The checksum of each upload, which the storage compares before it stores: auto (the service's own way),"
+        " trailer (x-amz-checksum-crc32 after the body) or md5 (Content-MD5 on the parts of a multipart upload).",
     )
     ca_certificate: Annotated[StrictStr, AfterValidator(_certificate)] | None = Field(
         None,

@@ -113,12 +113,11 @@ class Ground:
 
     def thief(self, source: str | None = None) -> StorageKey:
         """The storage identity of a source, as root on the relay reads it (R rows)."""
-        conf = self.relay.run("cat", f"{ROOM}/{source or self.source}/rclone.conf").out
-        found = dict(re.findall(r"^(access_key_id|secret_access_key) = (.*)$", conf, re.MULTILINE))
+        file = f"{ROOM}/{source or self.source}/credentials"
+        text = self.relay.run("cat", file, check=False).out
+        found = dict(re.findall(r"^aws_(access_key_id|secret_access_key)=(.*)$", text, re.MULTILINE))
         if len(found) != 2:
-            raise DrillError(
-                "the relay's entry names no S3 identity", where=f"{ROOM}/{source or self.source}/rclone.conf"
-            )
+            raise DrillError("the relay's entry names no S3 identity", where=file, fix="pulumi up")
         return StorageKey(access_key_id=found["access_key_id"], secret_access_key=found["secret_access_key"])
 
     def judge(self) -> Desk:

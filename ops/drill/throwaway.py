@@ -146,7 +146,7 @@ class Throwaway:
             "DAILY_BYTES": self.relay.shell(
                 f"cat {ROOM}/{self.source}/daily 2>/dev/null || true"
             ).out.strip(),
-            "RCLONE_CONF": self.relay.run("cat", f"{ROOM}/{self.source}/rclone.conf").out,
+            **storage_access(self.relay, self.source, self.name),
         }
         self.step("apply", **self.entry)
 
@@ -190,6 +190,14 @@ def manifest_of(tree: Path) -> str:
         ["sh", "-c", MANIFEST, "sh", str(tree)], capture_output=True, text=True, check=False
     )
     return (done.stdout.split() or [""])[0]
+
+
+def storage_access(relay: Host, source: str, name: str) -> dict[str, str]:
+    """How the relay reaches the storage for a source, as values of an entry called ``name``; CREDENTIALS is empty where it is no S3."""
+    folder = f"{ROOM}/{source}"
+    conf = relay.run("cat", f"{folder}/rclone.conf").out
+    key = relay.run("cat", f"{folder}/credentials", check=False).out
+    return {"RCLONE_CONF": conf.replace(f"{folder}/", f"{ROOM}/{name}/"), "CREDENTIALS": key}
 
 
 def enter_step(relay: Host, mode: str, **values: str) -> None:

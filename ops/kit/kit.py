@@ -132,7 +132,7 @@ def commands(where: Where, rooms: tuple[KitSource, ...]) -> tuple[str, ...]:
     hints = ", ".join(f"{room.name}: {(room.key_id or 'unknown')[:16]}" for room in rooms)
     return (
         "# NAME: the source; g1: its generation; TIME: just before the trouble, such as 2026-11-23T13:54:02Z",
-        f"export RCLONE_CONFIG_VAULT_TYPE=s3 RCLONE_CONFIG_VAULT_PROVIDER={where.rclone_provider}",
+        f"export RCLONE_CONFIG_VAULT_TYPE=s3 RCLONE_CONFIG_VAULT_PROVIDER={where.uploads().rclone}",
         f"export RCLONE_CONFIG_VAULT_ENDPOINT={where.endpoint} RCLONE_CONFIG_VAULT_REGION={where.region}",
         "export RCLONE_CONFIG_VAULT_ACCESS_KEY_ID=… RCLONE_CONFIG_VAULT_SECRET_ACCESS_KEY=…",
         *(

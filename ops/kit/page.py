@@ -23,7 +23,7 @@ def page(kit: Kit, file_name: str, *, secrets: bool = False) -> str:
         ("region", where.region),
         ("bucket", where.bucket),
         ("prefix", where.prefix or "none"),
-        ("rclone's provider", where.rclone_provider),
+        ("rclone's provider", where.uploads().rclone),
         ("access", kit.how_to_get_identities),
     ]
     if kit.relay:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.alias_generators import to_camel
 
-from components.storage_facts import ServiceName
+from components.storage_facts import Checksum, ChecksumChoice, ServiceName, Uploads
 from components.storage_services import SERVICES
 from ops.recover.dates import Retention
 from ops.recover.errors import RecoverError, all_of, shown
@@ -98,12 +98,17 @@ class Where(Document):
     bucket: Annotated[str, _form(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "an S3 bucket's name")]
     prefix: Prefix = ""
     provider: ServiceName = "Other"
+    checksum: ChecksumChoice = "auto"
     ca_certificate: Annotated[str, _form(r"[\w\s+/=-]+", "certificates in PEM form")] | None = None
 
+    def uploads(self) -> Uploads:
+        """How objects are sent there."""
+        return SERVICES[self.provider].uploads(self.checksum)
+
     @property
-    def rclone_provider(self) -> str:
-        """The service's name in rclone's own configuration."""
-        return SERVICES[self.provider].rclone
+    def knows_trailers(self) -> bool:
+        """Whether the service knows the newer checksums of S3 (``x-amz-checksum-…``); some refuse every request that names one."""
+        return self.uploads().checksum is Checksum.TRAILER
 
 
 class Room(Document):
@@ -176,7 +181,7 @@ def where_of(outputs: Mapping[str, Any]) -> Where:
             where="output vault",
             fix="pulumi up; or give the recovery kit",
         )
-    known = ("endpoint", "region", "bucket", "prefix", "provider", "caCertificate")
+    known = ("endpoint", "region", "bucket", "prefix", "provider", "checksum", "caCertificate")
     return Where.read({name: vault[name] for name in known if name in vault}, "output vault")
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import toolchain
+from components.render import s3_remote
 from ops.private_folder import private_folder
 from ops.recover.access import Access, Where
 from ops.recover.errors import RecoverError, shown
@@ -83,7 +84,7 @@ class Repository:
         serve = [
             "serve", "restic", "--stdio", "--config", str(self.folder / "rclone.conf"),
             *(["--ca-cert", str(self.folder / "ca.pem")] if self.access.where.ca_certificate else []),
-            "--contimeout", "15s", "--ask-password=false",
+            "--contimeout", "15s", "--ask-password=false", *s3_remote.upload_arguments(self.access.where.uploads()),
         ]  # fmt: skip
         # A cache for each view: restic trusts a cached index by its name, and names here were overwritten.
         cache = self.folder / f"cache-{self.served.name if self.served else 'now'}"
@@ -114,6 +115,7 @@ class Repository:
             "HOME": str(self.folder),
             "TMPDIR": str(self.folder),
             "LC_ALL": "C.UTF-8",
+            **s3_remote.ENVIRONMENT,
             **proxy,
         }
 
@@ -275,22 +277,26 @@ def _last_words(text: str, lines: int = 12) -> str:
 
 @contextmanager
 def workplace(access: Access, parent: Path | None = None) -> Iterator[Path]:
-    """A private folder with password, rclone.conf and CA, gone at the end however it ends."""
+    """A private folder with password, rclone.conf, storage key and CA, gone at the end however it ends."""
     with private_folder("recover", parent) as folder:
         where, key = access.where, access.key
-        section = {
-            "type": "s3",
-            "provider": where.rclone_provider,
-            "env_auth": "false",
-            "access_key_id": key.access_key_id,
-            "secret_access_key": key.secret_access_key.get_secret_value(),
-            "endpoint": where.endpoint,
-            "region": where.region,
-            "no_check_bucket": "true",
-        }
+        _private(
+            folder / "credentials",
+            s3_remote.s3_credentials(
+                uploads=where.uploads(),
+                access_key_id=key.access_key_id,
+                secret_access_key=key.secret_access_key.get_secret_value(),
+            ),
+        )
         _private(
             folder / "rclone.conf",
-            "[vault]\n" + "".join(f"{name} = {value}\n" for name, value in section.items()),
+            s3_remote.s3_conf(
+                uploads=where.uploads(),
+                endpoint=where.endpoint,
+                region=where.region,
+                credentials_file=str(folder / "credentials"),
+                remote="vault",
+            ),
         )
         _private(folder / "password", access.password.get_secret_value())
         if where.ca_certificate:

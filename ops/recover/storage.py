@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import botocore.session
@@ -41,7 +42,7 @@ class Refused(RecoverError):
 
 
 def client(where: Where, key: StorageKey, ca_file: Path | None, *, attempts: int) -> Any:
-    """An S3 client that takes nothing of the caller's environment."""
+    """An S3 client that takes nothing of the caller's environment. What it writes carries a checksum that this service knows."""
     nothing = (None, None, None, None)
     session = botocore.session.Session(
         session_vars={
@@ -51,8 +52,11 @@ def client(where: Where, key: StorageKey, ca_file: Path | None, *, attempts: int
             "credentials_file": (None, None, os.devnull, None),
         }
     )
+    checksums: Literal["when_supported", "when_required"] = (
+        "when_supported" if where.knows_trailers else "when_required"
+    )
     # Without boto3, which takes as long to import as a small repository takes to list.
-    return session.create_client(
+    made = session.create_client(
         "s3",
         endpoint_url=where.endpoint,
         region_name=where.region,
@@ -64,9 +68,21 @@ def client(where: Where, key: StorageKey, ca_file: Path | None, *, attempts: int
             connect_timeout=10,
             read_timeout=60,
             max_pool_connections=WORKERS * 2,
+            request_checksum_calculation=checksums,
+            response_checksum_validation=checksums,
             s3={"addressing_style": "auto" if where.provider == "AWS" else "path"},
         ),
     )
+    if not where.knows_trailers:
+        for operation in ("PutObject", "UploadPart"):
+            made.meta.events.register(f"before-call.s3.{operation}", _add_content_md5)
+    return made
+
+
+def _add_content_md5(params: dict[str, Any], **_: Any) -> None:
+    """A bucket with a default retention takes no upload without a checksum, and not every service knows the newer ones."""
+    digest = hashlib.md5(params["body"] or b"", usedforsecurity=False).digest()
+    params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
 
 
 class Storage:

@@ -43,7 +43,7 @@ def test_a2_sabotage_a_secret_in_any_of_four_careless_places_is_found(stage: Sta
     file = stage.running.stack.file
     text = file.read_text()
     careless = 's/^exec env -i /&RESTIC_PASSWORD="$(cat \\/etc\\/lastcopy\\/password)" /'
-    say = "sed -n 's/^secret_access_key = //p' /etc/lastcopy/relay/web1/rclone.conf | base64 -w 0 | systemd-cat && journalctl --sync"
+    say = "sed -n 's/^aws_secret_access_key=//p' /etc/lastcopy/relay/web1/credentials | base64 -w 0 | systemd-cat && journalctl --sync"
     forget = "journalctl -q --sync --rotate --vacuum-time=1s"
     with (
         edited(stage, "web1", "/usr/local/bin/restic-backup", careless),

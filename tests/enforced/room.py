@@ -7,14 +7,18 @@ import json
 import os
 import shlex
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
-from components.render import relay
+from components.render import relay, s3_remote
+from components.storage_facts import ServiceName
+from components.storage_services import SERVICES
 from sandbox.tools import tool
 from tests.enforced.servers import Identity
 from tests.enforced.vault import Vault
 
-PROVIDER = {"versitygw": "Other", "minio": "Minio"}
+SERVICE: Mapping[str, ServiceName] = {"versitygw": "Versity", "minio": "Minio"}
+ALONE = shlex.join(f"{name}={text}" for name, text in s3_remote.ENVIRONMENT.items())
 
 
 class Room:
@@ -24,19 +28,26 @@ class Room:
         """`at`: look at the bucket as it was then, as docs/operations.md tells."""
         self.folder, self.ca = folder, vault.server.ca
         self.folder.mkdir(parents=True, exist_ok=True)
-        conf = folder / "rclone.conf"
-        conf.touch(mode=0o600)
+        uploads = SERVICES[SERVICE[vault.server.name]].uploads()
+        conf, key = folder / "rclone.conf", folder / "credentials"
         conf.write_text(
-            relay.s3_conf(
-                provider=PROVIDER[vault.server.name],
+            s3_remote.s3_conf(
+                uploads=uploads,
                 endpoint=vault.server.endpoint,
                 region="us-east-1",
+                credentials_file=str(key),
+            )
+        )
+        key.touch(mode=0o600)
+        key.write_text(
+            s3_remote.s3_credentials(
+                uploads=uploads,
                 access_key_id=identity.access_key,
                 secret_access_key=identity.secret_key,
             )
         )
         path = relay.storage_path(vault.bucket, source, 1)
-        text = relay.serve_conf(source, path=path, limits=relay.Limits(), s3=True, ca=True)
+        text = relay.serve_conf(source, path=path, limits=relay.Limits(), uploads=uploads, ca=True)
         arguments = [line.removeprefix("arg ") for line in text.splitlines() if line.startswith("arg ")]
         here = {f"/etc/lastcopy/relay/{source}/rclone.conf": str(conf), relay.CA_FILE: str(vault.server.ca)}
         arguments = [here.get(argument, argument) for argument in arguments]
@@ -46,7 +57,7 @@ class Room:
         self.serve = folder / "serve"
         # 4>&2: restic takes the end of a program's stderr for the end of the program.
         self.serve.write_text(
-            f"#!/bin/sh\nexec env -i PATH=/usr/bin:/bin HOME=/nonexistent {line} 4>&2 2>>{folder}/rclone.log\n"
+            f"#!/bin/sh\nexec env -i PATH=/usr/bin:/bin HOME=/nonexistent {ALONE} {line} 4>&2 2>>{folder}/rclone.log\n"
         )
         self.serve.chmod(0o700)
         (folder / "password").write_text("correct horse\n")
@@ -71,7 +82,7 @@ class Room:
         once = ("--retries", "1", "--low-level-retries", "1", "--config", str(self.folder / "rclone.conf"))
         return subprocess.run(
             [os.fspath(tool("rclone")), *argv, *once, "--ca-cert", str(self.ca)],
-            env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"},
+            env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **s3_remote.ENVIRONMENT},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

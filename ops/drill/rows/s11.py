@@ -13,7 +13,7 @@ from ops.drill.http2 import Gone, Request, Session
 from ops.drill.model import Finding, Level, control, judged, not_played
 from ops.drill.rows.s4 import KINDS, names
 from ops.drill.storage import lost
-from ops.drill.throwaway import KEYS, ROOM, Throwaway, enter_step
+from ops.drill.throwaway import KEYS, ROOM, Throwaway, enter_step, storage_access
 from ops.hosts import Host
 
 ELSEWHERE = "192.0.2.77/32"  # of an address range for documentation: nobody dials from there
@@ -202,13 +202,12 @@ def _entry(ground: Ground, made: Throwaway) -> dict[str, str]:
     """The throwaway's entry as it stands."""
     serve = ground.relay.run("cat", f"{ROOM}/{made.name}/serve.conf").out
     sessions = re.search(r"^sessions (\d+)$", serve, re.MULTILINE)
-    conf = ground.relay.run("cat", f"{ROOM}/{made.name}/rclone.conf").out
     return {
         "SOURCE": made.name,
         "SERVE": serve,
         "SESSIONS": sessions[1] if sessions else "",
         "DAILY_BYTES": made.entry["DAILY_BYTES"],
-        "RCLONE_CONF": conf,
+        **storage_access(ground.relay, made.name, made.name),
         "KEY_LINE": _line(ground.relay, made),
     }
 

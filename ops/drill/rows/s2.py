@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from components.render.s3_remote import ENVIRONMENT
 from ops.drill.attempts import SETTINGS, Attempt, batch, held_open, marks
 from ops.drill.ground import Ground
 from ops.drill.model import Finding, Level, control, judged, not_played
@@ -15,14 +16,25 @@ from ops.hosts import Host
 DANGEROUS = (
     "RCLONE_CONFIG", "RCLONE_APPEND_ONLY", "RCLONE_S3_ENDPOINT", "RCLONE_HEADER_UPLOAD", "RCLONE_CONFIG_LASTCOPY_TYPE", "LD_PRELOAD", "LD_LIBRARY_PATH",
     "LD_AUDIT", "BASH_ENV", "ENV", "IFS", "PS4", "GODEBUG", "GOTRACEBACK", "AWS_CA_BUNDLE", "AWS_PROFILE", "HTTPS_PROXY", "SSL_CERT_FILE", "TMPDIR",
-    "SSH_ORIGINAL_COMMAND", "GCONV_PATH",
+    "SSH_ORIGINAL_COMMAND", "AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL_S3", "GCONV_PATH",
 )  # fmt: skip
 POLITE = (
     "LANG",
     "LC_ALL",
     "LC_DRILL",
 )  # what Debian's sshd takes by default; harmless to the wrapper, and never rclone's
-RCLONE_HAS = {"PATH", "HOME", "LC_ALL", "GOMAXPROCS", "GOMEMLIMIT", "PWD", "OLDPWD", "_", "SHLVL"}
+RCLONE_HAS = {
+    "PATH",
+    "HOME",
+    "LC_ALL",
+    "GOMAXPROCS",
+    "GOMEMLIMIT",
+    "PWD",
+    "OLDPWD",
+    "_",
+    "SHLVL",
+    *ENVIRONMENT,
+}
 # Listening sockets of every kind, and the network's devices. Below /run/user stand those of systemd's own manager for a login.
 WATCH = "ss -Hlntux | tr -s ' ' | cut -d ' ' -f 1,5 | grep -v ' /run/user/' | sort -u; ip -o link | cut -d : -f 2 | tr -d ' '"
 # One line for each of the account's processes: its name, then its environment.

@@ -18,7 +18,7 @@ from ops.drill.throwaway import ROOM, Throwaway
 # What only S3, rclone's configuration or a server's own words say.
 ALWAYS = (
     "lastcopy:", "rclone.conf", "/etc/lastcopy/relay", "x-amz", "amz-", "AccessDenied", "NoSuchKey", "NoSuchBucket", "RequestId", "SignatureDoesNotMatch",
-    "InvalidAccessKeyId", "minio", "s3.", "S3:", "PutObject", "HeadObject", "ListObjects", "access_key", "dial tcp", "lookup ",
+    "InvalidAccessKeyId", "minio", "s3.", "S3:", "PutObject", "HeadObject", "ListObjects", "access_key", "env_auth", "shared config", "dial tcp", "lookup ",
 )  # fmt: skip
 PATHS = (
     "/", "/config", "/data/", "/keys/", "/index/", "/snapshots/", "/locks/", "/nothing", "/data/nothing", "/data/zz", "/%ff", f"/data/{'a' * 3000}",
@@ -160,19 +160,21 @@ def _restic(made: Throwaway, words: dict[str, str]) -> Iterator[Finding]:
 
 def _broken(ground: Ground, made: Throwaway, words: dict[str, str]) -> Iterator[Finding]:
     """What rclone says about its configuration is its most telling word."""
-    conf = f"{ROOM}/{made.name}/rclone.conf"
+    folder = f"{ROOM}/{made.name}"
     ways = {
-        "a wrong secret key": "s/^(secret_access_key) = .*/\\1 = not-the-secret-at-all/",
-        "an unknown access key": "s/^(access_key_id) = .*/\\1 = nobody-known/",
-        "a closed port": "s#^(endpoint = https?://[^:/]+).*#\\1:9#",
-        "a name that nobody knows": "s#^endpoint = .*#endpoint = https://storage.invalid#",
-        "no such section": "s/^\\[lastcopy\\]/[other]/",
+        "a wrong secret key": ("credentials", "s/^(aws_secret_access_key)=.*/\\1=not-the-secret-at-all/"),
+        "an unknown access key": ("credentials", "s/^(aws_access_key_id)=.*/\\1=nobody-known/"),
+        "no key": ("credentials", "/^aws_/d"),
+        "a closed port": ("rclone.conf", "s#^(endpoint = https?://[^:/]+).*#\\1:9#"),
+        "a name that nobody knows": ("rclone.conf", "s#^endpoint = .*#endpoint = https://storage.invalid#"),
+        "no such section": ("rclone.conf", "s/^\\[lastcopy\\]/[other]/"),
     }
-    ground.relay.shell(f"cp -a {conf} {conf}.kept")
+    put_back = f"cp -a {folder}/kept/. {folder}"
+    ground.relay.shell(f"cd {folder} && mkdir kept && cp -a credentials rclone.conf kept")
     try:
-        for what, line in ways.items():
+        for what, (file, line) in ways.items():
             ground.relay.shell(
-                f"cp -a {conf}.kept {conf} && sed -i -E '{line}' {conf} && chgrp {made.account} {conf}"
+                f"{put_back} && sed -i -E '{line}' {folder}/{file} && chgrp {made.account} {folder}/{file}"
             )
             with made.session() as session:
                 said, answers = _walk(session, writing=True)
@@ -183,7 +185,7 @@ def _broken(ground: Ground, made: Throwaway, words: dict[str, str]) -> Iterator[
                 f"{answers} answers; said: {said.strip()[:80]}",
             )
     finally:
-        ground.relay.shell(f"mv {conf}.kept {conf}", check=False)
+        ground.relay.shell(f"{put_back} && rm -r {folder}/kept", check=False)
 
 
 def _outage(ground: Ground, made: Throwaway, words: dict[str, str]) -> Iterator[Finding]:

@@ -17,9 +17,10 @@ from typing import Any
 
 from components.host_step import script_text
 from components.host_tool import floor, release_values
-from components.render import firewall, relay, sshd
+from components.render import firewall, relay, s3_remote, sshd
 from components.render.relay import Limits
 from components.render.sshd import SshdPlan
+from components.storage_services import SERVICES
 from sandbox import Sandbox
 
 FILES = Path(__file__).parents[3] / "components" / "files"
@@ -245,20 +246,14 @@ class Chain:
         limits = limits or Limits()
         path = relay.storage_path(self.storage["bucket"], source, generation)
         public = (key or self.key(source)).with_suffix(".pub").read_text()
-        conf = relay.s3_conf(
-            provider="Minio",
-            endpoint=endpoint or self.storage["endpoint"],
-            region=self.storage["region"],
-            access_key_id=identity[0],
-            secret_access_key=identity[1],
-        )
+        uploads = SERVICES["Minio"].uploads()
         values = {
             "SOURCE": source,
             "KEY_LINE": relay.authorized_key(source, public, allowed_from),
-            "SERVE": relay.serve_conf(source, path=path, limits=limits, s3=True, ca=True),
+            "SERVE": relay.serve_conf(source, path=path, limits=limits, uploads=uploads, ca=True),
             "SESSIONS": str(limits.sessions),
             "DAILY_BYTES": limits.daily_bytes,
-            "RCLONE_CONF": conf,
+            **self._access(source, identity, endpoint or self.storage["endpoint"], self.storage["region"]),
         }
         return Step("relay_entry", values)
 
@@ -271,7 +266,9 @@ class Chain:
             "BUCKET": self.storage["bucket"],
             "PREFIX": f"{source}/",
             "REPOSITORY": f"{source}/g1/",
-            "ARGUMENTS": "\n".join([*relay.arguments(source, path=path, s3=True, ca=True), ""]),
+            "ARGUMENTS": "\n".join(
+                [*relay.arguments(source, path=path, uploads=SERVICES["Minio"].uploads(), ca=True), ""]
+            ),
             "CHECKSUM": "trailer",
             "ACCEPTED": "",
             "LOCK_MODE": self.storage["lock_mode"],
@@ -281,14 +278,24 @@ class Chain:
             "SECRET_ACCESS_KEY": identity[1],
         }
         values.update(changes)
-        conf = relay.s3_conf(
-            provider="Minio",
-            endpoint=values["ENDPOINT"],
-            region=values["REGION"],
-            access_key_id=identity[0],
-            secret_access_key=identity[1],
-        )
-        return Step("storage_check", {"RCLONE_CONF": conf, **values})
+        access = self._access(source, identity, values["ENDPOINT"], values["REGION"])
+        return Step("storage_check", {**access, **values})
+
+    @staticmethod
+    def _access(source: str, identity: tuple[str, str], endpoint: str, region: str) -> dict[str, str]:
+        """rclone.conf and the file of the key that it names."""
+        uploads = SERVICES["Minio"].uploads()
+        return {
+            "RCLONE_CONF": s3_remote.s3_conf(
+                uploads=uploads,
+                endpoint=endpoint,
+                region=region,
+                credentials_file=relay.credentials_file(source),
+            ),
+            "CREDENTIALS": s3_remote.s3_credentials(
+                uploads=uploads, access_key_id=identity[0], secret_access_key=identity[1]
+            ),
+        }
 
     # a source's own side
 

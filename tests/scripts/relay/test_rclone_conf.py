@@ -45,13 +45,7 @@ def rclone() -> Path:
 
 def read_back(rclone: Path, folder: Path, secret: str) -> None:
     try:
-        text = relay.s3_conf(
-            provider="Other",
-            endpoint="https://x.example",
-            region="r",
-            access_key_id="a",
-            secret_access_key=secret,
-        )
+        text = relay.section_conf(f"type = b2\nkey = {secret}\n")
     except ValueError:
         return
     conf = folder / "rclone.conf"
@@ -63,7 +57,7 @@ def read_back(rclone: Path, folder: Path, secret: str) -> None:
         check=True,
         env={"HOME": str(folder)},
     )
-    assert json.loads(said.stdout)["lastcopy"].get("secret_access_key", "") == secret
+    assert json.loads(said.stdout)["lastcopy"].get("key", "") == secret.strip()
     assert json.loads(said.stdout).keys() == {"lastcopy"}
 
 

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from components.render import firewall, relay, sshd
+from components.render import firewall, relay, s3_remote, sshd
 from components.render.first_key import first_key
 from components.render.relay import Limits
 from components.render.sshd import SshdPlan
 from components.render.user_data import UserDataPlan, user_data
+from components.storage_facts import ServiceName
+from components.storage_services import SERVICES
 from tests.unit.recording import SAMPLE_KEY
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -28,6 +30,20 @@ def first_boot(**changes: Any) -> str:
     return user_data(
         UserDataPlan(first_key=first_key("seed-of-the-golden-file-0123456789"), **{**asked, **changes})
     )
+
+
+def rclone_conf(service: ServiceName) -> str:
+    return s3_remote.s3_conf(
+        uploads=SERVICES[service].uploads(),
+        endpoint="https://198.51.100.3:9000",
+        region="us-east-1",
+        credentials_file=relay.credentials_file("web1"),
+    )
+
+
+def credentials(service: ServiceName) -> str:
+    uploads = SERVICES[service].uploads()
+    return s3_remote.s3_credentials(uploads=uploads, access_key_id="AKID", secret_access_key="s3cr3t")
 
 
 TEXTS: dict[str, Callable[[], str]] = {
@@ -54,21 +70,23 @@ TEXTS: dict[str, Callable[[], str]] = {
     "authorized_keys": lambda: relay.authorized_key(
         "web1", SAMPLE_KEY + " root@web1", ["203.0.113.7", "2001:db8::/64"]
     ),
-    "rclone-s3.conf": lambda: relay.s3_conf(
-        provider="Minio",
-        endpoint="https://198.51.100.3:9000",
-        region="us-east-1",
-        access_key_id="AKID",
-        secret_access_key="s3cr3t",
-    ),
+    "rclone-s3.conf": lambda: rclone_conf("AWS"),
+    "rclone-s3-parts.conf": lambda: rclone_conf("Minio"),
+    "rclone-s3-md5.conf": lambda: rclone_conf("Ceph"),
+    "credentials": lambda: credentials("AWS"),
+    "credentials-md5": lambda: credentials("Ceph"),
     "serve-s3.conf": lambda: relay.serve_conf(
-        "web1", path=relay.storage_path("backups/offsite", "web1", 2), limits=Limits(), s3=True, ca=True
+        "web1",
+        path=relay.storage_path("backups/offsite", "web1", 2),
+        limits=Limits(),
+        uploads=SERVICES["AWS"].uploads(),
+        ca=True,
     ),
     "serve-sftp.conf": lambda: relay.serve_conf(
         "web1",
         path=relay.storage_path("srv/backups", "web1", 1),
         limits=Limits(sessions=2, hours=6),
-        s3=False,
+        uploads=None,
         ca=False,
     ),
 }

@@ -10,11 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.render import firewall, relay, sshd
+from components.render import firewall, relay, s3_remote, sshd
 from components.render.relay import Limits
 from components.render.sshd import SshdPlan
+from components.storage_facts import StorageService, Uploads
+from components.storage_services import SERVICES
 
 few = settings(max_examples=40)
+SERVICE = st.sampled_from(list(SERVICES.values()))
 
 # Text that likes to break things, mixed with anything at all.
 NASTY = st.lists(
@@ -102,35 +105,64 @@ def test_a_good_key_is_carried_whole(source: str, key: str) -> None:
 
 
 @few
-@given(values=st.tuples(NASTY, NASTY, NASTY, NASTY, NASTY))
-def test_rclone_conf_has_one_section_and_one_line_a_value(values: tuple[str, str, str, str, str]) -> None:
-    provider, endpoint, region, key, secret = values
+@given(values=st.tuples(NASTY, NASTY, NASTY), service=SERVICE)
+def test_rclone_conf_has_one_section_and_one_line_a_value(
+    values: tuple[str, str, str], service: StorageService
+) -> None:
+    endpoint, region, file = values
     refusal = ""
     try:
-        text = relay.s3_conf(
-            provider=provider, endpoint=endpoint, region=region, access_key_id=key, secret_access_key=secret
+        text = s3_remote.s3_conf(
+            uploads=service.uploads(), endpoint=endpoint, region=region, credentials_file=file
         )
     except ValueError as error:
         refusal = str(error)
     if refusal:  # it names the key, never the value
         assert re.match(
-            r"rclone\.conf cannot carry this (provider|endpoint|region|access_key_id|secret_access_key): it begins",
-            refusal,
+            r"rclone\.conf cannot carry this (endpoint|region|shared_credentials_file): it begins", refusal
         )
         return
     lines = text.splitlines()
     assert lines[0] == "[lastcopy]"
-    assert [line.split(" = ")[0] for line in lines[1:]] == [
+    names = [line.split(" = ")[0] for line in lines[1:]]
+    assert names[:8] == [
         "type",
         "provider",
         "env_auth",
-        "access_key_id",
-        "secret_access_key",
+        "profile",
+        "shared_credentials_file",
         "endpoint",
         "region",
         "no_check_bucket",
     ]
-    assert f"secret_access_key = {secret}" in lines
+    assert len(names) == len(set(names))
+    assert f"endpoint = {endpoint}" in lines
+
+
+@few
+@given(key=NASTY, secret=NASTY, service=SERVICE)
+def test_the_file_of_the_key_has_one_profile_and_one_line_a_value(
+    key: str, secret: str, service: StorageService
+) -> None:
+    refusal = ""
+    try:
+        text = s3_remote.s3_credentials(
+            uploads=service.uploads(), access_key_id=key, secret_access_key=secret
+        )
+    except ValueError as error:
+        refusal = str(error)
+    if refusal:
+        assert refusal.startswith("a storage key is of visible ASCII characters")
+        return
+    lines = text.splitlines()
+    assert lines[0] == "[profile lastcopy]"
+    assert [line.split("=")[0] for line in lines[1:]] == [
+        "aws_access_key_id",
+        "aws_secret_access_key",
+        "request_checksum_calculation",
+        "response_checksum_validation",
+    ]
+    assert f"aws_secret_access_key={secret}" in lines
 
 
 @few
@@ -163,15 +195,15 @@ def test_a_storage_path_stays_below_its_root(source: str, root: str, generation:
 @given(
     source=NAMES,
     root=st.from_regex(r"[A-Za-z0-9._-]{1,20}(/[A-Za-z0-9_-]{1,9}){0,2}", fullmatch=True),
-    s3=st.booleans(),
+    uploads=st.none() | SERVICE.map(StorageService.uploads),
     ca=st.booleans(),
 )
 def test_serve_conf_holds_the_limits_and_the_append_only_arguments(
-    source: str, root: str, s3: bool, ca: bool
+    source: str, root: str, uploads: Uploads | None, ca: bool
 ) -> None:
     try:
         text = relay.serve_conf(
-            source, path=relay.storage_path(root, source, 1), limits=Limits(), s3=s3, ca=ca
+            source, path=relay.storage_path(root, source, 1), limits=Limits(), uploads=uploads, ca=ca
         )
     except ValueError:
         return
@@ -189,7 +221,7 @@ def test_serve_conf_holds_the_limits_and_the_append_only_arguments(
     arguments = [rest for name, rest in words if name == "arg"]
     assert arguments[:4] == ["serve", "restic", "--stdio", "--append-only"]
     assert arguments[-1] == f"lastcopy:{root}/{source}/g1/"
-    assert ("If-None-Match: *" in arguments) == s3
+    assert ("If-None-Match: *" in arguments) == (uploads is not None)
 
 
 @few

@@ -28,9 +28,18 @@ def test_every_fact_has_a_source_and_a_date(service: StorageService) -> None:
 
 @pytest.mark.parametrize("service", SERVICES.values(), ids=lambda service: service.name)
 def test_every_service_takes_some_checksum(service: StorageService) -> None:
-    assert service.upload_checksum() in Checksum
-    assert service.upload_checksum("md5") is Checksum.MD5
-    assert service.upload_checksum("trailer") is Checksum.TRAILER
+    assert service.uploads().checksum is service.upload_checksum() is service.checksum.value
+    assert service.uploads("md5").checksum is Checksum.MD5
+    assert service.uploads("trailer").checksum is Checksum.TRAILER
+
+
+@pytest.mark.parametrize("service", SERVICES.values(), ids=lambda service: service.name)
+def test_rclone_compares_afterwards_only_where_nobody_says_that_the_service_reads_a_trailer(
+    service: StorageService,
+) -> None:
+    assert not service.uploads().compares
+    assert not service.uploads("md5").compares
+    assert service.uploads("trailer").compares is (service.checksum.value is Checksum.MD5)
 
 
 def test_what_is_lost_names_facts_and_rows_that_exist() -> None:
