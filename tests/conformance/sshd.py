@@ -18,6 +18,7 @@ SNTRUP = "sntrup761x25519-sha512@openssh.com"
 
 CONFIGURATION = """\
 ListenAddress 127.0.0.1
+ListenAddress ::1
 PidFile none
 HostKey {folder}/host
 AuthorizedKeysFile {folder}/authorized_keys

@@ -186,7 +186,7 @@ def ssh_agent(socket: Path, *keys: Path) -> Iterator[Path]:
 
 
 def test_every_way_in_works(stack: Stack, keys: Path, there: Path) -> None:
-    """A locked key, an agent, and a jump through a proxy."""
+    """A locked key, an agent, a jump through a proxy, an IPv6 address."""
     with ssh_agent(there / "agent.sock", keys / "plain"):
         stack.up(
             """
@@ -194,13 +194,15 @@ def test_every_way_in_works(stack: Stack, keys: Path, there: Path) -> None:
             agent = connection(private_key=None, agent_socket_path=f"{there}/agent.sock")
             proxy = remote.ProxyConnectionArgs(host="127.0.0.1", port=given["port"], user=given["user"],
                                                private_key=given["key"], host_key=given["host_key"])
-            ways = dict(locked=locked, agent=agent, proxy=connection(proxy=proxy))
+            ipv6 = connection(host="::1")
+            ipv6_proxy = connection(host="::1", proxy=proxy)
+            ways = dict(locked=locked, agent=agent, proxy=connection(proxy=proxy), ipv6=ipv6, ipv6_proxy=ipv6_proxy)
             for name, way in ways.items():
                 step(name, way, create=f"touch {there}/{name}")
             """,
             {"locked": (keys / "locked").read_text()},
         )
-    for name in ("locked", "agent", "proxy"):
+    for name in ("locked", "agent", "proxy", "ipv6", "ipv6_proxy"):
         assert (there / name).exists(), name
 
     dead = str(there / "nothing-here")

@@ -20,6 +20,13 @@ def test_commands_run_on_the_host_behind_the_jump_host(behind: Door, target: Ssh
     assert (target.logins(), jump.logins()) == (before[0] + 1, before[1] + 1)
 
 
+def test_ipv6_addresses_are_dialled_directly_and_behind_a_jump_host(behind: Door) -> None:
+    """The inner dial writes them in brackets, ssh itself does not."""
+    assert dialled(replace(behind, address="::1", jump=None)) == "here\n"
+    assert behind.jump is not None
+    assert dialled(replace(behind, address="::1", jump=replace(behind.jump, address="::1"))) == "here\n"
+
+
 def test_another_host_key_behind_the_jump_host_is_refused(
     behind: Door, new_sshd: Callable[..., Sshd]
 ) -> None:
