@@ -110,6 +110,7 @@ class ProtectedSource(pulumi.ComponentResource):
                 generation=source.generation,
                 schedule=source.schedule,
                 silentAfterHours=source.silent_hours,
+                shrinkPercent=source.expect.shrink_percent,
             )
         )
         self.register_outputs(

@@ -97,3 +97,19 @@ def _dialled(
         name=name, address=str(told["address"]), port=int(told["port"]), user=str(told["user"]), host_key=str(told["hostKey"]),
         key_file=key_file, agent_keys=() if key_file else keys.agent, jump=jump,
     )  # fmt: skip
+
+
+def sandbox_endpoints(directory: Path, outputs: Mapping[str, Any], sources: Sequence[str]) -> list[Door]:
+    """The same for a local stack, whose machines are below ``directory``."""
+    from sandbox import Sandbox
+    from sandbox.image import ADMIN
+
+    box = Sandbox(directory)
+    doors = []
+    for name in (RELAY, *sources):
+        address, port = box.driver.dial(box.machine(name))
+        key = outputs[RELAY]["hostKey"] if name == RELAY else outputs["sources"][name]["hostKey"]
+        doors.append(
+            Door(name=name, address=address, port=port, user=ADMIN, host_key=key, key_file=box.admin_key)
+        )
+    return doors

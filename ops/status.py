@@ -1,10 +1,13 @@
-"""`python -m ops status`: from the storage's own times, and without a repository's password, who fell silent, grows too fast or was attacked (A8, S10)."""
+"""`python -m ops status`: from the storage's own times, and without a repository's password, who fell silent, grows too fast or was attacked (A8, S10).
+
+With `--hosts` also what the hosts say of their last backup (A9).
+"""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -13,12 +16,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ops.last_run import LastRun, last_runs
 from ops.recover import checkpoint
 from ops.recover.access import DAILY_SILENT_HOURS, Place
 from ops.recover.engine import certificate
-from ops.recover.errors import shown
+from ops.recover.errors import RecoverError, shown
 from ops.recover.history import LOCKS, Entry, History, area, iso
 from ops.recover.options import (
+    ROOT,
     Asked,
     IdentityOption,
     KeyOption,
@@ -65,6 +70,12 @@ class Seen:
     opens: bool
     burst: int
     problems: tuple[Problem, ...]
+    last_run: LastRun | None = None  # what its host says, where it was asked
+
+    def with_last_run(self, run: LastRun | None, limits: Limits) -> Seen:
+        """The same, and what its host says of its last backup."""
+        heard = replace(self, last_run=run)
+        return replace(heard, problems=tuple(_problems(heard, limits)))
 
     def later(self, hours: float, limits: Limits) -> Seen:
         """The same storage with nothing new in it, so much later."""
@@ -177,6 +188,13 @@ def _problems(seen: Seen, limits: Limits) -> list[Problem]:
         found.append(Problem(what=f"A BURST OF {seen.burst} SNAPSHOTS in 24 h", fix=f"{cut}; {recover}"))
     if seen.locks > MOST_LOCKS:
         found.append(Problem(what=f"{seen.locks} LOCKS STAND", fix=f"{cut}; the next prune removes them"))
+    if seen.last_run is not None and seen.last_run.alarm:
+        found.append(
+            Problem(
+                what=f"{seen.last_run.alarm} (its host, {seen.last_run.ended})",
+                fix='docs/operations.md, "When a backup fails"; on the source: systemctl status lastcopy-backup',
+            )
+        )
     return found
 
 
@@ -199,6 +217,13 @@ def status(
     growth_gib_per_day: Annotated[
         float, typer.Option("--growth-gib-per-day", min=0, help="More in 24 hours is a problem.")
     ] = Limits.growth_gib,
+    ask_hosts: Annotated[
+        bool,
+        typer.Option(
+            "--hosts",
+            help="Also ask each source's host, by SSH as `pulumi up` does, how its last backup ended: what is in a snapshot the storage cannot see.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
 ) -> None:
     """Who fell silent, grows too fast or shows signs of an attack. Exit status 1 when anyone does. Uses no repository's password."""
@@ -209,11 +234,13 @@ def status(
     errors = Console(stderr=True, highlight=False)
     with errors_shown(errors if as_json else console):
         check(asked)
+        # First: for the sandbox's storage this thread leaves the network in which the hosts are.
+        runs = _asked_of_hosts(asked) if ask_hosts else {}
         with places_reached(asked) as places, certificate(next(iter(places.values())).where) as ca:
-            seen = [
-                look(Storage(place, ca), place, limits_of(place, silent_hours, growth_gib_per_day))
-                for place in places.values()
-            ]
+            seen = []
+            for name, place in places.items():
+                limits = limits_of(place, silent_hours, growth_gib_per_day)
+                seen.append(look(Storage(place, ca), place, limits).with_last_run(runs.get(name), limits))
     if as_json:
         print(json.dumps([as_data(one) for one in seen]))
     else:
@@ -226,10 +253,30 @@ def status(
         raise typer.Exit(1)
 
 
+def _asked_of_hosts(asked: Asked) -> dict[str, LastRun]:
+    """What each host says of its last backup."""
+    if asked.kit is not None:
+        raise RecoverError(
+            "a kit does not know how hosts are reached",
+            where="--hosts, --kit",
+            allowed="--hosts with a stack",
+        )
+    from ops.stack import StackError, chosen  # imported late: a kit needs no engine
+
+    try:
+        stack = chosen(ROOT, asked.stack, sandbox=asked.sandbox)
+        known = stack.outputs().get("sources", {})
+        return last_runs(stack, [asked.source] if asked.source in known else list(known), asked.sandbox)
+    except StackError as error:
+        raise RecoverError(str(error), where="--stack") from None
+
+
 def table(seen: list[Seen]) -> Table:
     made = Table(title="The sources as the storage sees them")
+    asked = any(one.last_run for one in seen)
     for name in (
-        "source", "newest snapshot (UTC)", "hours ago", "added in 24 h", "hidden, overwritten in 24 h", "since the last note", ""
+        "source", "newest snapshot (UTC)", "hours ago", "added in 24 h", "hidden, overwritten in 24 h", "since the last note",
+        *(["its host's last backup"] if asked else []), ""
     ):  # fmt: skip
         made.add_column(name, overflow="fold")
     for one in seen:
@@ -245,10 +292,17 @@ def table(seen: list[Seen]) -> Table:
             f"{one.added / (1 << 20):.1f} MiB",
             f"{one.hidden}, {one.overwritten}",
             since,
+            *([_last_run_cell(one.last_run)] if asked else []),
             "PROBLEM" if one.problems else "ok",
         )
         made.add_row(*(Text(cell, style="bold red" if one.problems else "") for cell in cells))
     return made
+
+
+def _last_run_cell(run: LastRun | None) -> str:
+    if run is None:
+        return "not reached from here"
+    return run.not_read or f"{run.result}, {run.ended[:16].replace('T', ' ')}"
 
 
 def as_data(one: Seen) -> dict[str, Any]:
@@ -263,5 +317,6 @@ def as_data(one: Seen) -> dict[str, Any]:
         "signs": {kind.name.lower(): count for kind, count in one.signs.items()},
         "locks": one.locks,
         "noted": iso(one.noted[0]) if one.noted else None,
+        "lastRun": None if one.last_run is None else asdict(one.last_run),
         "problems": [{"what": problem.what, "fix": problem.fix} for problem in one.problems],
     }

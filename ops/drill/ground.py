@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +14,8 @@ from ops.drill.http2 import Session
 from ops.drill.model import Asked, Level
 from ops.drill.storage import Desk, desk
 from ops.drill.throwaway import ROOM, Throwaway, clear_leftovers
-from ops.endpoints import AdminKeys, admin_keys, endpoints
-from ops.hosts import Door, Host, hosts
+from ops.endpoints import AdminKeys, admin_keys, endpoints, sandbox_endpoints
+from ops.hosts import Host, hosts
 from ops.private_folder import private_folder
 from ops.recover.access import Room, StorageKey, Where, read_storage_key, rooms_of, where_of
 from ops.recover.errors import RecoverError
@@ -177,7 +177,7 @@ def ground(asked: Asked, stack: Stack, say: Say) -> Iterator[Ground]:
     with ExitStack() as opened:
         folder = opened.enter_context(private_folder("attack"))
         doors = (
-            _doors_of_sandbox(asked.sandbox, outputs, managed)
+            sandbox_endpoints(asked.sandbox, outputs, managed)
             if asked.sandbox
             else endpoints(outputs, managed, _keys(asked, config, folder))
         )
@@ -232,21 +232,6 @@ def _desk(asked: Asked, outputs: Mapping[str, Any], folder: Path) -> Iterator[De
         seen, StorageKey(access_key_id=user, secret_access_key=secret), ca, box.storage_admin()
     ) as made:
         yield made
-
-
-def _doors_of_sandbox(directory: Path, outputs: Mapping[str, Any], managed: Sequence[str]) -> list[Door]:
-    from sandbox import Sandbox
-    from sandbox.image import ADMIN
-
-    box = Sandbox(directory)
-    doors = []
-    for name in ("relay", *managed):
-        address, port = box.driver.dial(box.machine(name))
-        key = outputs["relay"]["hostKey"] if name == "relay" else outputs["sources"][name]["hostKey"]
-        doors.append(
-            Door(name=name, address=address, port=port, user=ADMIN, host_key=key, key_file=box.admin_key)
-        )
-    return doors
 
 
 def _keys(asked: Asked, config: Mapping[str, Any], folder: Path) -> AdminKeys:

@@ -112,7 +112,8 @@ class Where(Document):
 
 
 class Room(Document):
-    """What is known of one source's repository. ``silent_after_hours``: from its schedule; None: an older stack or kit does not tell."""
+    """What is known of one source's repository. ``silent_after_hours``: from its schedule; ``shrink_percent``: the source's
+    ``expect.shrinkPercent``; None: an older stack or kit does not tell."""
 
     name: Source
     generation: Annotated[int, Field(ge=1)] = 1
@@ -121,6 +122,7 @@ class Room(Document):
     public_key: PublicKey | None = None
     host_key: PublicKey | None = None
     silent_after_hours: Annotated[int, Field(ge=1)] | None = None
+    shrink_percent: Annotated[int, Field(ge=0, le=100)] | None = None
 
     @property
     def silent_hours(self) -> int:
@@ -194,7 +196,15 @@ def rooms_of(outputs: Mapping[str, Any]) -> dict[str, Room]:
 
 
 def _room_of(source: str, summary: Mapping[str, Any]) -> dict[str, Any]:
-    known = ("generation", "repositoryId", "keyId", "publicKey", "hostKey", "silentAfterHours")
+    known = (
+        "generation",
+        "repositoryId",
+        "keyId",
+        "publicKey",
+        "hostKey",
+        "silentAfterHours",
+        "shrinkPercent",
+    )
     return {"name": source} | {name: summary[name] for name in known if summary.get(name) is not None}
 
 

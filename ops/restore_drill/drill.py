@@ -25,6 +25,7 @@ from ops.recover.restore import pattern
 from ops.restore_drill import canary
 from ops.restore_drill.sample import Sample
 from ops.restore_drill.scratch import plain_file, totals
+from ops.restore_drill.shrinkage import PERCENT, held, lost, measure
 
 ROOM_BESIDE = 64 << 20  # for restic's cache of indexes and trees
 _FULL = 1 << 20  # then restic may not even have had the room to say so
@@ -114,6 +115,7 @@ def _drill(result: Result, found: Recovery, extent: Extent, target: Path) -> Non
         )
     with result.timed("list"):
         result.snapshot, sample = _newest(result, found.history, repository, extent)
+        _shrinkage(result, found, repository)
     chosen = {} if extent.everything else sample.chosen()
     if not sample.files:
         result.wrong(
@@ -223,6 +225,25 @@ def _newest(result: Result, history: History, repository: Repository, extent: Ex
     if not answer.ok:
         raise RecoverError(f"the files of snapshot {name[:8]} cannot be listed:\n{answer.words}", fix=_LOOK)
     return name, sample
+
+
+def _shrinkage(result: Result, found: Recovery, repository: Repository) -> None:
+    """Told by the trusted place itself: the source's own word on it, its status file, may be a lie or go unread."""
+    arrivals = _arrivals(found.history)
+    readable = {one["id"]: one for one in repository.snapshots()}
+    known = {name: held(one, arrivals[name]) for name, one in readable.items() if name in arrivals}
+    newest = known.get(result.snapshot or "")
+    before = measure(newest, list(known.values())) if newest else None
+    percent = found.access.room.shrink_percent
+    if newest is None or before is None:
+        return
+    wrong = lost(newest, before, PERCENT if percent is None else percent)
+    if wrong:
+        result.wrong(
+            f"much is gone since the snapshot of {iso(before.at)[:16]}: {'; '.join(shown(one) for one in wrong)}",
+            "look at the source: systemctl status lastcopy-backup, its mounts and its paths. If that is right, a week"
+            " later it is not said again",
+        )
 
 
 def _room(scratch: Path, size: int) -> None:

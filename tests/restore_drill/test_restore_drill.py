@@ -102,8 +102,12 @@ def test_a_deleted_canary_fails_and_one_that_is_a_link_is_none(host: Host) -> No
 
 
 def test_a_backup_of_nothing_fails(host: Host) -> None:
+    """And what of a path is gone since the snapshot before is told by the trusted place itself (A9)."""
     host.back_up(tree=False)
-    assert "a backup of nothing" in told(direct(host))
+    said = told(direct(host))
+    assert "a backup of nothing" in said
+    assert "much is gone since the snapshot of" in said
+    assert f"it does not hold {host.bed.source_tree}" in said
 
 
 def garble(host: Host, packs: list[str]) -> None:

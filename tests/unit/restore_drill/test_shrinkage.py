@@ -1,0 +1,68 @@
+"""A9 as the trusted place sees it: a newest snapshot that holds much less than that of a week before."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from components.settings.selection import Expect
+from ops.restore_drill.shrinkage import PERCENT, Held, held, lost, measure
+
+NOW = datetime(2026, 11, 28, 2, tzinfo=UTC)
+MIB = 1 << 20
+
+
+def snapshot(
+    days: int, files: int = 1000, size: int = 100 * MIB, paths: tuple[str, ...] = ("/srv", "/etc")
+) -> Held:
+    summary = {"total_files_processed": files, "total_bytes_processed": size}
+    return held({"paths": list(paths), "summary": summary}, NOW - timedelta(days=days))
+
+
+def judged(newest: Held, *others: Held, percent: int = PERCENT) -> list[str]:
+    before = measure(newest, [newest, *others])
+    return lost(newest, before, percent) if before else []
+
+
+@pytest.mark.parametrize(
+    ("newest", "says"),
+    [
+        (snapshot(0), []),
+        (snapshot(0, files=501), []),
+        (snapshot(0, files=500), ["it holds 500 files, 1000 before"]),
+        (snapshot(0, size=50 * MIB), [f"it holds {50 * MIB} bytes, {100 * MIB} before"]),
+        (snapshot(0, files=1, paths=("/etc",)), ["it does not hold /srv"]),
+        (snapshot(0, paths=("/srv", "/etc", "/home")), []),
+    ],
+)
+def test_a9_half_of_it_gone_or_a_path_is_told(newest: Held, says: list[str]) -> None:
+    assert judged(newest, *(snapshot(day) for day in range(1, 20))) == says
+
+
+def test_a_drop_is_told_by_one_weekly_drill_whichever_day_it_came() -> None:
+    for drop in range(7):  # days before the drill
+        history = [snapshot(day, files=10 if day <= drop else 1000) for day in range(30)]
+        assert judged(*history), drop
+        later = [snapshot(day, files=10 if day <= drop + 7 else 1000) for day in range(30)]
+        assert not judged(*later), drop
+
+
+def test_little_a_first_snapshot_and_one_without_numbers_are_no_reason() -> None:
+    assert judged(snapshot(0, files=1, size=1), snapshot(1, files=20, size=9 * MIB)) == []
+    assert judged(snapshot(0)) == []
+    assert judged(held({"paths": ["/srv", "/etc"]}, NOW), snapshot(1)) == []
+    assert judged(snapshot(0, files=1), snapshot(1), percent=0) == []
+    assert judged(snapshot(0, files=400), snapshot(1), percent=70) == []
+
+
+def test_the_two_judges_agree() -> None:
+    assert Expect().shrink_percent == PERCENT
+
+
+@pytest.mark.parametrize(
+    "one", [{}, {"summary": 3, "paths": None}, {"summary": {"total_files_processed": "x"}}]
+)
+def test_a_snapshot_of_any_shape_is_read(one: dict[str, Any]) -> None:
+    assert held(one, NOW) == Held(at=NOW, paths=frozenset(), files=None, size=None)

@@ -1,0 +1,79 @@
+"""A9 in `ops status --hosts`: what a host says of its last backup is heard, whatever it says."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ops.last_run import LastRun, parsed
+from ops.status import Limits, as_data, judge
+from tests.unit.recover.model import healthy
+
+
+def told(**changes: Any) -> LastRun:
+    whole = {
+        "result": "success",
+        "exit_code": 0,
+        "message": "fine",
+        "last_end": "2026-11-28T02:00:00Z",
+        "findings": [],
+    }
+    return parsed(json.dumps({**whole, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("run", "alarm"),
+    [
+        (told(), ""),
+        (told(result="partial", exit_code=3), ""),
+        (told(result="outage", exit_code=74), ""),
+        (
+            told(result="unexpected", exit_code=72, findings=["/a is empty", "/b is a link"]),
+            "LAST BACKUP NOT AS MEANT: /a is empty; /b is a link",
+        ),
+        (told(result="partial", exit_code=77, message="2 files"), "FILES UNREADABLE FOR DAYS: 2 files"),
+        (told(result="refused", exit_code=67, message="no key"), "BACKUPS REFUSED: no key"),
+    ],
+)
+def test_a9_what_needs_a_person_is_a_problem_and_nothing_else(run: LastRun, alarm: str) -> None:
+    assert run.alarm == alarm
+    store = healthy()
+    seen = judge("web1", store.entries, store.history(), [], store.now, Limits())
+    heard = seen.with_last_run(run, Limits())
+    assert [problem.what for problem in heard.problems] == (
+        [f"{alarm} (its host, 2026-11-28T02:00:00Z)"] if alarm else []
+    )
+    assert as_data(heard)["lastRun"]["result"] == run.result
+    assert as_data(seen)["lastRun"] is None
+    assert ("NOT AS MEANT" in str(heard.later(1, Limits()).problems)) == ("NOT AS MEANT" in alarm)
+
+
+def test_a_host_that_falls_silent_is_told_by_the_storage_whatever_it_says() -> None:
+    store = healthy()
+    store.wait(hours=30)
+    seen = judge("web1", store.entries, store.history(), [], store.now, Limits()).with_last_run(
+        told(), Limits()
+    )
+    assert "SILENT" in seen.problems[0].what
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"', "\x1b[2J", "[" * 60_000])
+def test_what_is_no_record_is_said_and_no_problem(text: str) -> None:
+    run = parsed(text)
+    assert run.not_read
+    assert run.alarm == ""
+
+
+def test_what_a_host_sends_cannot_move_the_cursor_or_flood() -> None:
+    run = told(
+        result="unexpected",
+        exit_code="72",
+        findings=["\x1b[2J\nevil" * 1000, 3] * 50,
+        message={"a": 1},
+        last_end=None,
+    )
+    assert run.alarm.isprintable()
+    assert len(run.alarm) < 21 * 402
+    assert run.code == 0
