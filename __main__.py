@@ -31,6 +31,7 @@ firewall = RelayFirewall(  # what may leave, account by account
         vault=vault,
         ssh_port=places.relay_sshd_port(),
         directory=places.directory(),
+        vpn_ports=places.vpn_ports(),
         after=sshd.ready,
     ),
 )

@@ -123,6 +123,11 @@ class Places:
         place = self._settings.intermediate
         return place.directory if isinstance(place, ExistingHost) else ()
 
+    def vpn_ports(self) -> tuple[int, ...]:
+        """UDP ports of the relay on which a VPN ends that log-ins come through."""
+        place = self._settings.intermediate
+        return place.vpn_ports if isinstance(place, ExistingHost) else ()
+
     def people(self) -> tuple[Person, ...]:
         """Who may open tunnels to the relay."""
         return tuple(

@@ -20,7 +20,8 @@ _REFRESH = Path(__file__).parent / "files" / "refresh-storage"
 class RelayFirewallArgs:
     """``guard_seconds``: how long new rules may stand before a fresh login must have confirmed them.
 
-    ``directory``: ``address:port`` of the servers that the host's accounts come from, where they are not its own.
+    ``directory``: ``address:port`` of the servers that the host's accounts come from, where they are not its own. ``vpn_ports``: UDP ports
+    of the host on which a VPN ends that carries log-ins.
     """
 
     host: Host
@@ -28,6 +29,7 @@ class RelayFirewallArgs:
     ssh_port: int = 22
     guard_seconds: int = 120
     directory: Sequence[str] = ()
+    vpn_ports: Sequence[int] = ()
     after: Sequence[pulumi.Resource] = ()
 
 
@@ -37,9 +39,10 @@ class RelayFirewall(pulumi.ComponentResource):
     Pulumi type ``lastcopy:relay:RelayFirewall``. Children: ``<name>-rules`` and ``<name>-confirm`` (HostStep firewall). Rules are
     checked by ``nft -c``, undo themselves unless a fresh dial confirms them, load at boot before sshd, and come back within a minute
     when something else flushes them. The sources are known by their group, so adding one does not touch this component.
-    Storage with a name: its addresses are kept in the rules and in /etc/hosts by a timer; sources may not ask DNS.
-    Root, apt, DNS and time accounts may fetch updates, names and the time; nothing else leaves. Where the host says that its instance
-    metadata are closed, root may not ask for them either.
+    Storage with a name: its addresses are kept in the rules and in /etc/hosts by a timer, at boot before any name server answers;
+    sources may not ask DNS.
+    Root and the accounts of apt, DNS, DHCP and time, also those that come later, may fetch updates, names and the time; nothing else leaves. Where the
+    host says that its instance metadata are closed, root may not ask for them either.
     Output: ``ready``. Does not protect from root on the relay, who can change it.
     """
 
@@ -62,9 +65,12 @@ class RelayFirewall(pulumi.ComponentResource):
         directory = tuple(firewall.of_text(text) for text in args.directory)
         values: dict[str, pulumi.Input[str]] = {
             "RULES": endpoints.apply(
-                lambda known: firewall.rules(known, args.ssh_port, args.host.instance_metadata, directory)
+                lambda known: firewall.rules(
+                    known, args.ssh_port, args.host.instance_metadata, directory, args.vpn_ports
+                )
             ),
             "NAMES": endpoints.apply(firewall.names),
+            "UPDATERS": firewall.updaters(),
             "REFRESH": _REFRESH.read_text(),
             "UNIT": firewall.UNIT,
             "REFRESH_UNIT": firewall.REFRESH_UNIT,

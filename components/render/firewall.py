@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
@@ -56,19 +56,32 @@ def names(endpoints: Iterable[Endpoint]) -> str:
     return "".join(f"{one.host} {one.port}\n" for one in sorted(set(endpoints)) if one.literal is None)
 
 
+# Who may fetch updates, names and the time beside root: of Debian's packages for that, a resolver's, a DHCP client's and a directory's among them.
+UPDATERS = (
+    "_apt", "systemd-timesync", "systemd-resolve", "systemd-network", "_chrony", "chrony", "ntp", "ntpsec", "openntpd",
+    "dhcpcd", "_dhcpcd", "unbound", "dnsmasq", "bind", "pdns", "knot-resolver", "stubby", "sssd", "nslcd",
+)  # fmt: skip
+
+
+def updaters() -> str:
+    """Their names, one a line, for the host to look up."""
+    return "".join(f"{account}\n" for account in UPDATERS)
+
+
 def rules(
     endpoints: Iterable[Endpoint],
     ssh_port: int,
     instance_metadata: Literal["open", "closed"] = "open",
     directory: Iterable[Endpoint] = (),
+    vpn_ports: Sequence[int] = (),
 ) -> str:
     """The whole table, replaced in one transaction. ``accounts.nft`` (made on the host) defines $updaters and $sources as numbers.
 
     ``instance_metadata``: whether root may ask the cloud about this machine. Sources' processes never may. ``directory``: servers, by
-    address, that the host's accounts come from.
+    address, that the host's accounts come from. ``vpn_ports``: UDP ports of this host on which a VPN ends that carries log-ins.
     """
-    if not 1 <= ssh_port <= 65535:
-        raise ValueError(f"not a port: {ssh_port}")
+    if wrong := [port for port in (ssh_port, *vpn_ports) if not 1 <= port <= 65535]:
+        raise ValueError(f"not a port: {wrong[0]}")
     known = sorted({(one.literal, one.port) for one in endpoints if one.literal is not None}, key=str)
     sets = ""
     for version, kind in ((4, "ipv4_addr"), (6, "ipv6_addr")):
@@ -93,20 +106,26 @@ def rules(
     ip6 daddr fd00:ec2::254 counter reject with icmpx admin-prohibited
 """
     )
+    vpn_in, vpn_out = _vpn(vpn_ports)
     return f"""\
 # Made by lastcopy (RelayFirewall).
 include "/etc/lastcopy/firewall/accounts.nft"
 table inet lastcopy
 delete table inet lastcopy
 table inet lastcopy {{
-{sets}
+{sets}  # Accounts that come later join it within a minute.
+  set updaters {{
+    type uid
+    elements = $updaters
+  }}
+
   chain input {{
     type filter hook input priority filter; policy drop;
     iif lo accept
     ct state established,related accept
     ct state invalid drop
     tcp dport {ssh_port} accept
-    icmp type {{ echo-request, destination-unreachable, time-exceeded, parameter-problem }} limit rate 50/second accept
+{vpn_in}    icmp type {{ echo-request, destination-unreachable, time-exceeded, parameter-problem }} limit rate 50/second accept
     icmpv6 type {{ echo-request, destination-unreachable, packet-too-big, time-exceeded, parameter-problem }} limit rate 50/second accept
     icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert, mld-listener-query }} accept
     udp sport 67 udp dport 68 accept
@@ -134,23 +153,36 @@ table inet lastcopy {{
     meta skuid 0 tcp sport {ssh_port} accept
     icmp type {{ echo-request, echo-reply }} accept
     icmpv6 type {{ echo-request, echo-reply, nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, mld2-listener-report }} accept
-{metadata}    meta skuid 0 ip daddr . tcp dport @storage4 accept
+{vpn_out}{metadata}    meta skuid 0 ip daddr . tcp dport @storage4 accept
     meta skuid 0 ip6 daddr . tcp dport @storage6 accept
     meta skuid 0 ip daddr . tcp dport @looked_up4 accept
     meta skuid 0 ip6 daddr . tcp dport @looked_up6 accept
-    meta skuid $updaters udp dport {{ 53, 67, 123, 547 }} accept
-    meta skuid $updaters tcp dport {{ 53, 80, 443 }} accept
+    # DNS, also over TLS; DHCP; the time, also with NTS; updates.
+    meta skuid @updaters udp dport {{ 53, 67, 123, 547 }} accept
+    meta skuid @updaters tcp dport {{ 53, 80, 443, 853, 4460 }} accept
 {_DIRECTORY if servers else ""}  }}
 }}
 """
 
 
 _DIRECTORY = """\
-    meta skuid $updaters ip daddr . tcp dport @directory4 accept
-    meta skuid $updaters ip daddr . udp dport @directory4 accept
-    meta skuid $updaters ip6 daddr . tcp dport @directory6 accept
-    meta skuid $updaters ip6 daddr . udp dport @directory6 accept
+    meta skuid @updaters ip daddr . tcp dport @directory4 accept
+    meta skuid @updaters ip daddr . udp dport @directory4 accept
+    meta skuid @updaters ip6 daddr . tcp dport @directory6 accept
+    meta skuid @updaters ip6 daddr . udp dport @directory6 accept
 """
+
+
+def _vpn(ports: Sequence[int]) -> tuple[str, str]:
+    """Rules for the packets that carry a VPN, coming in and going out."""
+    if not ports:
+        return "", ""
+    listed = ", ".join(str(port) for port in sorted(set(ports)))
+    return (
+        f"    udp dport {{ {listed} }} accept\n",
+        # WireGuard's packets are the kernel's own and have no account; those of accounts other than root are refused.
+        f"    meta skuid != 0 udp sport {{ {listed} }} counter drop\n    udp sport {{ {listed} }} accept\n",
+    )
 
 
 def _directory_sets(servers: tuple[Endpoint, ...]) -> str:
@@ -176,9 +208,10 @@ Before=ssh.service
 Type=oneshot
 RemainAfterExit=yes
 ExecStart=/usr/sbin/nft -f /etc/lastcopy/firewall/rules.nft
-ExecStartPost=-/usr/local/lib/lastcopy/refresh-storage
+# What was known before, without a name server: sshd waits for this unit, and at boot there may be no network yet.
+ExecStartPost=-/usr/local/lib/lastcopy/refresh-storage kept
 ExecReload=/usr/sbin/nft -f /etc/lastcopy/firewall/rules.nft
-ExecReload=-/usr/local/lib/lastcopy/refresh-storage
+ExecReload=-/usr/local/lib/lastcopy/refresh-storage kept
 [Install]
 WantedBy=multi-user.target
 """

@@ -1,17 +1,18 @@
 # shellcheck shell=sh
 # firewall: nftables rules that are checked before they are live, dialled through again, and undone by themselves if nobody can.
-# Values: PHASE apply|confirm, GUARD_SECONDS, RULES, NAMES, REFRESH, UNIT, REFRESH_UNIT, REFRESH_TIMER.
+# Values: PHASE apply|confirm, GUARD_SECONDS, RULES, NAMES, UPDATERS, REFRESH, UNIT, REFRESH_UNIT, REFRESH_TIMER.
 DIR=$ROOT_DIR/firewall
 UNITS=/etc/systemd/system
 AGAIN="then run 'pulumi up' again"
 
-# Numbers, because nft refuses the whole file for one account that a host does not have.
+# Numbers, because nft refuses the whole file for one account that a host does not have. refresh-storage adds those that come later.
 accounts_file() {
   printf '# Made by lastcopy (RelayFirewall): who may fetch updates, names and the time; and the sources.\ndefine updaters = { 0'
-  for account in _apt systemd-timesync systemd-resolve systemd-network _chrony chrony ntp ntpsec sssd nslcd; do
+  value UPDATERS >"$WORK/updaters"
+  while read -r account; do
     uid=$(getent passwd "$account" | cut -d : -f 3)
     [ -z "$uid" ] || printf ', %s' "$uid"
-  done
+  done <"$WORK/updaters"
   printf ' }\ndefine sources = %s\n' "$(getent group lastcopy-sources | cut -d : -f 3)"
 }
 
@@ -26,12 +27,24 @@ look_for_directory() {
   done
 }
 
+# The admin may come through a VPN that ends on this host: the rules would drop the packets that carry it.
+look_for_vpn() {
+  ! grep -q '^    meta skuid != 0 udp sport ' "$WORK/rules" || return 0
+  for device in $(ip -o addr show to "$(printf '%s' "$DIALLED_FROM" | cut -d ' ' -f 3)" 2>/dev/null | sed 's/^[0-9]*: *\([^ @]*\).*/\1/'); do
+    if ip -d link show "$device" | grep -Eq '^ +(tun|wireguard) '; then
+      refuse "this run comes through a VPN that ends on this host ($device), and these rules would drop the packets that carry it" \
+        "name the UDP port on which the VPN listens here ('wg show $device listen-port', or 'ss -ulpn') in lastcopy:intermediate.existing.vpnPorts, $AGAIN"
+    fi
+  done
+}
+
 look() {
   command -v nft >/dev/null || packages nftables "the firewall" ||
     refuse "nftables is not installed, so the rules cannot be looked at" "run 'pulumi up'"
   getent group lastcopy-sources >/dev/null || refuse "the group lastcopy-sources is missing" "apply the sshd step first: run 'pulumi up' without --target"
   value RULES >"$WORK/rules"
   grep -q '^  set directory4 ' "$WORK/rules" || look_for_directory "${SUDO_USER-}"
+  look_for_vpn
   accounts_file >"$WORK/accounts"
   # The candidate as one file, since the include names the live place.
   { cat "$WORK/accounts" && sed '/^include /d' "$WORK/rules"; } >"$WORK/candidate"
@@ -43,10 +56,10 @@ look() {
   refuse "nft refuses the rules: $(tr '\n' ' ' <"$WORK/answer")" "if it says 'Operation not supported', the host's kernel lacks nf_tables; else report it. The live rules were not touched"
 }
 
-# What the kernel holds, without counters and without the addresses that the timer looks up.
+# What the kernel holds, without counters and without the addresses and accounts that the timer looks up.
 in_kernel() {
   nft -s list table inet lastcopy >"$WORK/kernel" 2>/dev/null || return 1
-  sed '/^\tset looked_up/,/^\t}/d' "$WORK/kernel"
+  sed -e '/^\tset looked_up/,/^\t}/d' -e '/^\tset updaters/,/^\t}/d' "$WORK/kernel"
 }
 
 is_live() {
@@ -97,6 +110,7 @@ step_apply() {
   folder "$LIB_DIR" 755 root:root
   put_value REFRESH "$LIB_DIR/refresh-storage" 755 root:root
   put_value NAMES "$DIR/names" 600 root:root
+  put_value UPDATERS "$DIR/updaters" 600 root:root
   put_value UNIT "$UNITS/lastcopy-firewall.service" 644 root:root
   put_value REFRESH_UNIT "$UNITS/lastcopy-storage.service" 644 root:root
   put_value REFRESH_TIMER "$UNITS/lastcopy-storage.timer" 644 root:root

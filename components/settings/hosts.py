@@ -144,6 +144,12 @@ class ExistingHost(Model):
         " firewall keeps them reachable for root and sssd.",
         examples=[["10.0.0.3:636"]],
     )
+    vpn_ports: tuple[Port, ...] = Field(
+        (),
+        description="UDP ports of the relay on which a VPN ends that the operator or the sources come through, such as"
+        " WireGuard's ListenPort; the firewall lets the packets that carry it pass.",
+        examples=[[51820]],
+    )
 
     @classmethod
     def prepare(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:

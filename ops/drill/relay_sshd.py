@@ -72,7 +72,8 @@ def with_line(values: Mapping[str, str], line: str) -> dict[str, str]:
 def firewall_values(ground: Ground, *, guard: int) -> dict[str, str]:
     """As they stand on the relay."""
     files = {
-        "RULES": f"{FIREWALL}/rules.nft", "NAMES": f"{FIREWALL}/names", "REFRESH": "/usr/local/lib/lastcopy/refresh-storage",
+        "RULES": f"{FIREWALL}/rules.nft", "NAMES": f"{FIREWALL}/names", "UPDATERS": f"{FIREWALL}/updaters",
+        "REFRESH": "/usr/local/lib/lastcopy/refresh-storage",
         "UNIT": "/etc/systemd/system/lastcopy-firewall.service", "REFRESH_UNIT": "/etc/systemd/system/lastcopy-storage.service",
         "REFRESH_TIMER": "/etc/systemd/system/lastcopy-storage.timer",
     }  # fmt: skip

@@ -200,6 +200,7 @@ class Chain:
         ssh_port: int = 22,
         endpoint: str | None = None,
         directory: Sequence[str] = (),
+        vpn_ports: Sequence[int] = (),
     ) -> Step:
         servers = [firewall.of_text(one) for one in directory]
         endpoints = firewall.of_url(endpoint or self.storage["endpoint"], self.storage["bucket"])
@@ -208,8 +209,9 @@ class Chain:
             {
                 "PHASE": phase,
                 "GUARD_SECONDS": str(self.guard_seconds),
-                "RULES": firewall.rules(endpoints, ssh_port, directory=servers),
+                "RULES": firewall.rules(endpoints, ssh_port, directory=servers, vpn_ports=vpn_ports),
                 "NAMES": firewall.names(endpoints),
+                "UPDATERS": firewall.updaters(),
                 "REFRESH": (FILES / "refresh-storage").read_text(),
                 "UNIT": firewall.UNIT,
                 "REFRESH_UNIT": firewall.REFRESH_UNIT,

@@ -143,6 +143,7 @@ PEOPLE = (
 
 RELAY = (
     Bad("{intermediate: {existing: {directory: [ldap.example.com:636]}}}", "intermediate.existing.directory[0]", "is a name", "10.0.0.3:636"),
+    Bad("{intermediate: {existing: {vpnPorts: [70000]}}}", "intermediate.existing.vpnPorts[0]", "is above 65535", SET),
     Bad("{intermediate: {existing: {directory: [10.0.0.3]}}}", "intermediate.existing.directory[0]", "not an address with a port", SET),
     Bad(
         "{intermediate: {existing: {address: -oProxyCommand=reboot}}}",
