@@ -3,7 +3,7 @@
 # storage_rights: prelude of the storage step: what this identity should be refused, and what the bucket's own rules do to backups.
 #
 # Each call is one that changes nothing even where it is allowed; a storage decides about rights before it looks at the rest, so a refusal is
-# 403 and anything else means "allowed". Why each is harmless: docs/decisions, "the storage step".
+# 403 and anything else means "allowed". Why each is harmless: docs/decisions/0016-storage-step.md.
 POLICY="give this identity the policy in docs/configuration.md (storage identity of a source) and nothing beside it"
 
 # allowed METHOD TARGET [BODY-FILE [HEADER…]]: whether the storage would do it.

@@ -35,7 +35,7 @@ def drill(
         ),
     ] = None,
     rows: Annotated[
-        str | None, typer.Option("--rows", help="S, R, A or single rows, joined by commas. Default: all 27.")
+        str | None, typer.Option("--rows", help="S, R, A or single rows, joined by commas. Default: all.")
     ] = None,
     storage_key: Annotated[
         str | None,

@@ -53,7 +53,8 @@ def error(status: int, code: str, message: str = "said by a weak storage") -> Re
 
 @dataclass(frozen=True, kw_only=True)
 class Weakness:
-    """One promise that is not held. ``row``: of the threat model; ``told``: words by which the storage step names it.
+    """One promise that is not held. ``row``: of the threat model; ``told``: words by which the storage step names it; ``refused``: the step
+    ends there, unless the stack accepts the loss.
 
     ``instead`` answers without the storage, where it returns something; ``then`` changes the storage's answer.
     """
@@ -61,6 +62,7 @@ class Weakness:
     name: str
     row: str
     told: str
+    refused: bool = False
     instead: Callable[[Request], Reply | None] = lambda _: None
     then: Callable[[Request, Reply], Reply] = lambda _, reply: reply
 
@@ -122,13 +124,13 @@ _STARTED = b"<InitiateMultipartUploadResult><UploadId>weak</UploadId></InitiateM
 _SETTINGS = ("lifecycle", "versioning", "object-lock", "policy")
 
 WEAKNESSES: Sequence[Weakness] = (
-    Weakness(name="takes a second write of a name", row="S5", told="takes a second write of a name", then=_second_write),
-    Weakness(name="gives no versions", row="R3", told="gets no version of its own", then=_no_versions),
-    Weakness(name="keeps nothing below a removal", row="R3", told="the version below a removed object is gone", instead=_removed_for_good),
-    Weakness(name="locks nothing", row="R2", told="yet what is written is not locked", then=_no_lock),
+    Weakness(name="takes a second write of a name", row="S5", refused=True, told="takes a second write of a name", then=_second_write),
+    Weakness(name="gives no versions", row="R3", refused=True, told="gets no version of its own", then=_no_versions),
+    Weakness(name="keeps nothing below a removal", row="R3", refused=True, told="the version below a removed object is gone", instead=_removed_for_good),
+    Weakness(name="locks nothing", row="R2", refused=True, told="yet what is written is not locked", then=_no_lock),
     Weakness(name="stores what does not fit its checksum", row="A10", told="an upload whose checksum is wrong is stored", then=_spoiled),
-    Weakness(name="demands another checksum", row="A10", told="checksum", instead=_another_checksum),
-    Weakness(name="tells a missing object as forbidden", row="A10", told="for an object that is not there", then=_forbidden_is_missing),
+    Weakness(name="demands another checksum", row="A10", refused=True, told="checksum", instead=_another_checksum),
+    Weakness(name="tells a missing object as forbidden", row="A10", refused=True, told="for an object that is not there", then=_forbidden_is_missing),
     Weakness(
         name="lets the identity list others", row="R8", told="may list what is not its source's",
         then=_allows(lambda asked: asked.lists, Reply(status=200, body=_LIST)),
@@ -146,7 +148,7 @@ WEAKNESSES: Sequence[Weakness] = (
         then=_allows(lambda asked: asked.method == "DELETE" and "versionId" not in asked.query, Reply(status=204)),
     ),
     Weakness(
-        name="lets the identity delete versions", row="R2", told="may delete versions",
+        name="lets the identity delete versions", row="R2", refused=True, told="may delete versions",
         then=_allows(lambda asked: asked.method == "DELETE" and "versionId" in asked.query, Reply(status=204)),
     ),
     Weakness(
@@ -154,11 +156,11 @@ WEAKNESSES: Sequence[Weakness] = (
         then=_allows(lambda asked: asked.method == "PUT" and "retention" in asked.query, Reply(status=200)),
     ),
     Weakness(
-        name="lets the identity change the bucket", row="R4", told="lifecycle, versioning, object-lock, policy",
+        name="lets the identity change the bucket", row="R4", refused=True, told="lifecycle, versioning, object-lock, policy",
         then=_allows(lambda asked: asked.method == "PUT" and bool({*_SETTINGS} & {*asked.query}), error(400, "MalformedXML")),
     ),
     Weakness(
-        name="lets current objects expire", row="R1", told="lets current objects expire",
+        name="lets current objects expire", row="R1", refused=True, told="lets current objects expire",
         instead=_lifecycle("<Expiration><Days>30</Days></Expiration>"),
     ),
     Weakness(

@@ -1,4 +1,4 @@
-"""Rows A1 to A7: each holds on the running stack, and each is seen to break when what holds it is taken away."""
+"""Rows A1 to A7 and A10: each holds on the running stack, and each is seen to break when what holds it is taken away."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ops.drill.model import Outcome, Result, Verdict
 from tests.drill.conftest import Stage, told
 from tests.drill.weaken import done_to, edited, scripts_with
 
-ROWS = ["A1", "A2", "A3", "A4", "A5", "A6", "A7"]
+ROWS = ["A1", "A2", "A3", "A4", "A5", "A6", "A7", "A10"]
 PASSWORD = "/etc/lastcopy/password"
 
 
@@ -154,3 +154,24 @@ def test_a7_sabotage_a_step_that_takes_the_half_for_the_whole_is_caught(
     new = 'step_apply() {\n  names\n  if [ "$MODE" = apply ] && getent passwd "$account" >/dev/null; then return 0; fi\n'
     scripts_with(tmp_path, monkeypatch, ("relay_entry.sh", old, new))
     assert "run again it completes: apply 0, check 3" in broken(stage.play("A7"))
+
+
+def test_a10_sabotage_a_step_that_does_not_try_what_it_needs_lets_weak_storages_pass(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No second write, no question about the bucket's settings, no look at its lifecycle."""
+    scripts_with(
+        tmp_path,
+        monkeypatch,
+        ("storage_proof.sh", "  second_write\n", ""),
+        ("storage_rights.sh", "  settings\n", ""),
+        ("storage_check.sh", "  lifecycle\n", ""),
+    )
+    found = broken(stage.play("A10"))
+    for weak in (
+        "takes a second write of a name",
+        "lets the identity change the bucket",
+        "lets current objects expire",
+    ):
+        assert f"a storage that {weak}: not a word of it" in found
+    assert "a storage that locks nothing" not in found
