@@ -1,0 +1,71 @@
+"""A source on Debian 12 (OpenSSH 9.2, systemd 252): its units are taken without a word, it backs up, and outage and refusal are told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from sandbox.image import ensure_tree
+from tests.scripts.source.bed import Bed
+from tests.scripts.source.machine import Machine
+from tests.scripts.source.test_failures import RETRIED, STOPPED
+
+UNITS = "/etc/systemd/system"
+
+
+@pytest.fixture(scope="module")
+def older() -> Iterator[Bed]:
+    machine = Machine(ensure_tree(12))
+    try:
+        bed = Bed(machine)
+        bed.reset()
+        bed.set_up()
+        yield bed
+    finally:
+        machine.stop()
+
+
+def test_it_is_the_older_debian_that_is_tried(older: Bed) -> None:
+    assert 'VERSION_ID="12"' in older.machine.read("/etc/os-release")
+    assert older.machine.ok("systemctl --version").startswith("systemd 252 ")
+
+
+def test_every_step_is_made_and_check_agrees(older: Bed) -> None:
+    for step in (older.key, older.client, older.repository, older.schedule):
+        checked = step("check")
+        assert (checked.code, checked.drift) == (0, []), checked.err
+
+
+def test_systemd_has_nothing_to_say_about_the_units(older: Bed) -> None:
+    """Growing pauses (RestartSteps) came with systemd 254: the file that asks for them is not put there, and would be complained of."""
+    units = f"{UNITS}/lastcopy-backup.service {UNITS}/lastcopy-backup.timer"
+    said = older.machine.run(f"systemd-analyze verify {units}")
+    assert (said.code, said.err.strip()) == (0, "")
+    assert older.machine.run(f"ls {UNITS}/lastcopy-backup.service.d").code != 0
+    # Sabotage: with that file this systemd does complain.
+    drop_in = f"{UNITS}/lastcopy-backup.service.d"
+    older.machine.ok(f"mkdir {drop_in} && printf '[Service]\\nRestartSteps=6\\n' >{drop_in}/backoff.conf")
+    try:
+        assert "RestartSteps" in older.machine.run(f"systemd-analyze verify {units}").err
+    finally:
+        older.machine.ok(f"rm -r {drop_in} && systemctl daemon-reload")
+
+
+def test_it_backs_up_and_restores(older: Bed) -> None:
+    run = older.back_up()
+    assert run.status["result"] == "success", run.text
+    older.restic("restore latest --target /srv/back --include /data")
+    assert older.digest("/srv/back/data") == older.digest("/data")
+
+
+def test_an_outage_is_tried_again_and_a_refusal_waits_for_a_person(older: Bed) -> None:
+    """Sabotage of each by the other: the same words of this systemd lead to both ends."""
+    older.relay.fails_with("storage-down")
+    outage = older.back_up()
+    older.relay.fails_with("set-up")
+    refusal = older.back_up()
+    older.relay.works()
+    assert (outage.state, outage.status["result"]) == (RETRIED, "outage"), outage.text
+    assert (refusal.state, refusal.status["result"]) == (STOPPED, "refused"), refusal.text
+    assert older.back_up().status["result"] == "success"
