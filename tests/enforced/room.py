@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from components.render import relay, s3_remote
-from components.storage_facts import ServiceName
+from components.storage_facts import ChecksumChoice, ServiceName
 from components.storage_services import SERVICES
 from sandbox.tools import tool
 from tests.enforced.servers import Identity
@@ -24,11 +24,21 @@ ALONE = shlex.join(f"{name}={text}" for name, text in s3_remote.ENVIRONMENT.item
 class Room:
     """One source's repository, reached as a forced command reaches it: restic speaks to rclone's standard input and output."""
 
-    def __init__(self, vault: Vault, source: str, identity: Identity, folder: Path, *, at: str = "") -> None:
-        """`at`: look at the bucket as it was then, as docs/operations.md tells."""
+    def __init__(
+        self,
+        vault: Vault,
+        source: str,
+        identity: Identity,
+        folder: Path,
+        *,
+        at: str = "",
+        service: ServiceName | None = None,
+        checksum: ChecksumChoice = "auto",
+    ) -> None:
+        """`at`: look at the bucket as it was then, as docs/operations.md tells. `service`: what the stack file calls the storage."""
         self.folder, self.ca = folder, vault.server.ca
         self.folder.mkdir(parents=True, exist_ok=True)
-        uploads = SERVICES[SERVICE[vault.server.name]].uploads()
+        uploads = SERVICES[service or SERVICE[vault.server.name]].uploads(checksum)
         conf, key = folder / "rclone.conf", folder / "credentials"
         conf.write_text(
             s3_remote.s3_conf(

@@ -1,4 +1,4 @@
-"""rclone as the relay runs it, before a gate or a server: the very rclone.conf and arguments that the program puts on the relay."""
+"""rclone as the relay runs it, before a gate or a server: the very rclone.conf and arguments that the program makes for the service."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from components.storage_facts import ChecksumChoice, ServiceName
 from tests.enforced.room import Room
 from tests.enforced.servers import Identity, Server
 from tests.enforced.vault import Vault
@@ -14,14 +15,22 @@ from tests.gates.gate import Gate
 
 @dataclass(frozen=True)
 class Place:
-    """What a room needs to know of a server: where it is, by which name rclone knows it, whom to trust."""
+    """What a room needs to know of a server: where it is, and whom to trust."""
 
     name: str
     endpoint: str
     ca: Path
 
 
-def room_behind(gate: Gate, vault: Vault, identity: Identity, folder: Path) -> Room:
-    """web1's repository, reached through the gate."""
-    place = Place(vault.server.name, gate.endpoint, gate.ca)
-    return Room(Vault(cast(Server, place), vault.bucket), "web1", gate.knows(identity), folder)
+def room_behind(
+    gate: Gate,
+    vault: Vault,
+    identity: Identity,
+    folder: Path,
+    service: ServiceName = "Minio",
+    checksum: ChecksumChoice = "auto",
+) -> Room:
+    """web1's repository, reached through the gate as a stack file with this provider and checksum has it."""
+    place = cast(Server, Place(vault.server.name, gate.endpoint, gate.ca))
+    known = gate.knows(identity)
+    return Room(Vault(place, vault.bucket), "web1", known, folder, service=service, checksum=checksum)

@@ -1,0 +1,90 @@
+"""The whole chain through each service that the preview lets pass: init, backup, check and restore, by the program's own rclone.conf and arguments.
+
+What each rule of a gate does to a product that has no answer to it: test_rules.py. The storage step: tests/scripts/relay/test_storage_gates.py.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from components.render import ceph_policies
+from components.storage_facts import ServiceName
+from components.storage_services import SERVICES
+from tests.ceph import Ceph
+from tests.enforced import documents
+from tests.enforced.room import Room, make_tree, restored
+from tests.enforced.servers import Identity, Minio
+from tests.enforced.vault import Vault
+from tests.gates.gate import Gate, opened
+from tests.gates.harness import room_behind
+from tests.gates.rules import ChecksumDemanded, ConflictBetweenWriters, EtagIsNoDigest, MissingKeyIs403, Rule
+from tests.gates.services import GATES
+
+
+def works(room: Room, folder: Path) -> None:
+    """A repository is made, filled, checked to its last byte and restored."""
+    tree = make_tree(folder / "tree", megabytes=1)
+    room.ok("init")
+    room.ok("backup", str(tree), "--pack-size", "4")
+    room.ok("check", "--read-data")
+    assert restored(room, "latest", tree, folder / "out"), room.log()
+
+
+def nothing_was_written_twice(vault: Vault) -> None:
+    keys = [version["Key"] for version in vault.versions()]
+    assert keys
+    assert len(keys) == len(set(keys))
+
+
+def identity(minio: Minio, bucket: str, rules: list[Rule]) -> Identity:
+    """web1's; behind a gate that tells of a missing name only to whoever may list the whole bucket, as its documentation has it."""
+    policy = documents.identity(bucket, "web1")
+    if any(isinstance(rule, MissingKeyIs403) for rule in rules):
+        ceph = ceph_policies.bucket_policy(bucket, {"web1": "web1"}, "owner")["Statement"][1:-1]
+        policy = {
+            **policy,
+            "Statement": [{k: v for k, v in one.items() if k != "Principal"} for one in ceph],
+        }
+    return minio.add_identity(f"web1-{bucket}"[:20], policy)
+
+
+@pytest.mark.parametrize(
+    "service", [name for name in GATES if name != "AWS" and not SERVICES[name].cannot_work]
+)
+def test_the_chain_works_through_the_gate(minio: Minio, tmp_path: Path, service: ServiceName) -> None:
+    vault = Vault(minio, f"chain-{service.lower()}")
+    minio.make_bucket(vault.bucket, "COMPLIANCE", 1)
+    rules = list(GATES[service]())
+    with opened(Gate(minio.endpoint, minio.ca.parent, rules)) as gate:
+        room = room_behind(gate, vault, identity(minio, vault.bucket, rules), tmp_path / "room", service)
+        works(room, tmp_path)
+        assert [seen.refused for seen in gate.seen if seen.refused] == []
+    nothing_was_written_twice(vault)
+
+
+def test_the_chain_works_on_amazon_with_a_kms_key_and_two_writers_at_each_name(
+    minio: Minio, tmp_path: Path
+) -> None:
+    """Amazon's gate at its worst: ETags are no digests, and the first write of each pack and snapshot is told to try again (409)."""
+    vault = Vault(minio, "chain-kms")
+    minio.make_bucket(vault.bucket, "COMPLIANCE", 1)
+    conflict = ConflictBetweenWriters(first=lambda key: "/data/" in key or "/snapshots/" in key)
+    rules: list[Rule] = [ChecksumDemanded(), EtagIsNoDigest(), conflict]
+    with opened(Gate(minio.endpoint, minio.ca.parent, rules)) as gate:
+        works(room_behind(gate, vault, vault.relay(), tmp_path / "room", "AWS"), tmp_path)
+        assert {seen.refused for seen in gate.seen} == {"", "ConditionalRequestConflict"}
+    assert len(conflict.told) >= 2
+    nothing_was_written_twice(vault)
+
+
+def test_the_chain_works_on_a_real_ceph_under_its_documented_policy(ceph: Ceph, tmp_path: Path) -> None:
+    vault, user = Vault(ceph, "chain"), ceph.add_user("chain")
+    ceph.make_bucket(vault.bucket, "COMPLIANCE", 1)
+    ceph.set_policy(
+        vault.bucket,
+        ceph_policies.bucket_policy(vault.bucket, {"web1": ceph.arn("chain")}, ceph.arn("root")),
+    )
+    works(Room(vault, "web1", user, tmp_path / "room", service="Ceph"), tmp_path)
+    nothing_was_written_twice(vault)

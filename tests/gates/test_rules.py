@@ -1,0 +1,182 @@
+"""Every rule of a gate against a product that has no answer to it: it breaks, and with today's answer it does not."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from components.storage_facts import ChecksumChoice, ServiceName
+from ops.drill.http2 import Session
+from tests.enforced.room import Room
+from tests.enforced.servers import Identity
+from tests.enforced.vault import Vault
+from tests.gates import rules
+from tests.gates.gate import Gate, opened
+from tests.gates.harness import room_behind
+from tests.gates.rules import Rule
+from tests.gates.services import GATES
+
+NAME = "ab" * 32
+# rclone.conf as the program made it until November 2026: a key in the section itself, and so no checksum (rclone asks the SDK for none).
+YESTERDAY = """\
+[lastcopy]
+type = s3
+provider = {provider}
+env_auth = false
+access_key_id = {key}
+secret_access_key = {secret}
+endpoint = {endpoint}
+region = us-east-1
+no_check_bucket = true
+"""
+
+
+class Tried:
+    """One gate and the vault behind it; each try is a session of rclone through it."""
+
+    def __init__(self, vault: Vault, identity: Identity, folder: Path) -> None:
+        self.vault, self.identity, self.folder = vault, identity, folder
+        self._names = (f"{number:064x}" for number in range(1, 1000))
+
+    @contextmanager
+    def behind(
+        self, gate_rules: Sequence[Rule], service: ServiceName, checksum: ChecksumChoice = "auto"
+    ) -> Iterator[tuple[Room, Gate]]:
+        server = self.vault.server
+        with opened(Gate(server.endpoint, server.ca.parent, gate_rules)) as gate:
+            folder = self.folder / next(self._names)
+            room = room_behind(gate, self.vault, self.identity, folder, service, checksum)
+            # What is refused here is refused for good: no waiting for better days.
+            text = room.serve.read_text().replace("--low-level-retries 3", "--low-level-retries 1")
+            room.serve.write_text(text)
+            yield room, gate
+
+    def upload(self, room: Room, gate: Gate) -> tuple[int, str]:
+        """The status that restic would get for a new object, and the gate's refusal, if there was one."""
+        with Session([str(room.serve)]) as session:
+            status = session.ask("POST", f"/data/{next(self._names)}", b"some data").status
+        refused = [seen.refused for seen in gate.seen if seen.refused]
+        return status, refused[-1] if refused else ""
+
+
+@pytest.fixture(scope="module")
+def tried(vault: Vault, web1: Identity, tmp_path_factory: pytest.TempPathFactory) -> Tried:
+    return Tried(vault, web1, tmp_path_factory.mktemp("tried"))
+
+
+def as_yesterday(room: Room, gate: Gate, provider: str) -> None:
+    """The room with yesterday's rclone.conf and arguments."""
+    ((key, secret),) = gate.secrets.items()
+    conf = YESTERDAY.format(provider=provider, key=key, secret=secret, endpoint=gate.endpoint)
+    (room.folder / "rclone.conf").write_text(conf)
+    room.serve.write_text(room.serve.read_text().replace(" --ignore-checksum", ""))
+
+
+@pytest.mark.parametrize("service", ["AWS", "Backblaze", "Wasabi", "Hetzner"])
+def test_without_a_checksum_no_upload_is_taken(tried: Tried, service: ServiceName) -> None:
+    """The line of the table of issue 10: `restic init` could never succeed on AWS."""
+    with tried.behind([rules.ChecksumDemanded()], service) as (room, gate):
+        assert tried.upload(room, gate) == (200, "")
+        as_yesterday(room, gate, "AWS" if service == "AWS" else "Other")
+        assert tried.upload(room, gate) == (500, "InvalidRequest")
+
+
+@pytest.mark.parametrize(
+    ("service", "code"),
+    [
+        ("Wasabi", "XAmzContentSHA256Mismatch"),
+        ("Hetzner", "XAmzContentSHA256Mismatch"),
+        ("Backblaze", "InvalidArgument"),
+    ],
+)
+def test_a_checksum_after_the_body_is_not_for_every_service(
+    tried: Tried, service: ServiceName, code: str
+) -> None:
+    with tried.behind(
+        [rule for rule in GATES[service]() if not isinstance(rule, rules.MissingKeyIs403)], service, "trailer"
+    ) as (room, gate):
+        assert tried.upload(room, gate) == (500, code)
+
+
+def test_backblaze_takes_no_condition_so_none_is_sent(tried: Tried) -> None:
+    with tried.behind(GATES["Backblaze"](), "Backblaze") as (room, gate):
+        assert tried.upload(room, gate) == (200, "")
+    with tried.behind(GATES["Backblaze"](), "Other") as (room, gate):
+        assert tried.upload(room, gate) == (500, "NotImplemented")
+
+
+@pytest.mark.parametrize(
+    ("service", "kept"), [("AWS", b"first"), ("Wasabi", b"second"), ("Backblaze", b"second")]
+)
+def test_s5_where_the_condition_is_not_held_rclones_own_look_is_all(
+    tried: Tried, service: ServiceName, kept: bytes
+) -> None:
+    """The loss that the preview names: with rclone's look taken away, the second write of a name wins."""
+    with tried.behind(GATES[service](), service) as (room, _):
+        path = f"/data/{next(tried._names)}"
+        with Session([str(room.serve)]) as session:
+            assert session.ask("POST", path, b"first").status == 200
+            assert session.ask("POST", path, b"second").status == 403
+        room.serve.write_text(room.serve.read_text().replace(" --append-only", ""))
+        with Session([str(room.serve)]) as session:
+            session.ask("POST", path, b"second")
+            assert session.ask("GET", path).body == kept
+
+
+def test_of_two_writers_one_is_told_to_try_again_and_restic_does(tried: Tried) -> None:
+    """409 reaches restic as 500, which it tries again; as 403 or 200 it would give up, or believe that the object is there."""
+    always = rules.ConflictBetweenWriters(first=lambda key: key.endswith("f"))
+    with tried.behind([always], "AWS") as (room, gate), Session([str(room.serve)]) as session:
+        path = f"/data/{'cd' * 31}0f"
+        assert session.ask("POST", path, b"some data").status == 500
+        assert session.ask("POST", path, b"some data").status == 200
+    assert [seen.refused for seen in gate.seen if seen.refused] == ["ConditionalRequestConflict"]
+
+
+def test_two_writers_at_once_leave_one_object(tried: Tried) -> None:
+    """The rule itself, without rclone between: two sessions write one name at the same moment."""
+    with tried.behind(GATES["AWS"](), "AWS") as (room, _):
+        path, answers = f"/data/{next(tried._names)}", []
+
+        def write(body: bytes) -> None:
+            with Session([str(room.serve)]) as session:
+                answers.append(session.ask("POST", path, body).status)
+
+        writers = [threading.Thread(target=write, args=(body,)) for body in (b"one", b"two")]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+        assert answers.count(200) == 1
+
+
+def test_an_etag_that_is_no_digest_is_not_compared(tried: Tried) -> None:
+    with tried.behind([rules.EtagIsNoDigest()], "AWS") as (room, gate):
+        assert tried.upload(room, gate) == (200, "")
+        as_yesterday(room, gate, "AWS")
+        assert tried.upload(room, gate)[0] == 500, "rclone called it corrupted"
+
+
+def test_a_missing_name_that_is_forbidden_cannot_be_written(tried: Tried) -> None:
+    """The policy as AWS takes it. With the one in the documentation for Ceph it works: test_chain.py."""
+    with tried.behind([rules.MissingKeyIs403()], "Hetzner") as (room, gate):
+        assert tried.upload(room, gate)[0] == 500
+        with Session([str(room.serve)]) as session:
+            assert session.ask("GET", f"/keys/{NAME}").status == 500
+
+
+@pytest.mark.parametrize("rule", [rules.AcceptEncodingChanged, rules.UnknownQueryRefused])
+def test_google_needs_a_client_that_knows_it(tried: Tried, rule: type[Rule]) -> None:
+    """By its name rclone leaves out what Google's front end breaks. The service is refused all the same: it locks nothing by default."""
+    with tried.behind([rule()], "Google") as (room, gate):
+        assert tried.upload(room, gate) == (200, "")
+    with tried.behind([rule()], "Other") as (room, gate):
+        status, code = tried.upload(room, gate)
+        assert (status, code) == (
+            500,
+            "SignatureDoesNotMatch" if rule is rules.AcceptEncodingChanged else "InvalidArgument",
+        )
