@@ -41,6 +41,26 @@ def test_two_scripts_enrol_a_host(bare: Bed) -> None:
     assert bare.machine.run("ls /etc/lastcopy/excludes").code != 0
 
 
+def test_a_host_without_internet_takes_the_restic_that_its_root_brought(bare: Bed) -> None:
+    """Sabotage beside it: another digest, and nothing of the program is installed, nor any later step made."""
+    public = bare.key().facts["public_key"]
+    bare.relay.enrol("web1", public)
+    text = enrolment(bare, public)
+    assert "python -m toolchain host restic" in text, "its root is told how"
+    bare.machine.write(FILE, text, "600")
+    bare.machine.ok("rm /usr/local/bin/restic")
+    digest = bare.machine.ok("sha256sum </opt/restic").split()[0]
+    refused = bare.machine.run(f"sh {FILE} apply /opt/restic {'0' * 64}")
+    assert refused.code == 1
+    assert "is not the one that was sent: its SHA-256 is not 000" in refused.err
+    assert bare.machine.run("ls /usr/local/lib/lastcopy/restic-* /etc/lastcopy/restic.conf").out == ""
+    done = bare.machine.run(f"sh {FILE} apply /opt/restic {digest}")
+    assert done.code == 0, done.err
+    assert bare.machine.ok("ls -A /usr/local/lib/lastcopy/restic-*").split() == ["restic"]
+    bare.machine.ok("mkdir -p /data && echo x >/data/f")
+    assert bare.back_up().status["result"] == "success"
+
+
 def promise_the_wrong_host_is_refused(bed: Bed, text: str, mine: str) -> None:
     bed.machine.write(FILE, text, "600")
     done = bed.machine.run(f"sh {FILE}")
