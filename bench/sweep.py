@@ -10,6 +10,7 @@ from bench.farm import RELAY, SOURCE, BenchError, Farm
 from bench.rounds import Contender
 
 SERVE = f"/etc/lastcopy/relay/{SOURCE}/serve.conf"
+CONF = f"/etc/lastcopy/relay/{SOURCE}/rclone.conf"
 WRAPPER = "/usr/local/lib/lastcopy/serve-restic"
 RESTIC_BACKUP = "/usr/local/bin/restic-backup"
 SSH = "/etc/lastcopy/ssh_config"
@@ -57,7 +58,28 @@ def _of_restic(setting: str) -> Change:
     return Change(SOURCE, RESTIC_BACKUP, f"s/^exec env -i /&{setting} /")
 
 
+def _conf(**settings: str) -> Change:
+    return Change(
+        RELAY, CONF, "; ".join(f"s/^{name} = .*/{name} = {text}/" for name, text in settings.items())
+    )
+
+
+_NO_TRAILER = {"use_data_integrity_protections": "false", "use_unsigned_payload": "true"}
+# The ways of docs/decisions/0017-checksums-of-uploads.md.
+UPLOADS = (
+    Variant(
+        "uploads: no checksum, MD5 compared afterwards",
+        (_conf(**_NO_TRAILER, upload_cutoff="5Gi"), _without("--ignore-checksum")),
+    ),
+    Variant("uploads: MD5 compared afterwards as well", (_without("--ignore-checksum"),)),
+    Variant("uploads: no look afterwards", (_flag("--s3-no-head"),)),
+    Variant("uploads: every object in parts with MD5", (_conf(**_NO_TRAILER, upload_cutoff="0"),)),
+    Variant("uploads: parts of 16 MiB", (_conf(chunk_size="16Mi"),)),
+    Variant("uploads: two parts at a time", (_conf(upload_concurrency="2"),)),
+    Variant("uploads: packs of 8 MiB, hardly any parts", (_restic("pack_size", 8),)),
+)
 VARIANTS = (
+    *UPLOADS,
     Variant("cipher chacha20-poly1305", (_cipher("chacha20-poly1305@openssh.com"),)),
     Variant("cipher aes256-gcm", (_cipher("aes256-gcm@openssh.com"),)),
     Variant("cipher aes128-gcm", (_cipher("aes128-gcm@openssh.com"),)),
