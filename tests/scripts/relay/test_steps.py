@@ -15,6 +15,7 @@ from tests.scripts.relay.conftest import IDENTITIES
 from tests.waiting import wait_until
 
 WEB1 = IDENTITIES["web1"]
+OF_BEFORE = ("type", "provider", "endpoint", "region", "no_check_bucket")  # of rclone.conf
 NAMES = ("sshd", "sshd confirm", "firewall", "firewall confirm", "relay", "relay_entry", "storage_check")
 
 
@@ -185,6 +186,24 @@ def test_a_new_identity_ends_sessions_that_hold_the_old_one(changing: Chain) -> 
         session.wait(timeout=20)
         assert other.poll() is None
     changing.converges(changing.entry("web1", identity=("web1next", WEB1[1])))
+
+
+def test_an_entry_of_before_is_taken_over_and_its_sessions_end(changing: Chain) -> None:
+    """Until uploads carried a checksum the key stood in rclone.conf; afterwards it is in its own file and nowhere else."""
+    now = changing.entry("web1", identity=WEB1)
+    kept = [line for line in now.values["RCLONE_CONF"].splitlines() if line.partition(" ")[0] in OF_BEFORE]
+    key = ["env_auth = false", f"access_key_id = {WEB1[0]}", f"secret_access_key = {WEB1[1]}"]
+    before = now.but(RCLONE_CONF="\n".join(["[lastcopy]", *kept, *key, ""]), CREDENTIALS="")
+    changing.apply(before)
+    assert changing.sh("ls /etc/lastcopy/relay/web1 | grep -c credentials || true") == "0\n"
+    with open_session(changing, "web1") as session:
+        changing.apply(now)
+        session.wait(timeout=20)
+    holding = changing.sh(f"grep -lr {WEB1[1]} /etc/lastcopy/relay")
+    assert holding == "/etc/lastcopy/relay/web1/credentials\n"
+    changing.converges(now)
+    with open_session(changing, "web1"):
+        pass  # it was answered
 
 
 def test_sessions_that_a_killed_run_left_open_are_ended_by_the_next(changing: Chain) -> None:
