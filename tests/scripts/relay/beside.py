@@ -31,7 +31,7 @@ class Program:
 
 @contextmanager
 def beside(chain: Chain, module: str, given: object) -> Iterator[Program]:
-    """`python -m MODULE` for as long as the block lasts; the next furnishing of the relay makes the firewall forget it."""
+    """`python -m MODULE` for as long as the block lasts."""
     target = next(word for word in chain.box.command("relay", ["true"]) if word.startswith("--target"))
     with subprocess.Popen(
         ["nsenter", target, "--net", "--", sys.executable, "-m", module],
@@ -44,9 +44,7 @@ def beside(chain: Chain, module: str, given: object) -> Iterator[Program]:
         assert process.stdin
         try:
             program = Program(process, given)
-            place = f"lastcopy storage4 {{ 127.0.0.1 . {program.endpoint.rpartition(':')[2]} }}"
-            chain.sh(f"nft add element inet {place}")
-            yield program
-            chain.sh(f"nft delete element inet {place}")
+            with chain.reached_by_sources(int(program.endpoint.rpartition(":")[2])):
+                yield program
         finally:
             process.stdin.close()

@@ -20,6 +20,7 @@ from components.host_tool import floor, release_values
 from components.render import firewall, relay, s3_remote, sshd
 from components.render.relay import Limits
 from components.render.sshd import SshdPlan
+from components.storage_facts import ServiceName, Uploads
 from components.storage_services import SERVICES
 from sandbox import Sandbox
 
@@ -244,23 +245,29 @@ class Chain:
         generation: int = 1,
         endpoint: str | None = None,
         key: Path | None = None,
+        service: ServiceName = "Minio",
     ) -> Step:
+        """`service`: what the stack file calls the storage."""
         limits = limits or Limits()
         path = relay.storage_path(self.storage["bucket"], source, generation)
         public = (key or self.key(source)).with_suffix(".pub").read_text()
-        uploads = SERVICES["Minio"].uploads()
+        uploads = SERVICES[service].uploads()
         values = {
             "SOURCE": source,
             "KEY_LINE": relay.authorized_key(source, public, allowed_from),
             "SERVE": relay.serve_conf(source, path=path, limits=limits, uploads=uploads, ca=True),
             "SESSIONS": str(limits.sessions),
             "DAILY_BYTES": limits.daily_bytes,
-            **self._access(source, identity, endpoint or self.storage["endpoint"], self.storage["region"]),
+            **self._access(
+                source, identity, endpoint or self.storage["endpoint"], self.storage["region"], uploads
+            ),
         }
         return Step("relay_entry", values)
 
-    def storage_check(self, source: str, identity: tuple[str, str], **changes: str) -> Step:
-        path = relay.storage_path(self.storage["bucket"], source, 1)
+    def storage_check(
+        self, source: str, identity: tuple[str, str], service: ServiceName = "Minio", **changes: str
+    ) -> Step:
+        path, uploads = relay.storage_path(self.storage["bucket"], source, 1), SERVICES[service].uploads()
         values = {
             "SOURCE": source,
             "ENDPOINT": self.storage["endpoint"],
@@ -268,10 +275,8 @@ class Chain:
             "BUCKET": self.storage["bucket"],
             "PREFIX": f"{source}/",
             "REPOSITORY": f"{source}/g1/",
-            "ARGUMENTS": "\n".join(
-                [*relay.arguments(source, path=path, uploads=SERVICES["Minio"].uploads(), ca=True), ""]
-            ),
-            "CHECKSUM": "trailer",
+            "ARGUMENTS": "\n".join([*relay.arguments(source, path=path, uploads=uploads, ca=True), ""]),
+            "CHECKSUM": uploads.checksum.value,
             "ACCEPTED": "",
             "LOCK_MODE": self.storage["lock_mode"],
             "MINIMUM_DAYS": str(self.storage["lock_days"]),
@@ -280,13 +285,14 @@ class Chain:
             "SECRET_ACCESS_KEY": identity[1],
         }
         values.update(changes)
-        access = self._access(source, identity, values["ENDPOINT"], values["REGION"])
+        access = self._access(source, identity, values["ENDPOINT"], values["REGION"], uploads)
         return Step("storage_check", {**access, **values})
 
     @staticmethod
-    def _access(source: str, identity: tuple[str, str], endpoint: str, region: str) -> dict[str, str]:
+    def _access(
+        source: str, identity: tuple[str, str], endpoint: str, region: str, uploads: Uploads
+    ) -> dict[str, str]:
         """rclone.conf and the file of the key that it names."""
-        uploads = SERVICES["Minio"].uploads()
         return {
             "RCLONE_CONF": s3_remote.s3_conf(
                 uploads=uploads,

@@ -1,0 +1,148 @@
+"""A10: the storage step at each service, by its gate (tests/gates): what it holds passes, what it does not is named or refused before a backup is written.
+
+And one backup from end to end over a relay to a real Ceph.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.storage_facts import ServiceName, rows_lost
+from components.storage_services import SERVICES
+from sandbox.tools import tool
+from tests.enforced.room import digests, make_tree
+from tests.scripts.relay.beside import Program, beside
+from tests.scripts.relay.chain import Answer, Chain
+from tests.scripts.relay.conftest import IDENTITIES
+
+WEB1 = IDENTITIES["web1"]
+
+
+@contextmanager
+def gate(chain: Chain, service: ServiceName, **more: Any) -> Iterator[Program]:
+    given = {
+        "behind": chain.storage["endpoint"],
+        "certs": str(chain.box.storage_folder / "certs"),
+        "secrets": dict(IDENTITIES.values()),
+        "service": service,
+    }
+    with beside(chain, "tests.gates", {**given, **more}) as program:
+        yield program
+
+
+def asked(chain: Chain, service: ServiceName, **more: Any) -> Answer:
+    """The step against this service, with what RelayEntry lets pass there."""
+    known = SERVICES[service]
+    lost = {*rows_lost(known), *(() if known.conditional_write.value else ("S5",))}
+    with gate(chain, service, **more) as program:
+        return chain.run(
+            chain.storage_check(
+                "web1", WEB1, service, ENDPOINT=program.endpoint, ACCEPTED=" ".join(sorted(lost))
+            )
+        )
+
+
+def warnings(answer: Answer) -> list[str]:
+    return [text for name, text in answer.line["facts"].items() if name.startswith("warning")]
+
+
+def test_amazon_holds_all(ready: Chain) -> None:
+    answer = asked(ready, "AWS")
+    assert answer.code == 0, answer.words
+    assert warnings(answer) == []
+
+
+@pytest.mark.parametrize("service", ["Backblaze", "Wasabi"])
+def test_a_condition_that_is_not_held_is_told_and_the_rest_passes(ready: Chain, service: ServiceName) -> None:
+    answer = asked(ready, service)
+    assert answer.code == 0, answer.words
+    (warning,) = warnings(answer)
+    assert "takes a second write of a name" in warning
+    assert "row S5" in warning
+
+
+REFUSED = {
+    "Hetzner": "answers 403 AccessDenied for an object that is not there",
+    "Cloudflare": "501 NotImplemented when asked for the bucket's versioning",
+    "Google": "has Object Lock but no default retention",
+}
+
+
+@pytest.mark.parametrize("service", REFUSED)
+def test_what_cannot_work_is_refused_by_name(ready: Chain, service: ServiceName) -> None:
+    answer = asked(ready, service)
+    assert answer.code == 1
+    assert REFUSED[service] in answer.words
+    assert "fix:" in answer.words
+
+
+def test_a_wrong_clock_and_a_wrong_region_are_told_as_such(ready: Chain) -> None:
+    assert "the relay's clock is wrong" in asked(ready, "AWS", minutes=16).words
+    assert "the bucket is not in region 'us-east-1'" in asked(ready, "AWS", region="eu-central-1").words
+
+
+def test_yesterdays_arguments_are_refused_by_amazon(ready: Chain) -> None:
+    """The sabotage, and the table of issue 10: without a checksum nothing is taken, which the old step did not see."""
+    with gate(ready, "AWS") as program:
+        step = ready.storage_check("web1", WEB1, "AWS", ENDPOINT=program.endpoint)
+        conf = step.values["RCLONE_CONF"].replace(
+            "use_data_integrity_protections = true", "use_data_integrity_protections = false"
+        )
+        key = step.values["CREDENTIALS"].replace("when_supported", "when_required")
+        answer = ready.run(step.but(RCLONE_CONF=conf, CREDENTIALS=key))
+    assert answer.code == 1
+    assert "demands a checksum with every upload" in answer.words
+
+
+def test_a_backup_over_a_relay_to_a_real_ceph(changing: Chain, tmp_path: Path) -> None:
+    given = {
+        "folder": str(tmp_path / "ceph"),
+        "certs": str(changing.box.storage_folder / "certs"),
+        "bucket": changing.storage["bucket"],
+        "sources": ["web1"],
+    }
+    (tmp_path / "ceph").mkdir()
+    tree = make_tree(tmp_path / "tree", megabytes=1)
+    with beside(changing, "tests.ceph", given) as program:
+        key = (program.facts["keys"]["web1"][0], program.facts["keys"]["web1"][1])
+        changing.apply(
+            changing.storage_check("web1", key, "Ceph", ENDPOINT=program.endpoint, ACCEPTED="R5 R8 S5")
+        )
+        changing.apply(changing.entry("web1", identity=key, endpoint=program.endpoint, service="Ceph"))
+        (tmp_path / "password").write_text("correct horse\n")
+
+        def restic(*words: str) -> None:
+            done = subprocess.run(
+                [
+                    os.fspath(tool("restic")),
+                    *(
+                        "-o",
+                        f"rclone.program={changing.forced_line('web1')}",
+                        "-o",
+                        "rclone.args=serve",
+                        "-r",
+                        "rclone:",
+                    ),
+                    *("--no-cache", "--password-file", str(tmp_path / "password"), *words),
+                ],
+                env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=90,
+            )
+            assert done.returncode == 0, done.stderr[-1500:]
+
+        restic("init")
+        restic("backup", str(tree))
+        restic("check", "--read-data")
+        restic("restore", f"latest:{tree}", "--target", str(tmp_path / "out"))
+    assert digests(tmp_path / "out") == digests(tree)
