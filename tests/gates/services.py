@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from components.storage_facts import ServiceName
 from tests.gates import rules
 from tests.gates.rules import Rule
 
 Make = Callable[[], Sequence[Rule]]
 
-GATES: Mapping[str, Make] = {
+GATES: Mapping[ServiceName, Make] = {
     "AWS": lambda: [rules.ChecksumDemanded(), rules.ConflictBetweenWriters()],
     "Backblaze": lambda: [
         rules.ChecksumDemanded(),

@@ -11,8 +11,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from components.storage_facts import Checksum
+from components.storage_services import SERVICES
 from tests.enforced.servers import REGION, Identity
 from tests.enforced.vault import Vault
+from tests.gates import rules
 from tests.gates.gate import Gate, opened
 from tests.gates.message import TRAILER, Answer, Request
 from tests.gates.rules import Rule, all_rules
@@ -135,3 +138,16 @@ def test_every_rule_names_its_source_and_its_day() -> None:
 def test_every_rule_is_used_by_a_gate() -> None:
     used: set[type[Rule]] = {type(rule) for make in GATES.values() for rule in make()}
     assert {rule.__name__ for rule in set(all_rules()) - used} == {"EtagIsNoDigest", "HeadAnswered"}
+
+
+def test_the_gates_are_what_the_catalogue_says_of_their_services() -> None:
+    for name, make in GATES.items():
+        service, own = SERVICES[name], {type(rule) for rule in make()}
+        no_trailer = {rules.TrailerRefused, rules.ChecksumHeadersRefused}
+        assert bool(own & no_trailer) == (service.upload_checksum() is Checksum.MD5), name
+        assert (rules.ConditionRefused in own) == (not service.takes_conditions), name
+        held = service.conditional_write.value is True
+        ignored = bool(own & {rules.ConditionRefused, rules.ConditionIgnored})
+        assert service.cannot_work or held != ignored, f"{name}: what nobody promises, the gate does not hold"
+        locks_nothing = bool(own & {rules.NoVersionsNoLocks, rules.NoDefaultRetention})
+        assert locks_nothing == bool(service.cannot_work), name
