@@ -1,4 +1,4 @@
-"""Rows A1 to A7 and A10: each holds on the running stack, and each is seen to break when what holds it is taken away."""
+"""Rows A1 to A7, A9 and A10: each holds on the running stack, and each is seen to break when what holds it is taken away."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ops.drill.model import Outcome, Result, Verdict
 from tests.drill.conftest import Stage, told
 from tests.drill.weaken import done_to, edited, scripts_with
 
-ROWS = ["A1", "A2", "A3", "A4", "A5", "A6", "A7", "A10"]
+ROWS = ["A1", "A2", "A3", "A4", "A5", "A6", "A7", "A9", "A10"]
 PASSWORD = "/etc/lastcopy/password"
 
 
@@ -154,6 +154,20 @@ def test_a7_sabotage_a_step_that_takes_the_half_for_the_whole_is_caught(
     new = 'step_apply() {\n  names\n  if [ "$MODE" = apply ] && getent passwd "$account" >/dev/null; then return 0; fi\n'
     scripts_with(tmp_path, monkeypatch, ("relay_entry.sh", old, new))
     assert "run again it completes: apply 0, check 3" in broken(stage.play("A7"))
+
+
+def test_a9_sabotage_a_run_that_says_success_is_caught(stage: Stage) -> None:
+    """As it was: whoever made a snapshot, or had nothing to back up, is content."""
+    with edited(stage, "web1", "/usr/local/lib/lastcopy/run-backup", "s/leave (71|72|77) /leave 0 /"):
+        found = broken(stage.play("A9"))
+    for tried in (
+        "most files of a path are gone", "a link, a missing and an empty path, and nothing else", "the same beside a good path",
+        "an exclude that leaves nothing of a path", "week after week: somebody must look",
+    ):  # fmt: skip
+        assert f"{tried}: exit code 0, success" in found
+    assert "the restore drill sees it in the snapshots" not in found, (
+        "the trusted place needs no word of the source's"
+    )
 
 
 def test_a10_sabotage_a_step_that_does_not_try_what_it_needs_lets_weak_storages_pass(

@@ -64,4 +64,4 @@ def test_every_harm_to_what_stood_is_seen_and_additions_are_none() -> None:
 
 def test_every_row_of_the_threat_model_has_a_play() -> None:
     assert list(PLAYS) == [threat.id for threat in THREATS]
-    assert len(THREATS) == 28
+    assert len(THREATS) == 29

@@ -104,15 +104,15 @@ def test_the_page_names_every_row_with_its_verdict_and_says_what_broke_first() -
     text = report.as_html(run(result(0, GOOD, HELD), result(3, GOOD, BROKEN), result(11, GOOD, HELD, LEFT)))
     page = Page(text)
     assert "BROKEN: S4." in page.words
-    assert "1 of the threat model's 28 rows are proven" in page.words
+    assert "1 of the threat model's 29 rows are proven" in page.words
     assert f"In part or not: {THREATS[11].id}" in page.words
     assert re.search(r"<details open><summary><b>S4</b>", text), "what broke is open at once"
     assert not re.search(r"<details open><summary><b>S1</b>", text)
 
 
 def test_a_drill_that_was_cut_off_never_looks_whole() -> None:
-    cut = run(result(0, GOOD, HELD), asked=28)
-    assert "cut off after 1 of 28 rows" in Page(report.as_html(cut)).words
+    cut = run(result(0, GOOD, HELD), asked=29)
+    assert "cut off after 1 of 29 rows" in Page(report.as_html(cut)).words
     assert json.loads(report.as_json(cut))["whole"] is False
 
 
@@ -135,7 +135,7 @@ def test_a_report_is_its_owners_alone_and_replaces_the_last_one_whole(tmp_path: 
 
 @pytest.mark.parametrize(
     ("words", "rows"),
-    [(None, 28), ("S", 11), ("r,A", 17), ("s4", 1), ("S1, S11,A8", 3)],
+    [(None, 29), ("S", 11), ("r,A", 18), ("s4", 1), ("S1, S11,A8", 3)],
 )
 def test_rows_are_chosen_by_letter_and_by_id(words: str | None, rows: int) -> None:
     assert len(chosen(words)) == rows
