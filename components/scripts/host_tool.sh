@@ -86,7 +86,8 @@ fetch_release() {
   need curl "curl ca-certificates"
   need gpg gpg
   case $archive in *.bz2) need bzip2 bzip2 ;; esac
-  [ -z "$missing" ] || packages "$missing" "the way to an official release of $tool"
+  [ -z "$missing" ] ||
+    packages "$missing" "no $tool $(value FLOOR) or newer on this host (found: ${seen:-none}; older ones are refused: $(value WHY)): fetching the official release"
   file=$unpack/${archive##*/}
   fetch "$archive" "$file" || cannot "$archive: $(sed 's/^curl: //' "$WORK/curl")"
   fetch "$(filled "$(value SUMS)")" "$WORK/sums" || cannot "$(value SUMS): $(sed 's/^curl: //' "$WORK/curl")"

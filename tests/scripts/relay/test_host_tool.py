@@ -410,6 +410,26 @@ def test_an_architecture_without_a_release_is_refused_by_name(makers: Makers, vi
     assert run(view, makers.values(tool)).code == 0
 
 
+def test_packages_that_cannot_be_had_are_told_with_the_advisory(makers: Makers, view: Path) -> None:
+    """What the host has is refused for a reason; that it cannot be replaced does not hide the reason."""
+    put(view, "rclone", "v1.60.1")
+    apt = view / "sbin/apt-get"
+    apt.parent.mkdir()
+    apt.write_text("#!/bin/sh\necho 'E: Unable to locate package gpg'; exit 100\n")
+    apt.chmod(0o755)
+    answer = run(view, makers.values("rclone"), hide="gpg")
+    assert answer.code == 1
+    for told in (
+        "found: /usr/local/bin/rclone 1.60.1",
+        "GHSA-45pq-889g-fcgh",
+        "packages 'gpg'",
+        "Unable to locate",
+        "fix:",
+    ):
+        assert told in answer.words
+    assert makers.asked == []
+
+
 def test_a_host_that_fetches_nothing_asks_nobody(makers: Makers, view: Path) -> None:
     """toolsFrom: workstation. Sabotage: the same release, on a host that fetches, is installed."""
     makers.publish("restic", TOOLS["restic"])
