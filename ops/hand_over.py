@@ -9,12 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import os
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +18,7 @@ import typer
 
 import toolchain
 from ops.hosts import Done, Door, Host, HostError, hosts
+from ops.private_folder import private_folder
 from toolchain.progress import step
 
 FOLDER = "/usr/local/lib/lastcopy"
@@ -39,7 +35,6 @@ head -c "$1" | gzip -dc >"$place/$3" || {{ echo "error: $3 did not arrive whole 
 timeout -k 10 300 /bin/sh -s -- apply '' "$place/$3" "$2"
 """
 _LOOK_SECONDS, _SEND_SECONDS = 400, 3600
-_MARK = "lastcopy-hand-over-"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own in it, for the key
 
 
@@ -60,7 +55,12 @@ def hand_over() -> None:
     """Bring rclone or restic onto a host that fetches nothing itself; for `pulumi up`, which says on standard input what and where."""
     order = Order.read(sys.stdin.read())
     try:
-        with _private_folder() as folder, hosts([_door(order.dial, folder)], folder) as opened:
+        # The key is in memory where there is a place for that.
+        place = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
+        with (
+            private_folder("hand-over", place) as folder,
+            hosts([_door(order.dial, folder)], folder) as opened,
+        ):
             facts = bring(opened[order.dial["name"]], order.tool)
     except (HostError, toolchain.ToolError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -139,25 +139,3 @@ def _key_file(key: str | None, path: Path) -> Path | None:
     path.touch(0o600)
     path.write_text(key if key.endswith("\n") else f"{key}\n")
     return path
-
-
-@contextmanager
-def _private_folder() -> Iterator[Path]:
-    """A folder for the key, in memory where there is a place for that; one that a killed run left goes with the next run."""
-    place = SHARED_MEMORY if SHARED_MEMORY.is_dir() else Path(tempfile.gettempdir())
-    for left in place.glob(f"{_MARK}*-*"):
-        number = left.name.removeprefix(_MARK).split("-")[0]
-        if number.isdigit() and left.stat().st_uid == os.geteuid() and not _alive(int(number)):
-            shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=f"{_MARK}{os.getpid()}-", dir=place) as name:
-        yield Path(name)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

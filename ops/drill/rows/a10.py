@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from ops.drill.ground import Ground
 from ops.drill.model import Finding, Level, control, judged, not_played
 from ops.drill.throwaway import ROOM
 from ops.drill.weak_storage import WEAKNESSES, Weakness, WeakStorage, weak_storage
+from ops.private_folder import private_folder
 
 # Each of these ends the proof before its other parts.
 ALONE = ("gives no versions", "demands another checksum", "tells a missing object as forbidden", "moves objects to an archive")  # fmt: skip
@@ -50,9 +50,14 @@ def weaker(ground: Ground, sandbox: Path) -> Iterator[WeakStorage]:
     """A proxy before the sandbox's storage, on the relay's loopback, which the source's account reaches for as long."""
     from sandbox import Sandbox
 
-    box, folder = Sandbox(sandbox), Path(tempfile.mkdtemp(prefix="weak-", dir=ground.folder))
+    box = Sandbox(sandbox)
     ca = box.storage_folder / "certs" / "ca.crt"
-    with weak_storage(ground.where.endpoint, ca, ground.where.bucket, folder, box.driver.network_of("relay")) as made:  # fmt: skip
+    with (
+        private_folder("weak", ground.folder) as folder,
+        weak_storage(
+            ground.where.endpoint, ca, ground.where.bucket, folder, box.driver.network_of("relay")
+        ) as made,
+    ):
         element = f"element inet lastcopy looked_up4 {{ 127.0.0.1 . {made.port} }}"
         ground.relay.run("nft", f"add {element}")
         try:
