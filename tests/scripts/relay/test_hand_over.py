@@ -204,6 +204,9 @@ def test_a_missing_package_is_refused_by_name_where_the_host_fetches_nothing(
     step = older.firewall() if script == "firewall" else older.storage_check("web1", ("web1key", "x"))
     found = older.sh(f"command -v {program}").strip()
     older.sh(
+        "getent group lastcopy-sources >/dev/null || groupadd --system lastcopy-sources"
+    )  # the sshd step's
+    older.sh(
         f"mv {found} {found}.away; printf '#!/bin/sh\\ntouch /root/apt-ran\\n' >/usr/local/sbin/apt-get; chmod 755 /usr/local/sbin/apt-get"
     )
     try:
