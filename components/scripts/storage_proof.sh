@@ -207,7 +207,9 @@ spoiled() {
     set -- 'Content-MD5: AAAAAAAAAAAAAAAAAAAAAA=='
   fi
   readable "$ground/spoiled"
-  call PUT "/${repository}locks/$probe.spoiled" "$ground/spoiled" 'If-None-Match: *' "$@"
+  # Not every service takes the condition; a bucket's policy may demand it of every write.
+  if grep -q '^If-None-Match' "$WORK/arguments"; then set -- 'If-None-Match: *' "$@"; fi
+  call PUT "/${repository}locks/$probe.spoiled" "$ground/spoiled" "$@"
   case $status in
     2??)
       warning A10 "an upload whose checksum is wrong is stored all the same, so damage on the way is noticed by a check that reads the data only" "run 'restic check --read-data-subset' from time to time, or use another service"

@@ -19,19 +19,18 @@ ALONE = ("gives no versions", "demands another checksum", "tells a missing objec
 
 def values(ground: Ground, endpoint: str, ca: str) -> dict[str, str]:
     """The storage step's, as the stack has them, with another endpoint; nothing that is lost is accepted."""
-    from components.storage_services import SERVICES  # here: recovery runs without the program's parts
-
     where, name, path = ground.where, ground.source, ground.path()
     serve = ground.relay.run("cat", f"{ROOM}/{name}/serve.conf").out
     conf = ground.relay.run("cat", f"{ROOM}/{name}/rclone.conf").out
+    credentials = ground.relay.run("cat", f"{ROOM}/{name}/credentials").out
     thief = ground.thief()
-    service = next((one for one in SERVICES.values() if one.name == where.provider), SERVICES["Other"])
     return {
         "SOURCE": name, "ENDPOINT": endpoint, "REGION": where.region, "BUCKET": where.bucket, "REPOSITORY": path,
-        "PREFIX": re.sub(r"g\d+/$", "", path), "CHECKSUM": service.upload_checksum().value, "CA": ca,
+        "PREFIX": re.sub(r"g\d+/$", "", path), "CHECKSUM": where.uploads().checksum.value, "CA": ca,
         "ARGUMENTS": "".join(f"{one}\n" for one in re.findall(r"^arg (.*)$", serve, re.MULTILINE)),
         "LOCK_MODE": "GOVERNANCE", "MINIMUM_DAYS": "1", "ACCEPTED": "",
         "RCLONE_CONF": re.sub(r"^endpoint = .*$", f"endpoint = {endpoint}", conf, flags=re.MULTILINE),
+        "CREDENTIALS": credentials,
         "ACCESS_KEY_ID": thief.access_key_id, "SECRET_ACCESS_KEY": thief.secret_access_key.get_secret_value(),
     }  # fmt: skip
 
