@@ -19,6 +19,7 @@ from tests.enforced.room import Room, make_tree, restored
 from tests.enforced.servers import Identity, Minio, Server, Versity
 from tests.enforced.vault import OBJECTS, Vault, damage
 
+LEFT = "lastcopy-probe-1795825977-ed86ce5f037fa566"
 READER = [
     "s3:GetObject",
     "s3:GetObjectVersion",
@@ -44,6 +45,9 @@ def test_backup_check_and_restore_work_under_all_documents(
 ) -> None:
     made, tree = empty(server), make_tree(tmp_path / "tree")
     room = Room(made, "web1", bound_relay(made, "web1"), tmp_path / "room")
+    # What a storage step that was killed leaves: restic passes over it.
+    left = f"web1/g1/locks/{LEFT}"
+    made.server.root.put_object(Bucket=made.bucket, Key=left, Body=b"left")
     room.ok("init")
     room.ok("backup", str(tree), "--pack-size", "4")
     (tree / "small0").write_text("changed\n")
@@ -57,7 +61,7 @@ def test_backup_check_and_restore_work_under_all_documents(
     assert {key.split("/")[2] for key in keys} == {"config", "data", "index", "keys", "locks", "snapshots"}
     assert len(keys) == len(set(keys))  # nothing was ever written twice
     listed = made.server.root.list_objects_v2(Bucket=made.bucket, Prefix="web1/g1/locks/")
-    assert listed["KeyCount"] == 0
+    assert [one["Key"] for one in listed["Contents"]] == [left]
 
 
 @pytest.mark.parametrize("verb", ["delete", "purge", "cleanup", "backend cleanup-hidden"])

@@ -241,7 +241,7 @@ def test_on_versitygw_as_on_minio(ready: Chain, tmp_path: Path) -> None:
         with ready.reached_by_sources(port):
             steps = {
                 name: ready.storage_check(
-                    "web1", (key.access_key, key.secret_key), ENDPOINT=server.endpoint, CA=server.ca.read_text(), ACCEPTED="R1 R2 R3"
+                    "web1", (key.access_key, key.secret_key), service="Versity", ENDPOINT=server.endpoint, CA=server.ca.read_text(), ACCEPTED="R1 R2 R3"
                 )
                 for name, key in keys.items()
             }  # fmt: skip
@@ -262,7 +262,7 @@ def test_on_ceph_what_it_does_not_hold_is_named(ready: Chain, tmp_path: Path) ->
         documented = ceph_policies.bucket_policy("backups", {"web1": server.arn("web1")}, server.arn("root"))
         server.make_bucket("backups", "COMPLIANCE", 1)
         step = ready.storage_check(
-            "web1", (key.access_key, key.secret_key), ENDPOINT=server.endpoint, CA=server.ca.read_text(), ACCEPTED="S5", CHECKSUM="md5"
+            "web1", (key.access_key, key.secret_key), ENDPOINT=server.endpoint, service="Ceph", CA=server.ca.read_text(), ACCEPTED="S5"
         )  # fmt: skip
         policies = {
             "documented": documented,
