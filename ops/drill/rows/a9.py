@@ -18,7 +18,7 @@ UNIT = "lastcopy-backup.service"
 LOOK, TOO_LONG = 72, 77  # run-backup's exit codes for a snapshot that was made and needs a person
 # The source's own program, as it is installed, on the throwaway's repository: in mounts of its own, its configuration and state are others.
 _READY = r"""
-set -eu; umask 077; mkdir "$1/own"; cd "$1/own"; mkdir etc state cache many empty left disk
+set -eu; umask 077; rm -rf "$1/own" "$1/tree-2"; mkdir "$1/own"; cd "$1/own"; mkdir etc state cache many empty left disk
 cp /etc/lastcopy/restic.conf /etc/lastcopy/known_hosts etc/
 grep -Ev '^(pre_hook|post_hook|may_be_empty|one_file_system|exclude_|shrink_percent|partial_days|rate)' /etc/lastcopy/backup.conf >etc/backup.conf
 printf 'shrink_percent=50\npartial_days=7\nrate=0 1440 0 0\n' >>etc/backup.conf
@@ -44,12 +44,13 @@ _RIGHTS = "-dac_override,-dac_read_search"
 _WITHOUT_RIGHTS = f"setpriv --inh-caps={_RIGHTS} --bounding-set={_RIGHTS}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ended:
-    """How one run ended: its exit code, and its record."""
+    """How one run ended: its exit code, its record, and the snapshot that it made, if any."""
 
     code: int
     run: LastRun
+    snapshot: str
 
     @property
     def seen(self) -> str:
@@ -66,7 +67,7 @@ def play(ground: Ground) -> Iterator[Finding]:
     if not ground.may(Level.THROWAWAY):
         yield not_played("paths of which nothing, or much less, is stored", Level.THROWAWAY.words)
         return
-    made = ground.throwaway(fresh=True)
+    made = ground.throwaway()
     made.host.run("sh", "-c", _READY, "sh", made.folder)
     yield from _slips(made)
 
@@ -89,61 +90,45 @@ def _slips(made: Throwaway) -> Iterator[Finding]:
     tree, folder = f"{made.folder}/tree", f"{made.folder}/own"
     many = f"{folder}/many"
     whole = _run(made, tree, many)
-    snapshots = _snapshots(made)
     yield control(
         "a backup of all that was meant is a success", whole.code == 0 and not whole.run.alarm, whole.seen
     )
-
     made.host.shell(f"cd {many} && rm [123]*")
     less = _run(made, tree, many)
     yield judged(
         "most files of a path are gone", less.told(f"files of {many} were stored, 40 before"), less.seen
     )
-    yield from _the_trusted_place(made, snapshots)
+    there = _snapshots(made)
+    yield _the_trusted_place(there, whole, less)
 
     alone = [f"{folder}/{name}" for name in ("link", "gone", "empty")]
-    before = _snapshots(made)
     refused = _run(made, *alone)
     words = ("is a symbolic link", "does not exist", "holds no file")
     yield judged("a link, a missing and an empty path, and nothing else", refused.told(*words), refused.seen)
+    more = len(_snapshots(made)) - len(there)
     yield judged(
-        "it is refused, so that the storage hears nothing and its alarms ring", len(_snapshots(made)) == len(before), refused.seen,
-    )  # fmt: skip
+        "of these no snapshot is made, so the alarms for silence ring", more == 0, f"{more} new snapshots"
+    )
 
     some = _run(made, tree, *alone, f"{folder}/left", f"{folder}/disk")
     yield judged("the same beside a good path", some.told(*words), some.seen)
-    yield judged(
-        "an exclude that leaves nothing of a path",
-        some.told(f"no file of {folder}/left was stored"),
-        some.seen,
-    )
+    left = f"no file of {folder}/left was stored"
+    yield judged("an exclude that leaves nothing of a path", some.told(left), some.seen)
     if made.host.has("/etc/fstab"):
-        yield judged(
-            "a mount point with nothing mounted", some.told(f"nothing is mounted at {folder}/disk"), some.seen
-        )
-    newest = max(_snapshots(made).items(), key=lambda pair: pair[1].at)[0]
-    same, seen = made.restored(newest)
-    yield judged("the good path is stored all the same", same, seen)
+        bare = f"nothing is mounted at {folder}/disk"
+        yield judged("a mount point with nothing mounted", some.told(bare), some.seen)
+    yield judged("the good path is stored all the same", *made.restored(some.snapshot))
     yield from _unreadable(made, tree)
 
 
 def _unreadable(made: Throwaway, tree: str) -> Iterator[Finding]:
-    """Files that cannot be read, on this run and, as the record says, for months."""
+    """A file that cannot be read, as the record says for months."""
     made.host.shell(f"cp -a {tree} {tree}-2 && chown nobody {tree}-2/blob && chmod 600 {tree}-2/blob")
-    once = _run(made, f"{tree}-2", rights=_WITHOUT_RIGHTS)
-    yield judged(
-        "a file that cannot be read: at first partial",
-        once.code == 3 and once.run.result == "partial",
-        once.seen,
-    )
     since = r"""s/"partial_since": "[^"]*"/"partial_since": "2026-01-01T00:00:00Z"/"""
     made.host.run("sed", "-i", since, f"{made.folder}/own/state/status.json")
-    long = _run(made, f"{tree}-2", rights=_WITHOUT_RIGHTS)
-    yield judged(
-        "week after week: somebody must look",
-        long.code == TOO_LONG and long.told("could not be read"),
-        long.seen,
-    )
+    ended = _run(made, f"{tree}-2", rights=_WITHOUT_RIGHTS)
+    known = ended.code == TOO_LONG and ended.told("1 files or folders could not be read")
+    yield judged("a file that cannot be read, week after week", known, ended.seen)
 
 
 def _run(made: Throwaway, *paths: str, rights: str = "") -> Ended:
@@ -151,7 +136,8 @@ def _run(made: Throwaway, *paths: str, rights: str = "") -> Ended:
     given = "\n".join([*paths, "/var/lib/lastcopy/canary"])
     done = made.host.run("sh", "-c", _RUN, "sh", made.folder, given, rights, seconds=200)
     code, _, text = done.out.partition("\n")
-    return Ended(int(code), parsed(text))
+    made_one = re.search(r'"snapshot": "([0-9a-f]{64})"', text)
+    return Ended(code=int(code), run=parsed(text), snapshot=made_one[1] if made_one else "")
 
 
 def _snapshots(made: Throwaway) -> dict[str, Held]:
@@ -160,14 +146,9 @@ def _snapshots(made: Throwaway) -> dict[str, Held]:
     return {one["id"]: held(one, datetime.fromisoformat(one["time"]).astimezone(UTC)) for one in listed}
 
 
-def _the_trusted_place(made: Throwaway, before: dict[str, Held]) -> Iterator[Finding]:
+def _the_trusted_place(there: dict[str, Held], whole: Ended, less: Ended) -> Finding:
     """The restore drill judges by the snapshots alone, whatever the source says of them."""
-    now = _snapshots(made)
-    new = [one for name, one in now.items() if name not in before]
-    whole = max(before.values(), key=lambda one: one.at)
-    wrong = lost(new[0], whole, PERCENT) if len(new) == 1 else []
-    yield judged(
-        "the restore drill sees it in the snapshots",
-        bool(wrong),
-        "; ".join(wrong) or f"{len(new)} new snapshots; NOTHING said",
-    )
+    both = [there.get(ended.snapshot) for ended in (whole, less)]
+    wrong = lost(both[1], both[0], PERCENT) if both[0] and both[1] else []
+    seen = "; ".join(wrong) or f"NOTHING said of {both}"
+    return judged("the restore drill sees it in the snapshots", bool(wrong), seen)
