@@ -221,7 +221,7 @@ def test_serve_conf_holds_the_limits_and_the_append_only_arguments(
     arguments = [rest for name, rest in words if name == "arg"]
     assert arguments[:4] == ["serve", "restic", "--stdio", "--append-only"]
     assert arguments[-1] == f"lastcopy:{root}/{source}/g1/"
-    assert ("If-None-Match: *" in arguments) == (uploads is not None)
+    assert ("If-None-Match: *" in arguments) == (uploads is not None and uploads.condition)
 
 
 @few
