@@ -57,10 +57,11 @@ class VaultAlarms(pulumi.ComponentResource):
     ======================  ==================================================  =========================================================
     alarm                   sees                                                does not see
     ======================  ==================================================  =========================================================
-    ``silent-<source>``     no object below snapshots/ for ``silent_hours``     a forged snapshot: the source itself can write one, and an
-                            (one hour more at worst, three beyond 7 days).      empty or useless one. What is in it, a drill must show.
-                            Fires on its first day, until the first backup
-                            is there
+    ``silent-<source>``     no object below snapshots/ for ``silent_hours``     a forged snapshot: the source itself can write one; nor one
+                            (one hour more at worst, three beyond 7 days).      that holds too little. `ops status --hosts` and the restore
+                            Fires on its first day, until the first backup      drill tell that
+                            is there. Also where nothing that was meant could
+                            be stored, for then no snapshot is made (A9)
     ``hidden``              a delete marker outside locks/, minutes later       why; locks/ are deleted all day
     ``destroyed``           a version deleted by a call                         expiry by lifecycle; the closing of the account
     ``reconfigured``        a change of the bucket's settings, tried or done    anything, unless a CloudTrail trail logs management events
