@@ -207,7 +207,7 @@ def test_a_missing_package_is_refused_by_name_where_the_host_fetches_nothing(
         "getent group lastcopy-sources >/dev/null || groupadd --system lastcopy-sources"
     )  # the sshd step's
     older.sh(
-        f"mv {found} {found}.away; printf '#!/bin/sh\\ntouch /root/apt-ran\\n' >/usr/local/sbin/apt-get; chmod 755 /usr/local/sbin/apt-get"
+        f"mv {found} {found}.away; printf '#!/bin/sh\\ntouch /root/apt-ran; exit 100\\n' >/usr/local/sbin/apt-get; chmod 755 /usr/local/sbin/apt-get"
     )
     try:
         refused = older.run(step.but(FETCHES="no"))
@@ -223,6 +223,7 @@ def test_a_missing_package_is_refused_by_name_where_the_host_fetches_nothing(
     assert "this host fetches nothing itself (toolsFrom: workstation)" in refused.words
     assert f"apt-get install {packages}" in refused.words
     assert fetching.code == 1
+    assert f"packages '{packages}', which apt-get could not install" in fetching.words
 
 
 def test_a_host_that_fetches_nothing_asks_no_server(without: Chain) -> None:
