@@ -157,6 +157,7 @@ def test_the_machine_is_replaced_by_one_number_and_sources_go_on(aws: AwsStack, 
     assert after["sources"] == before["sources"]
     count = len(aws.snapshots("web1"))
     aws.backup("web1")
+    aws.fill("db1")  # a backup of nothing fails
     aws.backup("db1")
     assert len(aws.snapshots("web1")) == count + 1
     assert aws.restored("web1") == tree

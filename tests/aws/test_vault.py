@@ -221,3 +221,4 @@ def test_a_weekly_source_is_watched_by_a_function_that_tells_its_newest_snapshot
     monkeypatch.setenv("BUCKET", "example-nobody-has")
     with pytest.raises(RuntimeError, match=r"gone: .*NoSuchBucket.*; db1: "):
         run({}, None)
+    program.pulumi("destroy", "--yes", "--skip-preview")  # the next tests count what is in this account
