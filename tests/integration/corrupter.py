@@ -1,14 +1,16 @@
-"""Two wires that flip one bit: in an HTTP body on its way to or from the storage, and in an SSH connection."""
+"""Two wires that flip one bit, or are cut: of HTTP requests on their way to the storage, and of an SSH connection."""
 
 from __future__ import annotations
 
 import http.client
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -32,14 +34,28 @@ class Seen:
     answer: bytes
 
 
+class Point(Enum):
+    """Where an upload is cut off; in all but the last the storage has seen nothing of it, or no whole of it."""
+
+    BEFORE_THE_BODY = "before the body"
+    WITHIN_THE_BODY = "within the body"
+    AFTER_THE_BODY = "after the body"
+    BEFORE_THE_ANSWER = "before the answer: the storage took it"
+
+
 @dataclass
 class Wire:
-    """Ends TLS like a middlebox whose memory is bad. ``flip`` is the direction and path part of the next body to spoil, once."""
+    """Ends TLS like a middlebox whose memory is bad. ``flip`` is the direction and path part of the next body to spoil, once.
+
+    ``cuts_at``: part of a path -> where the next upload of such a path is cut off, once; ``were_cut``: the paths of those that were.
+    """
 
     certificates: Path
     storage_port: int
     port: int = 0
     flip: tuple[str, str] | None = None
+    cuts_at: dict[str, Point] = field(default_factory=dict)
+    were_cut: list[str] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -50,6 +66,15 @@ class Wire:
                 return False
             self.flip = None
             return True
+
+    def cuts(self, method: str, path: str) -> Point | None:
+        """Where this request is cut off."""
+        with self.lock:
+            part = next((one for one in self.cuts_at if method == "PUT" and one in path), None)
+            if part is None:
+                return None
+            self.were_cut.append(path.partition("?")[0])
+            return self.cuts_at.pop(part)
 
     def spoiled(self) -> Seen:
         (one,) = [seen for seen in self.seen if seen.flipped]
@@ -63,7 +88,15 @@ def _handler(wire: Wire) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def forward(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            length = int(self.headers.get("Content-Length", "0"))
+            cut = wire.cuts(self.command, self.path)
+            if cut is Point.BEFORE_THE_BODY:
+                self.hang_up()
+                return
+            body = self.rfile.read(length // 2 if cut is Point.WITHIN_THE_BODY else length)
+            if cut in (Point.WITHIN_THE_BODY, Point.AFTER_THE_BODY):
+                self.hang_up()
+                return
             spoil = wire.spoils(self.command, self.path, body)
             if spoil:
                 # Inside the first chunk where there are chunks, so that the framing stays whole.
@@ -80,6 +113,10 @@ def _handler(wire: Wire) -> type[BaseHTTPRequestHandler]:
             if response.status in (200, 206) and wire.spoils(f"answer to {self.command}", self.path, answer):
                 spoil, answer = True, flipped(answer, 1000)
             upstream.close()
+            if cut is Point.BEFORE_THE_ANSWER:
+                assert response.status == 200, answer
+                self.hang_up()
+                return
             with wire.lock:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 wire.seen.append(Seen(self.command, self.path, headers, response.status, spoil, answer))
@@ -87,10 +124,16 @@ def _handler(wire: Wire) -> type[BaseHTTPRequestHandler]:
             for name, value in response.getheaders():
                 if name.lower() not in HOP | {"content-length"}:
                     self.send_header(name, value)
-            length = response.getheader("Content-Length", "0") if self.command == "HEAD" else str(len(answer))
-            self.send_header("Content-Length", length)
+            told = response.getheader("Content-Length", "0") if self.command == "HEAD" else str(len(answer))
+            self.send_header("Content-Length", told)
             self.end_headers()
             self.wfile.write(answer)
+
+        def hang_up(self) -> None:
+            """As a middlebox does that forgot the connection: no goodbye of TLS's."""
+            self.close_connection = True
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            socket.close(self.connection.detach())
 
         do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = forward
 

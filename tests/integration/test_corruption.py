@@ -107,19 +107,25 @@ class Chain:
     wire: Wire
     restic_program: Path
 
+    def words(self) -> list[str]:
+        """restic with all but its command."""
+        return [
+            str(self.restic_program),
+            f"-o=rclone.program={self.folder / 'serve'}",
+            "-o=rclone.args=",
+            "--repo=rclone:",
+            "--insecure-no-password",
+            "--no-cache",
+            "--retry-lock=0s",
+        ]
+
+    def environment(self) -> dict[str, str]:
+        return {**CLEAN, "HOME": str(self.folder), "TMPDIR": str(self.folder)}
+
     def restic(self, *words: str) -> Done:
         return subprocess.run(
-            [
-                self.restic_program,
-                f"-o=rclone.program={self.folder / 'serve'}",
-                "-o=rclone.args=",
-                "--repo=rclone:",
-                "--insecure-no-password",
-                "--no-cache",
-                "--retry-lock=0s",
-                *words,
-            ],
-            env={**CLEAN, "HOME": str(self.folder), "TMPDIR": str(self.folder)},
+            [*self.words(), *words],
+            env=self.environment(),
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import subprocess
+from datetime import UTC, datetime, timedelta
 
 from ops.drill.http2 import Session
 from tests.scripts.relay.chain import Chain
@@ -18,6 +20,14 @@ def test_a_lock_can_be_removed(ready: Chain) -> None:
         assert session.ask("POST", f"/locks/{NAME}", b"lock").status == 200
         assert session.ask("DELETE", f"/locks/{NAME}").status == 200
         assert session.ask("HEAD", f"/locks/{NAME}").status == 404
+
+
+def test_a_session_begins_with_the_relays_clock_and_nothing_else(ready: Chain) -> None:
+    """What the source compares its own clock with (components/files/run-backup); S7: no word more."""
+    done = subprocess.run(ready.forced("web1", "-T"), input=b"", capture_output=True, check=False)
+    told = re.fullmatch(r"relay: its clock says (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)\n", done.stderr.decode())
+    assert told, done.stderr
+    assert abs(datetime.fromisoformat(told[1]) - datetime.now(UTC)) < timedelta(minutes=1)
 
 
 def session_mark() -> str:

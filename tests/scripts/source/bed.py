@@ -90,7 +90,7 @@ class Bed:
         self.machine.ok(
             "systemctl stop lastcopy-backup.timer lastcopy-backup.service 2>/dev/null;"
             f" rm -rf {UNITS} /var/lib/systemd/timers/stamp-lastcopy*;"
-            f" rm -rf {SET_UP} /srv/store/* /srv/relay/mode /srv/relay/generation /data /root/.ssh /srv/hook*;"
+            f" rm -rf {SET_UP} /srv/store/* /srv/relay/mode /srv/relay/clock /srv/relay/generation /data /root/.ssh /srv/hook*;"
             " rm -f /usr/local/sbin/*; ln -sfn /opt/restic /usr/local/bin/restic;"
             " systemctl start ssh; systemctl daemon-reload; systemctl reset-failed"
         )

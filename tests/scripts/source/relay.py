@@ -20,6 +20,7 @@ case "$(cat /srv/relay/mode 2>/dev/null)" in
     while [ "$(du -sm "$store" | cut -f 1)" -lt 20 ] && kill -0 $rclone; do sleep 0.05; done
     kill -9 $rclone; exit 0 ;;
 esac
+echo "relay: its clock says $(date -u -d "$(cat /srv/relay/clock 2>/dev/null || echo now)" +%Y-%m-%dT%H:%M:%SZ)" >&2
 exec "$@" "/srv/store/$source-$generation" 2>/dev/null
 """
 
@@ -52,6 +53,10 @@ class Relay:
 
     def works(self) -> None:
         self._machine.ok("rm -f /srv/relay/mode")
+
+    def clock(self, offset: str) -> None:
+        """What its clock shows, for `date -d`: ``-1 hour``."""
+        self._machine.write("/srv/relay/clock", offset)
 
     def generation(self, number: int) -> None:
         self._machine.write("/srv/relay/generation", str(number))

@@ -220,6 +220,55 @@ def test_a_file_name_cannot_pose_as_a_refusal(bed: Bed) -> None:
     assert "something else" in run.status["message"]
 
 
+def test_an_answer_that_got_lost_is_an_outage_and_tried_again(bed: Bed) -> None:
+    """What restic 0.19.1 said in tests/integration/test_cut_uploads.py: its own upload is refused to it."""
+    said = "Save(<data/f87b3eab8f>) returned error, retrying after 2.6s: unexpected HTTP response (403): 403 Forbidden"
+    fake = f"#!/bin/sh\n[ \"$1\" = version ] && exec /opt/restic version\necho '{said}' >&2\nexit 1\n"
+    bed.machine.write("/usr/local/lib/lastcopy/restic-9.9.9/restic", fake, "755")
+    run = bed.back_up()
+    assert (run.state, run.status["result"], run.status["exit_code"]) == (RETRIED, "outage", 69), run
+    assert "most likely an answer got lost" in run.status["message"]
+
+
+@pytest.mark.parametrize(
+    ("relay", "ahead", "word"),
+    [("-1 hour", 3600, "ahead of"), ("+2 days", -172800, "behind"), ("now", 0, None)],
+)
+def test_a_clock_that_is_wrong_is_told_by_the_run_itself(
+    bed: Bed, relay: str, ahead: int, word: str | None
+) -> None:
+    """Before the trusted prune meets snapshots with a time that cannot be."""
+    bed.relay.clock(relay)
+    run = bed.back_up()
+    assert run.status["result"] == "success", run
+    assert abs(run.status["clock_ahead_seconds"] - ahead) < 120
+    assert ("THE CLOCK" in run.status["message"]) is (word is not None)
+    assert ("THE CLOCK" in run.text) is (word is not None)
+    if word:
+        assert f"s {word} the relay's" in run.status["message"]
+
+
+def test_with_a_wrong_clock_no_lock_of_others_is_taken_for_a_stale_one(bed: Bed) -> None:
+    """restic calls a lock stale that is half an hour old: by a clock that is an hour ahead, that of a prune which has just begun."""
+    bed.machine.ok(CASES["locked-by-a-prune"].breaks)
+    try:
+        bed.relay.clock("-1 hour")
+        stolen = '#!/bin/sh\n[ "$1" != unlock ] || { echo taken >/run/unlocked; exit 0; }\nexec /usr/local/bin/restic-backup "$@"\n'
+        bed.machine.write("/usr/local/sbin/restic-backup", stolen, "755")
+        run = bed.back_up()
+        assert run.status["exit_code"] == 75, run
+        assert bed.machine.run("test -e /run/unlocked").code != 0
+        bed.relay.clock("now")
+        assert bed.back_up().status["exit_code"] == 75
+        assert bed.machine.run("test -e /run/unlocked").code == 0, (
+            "with a right clock it may look for stale ones"
+        )
+    finally:
+        bed.machine.run(
+            f"rm -f /run/unlocked /usr/local/sbin/restic-backup; {CASES['locked-by-a-prune'].mends}"
+        )
+
+
 @pytest.mark.parametrize("says", ["Fatal: unable to save snapshot: context canceled", "Fatal: broken pipe"])
 def test_restic_that_gives_up_over_a_cut_connection_was_not_stopped_by_anybody(bed: Bed, says: str) -> None:
     """restic 0.19.1 says 130, as after Ctrl-C, when its own work is cancelled; seen now and then in the test above."""
