@@ -29,9 +29,9 @@ def test_s8_sabotage_a_prune_that_believes_what_snapshots_say_breaks(
 ) -> None:
     decide = prune.decide
 
-    def trusting(snapshots: Any, keep: Any, _: Limits, set_aside: Any = ()) -> Any:
+    def trusting(snapshots: Any, keep: Any, _: Limits, *more: Any) -> Any:
         honest = [replace(one, host="x", claimed=one.arrived, readable=True) for one in snapshots]
-        return decide(honest, keep, Limits(most_a_day=10**6), set_aside)
+        return decide(honest, keep, Limits(most_a_day=10**6), *more)
 
     monkeypatch.setattr(prune, "decide", trusting)
     result = stage.play("S8")
