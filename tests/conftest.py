@@ -27,6 +27,8 @@ GROUPS = (
     "sandbox",
     "conformance",
     "gates",
+    "hosts",
+    "uploads",
     "enforced",
     "recover",
     "restore_drill",
