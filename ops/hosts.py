@@ -7,10 +7,11 @@ import shlex
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ops.private_folder import private_folder
 from ops.recover.errors import RecoverError, shown
 
 SECONDS = 120
@@ -20,6 +21,8 @@ _KEPT = frozenset((
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TERM", "TMPDIR", "SSH_AUTH_SOCK", "SSH_ASKPASS", "SSH_ASKPASS_REQUIRE",
     "DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR",
 ))  # fmt: skip
+# The kernel takes 107 bytes for a socket's name: the folder's, 41 for ssh's name of the connection, 17 while ssh makes it.
+LONGEST = 107 - 41 - 17
 IDLE = 120  # so long a connection stays without a command, also one whose program was killed
 
 
@@ -75,11 +78,12 @@ class Host:
 
     door: Door
     folder: Path
+    sockets: Path  # the connection's own socket; its name must be short
     _words: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
         door = self.door
-        shared = ["ControlMaster=auto", f"ControlPath={self.folder}/%C", f"ControlPersist={IDLE}"]
+        shared = ["ControlMaster=auto", f"ControlPath={self.sockets}/%C", f"ControlPersist={IDLE}"]
         if door.jump is not None:
             shared.append(f"ProxyCommand={self._jump_command(door.jump)}")
         self._words = [*_ssh(door, self.folder, *shared), _target(door)]
@@ -232,12 +236,15 @@ def _text(raw: bytes) -> str:
 
 @contextmanager
 def hosts(doors: Sequence[Door], folder: Path) -> Iterator[dict[str, Host]]:
-    """Every host by name; their connections end with the block."""
+    """Every host by name; their connections end with the block. ``folder``: private, for known hosts and the like."""
     opened: dict[str, Host] = {}
-    try:
-        for door in doors:
-            opened[door.name] = Host(door=door, folder=folder)
-        yield opened
-    finally:
-        for host in opened.values():
-            host.close()
+    with ExitStack() as stack:
+        short = len(os.fsencode(folder)) <= LONGEST
+        sockets = folder if short else stack.enter_context(private_folder("ssh", Path("/tmp")))  # noqa: S108
+        try:
+            for door in doors:
+                opened[door.name] = Host(door=door, folder=folder, sockets=sockets)
+            yield opened
+        finally:
+            for host in opened.values():
+                host.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.hosts import Door, Host, HostError
+from ops.hosts import Door, Host, HostError, hosts
 from ops.recover.onto import Address, door
 from tests.conformance.sshd import Sshd
 from tests.hosts.conftest import dialled
@@ -82,3 +82,11 @@ def test_a_restore_onto_a_host_comes_through_the_jump_host_that_it_is_given(
     before = (target.logins(), jump.logins())
     assert dialled(there) == "here\n"
     assert (target.logins(), jump.logins()) == (before[0] + 1, before[1] + 1)
+
+
+def test_a_long_name_of_the_private_folder_is_taken(behind: Door, tmp_path: Path) -> None:
+    """A long TMPDIR: ssh's socket would have a longer name than the kernel takes."""
+    folder = tmp_path / ("long" * 20)
+    folder.mkdir(mode=0o700)
+    with hosts([behind], folder) as opened:
+        assert opened[behind.name].run("echo", "here").out == "here\n"

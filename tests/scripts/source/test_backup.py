@@ -164,6 +164,7 @@ def test_the_status_is_for_everybody_and_holds_no_secret(bed: Bed) -> None:
     assert set(status) == {
         "source", "result", "exit_code", "message", "last_start", "last_end", "last_success", "snapshot",
         "bytes_added", "consecutive_failures", "post_hook", "files", "bytes", "unreadable", "partial_since", "findings",
+        "clock_ahead_seconds",
     }  # fmt: skip
     assert (status["source"], status["result"], status["exit_code"]) == ("web1", "success", 0)
     assert status["snapshot"] == bed.snapshots()[0]["id"]
