@@ -78,12 +78,16 @@ class Host:
 
     door: Door
     folder: Path
-    sockets: Path  # the connection's own socket; its name must be short
+    sockets: Path | None = None  # for the connection's socket, whose name must be short; None: the folder
     _words: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
         door = self.door
-        shared = ["ControlMaster=auto", f"ControlPath={self.sockets}/%C", f"ControlPersist={IDLE}"]
+        shared = [
+            "ControlMaster=auto",
+            f"ControlPath={self.sockets or self.folder}/%C",
+            f"ControlPersist={IDLE}",
+        ]
         if door.jump is not None:
             shared.append(f"ProxyCommand={self._jump_command(door.jump)}")
         self._words = [*_ssh(door, self.folder, *shared), _target(door)]
