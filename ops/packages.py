@@ -18,7 +18,7 @@ NEEDS = {
     "curl": "curl",
     "rsync": "rsync",
     "podman": "podman crun netavark iptables",
-    # Ceph's own S3 gateway with what it stands on (tests/ceph.py)
+    # Ceph's own S3 gateway and the daemons that it needs (tests/ceph.py)
     "ceph": "ceph-common",
     "ceph-mon": "ceph-mon",
     "ceph-osd": "ceph-osd",

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from components.render.aws_policies import Document, source_identity
 
-# Who writes an object owns it in Ceph, and may do all of this with it unless he is denied it by name.
+# In Ceph the writer of an object owns it, and may do all of this with it unless denied by name.
 OWNERS_ACTIONS = (
     "s3:BypassGovernanceRetention",
     "s3:DeleteObjectTagging",

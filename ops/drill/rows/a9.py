@@ -39,7 +39,7 @@ unshare --mount sh -c '
   echo $code; cat /var/lib/lastcopy/status.json
 ' "$fstab" "$3" </dev/null
 """
-# Without the right to pass over modes: what root cannot read so stands for what not even root can.
+# Without the right to pass over modes: what root cannot read then represents what even root cannot.
 _RIGHTS = "-dac_override,-dac_read_search"
 _WITHOUT_RIGHTS = f"setpriv --inh-caps={_RIGHTS} --bounding-set={_RIGHTS}"
 
