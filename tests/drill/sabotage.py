@@ -48,7 +48,7 @@ def reload(stage: Stage) -> None:
 def no_layers(stage: Stage) -> Iterator[None]:
     """Neither the keys' options, nor sshd's rule, nor the login shells, nor the firewall, and every variable is let in.
 
-    The firewall would come back by its own timer within a minute, so that stops as well.
+    The firewall would come back by its own timer within a minute, so that stops as well, with a run of it that is under way.
     """
     lines = f"/^Match User bk/,/^$/d; /^Allow.*Forwarding/d; /^X11Forwarding/d; 1i AcceptEnv *\\nAuthorizedKeysFile {KEYS}/%u .ssh/authorized_keys"
     keep = f'rm -rf /root/kept-keys && cp -a {KEYS} /root/kept-keys && sed -i \'s/^restrict,command="[^"]*" //\' {KEYS}/bk-*'
@@ -56,10 +56,12 @@ def no_layers(stage: Stage) -> Iterator[None]:
     with changed(stage, "relay", DROP_IN, lines):
         stage.machines.shell(
             "relay",
-            f"{keep}; {shells.format('/bin/sh', '/bin/sh')}; systemctl stop lastcopy-storage.timer; nft delete table inet lastcopy",
+            f"{keep}; {shells.format('/bin/sh', '/bin/sh')}; systemctl stop lastcopy-storage.timer lastcopy-storage.service; nft delete table inet lastcopy",
         )
         try:
             yield
+            tables = stage.machines.shell("relay", "nft list tables").stdout
+            assert "table inet lastcopy\n" not in tables, f"the firewall came back during the sabotage: {tables}"
         finally:
             back = f"cp -a /root/kept-keys/. {KEYS}/ && rm -r /root/kept-keys; {shells.format(SERVE, SERVE)}"
             back += "; systemctl restart lastcopy-firewall.service; systemctl start lastcopy-storage.timer"
