@@ -28,18 +28,24 @@ _SECONDS = 40  # for one host
 _AT_ONCE = 8
 # What needs a person at once. An outage is tried again by itself, and where it lasts the source falls silent.
 _NEEDS_A_PERSON = {"unexpected": "LAST BACKUP NOT AS MEANT", "refused": "BACKUPS REFUSED"}
+_CENTURY = 100 * 366 * 24 * 3600  # seconds; a host may send any number
 PARTIAL_TOO_LONG = 77  # run-backup's exit code
 
 
 @dataclass(frozen=True, kw_only=True)
 class LastRun:
-    """One `status.json`, as far as it is readable; texts are escaped. ``not_read``: why there is none."""
+    """One `status.json`, as far as it is readable; texts are escaped.
+
+    ``clock_ahead``: seconds by which the host's clock was ahead of the relay's (behind: negative), where that was more than a session takes
+    to begin. ``not_read``: why there is none.
+    """
 
     result: str = ""
     code: int = 0
     ended: str = ""
     message: str = ""
     findings: tuple[str, ...] = ()
+    clock_ahead: int = 0
     not_read: str = ""
 
     @property
@@ -47,7 +53,12 @@ class LastRun:
         """The loud sentence, where somebody must look; else nothing."""
         too_long = self.code == PARTIAL_TOO_LONG
         word = "FILES UNREADABLE FOR DAYS" if too_long else _NEEDS_A_PERSON.get(self.result, "")
-        return f"{word}: {'; '.join(self.findings) or self.message}" if word else ""
+        told = [f"{word}: {'; '.join(self.findings) or self.message}"] if word else []
+        if self.clock_ahead:
+            # The trusted prune refuses a snapshot whose time cannot be, until a person accepts it.
+            side = "ahead of" if self.clock_ahead > 0 else "behind"
+            told.append(f"CLOCK WRONG: {abs(self.clock_ahead)} s {side} the relay's")
+        return "; ".join(told)
 
 
 def parsed(text: str) -> LastRun:
@@ -58,13 +69,14 @@ def parsed(text: str) -> LastRun:
         return LastRun(not_read=f"{STATUS} is no JSON")
     if not isinstance(told, Mapping):
         return LastRun(not_read=f"{STATUS} holds no record")
-    code, findings = told.get("exit_code"), told.get("findings")
+    code, findings, ahead = told.get("exit_code"), told.get("findings"), told.get("clock_ahead_seconds")
     return LastRun(
         result=shown(told.get("result", ""), 20),
         code=code if type(code) is int else 0,
         ended=shown(told.get("last_end", ""), 20),
         message=shown(told.get("message", ""), 600),
         findings=tuple(shown(one, 400) for one in findings[:20]) if isinstance(findings, list) else (),
+        clock_ahead=ahead if type(ahead) is int and abs(ahead) < _CENTURY else 0,
     )
 
 

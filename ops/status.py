@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -25,6 +26,7 @@ from ops.recover.history import LOCKS, Entry, History, area, iso
 from ops.recover.options import (
     ROOT,
     Asked,
+    ConfigFileOption,
     IdentityOption,
     KeyOption,
     KitOption,
@@ -224,6 +226,7 @@ def status(
             help="Also ask each source's host, by SSH as `pulumi up` does, how its last backup ended: what is in a snapshot the storage cannot see.",
         ),
     ] = False,
+    config_file: ConfigFileOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
 ) -> None:
     """Who fell silent, grows too fast or shows signs of an attack. Exit status 1 when anyone does. Uses no repository's password."""
@@ -235,7 +238,7 @@ def status(
     with errors_shown(errors if as_json else console):
         check(asked)
         # First: for the sandbox's storage this thread leaves the network in which the hosts are.
-        runs = _asked_of_hosts(asked) if ask_hosts else {}
+        runs = _asked_of_hosts(asked, config_file) if ask_hosts else {}
         with places_reached(asked) as places, certificate(next(iter(places.values())).where) as ca:
             seen = []
             for name, place in places.items():
@@ -253,8 +256,8 @@ def status(
         raise typer.Exit(1)
 
 
-def _asked_of_hosts(asked: Asked) -> dict[str, LastRun]:
-    """What each host says of its last backup."""
+def _asked_of_hosts(asked: Asked, config_file: Path | None) -> dict[str, LastRun]:
+    """What each host says of its last backup. ``config_file``: the settings that name the admin's keys, as `pulumi --config-file` takes it."""
     if asked.kit is not None:
         raise RecoverError(
             "a kit does not know how hosts are reached",
@@ -264,7 +267,7 @@ def _asked_of_hosts(asked: Asked) -> dict[str, LastRun]:
     from ops.stack import StackError, chosen  # imported late: a kit needs no engine
 
     try:
-        stack = chosen(ROOT, asked.stack, sandbox=asked.sandbox)
+        stack = chosen(ROOT, asked.stack, sandbox=asked.sandbox, config_file=config_file)
         known = stack.outputs().get("sources", {})
         return last_runs(stack, [asked.source] if asked.source in known else list(known), asked.sandbox)
     except StackError as error:

@@ -61,7 +61,9 @@ def no_layers(stage: Stage) -> Iterator[None]:
         try:
             yield
             tables = stage.machines.shell("relay", "nft list tables").stdout
-            assert "table inet lastcopy\n" not in tables, f"the firewall came back during the sabotage: {tables}"
+            assert "table inet lastcopy\n" not in tables, (
+                f"the firewall came back during the sabotage: {tables}"
+            )
         finally:
             back = f"cp -a /root/kept-keys/. {KEYS}/ && rm -r /root/kept-keys; {shells.format(SERVE, SERVE)}"
             back += "; systemctl restart lastcopy-firewall.service; systemctl start lastcopy-storage.timer"

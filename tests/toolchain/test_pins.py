@@ -28,6 +28,12 @@ def test_plugin_is_the_version_that_its_sdk_asks_for(plugin):
     assert pinned == [TOOLS[f"pulumi-resource-{plugin}"].version]
 
 
+def test_sdk_is_the_engines():
+    """One version of Pulumi, in the engine and in the program that it runs."""
+    pinned = re.findall(r"^pulumi==(\S+)", (ROOT / "requirements.txt").read_text(), re.M)
+    assert pinned == [TOOLS["pulumi"].version]
+
+
 @pytest.mark.parametrize("tool", BUILT)
 def test_go_builds_the_pinned_module(tool):
     module = TOOLS[tool].build.module

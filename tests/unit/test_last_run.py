@@ -35,6 +35,12 @@ def told(**changes: Any) -> LastRun:
         ),
         (told(result="partial", exit_code=77, message="2 files"), "FILES UNREADABLE FOR DAYS: 2 files"),
         (told(result="refused", exit_code=67, message="no key"), "BACKUPS REFUSED: no key"),
+        (told(clock_ahead_seconds=0), ""),
+        (told(clock_ahead_seconds=3600), "CLOCK WRONG: 3600 s ahead of the relay's"),
+        (
+            told(result="unexpected", exit_code=72, findings=["/a is empty"], clock_ahead_seconds=-301),
+            "LAST BACKUP NOT AS MEANT: /a is empty; CLOCK WRONG: 301 s behind the relay's",
+        ),
     ],
 )
 def test_a9_what_needs_a_person_is_a_problem_and_nothing_else(run: LastRun, alarm: str) -> None:
@@ -73,6 +79,7 @@ def test_what_a_host_sends_cannot_move_the_cursor_or_flood() -> None:
         findings=["\x1b[2J\nevil" * 1000, 3] * 50,
         message={"a": 1},
         last_end=None,
+        clock_ahead_seconds=10**1000,
     )
     assert run.alarm.isprintable()
     assert len(run.alarm) < 21 * 402

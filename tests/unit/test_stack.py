@@ -176,6 +176,18 @@ def test_an_error_tells_the_backend_without_its_password(
     assert "hush" not in str(raised.value)
 
 
+def test_the_keys_to_the_hosts_are_read_from_the_given_settings(engine: FakeEngine, tmp_path: Path) -> None:
+    """`status --hosts` is the only verb of the storage's readers that needs settings; the others read outputs alone."""
+    engine.answer(
+        {"stack output": {"sources": {"web1": {"managed": True}}}, "config --json": (1, "error: read")}
+    )
+    file = tmp_path / "other.yaml"
+    words = [*words_of("status", tmp_path), "--hosts", "--stack", "prod", "--config-file", str(file)]
+    done = CliRunner().invoke(app, words)
+    assert (done.exit_code, "error: read" in done.output) == (1, True), done.output
+    assert engine.calls()[-1].words[-2:] == ["--config-file", str(file)]
+
+
 # cut-off
 
 
