@@ -155,6 +155,13 @@ def identity_policy() -> str:
     return _policy(source_identity("a-bucket", "a-source/"))
 
 
+def kms_statement() -> str:
+    """What the identity's policy has more where a KMS key encrypts the objects."""
+    key = "arn:aws:kms:us-east-1:123456789012:key/the-key"
+    statement = source_identity("a-bucket", "a-source/", kms_key=key)["Statement"][-1]
+    return _policy(statement).replace(key, "KEY-ARN").replace("us-east-1", "REGION")
+
+
 def ceph_policy() -> str:
     user = "arn:aws:iam:::user/"
     return _policy(ceph_policies.bucket_policy("a-bucket", {"a-source": f"{user}USER"}, f"{user}OWNER"))
@@ -171,7 +178,12 @@ def decisions() -> str:
 
 PARTS = {
     "docs/decisions/README.md": {"index": decisions},
-    "docs/configuration.md": {"options": all_options, "identity": identity_policy, "ceph": ceph_policy},
+    "docs/configuration.md": {
+        "options": all_options,
+        "identity": identity_policy,
+        "kms": kms_statement,
+        "ceph": ceph_policy,
+    },
     "docs/storage-services.md": {
         "services": storage_table.services,
         "sources": storage_table.sources,

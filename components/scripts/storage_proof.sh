@@ -84,6 +84,10 @@ proof() {
   rclone_up yes
   uploaded || return 0
   look "$probe"
+  if grep -q 'kms:' "$WORK/body" && [ "$status" = 403 ]; then
+    key_closed "$(answered): $(tag Message | cut -c 1-200) (s3:GetObject)"
+    return 0
+  fi
   if [ "$status" != 200 ] || ! cmp -s "$WORK/body" "$ground/first"; then
     problem "what rclone uploaded does not come back as it was: the storage answered $(answered) with $(wc -c <"$WORK/body") bytes in place of $(wc -c <"$ground/first")" \
       "choose another way of checksums by lastcopy:storage.s3.checksum (trailer or md5), $AGAIN"
@@ -120,6 +124,12 @@ missing() {
   return 1
 }
 
+# key_closed WORDS: the bucket encrypts with a KMS key (SSE-KMS); the storage names the right that is missing on it.
+key_closed() {
+  problem "this identity may not use the KMS key that encrypts the bucket's objects: the storage answered $1" \
+    "allow it kms:GenerateDataKey and kms:Decrypt on that key, in its own policy and, where the key's policy does not leave that to IAM, in the key's (docs/configuration.md, storage identity of a source), $AGAIN"
+}
+
 # uploaded: through rclone, with the checksum that its configuration sends.
 uploaded() {
   while :; do
@@ -131,6 +141,7 @@ uploaded() {
     sleep 3
   done
   case $refused in
+    403*kms:*) key_closed "$refused" ;;
     403*) problem "this identity may not upload: the storage answered $refused to s3:PutObject on ${repository}locks/" "give it the policy in docs/configuration.md (storage identity of a source), $AGAIN" ;;
     *Content-MD5* | *x-amz-checksum*) problem "the storage demands a checksum with every upload and got none that it takes: $refused" "choose lastcopy:storage.s3.checksum (trailer or md5) as the service takes it, $AGAIN" ;;
     *XAmzContentSHA256Mismatch* | *NotImplemented* | *Unsupported* | *trailer*) problem "the storage does not take the checksum that rclone sends ($(value CHECKSUM)): $refused" "choose the other lastcopy:storage.s3.checksum (trailer or md5), $AGAIN" ;;

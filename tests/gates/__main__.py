@@ -1,8 +1,8 @@
 """`python -m tests.gates`: a gate as a program of its own, for a network that is not this process's.
 
 The first line of stdin says what is behind (JSON: behind, certs, secrets; service: whose gate, none for one without rules; region and minutes, by
-which its clock is ahead). Each further line maps keys to the answer that HEAD gets from then on. It prints its endpoint first, then one line for
-each that it read, and ends with its stdin.
+which its clock is ahead; kms: objects are encrypted with a KMS key on which the identities lack these rights). Each further line maps keys to the
+answer that HEAD gets from then on. It prints its endpoint first, then one line for each that it read, and ends with its stdin.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.enforced.servers import REGION
 from tests.gates.gate import Gate, opened
-from tests.gates.rules import HeadAnswered
+from tests.gates.rules import EtagIsNoDigest, HeadAnswered, KmsKeyClosed
 from tests.gates.services import GATES
 
 
@@ -22,10 +22,11 @@ def main() -> None:
     given = json.loads(sys.stdin.readline())
     rule = HeadAnswered({})
     own = GATES[given["service"]]() if "service" in given else ()
+    encrypted = (EtagIsNoDigest(), KmsKeyClosed(frozenset(given["kms"]))) if "kms" in given else ()
     gate = Gate(
         given["behind"],
         Path(given["certs"]),
-        [*own, rule],
+        [*own, *encrypted, rule],
         region=given.get("region", REGION),
         clock=datetime.timedelta(minutes=given.get("minutes", 0)),
         secrets=given["secrets"],

@@ -191,6 +191,35 @@ class EtagIsNoDigest(Rule):
         exchange.answer = Answer(answer.status, headers, body)
 
 
+@dataclass
+class KmsKeyClosed(Rule):
+    """The identity lacks these rights on the KMS key of the bucket: a write needs kms:GenerateDataKey, a read kms:Decrypt, parts need both."""
+
+    source: ClassVar[str] = (
+        "https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html (permissions); its text: https://github.com/buildkite/docs/pull/2344"
+    )
+    date: ClassVar[str] = "2023-08-01"
+    lacks: frozenset[str] = frozenset()
+
+    def _denial(self, right: str) -> tuple[int, str, str]:
+        words = f"User: arn:aws:iam::123456789012:user/web1 is not authorized to perform: {right} on this resource because no policy allows the {right} action"
+        return 403, "AccessDenied", words
+
+    def refuses(self, exchange: Exchange) -> None:
+        request = exchange.request
+        needed = ["kms:GenerateDataKey"] if request.writes or "uploads" in request.query else []
+        needed += ["kms:Decrypt"] if request.is_part or "uploads" in request.query else []
+        for right in needed:
+            if right in self.lacks:
+                raise Refused(*self._denial(right))
+
+    def answers(self, exchange: Exchange) -> None:
+        request = exchange.request
+        read = request.method == "GET" and request.key and exchange.answer.status == 200
+        if read and "retention" not in request.query and "kms:Decrypt" in self.lacks:
+            exchange.answer = Answer.error(*self._denial("kms:Decrypt"))
+
+
 class MissingKeyIs403(Rule):
     """Whoever may not list the whole bucket is not told that a key is missing: a condition on s3:prefix does not count. AWS answers 404 there."""
 

@@ -59,6 +59,19 @@ def test_amazon_holds_all(ready: Chain) -> None:
     assert warnings(answer) == []
 
 
+def test_a_bucket_with_a_kms_key_passes_and_a_key_that_is_closed_is_named(ready: Chain) -> None:
+    """A bucket that somebody else made (storage.s3): the program wrote neither its encryption nor the identity's policy."""
+    answer = asked(ready, "AWS", kms=[])
+    assert (answer.code, warnings(answer)) == (0, []), answer.words
+    for right in ("kms:GenerateDataKey", "kms:Decrypt"):
+        answer = asked(ready, "AWS", kms=[right])
+        assert answer.code == 1
+        (error,) = [line for line in answer.words.splitlines() if line.startswith("error:")]
+        assert "may not use the KMS key that encrypts the bucket's objects" in error
+        assert f"is not authorized to perform: {right}" in error
+        assert "allow it kms:GenerateDataKey and kms:Decrypt on that key" in answer.words
+
+
 @pytest.mark.parametrize("service", ["Backblaze", "Wasabi"])
 def test_a_condition_that_is_not_held_is_told_and_the_rest_passes(ready: Chain, service: ServiceName) -> None:
     answer = asked(ready, service)
