@@ -115,7 +115,8 @@ lifecycle() {
     case "$(part Expiration) $(part AllVersionsExpiration)" in
       *'<Days>'* | *'<Date>'*) lost R1 "the bucket's lifecycle rule '${id:-without a name}' lets current objects expire, so backups vanish by themselves" "remove the rule, or leave only NoncurrentVersionExpiration, ExpiredObjectDeleteMarker and AbortIncompleteMultipartUpload in it" ;;
     esac
-    case $(part Transition) in
+    # A rule may have several; what it does with noncurrent versions is called otherwise.
+    case $(printf %s "$rule" | sed 's/<Transition>/\n&/g' | grep '^<Transition>' | sed 's|</Transition>.*||') in
       *'>GLACIER<'* | *'>DEEP_ARCHIVE<'*) warning A9 "the bucket's lifecycle rule '${id:-without a name}' moves objects to an archive class, which answers after hours only: restic can then neither prune, check nor restore" "move to STANDARD_IA or GLACIER_IR instead" ;;
     esac
   done <"$WORK/rules"
