@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from components.host_step import script_text
+from sandbox import netns
 from tests.scripts.relay.chain import Chain
 from tests.scripts.relay.test_firewall import NAMED, TIMER, fetch, resolve
 from tests.scripts.relay.test_lockout import dials, nothing_guarded
@@ -65,6 +71,77 @@ def test_after_a_reboot_the_storage_is_reached_before_any_name_server_answers(na
     named.box.machine_restart("relay")
     assert dials(named)
     assert reaches_storage(named)
+
+
+@contextmanager
+def name_server(namespace: str, address: str, answer: str) -> Iterator[list[str]]:
+    """A name server which knows one address for every name; the names that it was asked for."""
+    asked: list[str] = []
+
+    class Answers(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            query, back = self.request
+            labels, at = [], 12
+            while query[at]:
+                labels.append(query[at + 1 : at + 1 + query[at]].decode())
+                at += 1 + query[at]
+            kind, question = query[at + 1 : at + 3], query[12 : at + 5]
+            asked.append(".".join(labels))
+            known = kind == b"\0\1"  # A
+            record = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + socket.inet_aton(answer) if known else b""
+            back.sendto(
+                query[:2] + b"\x81\x80\0\1" + bytes([0, known]) + bytes(4) + question + record,
+                self.client_address,
+            )
+
+    with netns.inside(namespace):
+        server = socketserver.UDPServer((address, 53), Answers)
+    with server:
+        serving = threading.Thread(target=server.serve_forever, args=(0.05,))
+        serving.start()
+        try:
+            yield asked
+        finally:
+            server.shutdown()
+            serving.join()
+
+
+def test_leases_are_renewed_and_a_new_name_server_is_asked(named: Chain) -> None:
+    """What DHCP changes later: nothing in the rules is about the relay's own address or a certain name server."""
+    relay, plan = named.relay_facts["address"], named.box.driver.plan
+    storage, moved = str(plan.storage), "198.51.100.202"
+    assert relay not in named.sh("nft list table inet lastcopy")
+    with ExitStack() as opened:
+
+        def udp(namespace: str, address: str, port: int) -> socket.socket:
+            with netns.inside(namespace):
+                made = opened.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                made.bind((address, port))
+            made.settimeout(5)
+            return made
+
+        client, other = (udp(plan.machine_ns("relay"), relay, port) for port in (68, 69))
+        server = udp(plan.storage_ns, storage, 67)
+        client.sendto(b"renew", (storage, 67))
+        assert server.recv(64) == b"renew"
+        # An offer answers nothing that the kernel knows of: it was asked for by broadcast. Nothing else comes in so.
+        neighbour = udp(plan.router_ns, str(plan.gateway), 67)
+        neighbour.sendto(b"refused", (relay, 69))
+        neighbour.sendto(b"offer", (relay, 68))
+        assert client.recv(64) == b"offer"
+        other.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            other.recv(64)
+    with name_server(plan.storage_ns, storage, moved) as asked:
+        named.sh(
+            f"rm -f /usr/sbin/getent; mv /etc/resolv.conf /run/resolv.before; echo nameserver {storage} >/etc/resolv.conf"
+        )
+        try:
+            named.sh(REFRESH)
+        finally:
+            named.sh("mv /run/resolv.before /etc/resolv.conf")
+    assert "storage.example.net" in asked
+    assert f"{moved} . 9000" in named.sh("nft list set inet lastcopy looked_up4")
 
 
 def time_is_asked(chain: Chain, account: str) -> bool:
