@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -142,6 +143,32 @@ def test_every_rule_is_used_by_a_gate() -> None:
         "HeadAnswered",
         "KmsKeyClosed",
     }
+
+
+# The test that shows what the rule does to a product without an answer to it.
+BREAKS: dict[type[Rule], str] = {
+    rules.ChecksumDemanded: "gates/test_rules.py::test_without_a_checksum_no_upload_is_taken",
+    rules.TrailerRefused: "gates/test_rules.py::test_a_checksum_after_the_body_is_not_for_every_service",
+    rules.ChecksumHeadersRefused: "gates/test_rules.py::test_a_checksum_after_the_body_is_not_for_every_service",
+    rules.ConditionRefused: "gates/test_rules.py::test_backblaze_takes_no_condition_so_none_is_sent",
+    rules.ConditionIgnored: "gates/test_rules.py::test_s5_where_the_condition_is_not_held_rclones_own_look_is_all",
+    rules.ConflictBetweenWriters: "gates/test_rules.py::test_of_two_writers_one_is_told_to_try_again_and_restic_does",
+    rules.EtagIsNoDigest: "gates/test_rules.py::test_an_etag_that_is_no_digest_is_not_compared",
+    rules.KmsKeyClosed: "scripts/relay/test_storage_gates.py::test_a_bucket_with_a_kms_key_passes_and_a_key_that_is_closed_is_named",
+    rules.MissingKeyIs403: "gates/test_rules.py::test_a_missing_name_that_is_forbidden_cannot_be_written",
+    rules.NoVersionsNoLocks: "gates/test_rules.py::test_a_service_that_locks_nothing_takes_every_upload",
+    rules.NoDefaultRetention: "gates/test_rules.py::test_a_service_that_locks_nothing_takes_every_upload",
+    rules.AcceptEncodingChanged: "gates/test_rules.py::test_google_needs_a_client_that_knows_it",
+    rules.UnknownQueryRefused: "gates/test_rules.py::test_google_needs_a_client_that_knows_it",
+    rules.HeadAnswered: "gates/test_first_look.py::test_s6_sabotage_without_the_slash_the_folder_above_is_served",
+}  # fmt: skip
+
+
+def test_every_rule_has_a_test_that_shows_what_it_breaks() -> None:
+    assert set(BREAKS) == set(all_rules())
+    for named in BREAKS.values():
+        file, _, test = named.partition("::")
+        assert f"def {test}(" in (Path(__file__).parents[1] / file).read_text(), named
 
 
 def test_the_gates_are_what_the_catalogue_says_of_their_services() -> None:

@@ -180,3 +180,12 @@ def test_google_needs_a_client_that_knows_it(tried: Tried, rule: type[Rule]) -> 
             500,
             "SignatureDoesNotMatch" if rule is rules.AcceptEncodingChanged else "InvalidArgument",
         )
+
+
+@pytest.mark.parametrize("rule", [rules.NoVersionsNoLocks, rules.NoDefaultRetention])
+def test_a_service_that_locks_nothing_takes_every_upload(tried: Tried, rule: type[Rule]) -> None:
+    """rclone does not ask, so backups would be made and none kept. The answer is the preview's refusal and the storage step's question
+    (tests/scripts/relay/test_storage_gates.py)."""
+    with tried.behind([rule()], "Other") as (room, gate):
+        assert tried.upload(room, gate) == (200, "")
+        assert not [seen for seen in gate.seen if {"versioning", "object-lock"} & seen.request.query.keys()]
