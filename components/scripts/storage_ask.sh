@@ -70,9 +70,10 @@ call() {
   reason=$(tag Code)
 }
 
-# ask TARGET: GET of what this identity should be allowed; one that was just made is refused for a while (IAM spreads slowly).
+# ask TARGET: GET of what this identity should be allowed; one that was just made is refused for a while (IAM spreads slowly), and a bucket that
+# was just made may be redirected for a while (S3's names spread slowly).
 ask() {
-  until call GET "$1" && { [ "$status" != 403 ] || [ "$(date +%s)" -ge "$deadline" ]; }; do sleep 3; done
+  until call GET "$1" && { [ "$status" != 403 ] && [ "$status" != 307 ] || [ "$(date +%s)" -ge "$deadline" ]; }; do sleep 3; done
   explain
 }
 
@@ -81,9 +82,29 @@ explain() {
     RequestTimeTooSkewed) refuse "the relay's clock is wrong: the storage refuses its signatures (here it is $(date -u +%FT%TZ))" "set the host's clock, for example: timedatectl set-ntp true, $AGAIN" ;;
     InvalidAccessKeyId) refuse "the storage does not know this access key id" "correct the storage identity's access key id in the stack's configuration" ;;
     SignatureDoesNotMatch) refuse "the storage refuses this secret access key (or the region '$region' is wrong)" "correct the storage identity's secret access key or the region in the stack's configuration" ;;
-    AuthorizationHeaderMalformed | AuthorizationQueryParametersError | PermanentRedirect | IllegalLocationConstraintException) refuse "the bucket is not in region '$region': $(tag Message)" "correct the storage's region and endpoint in the stack file" ;;
+    AuthorizationHeaderMalformed | AuthorizationQueryParametersError | PermanentRedirect | TemporaryRedirect | IllegalLocationConstraintException) elsewhere ;;
     NoSuchBucket) refuse "there is no bucket '$bucket' at $where" "create it with Object Lock, or correct its name in the stack file" ;;
   esac
+}
+
+# elsewhere: the bucket, the endpoint and the region of the signature are not of one region. S3 names the right one in a header or in its answer;
+# a redirect is not followed: whoever answers in the storage's place could send this identity's requests anywhere.
+elsewhere() {
+  there=$(header x-amz-bucket-region)
+  there=$(printf %s "${there:-$(tag Region)}" | tr -cd a-z0-9-)
+  that=$(tag Endpoint | tr -cd a-z0-9.-)
+  that=${that#"$bucket".}
+  keys="lastcopy:storage.s3.region${there:+ to '$there'} and lastcopy:storage.s3.endpoint to the endpoint of that region${that:+, https://$that}"
+  case $reason in
+    PermanentRedirect | TemporaryRedirect)
+      if [ -n "$there" ] && [ "$there" != "$region" ]; then
+        refuse "bucket '$bucket' is in region '$there', not in region '$region' (the storage at $where answered $(answered))" "set $keys in the stack file, $AGAIN"
+      fi
+      refuse "bucket '$bucket' is not reached at $where, which is another region's endpoint or does not know a new bucket yet (the storage answered $(answered))" \
+        "set lastcopy:storage.s3.endpoint in the stack file to the endpoint of region '$region'${that:+, https://$that}; if it is that already, wait an hour; $AGAIN"
+      ;;
+  esac
+  refuse "the bucket is not in region '$region', or $where is another region's endpoint: $(tag Message)" "set $keys in the stack file, $AGAIN"
 }
 
 denied() { # denied ACTION

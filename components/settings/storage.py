@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, SecretStr, StrictStr
 from pydantic.types import StrictInt
 
 from components.settings.model import Model
-from components.settings.problems import SECRET, Finding, Fix, finding, refuse
+from components.settings.problems import SECRET, Finding, Fix, finding, refuse, shown
 from components.settings.values import (
     AccessKeyId,
     Bucket,
@@ -124,6 +124,20 @@ class ObjectLock(Model):
     )
 
 
+# s3.REGION, s3-REGION, s3.dualstack.REGION, BUCKET.s3.REGION and so on; of an interface endpoint NAME.s3.REGION.vpce.
+_AWS_HOST = re.compile(
+    r"https://(?:[^/]*\.)?s3[a-z0-9-]*?[.-](?:dualstack\.)?([a-z]{2}(?:-[a-z]+)+-[0-9])(?:\.vpce)?\.amazonaws\.com(?:\.cn)?(?::443)?/?"
+)
+
+
+def _aws_region(endpoint: str) -> str:
+    """The region of one of AWS's own endpoints, "" for any other. The one without a region in its name is us-east-1's."""
+    if re.fullmatch(r"https://s3\.amazonaws\.com(?::443)?/?", endpoint):
+        return "us-east-1"
+    found = _AWS_HOST.fullmatch(endpoint)
+    return found[1] if found else ""
+
+
 # The rows whose loss the storage step refuses (components/scripts/storage_check.sh); of other losses it warns.
 Loss = Literal["R1", "R2", "R4", "S5"]
 
@@ -179,7 +193,18 @@ class S3Bucket(Model):
 
     @classmethod
     def rules(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
-        """A service that cannot hold the design at all is refused by its name, with what would be lost on it."""
+        """A service that cannot hold the design at all is refused by its name, with what would be lost on it; so is another region's endpoint."""
+        endpoint, region = raw.get("endpoint"), raw.get("region")
+        of = _aws_region(endpoint) if isinstance(endpoint, str) else ""
+        if of and isinstance(region, str) and region != of:
+            what = f"is {shown(region)}, and lastcopy:storage.s3.endpoint is AWS's endpoint of region {of}"
+            say = "set the region that the bucket is in, and the endpoint of that region:"
+            yield finding(
+                ("region",),
+                what,
+                f"the region of the bucket and of the endpoint, such as {of}",
+                Fix(value=of, say=say),
+            )
         name = raw.get("provider")
         service = SERVICES.get(name) if isinstance(name, str) else None  # type: ignore[call-overload]
         if service is not None and service.cannot_work:

@@ -1,7 +1,8 @@
 """`python -m tests.gates`: a gate as a program of its own, for a network that is not this process's.
 
-The first line of stdin says what is behind (JSON: behind, certs, secrets; service: whose gate, none for one without rules; region and minutes, by
-which its clock is ahead; kms: objects are encrypted with a KMS key on which the identities lack these rights). Each further line maps keys to the
+The first line of stdin says what is behind (JSON: behind, certs, secrets; service: whose gate, none for one without rules; region: the endpoint's;
+minutes, by which its clock is ahead; new_for: requests before a new bucket is found, see BucketElsewhere; kms: objects are encrypted with a KMS key
+on which the identities lack these rights). Each further line maps keys to the
 answer that HEAD gets from then on. It prints its endpoint first, then one line for each that it read, and ends with its stdin.
 """
 
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from tests.enforced.servers import REGION
 from tests.gates.gate import Gate, opened
-from tests.gates.rules import EtagIsNoDigest, HeadAnswered, KmsKeyClosed
+from tests.gates.rules import BucketElsewhere, EtagIsNoDigest, HeadAnswered, KmsKeyClosed
 from tests.gates.services import GATES
 
 
@@ -22,6 +23,9 @@ def main() -> None:
     given = json.loads(sys.stdin.readline())
     rule = HeadAnswered({})
     own = GATES[given["service"]]() if "service" in given else ()
+    for one in own:
+        if isinstance(one, BucketElsewhere):
+            one.new_for = given.get("new_for", 0)
     encrypted = (EtagIsNoDigest(), KmsKeyClosed(frozenset(given["kms"]))) if "kms" in given else ()
     gate = Gate(
         given["behind"],

@@ -49,7 +49,7 @@ class Seen:
 class Gate:
     """One gate. ``behind``: the endpoint of the server behind; ``certs``: the folder with ca.crt, public.crt and private.key of both.
 
-    ``clock``: how far the service's clock is from this machine's; ``region``: the one that the bucket is in; ``secrets``: by access key id.
+    ``clock``: how far the service's clock is from this machine's; ``region``: the endpoint's; ``secrets``: by access key id.
     """
 
     behind: str

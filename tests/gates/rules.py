@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from tests.enforced.servers import REGION
 from tests.gates.message import TRAILER, Answer, Refused, Request
 from tests.gates.signature import Signed
 
@@ -308,6 +309,38 @@ class HeadAnswered(Rule):
             etag = '"d41d8cd98f00b204e9800998ecf8427e"'
             dated = {"last-modified": "Fri, 27 Nov 2026 00:00:00 GMT", "etag": etag}
             exchange.answer = Answer(200, {"content-length": "0", **dated})
+
+
+@dataclass
+class BucketElsewhere(Rule):
+    """The bucket is in another region than the endpoint: 301, with no Location. While it is new, 307, whose Location this rule sends nowhere."""
+
+    source: ClassVar[str] = (
+        "https://docs.aws.amazon.com/AmazonS3/latest/API/UsingRouting.html; as sent: https://github.com/JuliaCloud/AWSS3.jl/issues/25 (301), "
+        "https://github.com/cperciva/bsdec2-image-upload/issues/11 (307)"
+    )
+    date: ClassVar[str] = "2026-11-28"
+    home: str = REGION
+    new_for: int = 0
+    """So many requests come before the service's names lead to the bucket; they are answered 307, whatever the region."""
+
+    def refuses(self, exchange: Exchange) -> None:
+        # The signature's region is the endpoint's by now, or the gate has refused it.
+        request = exchange.request
+        if self.new_for <= 0 and exchange.signed.region == self.home:
+            return
+        host = f"{request.bucket}.s3.{self.home}.amazonaws.com"
+        if self.new_for > 0:
+            self.new_for -= 1
+            words = "Please re-send this request to the specified temporary endpoint. Continue to use the original request endpoint for future requests."
+            refused = Refused(307, "TemporaryRedirect", words, Endpoint=host)
+            # A client that follows is seen to fail, and asks nobody outside this machine.
+            refused.answer.headers["location"] = f"https://{request.bucket}.s3.invalid/{request.key}"
+        else:
+            words = "The bucket you are attempting to access must be addressed using the specified endpoint. Please send all future requests to this endpoint."
+            refused = Refused(301, "PermanentRedirect", words, Endpoint=host)
+        refused.answer.headers["x-amz-bucket-region"] = self.home
+        raise refused
 
 
 def all_rules() -> Iterable[type[Rule]]:

@@ -11,7 +11,7 @@ from tests.gates.rules import Rule
 Make = Callable[[], Sequence[Rule]]
 
 GATES: Mapping[ServiceName, Make] = {
-    "AWS": lambda: [rules.ChecksumDemanded(), rules.ConflictBetweenWriters()],
+    "AWS": lambda: [rules.BucketElsewhere(), rules.ChecksumDemanded(), rules.ConflictBetweenWriters()],
     "Backblaze": lambda: [
         rules.ChecksumDemanded(),
         rules.ChecksumHeadersRefused(),

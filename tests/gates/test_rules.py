@@ -154,6 +154,20 @@ def test_two_writers_at_once_leave_one_object(tried: Tried) -> None:
         assert answers.count(200) == 1
 
 
+@pytest.mark.parametrize("new_for", [0, 1000])
+def test_rclone_alone_cannot_write_to_a_bucket_in_another_region(
+    tried: Tried, vault: Vault, new_for: int
+) -> None:
+    """Without the storage step each backup would end as an outage of the storage, and nobody is told of the region."""
+    before = vault.versions()
+    rule = rules.BucketElsewhere(home="eu-central-1", new_for=new_for)
+    with tried.behind([rule], "AWS") as (room, gate):
+        assert tried.upload(room, gate)[0] == 500
+        # After a 301 it asks for the bucket's region without a signature, which this gate refuses.
+        assert gate.seen[0].refused == ("TemporaryRedirect" if new_for else "PermanentRedirect")
+    assert vault.versions() == before
+
+
 def test_an_etag_that_is_no_digest_is_not_compared(tried: Tried) -> None:
     with tried.behind([rules.EtagIsNoDigest()], "AWS") as (room, gate):
         assert tried.upload(room, gate) == (200, "")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from tests.enforced.room import digests, make_tree
 from tests.scripts.relay.beside import Program, beside
 from tests.scripts.relay.chain import Answer, Chain
 from tests.scripts.relay.conftest import IDENTITIES
+from tests.scripts.relay.stored import stored
 
 WEB1 = IDENTITIES["web1"]
 
@@ -37,14 +38,19 @@ def gate(chain: Chain, service: ServiceName, **more: Any) -> Iterator[Program]:
         yield program
 
 
-def asked(chain: Chain, service: ServiceName, **more: Any) -> Answer:
-    """The step against this service, with what RelayEntry lets pass there."""
+def asked(
+    chain: Chain, service: ServiceName, changes: Mapping[str, str] | None = None, **more: Any
+) -> Answer:
+    """The step against this service, with what RelayEntry lets pass there. ``changes``: of the step's values; ``more``: of the gate's."""
     known = SERVICES[service]
     lost = {*rows_lost(known), *(() if known.conditional_write.value else ("S5",))}
     with gate(chain, service, **more) as program:
         return chain.run(
             chain.storage_check(
-                "web1", WEB1, service, ENDPOINT=program.endpoint, ACCEPTED=" ".join(sorted(lost))
+                "web1",
+                WEB1,
+                service,
+                **{"ENDPOINT": program.endpoint, "ACCEPTED": " ".join(sorted(lost)), **(changes or {})},
             )
         )
 
@@ -99,6 +105,45 @@ def test_what_cannot_work_is_refused_by_name(ready: Chain, service: ServiceName)
 def test_a_wrong_clock_and_a_wrong_region_are_told_as_such(ready: Chain) -> None:
     assert "the relay's clock is wrong" in asked(ready, "AWS", minutes=16).words
     assert "the bucket is not in region 'us-east-1'" in asked(ready, "AWS", region="eu-central-1").words
+
+
+SET = "set lastcopy:storage.s3.region to '{}' and lastcopy:storage.s3.endpoint to the endpoint of that region, https://s3.{}.amazonaws.com in the stack file"
+FRANKFURT = {"REGION": "eu-central-1"}
+
+
+@pytest.mark.parametrize(("new_for", "answer"), [(0, "301 PermanentRedirect"), (99, "307 TemporaryRedirect")])
+def test_the_endpoint_of_another_region_is_told_with_the_buckets_own(
+    ready: Chain, new_for: int, answer: str
+) -> None:
+    """The stack file has Frankfurt, its region and its endpoint; the bucket is in Virginia, made long ago or just now."""
+    before = stored(ready, "")
+    told = asked(ready, "AWS", FRANKFURT, region="eu-central-1", new_for=new_for)
+    assert told.code == 1
+    assert "bucket 'backups' is in region 'us-east-1', not in region 'eu-central-1'" in told.words
+    assert answer in told.words
+    assert SET.format("us-east-1", "us-east-1") in told.words
+    assert told.words.count("error:") == 1
+    assert stored(ready, "") == before
+
+
+def test_sabotage_a_step_that_does_not_know_the_redirects_sends_the_operator_elsewhere(ready: Chain) -> None:
+    with gate(ready, "AWS", region="eu-central-1") as program:
+        step = ready.storage_check("web1", WEB1, "AWS", ENDPOINT=program.endpoint, **FRANKFURT)
+        text = step.text()
+        known = "PermanentRedirect | TemporaryRedirect | IllegalLocationConstraintException) elsewhere"
+        assert text.count(known) == 1
+        text = text.replace(known, "IllegalLocationConstraintException) elsewhere")
+        done = ready.root("sh", "-s", "--", "apply", "203.0.113.1 1 2 22", stdin=text)
+    assert done.returncode == 1
+    assert "check that the endpoint speaks S3" in done.stderr
+    assert "us-east-1" not in done.stderr
+
+
+def test_a_new_bucket_gets_the_time_until_amazons_names_lead_to_it(ready: Chain) -> None:
+    assert asked(ready, "AWS", {"PATIENCE": "60"}, new_for=1).code == 0
+    told = asked(ready, "AWS", new_for=99)  # a bucket that the program did not make, so nobody waits
+    assert "which is another region's endpoint or does not know a new bucket yet" in told.words
+    assert "to the endpoint of region 'us-east-1', https://s3.us-east-1.amazonaws.com" in told.words
 
 
 def test_yesterdays_arguments_are_refused_by_amazon(ready: Chain) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,31 +21,12 @@ from tests.enforced import servers
 from tests.enforced.servers import s3_client
 from tests.scripts.relay.chain import Answer, Chain, Step
 from tests.scripts.relay.conftest import IDENTITIES
+from tests.scripts.relay.stored import stored
 
 WEB1 = IDENTITIES["web1"]
 NEW = "new1"  # a source that is not enrolled
 NEW_KEY = ("new1key", "new1-secret-0123456789")
 LOCKS = "web1/g1/locks/"
-
-
-@dataclass(frozen=True)
-class Stored:
-    """What the storage's own root sees below a prefix."""
-
-    versions: list[dict[str, Any]]
-    markers: list[dict[str, Any]]
-
-    @property
-    def current(self) -> list[str]:
-        return [one["Key"] for one in self.versions if one["IsLatest"]]
-
-
-def stored(chain: Chain, prefix: str) -> Stored:
-    with chain.box.storage_admin() as (origin, ca, user, secret):
-        found = s3_client(origin, Path(ca), user, secret).list_object_versions(
-            Bucket="backups", Prefix=prefix
-        )
-    return Stored(found.get("Versions", []), found.get("DeleteMarkers", []))
 
 
 @pytest.fixture(scope="module")

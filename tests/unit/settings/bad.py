@@ -182,6 +182,8 @@ STORAGE = (
     Bad("{storage: {s3: {endpoint: 'https://s3.example.com/path'}}}", "storage.s3.endpoint", "path", SET),
     Bad("{storage: {s3: {region: REMOVED}}}", "storage.s3.region", "is missing", "us-east-1 --stack prod"),
     Bad("{storage: {s3: {region: 'us east'}}}", "storage.s3.region", "not of the allowed form", SET),
+    Bad("{storage: {s3: {endpoint: 'https://s3.eu-central-1.amazonaws.com'}}}", "storage.s3.region", "endpoint of region eu-central-1", "eu-central-1 --stack"),
+    Bad("{storage: {s3: {endpoint: 'https://s3.amazonaws.com', region: eu-west-1}}}", "storage.s3.region", "endpoint of region us-east-1", "us-east-1 --stack"),
     Bad("{storage: {s3: {bucket: My_Bucket}}}", "storage.s3.bucket", "3 to 63 of a-z", "example-backups"),
     Bad("{storage: {s3: {bucket: 192.0.2.1}}}", "storage.s3.bucket", "a bucket name that S3 allows", SET),
     Bad("{storage: {s3: {bucket: a..b}}}", "storage.s3.bucket", "a bucket name that S3 allows", SET),

@@ -21,7 +21,7 @@ from components.settings import (
     UnmanagedSource,
 )
 from tests.unit.settings.bad import RCLONE
-from tests.unit.settings.support import KEYS, SANDBOX, certificate, good, parse, private_key, stack
+from tests.unit.settings.support import KEYS, SANDBOX, certificate, good, parse, private_key, refused, stack
 
 
 def test_own_hosts_with_a_bucket() -> None:
@@ -217,6 +217,25 @@ def test_values_are_kept_in_one_form() -> None:
     assert (settings.storage.endpoint, settings.storage.prefix) == ("https://s3.example.com:9000", "a/b")
     assert settings.sources[0].from_ == ("10.0.0.1/32", "2001:db8::/64")
     assert settings.sources[0].paths == ("/srv/my files", "/")
+
+
+@pytest.mark.parametrize(
+    ("host", "region"),
+    [
+        ("s3.eu-central-1.amazonaws.com", "eu-central-1"),
+        ("s3.dualstack.us-gov-west-1.amazonaws.com", "us-gov-west-1"),
+        ("s3-fips.us-east-2.amazonaws.com", "us-east-2"),
+        ("bucket.vpce-0a1b-2c3d.s3.eu-west-1.vpce.amazonaws.com:443", "eu-west-1"),
+        ("s3.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+        ("s3.amazonaws.com", "us-east-1"),
+    ],
+)
+def test_an_endpoint_of_amazon_is_taken_with_its_own_region_only(host: str, region: str) -> None:
+    def endpoint(of: str) -> str:
+        return f"{{storage: {{s3: {{endpoint: 'https://{host}', region: {of}}}}}}}"
+
+    assert isinstance(good(endpoint(region)).storage, S3Bucket)
+    assert f"endpoint of region {region}" in str(refused(stack(endpoint("ap-south-1"))))
 
 
 def test_a_certificate_is_taken_whole() -> None:
