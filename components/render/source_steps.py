@@ -65,6 +65,7 @@ def schedule(source: Source) -> dict[str, str]:
     return {
         "RUN_BACKUP": (_FILES / "run-backup").read_text(),
         "BACKUP_CONTENTS": (_FILES / "backup-contents").read_text(),
+        "BACKUP_FAILURES": (_FILES / "backup-failures").read_text(),
         "BACKUP_CONF": render.backup_conf(
             source=source.name,
             read_concurrency=source.restic.read_concurrency,

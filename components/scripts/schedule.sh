@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# When and what this host backs up. Values: RUN_BACKUP, BACKUP_CONTENTS, BACKUP_CONF, PATHS, EXCLUDES, SERVICE, TIMER, BACKOFF, CALENDAR, DELAY,
-# HOOKS, SANDBOX.
+# When and what this host backs up. Values: RUN_BACKUP, BACKUP_CONTENTS, BACKUP_FAILURES, BACKUP_CONF, PATHS, EXCLUDES, SERVICE, TIMER, BACKOFF,
+# CALENDAR, DELAY, HOOKS, SANDBOX.
 # Fact: zone, the host's own time zone, in which a schedule without a zone is meant.
 UNITS=/etc/systemd/system
 TRIAL=lastcopy-try-sandbox.service
@@ -57,6 +57,7 @@ step_apply() {
   folder "$STATE_DIR" 755 root:root
   folder "$LIB_DIR" 755 root:root
   put_value BACKUP_CONTENTS "$LIB_DIR/backup-contents" 755 root:root
+  put_value BACKUP_FAILURES "$LIB_DIR/backup-failures" 644 root:root
   put_value BACKUP_CONF "$ROOT_DIR/backup.conf" 600 root:root
   put_value PATHS "$ROOT_DIR/paths" 600 root:root
   put_value EXCLUDES "$ROOT_DIR/excludes" 600 root:root
@@ -94,5 +95,6 @@ step_remove() {
   if changed; then systemctl daemon-reload; fi
   gone "$LIB_DIR/run-backup"
   gone "$LIB_DIR/backup-contents"
+  gone "$LIB_DIR/backup-failures"
   for file in backup.conf paths excludes; do gone "$ROOT_DIR/$file"; done
 }

@@ -46,6 +46,7 @@ BAD = {
         "/x/link is a symbolic link, of which a backup holds the link alone. Put its target, /data,",
     ),
     "/x/gone": ("true", "/x/gone does not exist. Restore or create it"),
+    "/x/Büro": ("mkdir /x/Büro", "/x/Büro holds no file."),
     "/x/empty": ("mkdir /x/empty", "/x/empty holds no file. Is something not mounted there?"),
     "/x/folders": ("mkdir -p /x/folders/y/z", "/x/folders holds no file."),
     "/x/usb": (

@@ -103,11 +103,14 @@ CASES = {
     "no-paths-file": Case(
         "rm /etc/lastcopy/paths", "true", STOPPED, "refused", 71, "paths is missing",
     ),
+    "no-sentences": Case(
+        "rm /usr/local/lib/lastcopy/backup-failures", "true", STOPPED, "refused", 71, "backup-failures is missing",
+    ),
     "no-path-exists": Case(
         "rm -rf /data", "true", STOPPED, "refused", 71, "/data does not exist",
     ),
     "malformed-exclude": Case(
-        "echo 'foo[' >>/etc/lastcopy/excludes", "true", STOPPED, "refused", 71, "invalid pattern(s) provided: foo[",
+        "echo 'Büro[' >>/etc/lastcopy/excludes", "true", STOPPED, "refused", 71, "invalid pattern(s) provided: Büro[",
     ),
     "unknown-option": Case(
         "sed -i 's/ --json / --json --no-such-option /' /usr/local/lib/lastcopy/run-backup", "true", STOPPED, "refused", 71,
