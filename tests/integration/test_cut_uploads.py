@@ -14,12 +14,12 @@ from pathlib import Path
 from tests.integration.corrupter import Point
 from tests.integration.test_corruption import Chain, Make, chain, storage  # noqa: F401 - fixtures
 
-RUN_BACKUP = Path(__file__).parents[2] / "components" / "files" / "run-backup"
+FAILURES = Path(__file__).parents[2] / "components" / "files" / "backup-failures"
 
 
 def outage(code: int) -> re.Pattern[str]:
     """What run-backup takes for this outage, as it says it itself."""
-    text = RUN_BACKUP.read_text()
+    text = FAILURES.read_text()
     (expression,) = re.findall(
         rf"said '([^'\n]*)'[^\n]*; then\n    leave {code} \"the relay (?:takes nothing twice|was not reached)",
         text,
