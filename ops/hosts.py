@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ops.private_folder import private_folder
+from ops.private_folder import socket_folder
 from ops.recover.errors import RecoverError, shown
 
 SECONDS = 120
@@ -21,8 +21,7 @@ _KEPT = frozenset((
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TERM", "TMPDIR", "SSH_AUTH_SOCK", "SSH_ASKPASS", "SSH_ASKPASS_REQUIRE",
     "DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR",
 ))  # fmt: skip
-# The kernel takes 107 bytes for a socket's name: the folder's, 41 for ssh's name of the connection, 17 while ssh makes it.
-LONGEST = 107 - 41 - 17
+_SOCKET = 40 + 17  # bytes of a control socket's name: ssh's %C, and what it adds while it makes the socket
 IDLE = 120  # so long a connection stays without a command, also one whose program was killed
 
 
@@ -243,8 +242,7 @@ def hosts(doors: Sequence[Door], folder: Path) -> Iterator[dict[str, Host]]:
     """Every host by name; their connections end with the block. ``folder``: private, for known hosts and the like."""
     opened: dict[str, Host] = {}
     with ExitStack() as stack:
-        short = len(os.fsencode(folder)) <= LONGEST
-        sockets = folder if short else stack.enter_context(private_folder("ssh", Path("/tmp")))  # noqa: S108
+        sockets = stack.enter_context(socket_folder(folder, "ssh", _SOCKET))
         try:
             for door in doors:
                 opened[door.name] = Host(door=door, folder=folder, sockets=sockets)

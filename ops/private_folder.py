@@ -17,6 +17,7 @@ from pathlib import Path
 
 # What carries this name and belongs to nobody who lives is removed: so nothing else may be named so.
 MARK = "lastcopy-tmp-"
+LONGEST_SOCKET = 103  # bytes of a socket's whole name that every system takes (unix(7): 107 on Linux)
 # Standard input ends with the verb. Programs of a killed verb may still write there for a moment: hence several tries.
 _GUARD = """\
 trap '' HUP INT TERM
@@ -49,6 +50,19 @@ def private_folder(purpose: str, place: Path | None = None) -> Iterator[Path]:
         empty(folder)
         os.close(lock)
         guard.communicate()
+
+
+@contextmanager
+def socket_folder(folder: Path, purpose: str, longest: int) -> Iterator[Path]:
+    """Where sockets with names of up to ``longest`` bytes fit: ``folder``, else a private folder below /tmp, because TMPDIR may be long by itself.
+
+    ``purpose``: a word for the name of that folder. Error: OSError, where it cannot be made.
+    """
+    if len(os.fsencode(folder)) + len("/") + longest <= LONGEST_SOCKET:
+        yield folder
+        return
+    with private_folder(purpose, Path("/tmp")) as short:  # noqa: S108
+        yield short
 
 
 def sweep(place: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ops.private_folder import private_folder
+from ops.private_folder import socket_folder
 from ops.recover import checkpoint
 from ops.recover.access import Access
 from ops.recover.dates import late_markers, one_shift, written
@@ -23,7 +22,6 @@ from ops.recover.view import served
 
 Say = Callable[[str], None]
 Ask = Callable[[], Answer]
-MOST = 103  # bytes of a socket's name that every system takes
 _WRONG = 12  # restic's exit code
 _NOT_ITS = (
     "the password is not this repository's (was it rotated, or is it of another --generation?), "
@@ -291,11 +289,7 @@ class Views:
     def __init__(self, storage: Storage, folder: Path, say: Say) -> None:
         self._storage, self._say = storage, say
         self._open = ExitStack()
-        # The kernel takes a socket's name only up to a length that a folder below somebody's TMPDIR may have by itself.
-        short = len(os.fsencode(folder)) <= MOST - len("/view-00000")
-        self._folder = (
-            folder if short else self._open.enter_context(private_folder("view", Path("/tmp")))  # noqa: S108
-        )
+        self._folder = self._open.enter_context(socket_folder(folder, "view", len("view-00000")))
         self._served: dict[tuple[datetime, bool], Path] = {}
 
     def socket(self, at: datetime, history: History) -> Path:

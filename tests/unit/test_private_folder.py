@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ops.kit.sealed import write_new
-from ops.private_folder import MARK, private_folder, sweep
+from ops.private_folder import LONGEST_SOCKET, MARK, private_folder, socket_folder, sweep
 from tests.guards import guard_of, guards_of
 from tests.waiting import wait_until
 
@@ -116,3 +118,17 @@ def test_no_verb_makes_folders_for_secrets_in_any_other_way() -> None:
         if word in file.read_text() and file.name != "private_folder.py"
     ]
     assert found == []
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_a_socket_with_the_longest_name_fits_wherever_its_folder_is(beyond: int) -> None:
+    # Below /tmp, as tmp_path may be too long by itself, and longer than the folder that is made in its place.
+    with tempfile.TemporaryDirectory(dir="/tmp") as given:
+        folder = Path(given) / ("long" * 10)
+        folder.mkdir()
+        longest = LONGEST_SOCKET - len(os.fsencode(folder)) - len("/") + beyond
+        with socket_folder(folder, "test", longest) as place:
+            assert (place == folder) is (beyond == 0)
+            with socket.socket(socket.AF_UNIX) as made:
+                made.bind(os.fspath(place / ("s" * longest)))
+        assert place.exists() is (beyond == 0)
