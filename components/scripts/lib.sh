@@ -95,6 +95,21 @@ end_processes_of() {
   done
 }
 
+# user_gone ACCOUNT: the account with every process of it.
+user_gone() {
+  getent passwd "$1" >/dev/null || return 0
+  would "remove account $1" || return 0
+  end_processes_of "$1"
+  # A login that was under way can still be dying.
+  ug_tries=0
+  until userdel "$1" 2>"$WORK/answer"; do
+    ug_tries=$((ug_tries + 1))
+    [ "$ug_tries" -lt 20 ] || refuse "account $1 cannot be removed: $(cat "$WORK/answer")" "end its processes on the host, then run the same command again"
+    sleep 0.5
+    end_processes_of "$1"
+  done
+}
+
 json_string() { printf '%s' "$1" | tr -d '\000-\037' | sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e '1s/^/"/' -e '$s/$/"/'; }
 json_list() {
   printf '['

@@ -56,17 +56,7 @@ leavers() {
     if ! grep -qxF "$person" "$1"; then
       gone "$KEYS/$person"
       gone "$TOTP/$person"
-      if would "remove account $person"; then
-        end_processes_of "$person"
-        # A login that was under way can still be dying.
-        tries=0
-        until userdel "$person" 2>"$WORK/answer"; do
-          tries=$((tries + 1))
-          [ "$tries" -lt 20 ] || refuse "account $person cannot be removed: $(cat "$WORK/answer")" "end its processes on the host, $AGAIN"
-          sleep 0.5
-          end_processes_of "$person"
-        done
-      fi
+      user_gone "$person"
     fi
   done <"$WORK/ours"
 }

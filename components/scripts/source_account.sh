@@ -43,19 +43,7 @@ account() {
 
 # account_gone ACCOUNT: with its processes and its group.
 account_gone() {
-  if getent passwd "$1" >/dev/null; then
-    if would "remove account $1"; then
-      end_processes_of "$1"
-      # A login that was under way can still be dying.
-      tries=0
-      until userdel "$1" 2>"$WORK/answer"; do
-        tries=$((tries + 1))
-        [ "$tries" -lt 20 ] || refuse "account $1 cannot be removed: $(cat "$WORK/answer")" "end its processes on the host, then run the same command again"
-        sleep 0.5
-        end_processes_of "$1"
-      done
-    fi
-  fi
+  user_gone "$1"
   if getent group "$1" >/dev/null; then
     if would "remove group $1"; then groupdel "$1"; fi
   fi
