@@ -58,9 +58,26 @@ def test_a_sound_repository_passes_and_is_recorded(host: Host) -> None:
     assert not any(word in said + host.record.read_text() for word in (PASSWORD, secret))
 
 
-def test_everything_comes_back_where_that_is_asked_for(host: Host) -> None:
+def test_everything_comes_back_where_that_is_asked_for_and_holes_as_holes(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk image that is mostly hole must not fill the scratch."""
+    image = host.canary / "image"  # beside the canaries, so that the count of the tree stays
+    image.touch()
+    os.truncate(image, 64 << 20)
+    host.back_up()
+    seen: list[os.stat_result] = []
+    compare = drill._canary
+
+    def looked(result: Result, target: Path) -> None:
+        seen.append((target / canary.FOLDER.lstrip("/") / image.name).stat())
+        compare(result, target)
+
+    monkeypatch.setattr(drill, "_canary", looked)
     result = direct(host, everything=True)
     assert not result.problems
+    (restored,) = seen
+    assert (restored.st_size, restored.st_blocks < 2048) == (64 << 20, True)
     assert (result.canaries, result.files) == (6, 41)
 
 

@@ -1,0 +1,63 @@
+"""The readers of a stack get from its outputs all that they need: where the storage is, how objects are sent there, what each source promises."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from components.storage_facts import Checksum
+from ops.kit.kit import from_outputs as kit_of
+from ops.kit.kit import parse
+from ops.recover.access import Room, StorageKey, Where, from_outputs, rooms_of, where_of
+
+HEX, KEY = "ab" * 32, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGFhYWFh"
+# None of these is what a reader would take where the output says nothing.
+VAULT = {
+    "endpoint": "https://[2001:db8::9]:9000",
+    "region": "eu-central-1",
+    "bucket": "a-bucket",
+    "prefix": "hosts",
+    "provider": "Minio",
+    "checksum": "md5",
+    "caCertificate": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+}
+ROOM = {
+    "generation": 3,
+    "repositoryId": HEX,
+    "keyId": HEX,
+    "publicKey": KEY,
+    "hostKey": KEY,
+    "silentAfterHours": 200,
+    "shrinkPercent": 30,
+}
+OUTPUTS: dict[str, Any] = {
+    "vault": {**VAULT, "objectLock": "COMPLIANCE"},
+    "sources": {
+        "web1": {**ROOM, "address": "web1.example.com", "port": 22, "user": "admin", "managed": True}
+    },
+    "passwords": {"web1": "a-password"},
+}
+STORAGE_KEY = StorageKey.read({"accessKeyId": "EXAMPLE", "secretAccessKey": "0123456789"}, "test")
+
+
+def told(where: Where, room: Room) -> tuple[dict[str, Any], dict[str, Any]]:
+    return where.model_dump(by_alias=True), room.model_dump(by_alias=True, exclude={"password"})
+
+
+def test_every_output_that_a_reader_needs_is_read() -> None:
+    expected = (VAULT, {"name": "web1", **ROOM})
+    assert told(where_of(OUTPUTS), rooms_of(OUTPUTS)["web1"]) == expected
+    access = from_outputs(OUTPUTS, "web1", STORAGE_KEY)
+    assert told(access.where, access.room) == expected
+    assert access.path == "hosts/web1/g3"
+    assert access.room.silent_hours == 200
+    assert access.where.uploads().checksum is Checksum.MD5, (
+        "as the stack file has it, not as the service likes it"
+    )
+
+
+def test_a_kit_tells_the_same_after_it_was_written_and_read() -> None:
+    kit = kit_of("prod", OUTPUTS, {"restic": "0.19.1"}, datetime(2026, 11, 28, tzinfo=UTC), key=STORAGE_KEY)
+    access = parse(json.dumps(json.loads(kit.text())), "kit").access("web1", None)
+    assert told(access.where, access.room) == told(where_of(OUTPUTS), rooms_of(OUTPUTS)["web1"])
