@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ops import hand_over
 from ops.hosts import Door, Host, HostError, hosts
 from ops.recover.onto import Address, door
 from tests.conformance.sshd import Sshd
@@ -90,3 +91,24 @@ def test_a_long_name_of_the_private_folder_is_taken(behind: Door, tmp_path: Path
     folder.mkdir(mode=0o700)
     with hosts([behind], folder) as opened:
         assert opened[behind.name].run("echo", "here").out == "here\n"
+
+
+def test_a_tool_is_handed_over_from_the_jump_host(
+    target: Sshd, jump: Sshd, key: Path, tmp_path: Path
+) -> None:
+    """As `pulumi up` tells `ops hand-over`: the program goes the same way as every step."""
+
+    def order(name: str, server: Sshd, **more: object) -> dict[str, object]:
+        told = {
+            "name": name,
+            "address": "127.0.0.1",
+            "port": server.port,
+            "user": server.user,
+            "hostKey": server.host_key,
+        }
+        return {**told, "privateKey": key.read_text(), **more}  # fmt: skip
+
+    before = (target.logins(), jump.logins())
+    there = hand_over._door(order("web1", target, jump=order("jump", jump, jump=None)), tmp_path)
+    assert dialled(there) == "here\n"
+    assert (target.logins(), jump.logins()) == (before[0] + 1, before[1] + 1)

@@ -30,10 +30,13 @@ from tests.waiting import wait_until
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def direct(host: Host, *, newest: float = 26, password: str = PASSWORD, everything: bool = False) -> Result:
+def direct(
+    host: Host, *, newest: float | None = 26, password: str = PASSWORD, everything: bool = False
+) -> Result:
     """One source's drill without the command line."""
+    hours = None if newest is None else timedelta(hours=newest)
     extent = Extent(
-        everything=everything, sample_bytes=64 << 20, read_subset="100%", newest=timedelta(hours=newest), seed=1
+        everything=everything, sample_bytes=64 << 20, read_subset="100%", newest=hours, seed=1
     )  # fmt: skip
     access = replace(host.bed.access, password=SecretStr(password))
     return drill.drill(access, host.bed.tools, extent, host.scratch, lambda _: None)
@@ -190,6 +193,24 @@ def test_a_stale_snapshot_is_told_by_the_storages_clock(host: Host) -> None:
     assert "the newest snapshot reached the storage 0.0 hours ago" in told(result)
     assert result.stored is not None
     assert result.stored.year < 2031
+
+
+def test_how_old_a_snapshot_may_be_follows_from_the_sources_schedule(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A weekly source is not stale after a day; only what the storage is asked for is left out here."""
+    seen: list[timedelta] = []
+
+    def asked(_: Result, __: object, newest: timedelta) -> None:
+        seen.append(newest)
+        raise RecoverError("far enough")
+
+    monkeypatch.setattr(drill, "_age", asked)
+    room = host.bed.access.room.model_copy(update={"silent_after_hours": 200})
+    weekly = replace(host, bed=replace(host.bed, access=replace(host.bed.access, room=room)))
+    for newest in (None, 5):
+        assert "far enough" in told(direct(weekly, newest=newest))
+    assert seen == [timedelta(hours=200), timedelta(hours=5)]
 
 
 def test_a_newer_snapshot_that_cannot_be_read_is_told_and_the_one_before_is_tried(host: Host) -> None:
