@@ -384,6 +384,18 @@ def test_sshd_and_firewall_keep_the_port_that_sshd_itself_has(
     assert re.search(rf"Port {sources_dial[1]}\n", told)
 
 
+def test_the_relays_directory_and_vpn_reach_its_firewall() -> None:
+    """Both phases: what the first would let through and the second not would be cut off later."""
+    more = "{intermediate: {existing: {directory: ['10.0.0.3:636', '[2001:db8::3]:636'], vpnPorts: [51820]}}}"
+    graph, plain = stacks.run(OWN.config(more)), graph_of(OWN)
+    for role in ("relay-firewall-rules", "relay-firewall-confirm"):
+        rules = graph.named(role).inputs["values"]["RULES"]
+        for words in ("10.0.0.3 . 636", "2001:db8::3 . 636", "udp dport { 51820 } accept"):
+            assert words in rules, (role, words)
+        assert "@directory4 accept" in rules
+        assert "directory4" not in plain.named(role).inputs["values"]["RULES"]
+
+
 def test_a_jump_host_leads_to_every_host_of_the_stack() -> None:
     """Dialled as its own user; a dial from it is not repeated, so that the first error is the one that is told."""
     for one in commands(graph_of(REMOTE)):
