@@ -29,6 +29,8 @@ from components.protected_source import ProtectedSource, ProtectedSourceArgs
 from components.render import source_steps
 from components.restic_repository import ResticRepositoryArgs
 from components.settings import SettingsError
+from components.storage_facts import rows_lost
+from components.storage_services import SERVICES
 from ops.kit.kit import from_outputs as kit_of
 from ops.recover.access import StorageKey, from_outputs
 from ops.recover.errors import RecoverError
@@ -394,6 +396,17 @@ def test_the_relays_directory_and_vpn_reach_its_firewall() -> None:
             assert words in rules, (role, words)
         assert "@directory4 accept" in rules
         assert "directory4" not in plain.named(role).inputs["values"]["RULES"]
+
+
+def test_the_service_its_checksum_and_accepted_losses_reach_the_storage_step_and_the_readers() -> None:
+    graph = stacks.run(
+        OWN.config("{storage: {s3: {provider: Ceph, checksum: trailer, acceptedLosses: [R4]}}}")
+    )
+    values = graph.named("web1-enrolment-entry-storage").inputs["values"]
+    assert values["CHECKSUM"] == "trailer", "as chosen, not as the service likes it"
+    assert set(values["ACCEPTED"].split()) == {"R4", *rows_lost(SERVICES["Ceph"])}
+    told = bare(graph.exports["vault"])
+    assert (told["provider"], told["checksum"]) == ("Ceph", "trailer")
 
 
 def test_a_jump_host_leads_to_every_host_of_the_stack() -> None:
