@@ -426,6 +426,15 @@ def test_a_jump_host_leads_to_every_host_of_the_stack() -> None:
 JUMP = "{admin: {jumpHost: {address: jump.example.com, hostKey: ADMIN-KEY}}}"
 
 
+def test_a_jump_host_is_dialled_with_a_key_of_its_own_where_it_has_one(tmp_path: Path) -> None:
+    file = tmp_path / "jump"
+    file.write_text(private_key.__wrapped__())  # another one
+    file.chmod(0o600)
+    config = CLOUD.config(JUMP.replace("hostKey", f"privateKeyFile: {file}, hostKey"))
+    dialled = opened(commands(stacks.run(config))[0].inputs["connection"])
+    assert opened(dialled["proxy"]["privateKey"]) == file.read_text() != opened(dialled["privateKey"])
+
+
 # What the stack hands out.
 
 

@@ -98,6 +98,8 @@ def test_a_restore_over_files_that_stand_is_read_back(bed: Bed, words: str) -> N
     assert done.code != 0
     assert "--verify=false" in done.err
     assert "/data/big" in done.err
+    done = bed.machine.run(f"restic-backup restore {words} --include /data -- latest")
+    assert "/data/big" in done.err, "behind a -- the word would be taken for a snapshot"
     bed.machine.ok("rm /data/big /data/same && restic-backup restore latest --target / --include /data")
     assert bed.machine.ok("sha256sum </data/big") == digest
 
