@@ -80,9 +80,14 @@ class DocShell:
     _ran: int = field(default=0, init=False)
     _bash: subprocess.Popen[str] = field(init=False)
 
-    def start(self) -> None:
+    def resolve(self, hosts: Mapping[str, str]) -> None:
+        """From now on these resolve, too."""
+        self.hosts = {**self.hosts, **hosts}
         names = "".join(f"{address} {name}\n" for name, address in self.hosts.items())
-        (self.folder / "hosts").write_text(f"127.0.0.1 localhost\n{names}")
+        (self.folder / "hosts").write_text(f"127.0.0.1 localhost\n{names}")  # the file itself: it is mounted
+
+    def start(self) -> None:
+        self.resolve({})
         me = str(os.getuid())
         rows = [line.split(":") for line in Path("/etc/passwd").read_text().splitlines()]
         moved = [[*row[:5], str(self.home), *row[6:]] if row[2] == me else row for row in rows]
@@ -91,7 +96,8 @@ class DocShell:
             ["unshare", "--mount", "--propagation", "private", "bash", "--noprofile", "--norc", "-c", _LOOP, "bash",
              str(self.folder), str(self.checkout)],
             env={"HOME": str(self.home), "LC_ALL": "C.UTF-8", "TERM": "dumb", **self.environment},
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            # Without a terminal: what asks for a code or a yes is answered on standard input.
+            start_new_session=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
     def run(self, command: str, *, stdin: str = "", seconds: float = 300) -> Ended:

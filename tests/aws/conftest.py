@@ -1,4 +1,4 @@
-"""One account for all AWS tests; one whole stack in it for those that need machines."""
+"""One account for all AWS tests; one reader of the documents, and one whole stack for those that need machines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 
 import toolchain
 from tests.aws.program import Program, engine
-from tests.aws.stack import AwsStack
+from tests.aws.reader import Reader, following
+from tests.aws.stack import AwsStack, Ground
 from tests.aws.world import Moto
 
 
@@ -25,18 +26,30 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
 
 
 @pytest.fixture(scope="package")
-def aws(account: Moto, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsStack]:
-    """The whole stack from nothing but an account and two source hosts, by one `pulumi up`."""
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    """Machines and storage, which boot while the documents' first chapters are followed."""
     toolchain.ensure()
-    stack = AwsStack(account, tmp_path_factory.mktemp("aws"))
+    made = Ground(tmp_path_factory.mktemp("ground"))
     try:
-        stack.prepare()
-        account.wait()
-        stack.create()
-        stack.first_up = stack.running.up()
-        yield stack
+        yield made
     finally:
-        stack.close()
+        made.close()
+
+
+@pytest.fixture(scope="package")
+def reader(account: Moto, ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:  # noqa: ARG001
+    """Who has followed docs/aws.md up to its preview, and README's chapter."""
+    account.wait()
+    with following(account, tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("shell")) as made:
+        yield made
+
+
+@pytest.fixture(scope="package")
+def aws(account: Moto, ground: Ground, reader: Reader) -> AwsStack:
+    """The whole stack from nothing but an account and two source hosts, by the trial's own commands."""
+    stack = AwsStack(account, ground, reader)
+    stack.create()
+    return stack
 
 
 @pytest.fixture(scope="package")

@@ -1,10 +1,13 @@
-"""The whole AWS stack of a copied checkout: relay on a sandbox machine, vault in minio, two source hosts."""
+"""The whole AWS stack, made by following docs/aws.md's trial: relay on a sandbox machine, vault in minio, source hosts."""
 
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,93 +15,135 @@ from typing import Any
 import yaml
 from minio import Minio
 
+from ops.machines import Machines
+from tests.aws.document import TRIAL, Command, day_2
 from tests.aws.double import machines
 from tests.aws.double.cloud import SANDBOX
 from tests.aws.double.mirror import storage_of
-from tests.aws.world import ACCOUNT, REGION, Cloud, Moto, aws_environment, install_double
-from tests.integration.checkout import Running, copy_checkout
+from tests.aws.reader import MFA_CODE, Reader
+from tests.aws.world import DOCS_REGION, HERE, Cloud, Moto
+from tests.doc_shell import Ended
 from tests.networks import free_network
 from tests.waiting import wait_until
 
-NAME, BUCKET = "awstest", "lastcopy-awstest"
-BREAK_GLASS = f"arn:aws:iam::{ACCOUNT}:role/break-glass"
+BUCKET = "example-backups-test"
 SOURCES = ("web1", "db1")
+STEP = re.compile(r"^ *([-+~]+) +(\S+) (\S+) (created|updated|deleted|replaced)\b", re.MULTILINE)
+
+
+class Ground:
+    """The cloud without anything of a stack in it, and the hosts that are to be backed up; made while others work."""
+
+    def __init__(self, folder: Path) -> None:
+        self.cloud = Cloud(folder / "sandbox", free_network())
+        self._pool = ThreadPoolExecutor(1)
+        self._made: Future[dict[str, dict[str, Any]]] = self._pool.submit(self._make)
+
+    def _make(self) -> dict[str, dict[str, Any]]:
+        self.cloud.open()
+        return {name: self.cloud.source(name) for name in SOURCES}
+
+    def sources(self) -> dict[str, dict[str, Any]]:
+        """Facts of the hosts, when all is there."""
+        return self._made.result(120)
+
+    def close(self) -> None:
+        self._pool.shutdown()
+        self.cloud.close()
 
 
 class AwsStack:
-    """The stack, its account and its cloud."""
+    """The trial's stack, its account and its cloud. ``reader`` holds the session of the role that works on it."""
 
-    first_up: subprocess.CompletedProcess[str]
+    first_up: Ended
 
-    def __init__(self, account: Moto, folder: Path) -> None:
-        self.account, self.folder = account, folder
-        copy_checkout(folder)
-        self.running = Running(folder, NAME, free_network())
-        self.machines = self.running.machines
-        self.cloud = Cloud(self.machines.directory, self.running.network)
-        self.faults = folder / "faults.json"
-
-    def prepare(self) -> None:
-        """The cloud without anything of the stack in it, and the hosts that are to be backed up."""
-        self.cloud.open()
-        install_double(self.folder / ".local" / "pulumi")
-        self.running.stack.environment.update(
-            {**aws_environment(self.account, self.folder), SANDBOX: str(self.machines.directory)}
-        )
-        self.sources = {name: self.cloud.source(name) for name in SOURCES}
+    def __init__(self, account: Moto, ground: Ground, reader: Reader) -> None:
+        self.account, self.reader, self.shell = account, reader, reader.shell
+        self.cloud, self.sources = ground.cloud, ground.sources()
+        self.machines = Machines(HERE, self.cloud.box.directory)
+        self.faults = self.shell.home / "faults.json"
+        self.file = self.shell.checkout / "stacks" / "Pulumi.test.yaml"
 
     def create(self) -> None:
-        file = self.folder / "awstest.yaml"
-        file.write_text(yaml.safe_dump({"config": self.config()}, sort_keys=False))
-        self.running.stack.create(file)
+        """The block of "A trial first" up to its `pulumi up`, as break-glass."""
+        self._hosts_known()
+        self.become("break-glass")
+        copy, init, up, self.down = TRIAL.commands()
+        self.reader.run(copy)
+        self.configure(self._edit)
+        self.reader.run(init)
+        self.first_up = self.reader.run(up)
 
-    def config(self) -> dict[str, Any]:
-        """A stack file as an operator would write it for a trial."""
-        key = self.cloud.box.admin_key
-        public = key.with_name(f"{key.name}.pub").read_text().split()
-        return {
-            "lastcopy:environment": "awstest",
-            "lastcopy:protect": False,
-            "lastcopy:admin": {"user": "admin", "privateKeyFile": str(key)},
-            "lastcopy:aws": {"region": REGION, "account": ACCOUNT},
-            "lastcopy:storage": {
-                "aws": {
-                    "bucket": BUCKET,
-                    "lock": {"mode": "GOVERNANCE", "days": 2},
-                    "breakGlass": BREAK_GLASS,
-                    "purpose": "test",
-                    "alarms": {"email": "ops@example.com"},
-                }
-            },
-            "lastcopy:intermediate": {
-                "ec2": {
-                    "adminPublicKey": " ".join(public[:2]),
-                    "adminsFrom": ["203.0.113.0/24"],
-                    "sourcesFrom": ["198.51.100.0/24"],
-                }
-            },
-            "lastcopy:sources": [
-                {
-                    "name": name,
-                    "host": {"address": facts["address"], "hostKey": facts["host_key"]},
-                    "paths": ["/srv"],
-                    "randomizedDelay": "0s",
-                }
-                for name, facts in self.sources.items()
-            ],
-        }
+    def _hosts_known(self) -> None:
+        """The sources' names, their host keys as compared on their consoles, and the key that opens them as admin."""
+        home, shell = self.shell.home, self.shell
+        for suffix in ("", ".pub"):
+            key = self.cloud.box.admin_key
+            shutil.copy2(key.with_name(f"{key.name}{suffix}"), home / ".ssh" / f"backup-admin{suffix}")
+        (home / ".ssh" / "config").write_text("IdentityFile ~/.ssh/backup-admin\n")
+        shell.resolve(
+            {name: facts["address"] for source, facts in self.sources.items() for name in (source, _address(source))}
+        )  # fmt: skip
+        known = "".join(f"{name} {facts['host_key']}\n" for name, facts in self.sources.items())
+        (home / ".ssh" / "known_hosts").write_text(known)
+        shell.run(f"export {SANDBOX}={self.machines.directory}").ok()
+
+    def _edit(self, config: dict[str, Any]) -> None:
+        """What the document tells to edit, the alarms' addresses, and no waiting for a backup's random delay."""
+        public = (self.shell.home / ".ssh" / "backup-admin.pub").read_text().split()
+        config["lastcopy:intermediate"]["ec2"]["adminPublicKey"] = " ".join(public[:2])
+        config["lastcopy:storage"]["aws"]["alarms"] = {"email": "ops@example.com"}
+        config["lastcopy:storage"]["aws"]["lock"]["days"] = (
+            2  # with alarms a lock outlasts the hours of silence
+        )
+        # The shell holds break-glass's session already, and a role does not assume itself.
+        del config["lastcopy:aws"]["assumeRole"]
+        config["lastcopy:sources"] = [{**config["lastcopy:sources"][0], **self._source("web1")}]
+
+    def _source(self, name: str) -> dict[str, Any]:
+        host = {"address": _address(name), "hostKey": self.sources[name]["host_key"]}
+        return {"name": name, "host": host, "randomizedDelay": "0s"}
+
+    def add_source(self, name: str) -> None:
+        def edit(config: dict[str, Any]) -> None:
+            config["lastcopy:sources"].append({**self._source(name), "paths": ["/srv"]})
+
+        self.configure(edit)
+
+    def configure(self, change: Any) -> None:
+        """Change the stack file the way an operator edits it; what the engine wrote stays."""
+        settings = yaml.safe_load(self.file.read_text())
+        change(settings["config"])
+        self.file.write_text(yaml.safe_dump(settings, sort_keys=False))
 
     def change(self, path: str, value: Any) -> None:
-        """Edit the stack file: `storage.aws.lock.days`, 2."""
+        """Edit the stack file: `storage.aws.lock.days`, 2; `sources[].paths` is the first source's."""
 
         def edit(config: dict[str, Any]) -> None:
-            names = path.split(".")
-            at: Any = config[f"lastcopy:{names[0]}"]
-            for name in names[1:-1]:
+            first, *names = path.replace("[]", ".0").split(".")
+            at: Any = config[f"lastcopy:{first}"]
+            for name in names[:-1]:
                 at = at[int(name)] if name.isdigit() else at[name]
             at[names[-1]] = value
 
-        self.running.configure(edit)
+        self.configure(edit)
+
+    def become(self, role: str) -> None:
+        """A session of that role, by the command that "Day 2" has for break-glass."""
+        (command,) = [
+            one for one in day_2("change lock, storage classes or break-glass, or bring in a new version's bucket policy")
+            if one.startswith("eval ")
+        ]  # fmt: skip
+        assert "--profile break-glass" in command
+        self.shell.run(command.replace("break-glass", role), stdin=MFA_CODE).ok()
+
+    def up(self, command: Command | None = None) -> Ended:
+        """`pulumi up`, or the very command of a document's block."""
+        return self.reader.run(command) if command else self.shell.run("pulumi up").ok()
+
+    def outputs(self) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads(self.shell.run("pulumi stack output --json").ok().out)
+        return told
 
     def fault(self, faults: dict[str, tuple[str, str]]) -> None:
         """What AWS refuses from now on: type -> code and message."""
@@ -112,7 +157,10 @@ class AwsStack:
 
     def in_account(self) -> dict[str, list[str]]:
         """What the stack has there; other tests' things are not its own."""
-        ask = self.account.client
+
+        def ask(service: str) -> Any:
+            return self.account.client(service, region=DOCS_REGION)
+
         instances = ask("ec2").describe_instances()["Reservations"]
         return {
             "instances": [
@@ -188,9 +236,11 @@ class AwsStack:
         self.machines.run(source, "rm", "-f", "/run/long-backup")
         script = "for i in $(seq 600); do head -c 2000000 /dev/urandom; touch /run/long-backup; sleep 1; done"
         slow = ("sh", "-c", script)
-        words = self.machines.words(source, "restic-backup", "backup", "--stdin-from-command", "--", *slow)
+        # Small packs: restic notices a session that was cut when it next has one to upload.
+        backup = ("restic-backup", "backup", "--pack-size", "4", "--stdin-from-command", "--", *slow)
+        words = self.machines.words(source, *backup)
         running = subprocess.Popen(
-            words, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            words, cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         try:
             wait_until(lambda: self.there(source, "/run/long-backup"), 60, "the long backup did not start")
@@ -225,9 +275,12 @@ class AwsStack:
         self.machines.run(source, "restic-backup", *words)
         return self.digest(source, "/var/tmp/restored/srv/data")
 
-    def close(self) -> None:
-        try:
-            self.faults.unlink(missing_ok=True)
-            self.running.close()
-        finally:
-            self.cloud.close()
+
+def _address(source: str) -> str:
+    """As the template names its first source."""
+    return f"{source}.test.example.com"
+
+
+def steps(up: Ended) -> set[tuple[str, str]]:
+    """What a run did: operation and resource."""
+    return {(done, name) for _, kind, name, done in STEP.findall(up.out) if not kind.startswith("lastcopy:")}

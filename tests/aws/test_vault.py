@@ -12,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from components import silence_check
+from tests.aws.document import day_2
 from tests.aws.double.faults import FAULTS
 from tests.aws.double.function import zipped
 from tests.aws.program import Program, real_plugin
@@ -73,7 +74,8 @@ def test_a_test_vault_goes(account: Moto, program: Program) -> None:
 def test_an_existing_bucket_is_adopted_and_stays_when_the_stack_goes(account: Moto, program: Program) -> None:
     s3 = account.client("s3")
     s3.create_bucket(Bucket="example-adopted", ObjectLockEnabledForBucket=True)
-    up(program, bucket="example-adopted", origin="adopted")
+    (key, value) = day_2("take a bucket that exists")[0].split(": ")
+    up(program, bucket="example-adopted", **{key: value})
     lock = s3.get_object_lock_configuration(Bucket="example-adopted")["ObjectLockConfiguration"]
     assert lock["Rule"]["DefaultRetention"]["Mode"] == "COMPLIANCE"
     assert has_policy(account, "example-adopted")

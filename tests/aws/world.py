@@ -29,8 +29,9 @@ from tests.aws.names import NameServer
 from tests.networks import free_port
 
 HERE = Path(__file__).resolve().parents[2]
-REGION, ACCOUNT = "us-east-1", "123456789012"  # the region of the sandbox's storage
-S3 = f"s3.{REGION}.amazonaws.com"
+REGION, ACCOUNT = "us-east-1", "123456789012"  # of the programs of the tests' own
+DOCS_REGION = "eu-central-1"  # of docs/aws.md and the templates: the whole stack's
+S3 = f"s3.{DOCS_REGION}.amazonaws.com"
 DEBIAN = "136693071363"
 IMAGES = [
     ("ami-0d13a0000000000a1", "debian-13-arm64-20260101-1000", "arm64", "2026-01-01T00:00:00.000Z"),
@@ -95,11 +96,13 @@ class Moto:
             self.process.kill()
             self.process.wait(10)
 
-    def client(self, service: str, keys: tuple[str, str, str | None] = ("test", "test", None)) -> Any:
+    def client(
+        self, service: str, keys: tuple[str, str, str | None] = ("test", "test", None), region: str = REGION
+    ) -> Any:
         """For a test's own look into the account, or with `keys` into another one."""
         return boto3.client(
             service,
-            region_name=REGION,
+            region_name=region,
             endpoint_url=self.url,
             aws_access_key_id=keys[0],
             aws_secret_access_key=keys[1],
@@ -167,9 +170,12 @@ class Cloud:
         address = driver.storage_address
         with hold(folder, make=True):
             storage_server.prepare_files(folder, address, [S3, f"*.{S3}"])
+            settings = folder / "root.env"
+            text = settings.read_text()
+            own = f"MINIO_REGION={storage_server.REGION}\n"
+            assert own in text
             # rclone calls AWS by the bucket's own name.
-            with (folder / "root.env").open("a") as settings:
-                settings.write(f"MINIO_DOMAIN={S3}\n")
+            settings.write_text(text.replace(own, f"MINIO_REGION={DOCS_REGION}\nMINIO_DOMAIN={S3}\n"))
             driver.network_up(self.box.machines())
             driver.storage_start(folder)
             with driver.storage_dial() as origin:

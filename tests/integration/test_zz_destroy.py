@@ -6,13 +6,14 @@ import os
 import subprocess
 from pathlib import Path
 
+from ops.machines import Machines
 from sandbox.plan import sandbox_id
 from tests.integration.checkout import Running
 
 
-def traces(running: Running) -> dict[str, list[str]]:
+def traces(machines: Machines) -> dict[str, list[str]]:
     """Whatever on this host still carries the sandbox's mark: its id is part of every name, its folder of every path."""
-    mark, folder = sandbox_id(running.machines.directory), str(running.machines.directory)
+    mark, folder = sandbox_id(machines.directory), str(machines.directory)
 
     def marked(*command: str) -> list[str]:
         shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -34,12 +35,12 @@ def traces(running: Running) -> dict[str, list[str]]:
         "namespaces": marked("ip", "netns", "list"),
         "mounts": sorted(mounts),
         "processes": processes,
-        "files": [folder] if running.machines.directory.exists() else [],
+        "files": [folder] if machines.directory.exists() else [],
     }
 
 
 def test_destroy_leaves_nothing(running: Running) -> None:
-    standing = traces(running)
+    standing = traces(running.machines)
     assert all(standing[what] for what in ("links", "namespaces", "mounts", "processes", "files")), standing
     running.stack.destroy()
-    assert not any(traces(running).values()), traces(running)
+    assert not any(traces(running.machines).values()), traces(running.machines)

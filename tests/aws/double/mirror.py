@@ -11,7 +11,6 @@ from botocore.exceptions import ClientError
 
 from sandbox import Sandbox
 from sandbox.bucket import _pool
-from sandbox.storage_server import REGION
 from tests.aws.double.cloud import Cloud
 from tests.aws.double.refused import Refused
 from tests.aws.double.wire import Props
@@ -30,10 +29,12 @@ def storage_of(box: Sandbox) -> Iterator[tuple[Minio, MinioAdmin]]:
 
     with box.storage_admin() as (origin, _, user, password):
         pool, host = _pool(box.storage_folder, 30), origin.removeprefix("https://")
+        settings = (box.storage_folder / "root.env").read_text().splitlines()
+        (region,) = [line.partition("=")[2] for line in settings if line.startswith("MINIO_REGION=")]
         admin = MinioAdmin(
-            endpoint=host, credentials=StaticProvider(user, password), region=REGION, http_client=pool
+            endpoint=host, credentials=StaticProvider(user, password), region=region, http_client=pool
         )
-        yield Minio(host, user, password, region=REGION, http_client=pool), admin
+        yield Minio(host, user, password, region=region, http_client=pool), admin
 
 
 @contextmanager

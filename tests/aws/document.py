@@ -1,0 +1,154 @@
+"""What of docs/aws.md and of README's chapter "On AWS" is executed, and by which test; what cannot be, and why.
+
+A test takes the commands from here, so that it runs what the document says. `tests/unit/test_aws_docs.py` fails on a block, a row or a command
+that nobody is named for; `test_zz_destroy.py` fails on one that was not run to success.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.doc_shell import blocks, commands
+
+HERE = Path(__file__).resolve().parents[2]
+AWS, README = "docs/aws.md", "README.md"
+README_CHAPTER = "## On AWS"
+DAY_2, ERRORS = "## Day 2", "## Errors in AWS's own words"
+
+
+@dataclass(frozen=True)
+class Block:
+    """A shell block: the ``number``-th of its chapter."""
+
+    file: str
+    heading: str
+    number: int = 0
+
+    def commands(self) -> list[Command]:
+        text = blocks(HERE / self.file, self.heading)[self.number]
+        return [Command(one, self) for one in commands(text)]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command as it is written there."""
+
+    text: str
+    block: Block
+
+
+ROLES, SESSION = Block(AWS, "## 2. Two roles"), Block(AWS, "## 2. Two roles", 1)
+STATE_ONCE, STATE = Block(AWS, "## 3. State"), Block(AWS, "## 3. State", 1)
+_PREVIEWED = "## 4. The stack file, the cost, the preview"
+COST, PREVIEW = Block(AWS, _PREVIEWED), Block(AWS, _PREVIEWED, 1)
+_BUILT = "## 5. Build it, back up, restore"
+BUILD, TUNNEL = Block(AWS, _BUILT), Block(AWS, _BUILT, 1)
+TRIAL = Block(AWS, "## A trial first")
+IN_SHORT = Block(README, README_CHAPTER)
+
+_DOCS, _STACK = "tests/aws/test_docs_aws.py", "tests/aws/test_stack.py"
+RUN_BY = {
+    ROLES: f"{_DOCS}::test_the_roles_are_as_written_and_the_session_is_the_deploying_roles",
+    SESSION: f"{_DOCS}::test_the_roles_are_as_written_and_the_session_is_the_deploying_roles",
+    STATE_ONCE: f"{_DOCS}::test_the_state_is_in_the_bucket_and_its_secrets_under_the_key",
+    STATE: f"{_DOCS}::test_the_state_is_in_the_bucket_and_its_secrets_under_the_key",
+    COST: f"{_DOCS}::test_the_estimate_and_the_preview_say_what_the_document_shows",
+    PREVIEW: f"{_DOCS}::test_the_estimate_and_the_preview_say_what_the_document_shows",
+    BUILD: f"{_STACK}::test_the_document_ends_with_a_backup_that_restores_byte_for_byte",
+    TRIAL: "tests/aws/test_zz_destroy.py::test_destroy_leaves_nothing",
+    # Its last command, `pulumi up`: on the trial's stack, whose machines are there.
+    IN_SHORT: f"{_STACK}::test_the_machine_is_replaced_by_one_number_and_sources_go_on",
+}
+# A row of "Day 2", by its first cell.
+ROW_RUN_BY = {
+    "add a source, change paths, schedule, networks": f"{_STACK}::test_a_source_is_added_by_the_deploying_role",
+    "rotate a source's storage key": f"{_STACK}::test_a_key_is_rotated_without_a_gap",
+    "replace the relay's machine": f"{_STACK}::test_the_machine_is_replaced_by_one_number_and_sources_go_on",
+    "change lock, storage classes or break-glass, or bring in a new version's bucket policy": f"{_STACK}::test_the_lock_is_changed_as_break_glass",
+    "take a bucket that exists": "tests/aws/test_vault.py::test_an_existing_bucket_is_adopted_and_stays_when_the_stack_goes",
+}
+ROWS_NOT_RUN = {
+    "see why a call was refused": "moto keeps no trail of calls",
+    "the state is lost": "not tried: IAM users of before have the names of the new ones",
+}
+# The commands of the table of errors, by how they begin.
+ADVICE_RUN_BY = f"{_DOCS}::test_what_the_errors_advise_is_taken"
+NOT_RUN = {
+    "python3 -m venv .venv": "the packages are those of the environment that runs the tests",
+    "aws ssm start-session": "it needs AWS's Systems Manager and its agent on a machine; the tunnel's end is tried in tests/own_hosts",
+    "aws sso login": "it opens a browser at IAM Identity Center",
+    "aws service-quotas request": "moto has no requests for quotas",
+}
+
+
+def not_run(command: str) -> bool:
+    return command.startswith(tuple(NOT_RUN))
+
+
+def shell_blocks(file: str, text: str) -> Iterator[Block]:
+    """Every shell block of the document; of README, those of its chapter."""
+    counted: dict[str, int] = {}
+    heading = ""
+    for found in re.finditer(r"^(## .*)$|^```sh$", text, re.MULTILINE):
+        heading = found[1] or heading
+        if found[1] is None and (file == AWS or heading == README_CHAPTER):
+            yield Block(file, heading, counted.get(heading, 0))
+            counted[heading] = counted.get(heading, 0) + 1
+
+
+def rows(text: str, heading: str) -> dict[str, str]:
+    """A chapter's table: first cell -> last cell."""
+    chapter = text.partition(f"\n{heading}\n")[2].partition("\n## ")[0]
+    cells = [line.strip("|").split(" | ") for line in chapter.splitlines() if line.startswith("| ")]
+    return {row[0].strip(): row[-1].strip() for row in cells if not row[0].startswith(" ---")}
+
+
+def code(cell: str) -> list[str]:
+    """What stands in it as code."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def unnamed(file: str, text: str) -> list[str]:
+    """What of the document nobody executes and nobody excuses."""
+    found = [f"{one.heading}: block {one.number}" for one in shell_blocks(file, text) if not _named(one)]
+    if file == AWS:
+        known = {"to", *ROW_RUN_BY, *ROWS_NOT_RUN}
+        found += [f"{DAY_2}: {row}" for row in rows(text, DAY_2) if row not in known]
+        found += [f"{ERRORS}: {one}" for one in advice(text) if not (not_run(one) or one.startswith(ADVISED))]
+    return found
+
+
+def _named(block: Block) -> bool:
+    return block in RUN_BY or block == TUNNEL
+
+
+ADVISED = (
+    "aws sts get-caller-identity",
+    "aws ec2 describe-",
+    'eval "$(aws configure export-credentials',
+    "pulumi up",
+)
+
+
+def advice(text: str) -> list[str]:
+    """The commands of the table of errors."""
+    spans = [span for cell in rows(text, ERRORS).values() for span in code(cell)]
+    return [span for span in dict.fromkeys(spans) if span.startswith(("aws ", "pulumi ", "eval "))]
+
+
+_used: set[str] = set()
+
+
+def day_2(to: str) -> list[str]:
+    """What that row of the table tells to do: the keys and the commands in it."""
+    cell = rows((HERE / AWS).read_text(), DAY_2)[to]
+    _used.add(to)
+    return code(cell)
+
+
+def rows_used() -> set[str]:
+    """The rows that this session's tests have asked for."""
+    return set(_used)
