@@ -3,7 +3,7 @@
 # CALENDAR, DELAY, HOOKS, SANDBOX.
 # Fact: zone, the host's own time zone, in which a schedule without a zone is meant.
 UNITS=/etc/systemd/system
-TRIAL=lastcopy-try-sandbox.service
+TRIALS=lastcopy-try-sandbox
 
 # look_at_sandbox: a trial of the unit's own confinement, around a look at what it does. In a container that may not make mount namespaces systemd
 # fails to start the unit (226), or starts it with a word in its debug log and leaves them out.
@@ -13,15 +13,17 @@ look_at_sandbox() {
   ! grep -q '^ProtectSystem=' "$WORK/sandbox" || look="$look; [ ! -w /usr ] && [ ! -w /etc ] || exit 12"
   set --
   while IFS= read -r line; do set -- "$@" -p "$line"; done <"$WORK/sandbox"
-  systemctl reset-failed "$TRIAL" 2>/dev/null || true # left by a run that was killed here
-  if systemd-run --quiet --unit="$TRIAL" --service-type=oneshot "$@" /bin/sh -c "$look" 2>"$WORK/answer"; then return 0; fi
-  status=$(systemctl show -p ExecMainStatus --value "$TRIAL")
-  systemctl reset-failed "$TRIAL" 2>/dev/null || true # it did not get so far
+  # A name of its own: the trial of a run that was killed here may be under way.
+  trial=$TRIALS-$$.service
+  systemctl reset-failed "$TRIALS-*.service" 2>/dev/null || true # left by such a run, if any
+  if systemd-run --quiet --unit="$trial" --service-type=oneshot "$@" /bin/sh -c "$look" 2>"$WORK/answer"; then return 0; fi
+  status=$(systemctl show -p ExecMainStatus --value "$trial")
+  systemctl reset-failed "$trial" 2>/dev/null || true # it did not get so far
   case $status in
     11) problem "this host's kernel or container filters no system calls, so a backup cannot be confined" "use a kernel with seccomp" ;;
     12) refuse_sandbox "systemd leaves it out, and files stay writable" ;;
     226) refuse_sandbox "systemd's exit status 226, NAMESPACE" ;;
-    *) problem "this host cannot confine the backup (exit status ${status:-unknown}): $(head -n 1 "$WORK/answer")" "look at 'journalctl -u $TRIAL' on the host" ;;
+    *) problem "this host cannot confine the backup (exit status ${status:-unknown}): $(head -n 1 "$WORK/answer")" "look at 'journalctl -u $trial' on the host" ;;
   esac
 }
 refuse_sandbox() {

@@ -11,7 +11,7 @@ from components.render import source_steps as steps
 from tests.scripts.source.bed import Bed, settings
 from tests.scripts.source.machine import Machine, Step
 
-TRIAL = "lastcopy-try-sandbox.service"
+TRIAL = "lastcopy-try-sandbox"
 WRITES = "systemd-run -q --wait --collect -p {} sh -c '[ -w /usr ]'"
 
 
@@ -40,7 +40,24 @@ def test_a_host_that_cannot_set_up_the_sandbox_is_told_and_nothing_changes(bed: 
         assert bed.schedule().code == 0
         run = bed.back_up()
         assert run.status["result"] == "success", run.text
-    assert bed.machine.ok(f"systemctl show -p LoadState --value {TRIAL}").strip() == "not-found"
+    assert trials(bed.machine) == ""
+
+
+def trials(machine: Machine) -> str:
+    return machine.ok(f"systemctl list-units --all --plain --no-legend '{TRIAL}*'")
+
+
+def test_a_trial_that_a_killed_run_left_is_no_hindrance(bed: Bed) -> None:
+    """A7: one that is under way, and one that failed; the latter is cleared away."""
+    bed.machine.ok(f"systemd-run -q --unit={TRIAL} sleep 600")
+    bed.machine.run(f"systemd-run -q --unit={TRIAL}-1 --service-type=oneshot false")
+    assert f"{TRIAL}-1" in trials(bed.machine)
+    try:
+        done = bed.schedule()
+        assert done.code == 0, done.err
+    finally:
+        bed.machine.ok(f"systemctl stop {TRIAL}")
+    assert trials(bed.machine) == ""
 
 
 @pytest.fixture(scope="module")
