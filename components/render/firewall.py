@@ -204,6 +204,8 @@ Description=lastcopy: the relay's firewall
 After=lastcopy-guard-boot.service nftables.service
 ReloadPropagatedFrom=nftables.service
 Before=ssh.service
+# Loaded as often as anybody asks: the sixth time within ten seconds, too.
+StartLimitIntervalSec=0
 [Service]
 Type=oneshot
 RemainAfterExit=yes
@@ -220,6 +222,7 @@ REFRESH_UNIT = """\
 [Unit]
 Description=lastcopy: the storage's current addresses, and the firewall's presence
 After=lastcopy-firewall.service
+StartLimitIntervalSec=0
 [Service]
 Type=oneshot
 ExecStart=/usr/local/lib/lastcopy/refresh-storage

@@ -146,7 +146,7 @@ restore_script() {
   fi
   printf 'sync %s\nrm -f %s/guard/sshd.previous\n' "$DROPINS" "$STATE_DIR"
   # A sshd that died of its configuration cannot be reloaded; a restart leaves open sessions alone.
-  printf '[ "$1" = boot ] || systemctl restart ssh.service\n'
+  printf '[ "$1" = boot ] || { systemctl reset-failed ssh.service || true; systemctl restart ssh.service; }\n'
 }
 
 # A restart ends when sshd listens anew and leaves open sessions alone. A reload returns before sshd has taken the signal: the login that is
