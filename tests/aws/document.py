@@ -107,7 +107,7 @@ def rows(text: str, heading: str) -> dict[str, str]:
 
 
 def code(cell: str) -> list[str]:
-    """What stands in it as code."""
+    """The words of the cell that are set as code."""
     return re.findall(r"`([^`]+)`", cell)
 
 

@@ -334,7 +334,7 @@ class BucketElsewhere(Rule):
             self.new_for -= 1
             words = "Please re-send this request to the specified temporary endpoint. Continue to use the original request endpoint for future requests."
             refused = Refused(307, "TemporaryRedirect", words, Endpoint=host)
-            # A client that follows is seen to fail, and asks nobody outside this machine.
+            # A name that cannot exist: a client that follows the redirect fails, and reaches nobody.
             refused.answer.headers["location"] = f"https://{request.bucket}.s3.invalid/{request.key}"
         else:
             words = "The bucket you are attempting to access must be addressed using the specified endpoint. Please send all future requests to this endpoint."
