@@ -2,12 +2,12 @@
 
 import pulumi
 
-from components.hardened_sshd import HardenedSshd, HardenedSshdArgs
 from components.places import Places
-from components.protected_source import ProtectedSource, ProtectedSourceArgs
-from components.rclone_remote import RcloneRemote, RcloneRemoteArgs
-from components.relay_firewall import RelayFirewall, RelayFirewallArgs
+from components.relay.hardened_sshd import HardenedSshd, HardenedSshdArgs
+from components.relay.rclone_remote import RcloneRemote, RcloneRemoteArgs
+from components.relay.relay_firewall import RelayFirewall, RelayFirewallArgs
 from components.settings import load_settings
+from components.source.protected_source import ProtectedSource, ProtectedSourceArgs
 
 settings = load_settings()  # every problem at once, before any resource exists
 places = Places(settings)  # where things stand: own hosts, or the sandbox

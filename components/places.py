@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pulumi
 from pydantic import SecretStr
 
-from components.hardened_sshd import Person
-from components.host_step import Host, Jump
-from components.local_sandbox import LocalSandbox, LocalSandboxArgs, MachineKind
+from components.host.host_step import Host, Jump
+from components.relay.hardened_sshd import Person
+from components.sandbox.local_sandbox import LocalSandbox, LocalSandboxArgs, MachineKind
 from components.settings import (
     Admin,
     AwsBucket,
@@ -30,11 +30,11 @@ from components.settings import (
     Source,
     UnmanagedSource,
 )
-from components.vault import RcloneVault, S3Vault, StorageIdentity, Vault
+from components.vault.vault import RcloneVault, S3Vault, StorageIdentity, Vault
 
 if TYPE_CHECKING:
-    from components.aws_stack import AwsStack
-    from components.ec2_relay import Ec2Relay
+    from components.aws.aws_stack import AwsStack
+    from components.aws.ec2_relay import Ec2Relay
 
 
 class Places:
@@ -64,7 +64,9 @@ class Places:
                 ),
             )
         if settings.aws is not None:
-            from components.aws_stack import AwsStack  # here: pulumi_aws is slow, and most stacks do without
+            from components.aws.aws_stack import (
+                AwsStack,
+            )  # here: pulumi_aws is slow, and most stacks do without
 
             self.aws = AwsStack(settings)
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from pydantic_core import PydanticUndefined
 
-from components.render import ceph_policies
-from components.render.aws_policies import Document, source_identity
 from components.settings.model import Key, Model, OneOf, aliases, keys
 from components.settings.stack import Settings
+from components.vault import ceph_policies
+from components.vault.aws_policies import Document, source_identity
 from docs import storage_table
 
 ROOT = Path(__file__).resolve().parent.parent

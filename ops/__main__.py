@@ -20,7 +20,7 @@ VERBS = {
     "hand-over": "ops.hand_over:hand_over",
     "check": "ops.checks:check",
     "aws-state": "ops.aws_state:aws_state",
-    "drill": "ops.drill.cli:drill",
+    "drill": "attack_drill.cli:drill",
     "cost": "ops.cost:cost",
     "agent": "ops.agent:agent",
     "test-packages": "ops.packages:install_for_tests",

@@ -10,7 +10,11 @@ import typer
 from rich.console import Console
 
 ROOT = Path(__file__).resolve().parent.parent
-SHELL_FILES = ("components/scripts/*.sh", "components/files/*", ".ci/run")
+SHELL_FILES = (
+    "components/*/*.sh",
+    "components/*/*-*",
+    ".ci/run",
+)  # a program for hosts has a dash in its name and no suffix
 
 
 def _commands(unit: bool) -> dict[str, list[str]]:
@@ -31,6 +35,7 @@ def _commands(unit: bool) -> dict[str, list[str]]:
             "__main__.py",
             "components",
             "ops",
+            "attack_drill",
             "policy",
             "sandbox",
             "toolchain",

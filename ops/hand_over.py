@@ -104,8 +104,8 @@ def send(host: Host, tool: str, packed: bytes, sha256: str, script: bytes) -> di
 
 
 def _script(tool: str) -> bytes:
-    from components.host_step import script_text  # here: recovery runs where no Pulumi is
-    from components.host_tool import release_values
+    from components.host.host_step import script_text  # here: recovery runs where no Pulumi is
+    from components.host.host_tool import release_values
 
     return script_text("host_tool", release_values(tool, fetches=False)).encode()
 

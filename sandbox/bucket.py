@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from components.render.aws_policies import source_identity
+from components.vault.aws_policies import source_identity
 from sandbox.errors import SandboxError
 from sandbox.storage_server import REGION, root_credentials
 

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.render.ceph_policies import bucket_policy
+from components.vault.ceph_policies import bucket_policy
 from sandbox.storage_server import make_certificates
 from tests.enforced.servers import Document, Identity, Server, wait_until
 from tests.networks import free_port

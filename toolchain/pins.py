@@ -145,7 +145,7 @@ def _assignment(word: str) -> tuple[str, str]:
 
 def _pin(name: str, table: dict[str, Any], where: tuple[str, str]) -> Pin:
     release, build, version = table.pop("release", None), table.pop("build", None), table["version"]
-    table.pop("host", None)  # what hosts are told: components/host_tool.py
+    table.pop("host", None)  # what hosts are told: components/host/host_tool.py
     table.setdefault("oldest", version)
     return Pin(
         name=name,

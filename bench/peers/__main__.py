@@ -17,13 +17,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from attack_drill.storage import desk
 from bench import report
 from bench.contenders import BORG, OURS, SEED_OLD, Borg, Ours, Seed
 from bench.farm import BUCKET, CONTENDERS, RELAY, SEED_PORT, SOURCE, BenchError, Farm, farm
 from bench.peers.borg import of_borg
 from bench.peers.peer import HELD, Peer
 from bench.peers.rows import ROWS
-from ops.drill.storage import desk
 from ops.recover.access import StorageKey, Where
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from attack_drill.http2 import Session
+from attack_drill.storage import Desk
 from bench.contenders import RESTORED, Ours, Seed
 from bench.farm import DATA, SOURCE, BenchError, Farm
-from ops.drill.http2 import Session
-from ops.drill.storage import Desk
 
 HELD = "held"
 

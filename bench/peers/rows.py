@@ -9,11 +9,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
+from attack_drill.http2 import Gone, Request, Session
+from attack_drill.rows.s4 import names
+from attack_drill.storage import lost
 from bench.farm import BUCKET, RELAY, BenchError
 from bench.peers.peer import HELD, Peer
-from ops.drill.http2 import Gone, Request, Session
-from ops.drill.rows.s4 import names
-from ops.drill.storage import lost
 
 MARK = "/tmp/peer-was-here"  # noqa: S108 - on the relay, inside a machine of our own
 TRICKS = (

@@ -13,6 +13,8 @@ from pydantic.types import StrictInt
 
 from components.settings.model import Model
 from components.settings.problems import SECRET, Finding, Fix, finding, refuse, shown
+from components.settings.storage_facts import ChecksumChoice, ServiceName, rows_lost
+from components.settings.storage_services import SERVICES, USABLE
 from components.settings.values import (
     AccessKeyId,
     Bucket,
@@ -25,8 +27,6 @@ from components.settings.values import (
     carried_by_rclone,
     match,
 )
-from components.storage_facts import ChecksumChoice, ServiceName, rows_lost
-from components.storage_services import SERVICES, USABLE
 
 
 def _region(value: str) -> str:
@@ -138,7 +138,7 @@ def _aws_region(endpoint: str) -> str:
     return found[1] if found else ""
 
 
-# The rows whose loss the storage step refuses (components/scripts/storage_check.sh); of other losses it warns.
+# The rows whose loss the storage step refuses (components/relay/storage_check.sh); of other losses it warns.
 Loss = Literal["R1", "R2", "R4", "S5"]
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import toolchain
-from components.render import s3_remote
+from components.relay import rclone_config as s3_remote
 from ops.private_folder import private_folder
 from ops.recover.access import Access, Where
 from ops.recover.errors import RecoverError, shown

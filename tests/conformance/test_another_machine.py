@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from components.render.first_key import first_key
+from components.aws.first_host_key import first_key
 
 from .sshd import Sshd
 from .stack import Stack
@@ -16,7 +16,7 @@ from .test_remote_command import lines
 # As HostStep makes them: `first` is `once`, `later` can be undone. The machine is anything with an id.
 PROGRAM = """
 import pulumi_random as random
-from components.host_step import _ONCE
+from components.host.host_step import _ONCE
 
 machine = random.RandomId(f"machine-{given.get('generation', 1)}", byte_length=4, keepers={"image": given.get("image", "a")})
 

@@ -257,7 +257,7 @@ step("false-host", connection(proxy=right, port=given["false_host"]), create=f"t
 def test_a_jump_host_and_the_host_behind_it_are_both_pinned(
     stack: Stack, sshd: Sshd, there: Path, new_sshd: Callable[..., Sshd]
 ) -> None:
-    """As components/host_step.py dials: the inner login is end to end, and what shows another key gets none."""
+    """As components/host/host_step.py dials: the inner login is end to end, and what shows another key gets none."""
     jump, false_jump, false_host = new_sshd(), new_sshd(), new_sshd()
     for server in (jump, false_jump, false_host):
         server.start()

@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 import toolchain
-from ops.drill.ground import Asked, Ground, ground
-from ops.drill.model import Finding, Level, Outcome, Result
-from ops.drill.rows import PLAYS
-from ops.drill.runner import play_row
-from ops.drill.threats import THREATS
+from attack_drill.ground import Asked, Ground, ground
+from attack_drill.model import Finding, Level, Outcome, Result
+from attack_drill.rows import PLAYS
+from attack_drill.runner import play_row
+from attack_drill.threats import THREATS
 from ops.machines import Machines
 from tests.integration.checkout import Running, copy_checkout
 from tests.networks import free_network

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from components.render.aws_policies import source_identity
-from ops.drill.model import Outcome, Result
+from attack_drill.model import Outcome, Result
+from components.vault.aws_policies import source_identity
 from sandbox import Sandbox
 from sandbox.bucket import _admin
 from tests.drill.conftest import Stage

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from components.render import sshd
-from ops.drill.model import Outcome, Result, Verdict
+from attack_drill.model import Outcome, Result, Verdict
+from components.relay import sshd_config as sshd
 from tests.drill.conftest import Stage, told
 from tests.drill.weaken import done_to, edited, scripts_with
 

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from ops.drill.model import Finding, Level, Outcome, Result, Verdict
-from ops.drill.rows import PLAYS
-from ops.drill.runner import play_row
-from ops.drill.threats import THREATS
+from attack_drill.model import Finding, Level, Outcome, Result, Verdict
+from attack_drill.rows import PLAYS
+from attack_drill.runner import play_row
+from attack_drill.threats import THREATS
 from ops.recover import recovery as whole
 from sandbox import Sandbox, netns
 from tests.drill import weak

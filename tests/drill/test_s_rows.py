@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-import components.host_step
-from ops.drill.model import Verdict
-from ops.drill.rows.s5 import SESSIONS
+import components.host.host_step
+from attack_drill.model import Verdict
+from attack_drill.rows.s5 import SESSIONS
 from tests.drill.conftest import Stage, told
 from tests.drill.sabotage import (
     DROP_IN,
@@ -133,7 +133,7 @@ def test_s11_sabotage_from_is_ignored_and_sessions_outlive_their_key(
         f"s#^( *)AuthorizedKeysCommand none#\\1AuthorizedKeysFile none\\n\\1AuthorizedKeysCommand {command} %u\\n"
         "\\1AuthorizedKeysCommandUser root#; /^ *AuthorizedKeysFile .etc.ssh.lastcopy.keys.%u$/d"
     )
-    text = components.host_step.script_text
+    text = components.host.host_step.script_text
 
     def weak(name: str, values: dict[str, str]) -> str:
         whole = text(name, values)
@@ -144,7 +144,7 @@ def test_s11_sabotage_from_is_ignored_and_sessions_outlive_their_key(
     try:
         with changed(stage, "relay", DROP_IN, rule), monkeypatch.context() as patched:
             reload(stage)
-            patched.setattr(components.host_step, "script_text", weak)
+            patched.setattr(components.host.host_step, "script_text", weak)
             result = stage.play("S11")
     finally:
         stage.machines.shell("relay", f"rm {command}")

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from attack_drill.model import Verdict
+from attack_drill.rows import s10
 from ops import status
-from ops.drill.model import Verdict
-from ops.drill.rows import s10
 from ops.prune import prune
 from ops.prune.suspicion import Limits
 from ops.recover.recovery import Recovery

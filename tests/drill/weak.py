@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from components.render.aws_policies import source_identity
+from components.vault.aws_policies import source_identity
 from sandbox import Sandbox
 from sandbox.bucket import _admin
 from tests.drill.conftest import Stage

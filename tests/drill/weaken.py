@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from components import host_step
+from components.host import host_step
 from tests.drill.conftest import Stage
 
 
@@ -33,10 +33,14 @@ def edited(stage: Stage, machine: str, file: str, sed: str) -> Iterator[None]:
 
 def scripts_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *edits: tuple[str, str, str]) -> None:
     """The program's steps with some of their scripts weakened (file, old text, new text), for as long as the test runs."""
-    folder = tmp_path / "scripts"
-    shutil.copytree(host_step.SCRIPTS, folder)
+    folder = tmp_path / "components"
+    for script in host_step.COMPONENTS.glob("*/*.sh"):
+        copy = folder / script.relative_to(host_step.COMPONENTS)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(script, copy)
     for file, old, new in edits:
-        text = (folder / file).read_text()
+        [script] = folder.glob(f"*/{file}")
+        text = script.read_text()
         assert old in text, f"{file} has no {old!r}"
-        (folder / file).write_text(text.replace(old, new))
-    monkeypatch.setattr(host_step, "SCRIPTS", folder)
+        script.write_text(text.replace(old, new))
+    monkeypatch.setattr(host_step, "COMPONENTS", folder)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.render.aws_policies import bucket_policy, source_identity
+from components.vault.aws_policies import bucket_policy, source_identity
 
 BREAK_GLASS = "arn:aws:iam::000000000000:role/break-glass"
 CAP_DAYS = 60

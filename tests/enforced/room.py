@@ -10,9 +10,10 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from components.render import relay, s3_remote
-from components.storage_facts import ChecksumChoice, ServiceName
-from components.storage_services import SERVICES
+from components.relay import rclone_config as s3_remote
+from components.relay import source_account as relay
+from components.settings.storage_facts import ChecksumChoice, ServiceName
+from components.settings.storage_services import SERVICES
 from sandbox.tools import tool
 from tests.enforced.servers import Identity
 from tests.enforced.vault import Vault

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from components.render import ceph_policies
-from components.render.aws_policies import source_identity
+from components.vault import ceph_policies
+from components.vault.aws_policies import source_identity
 from tests.ceph import Ceph
 from tests.enforced import attacks
 from tests.enforced.servers import Identity, s3_client

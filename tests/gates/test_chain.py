@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from components.render import ceph_policies
-from components.storage_facts import ServiceName
-from components.storage_services import SERVICES
+from components.settings.storage_facts import ServiceName
+from components.settings.storage_services import SERVICES
+from components.vault import ceph_policies
 from tests.ceph import Ceph
 from tests.enforced import documents
 from tests.enforced.room import Room, make_tree, restored

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from ops.drill.http2 import Session
+from attack_drill.http2 import Session
 from tests.enforced.room import Room
 from tests.enforced.servers import Identity
 from tests.enforced.vault import Vault

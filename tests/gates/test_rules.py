@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from components.storage_facts import ChecksumChoice, ServiceName
-from ops.drill.http2 import Session
+from attack_drill.http2 import Session
+from components.settings.storage_facts import ChecksumChoice, ServiceName
 from tests.enforced.room import Room
 from tests.enforced.servers import Identity
 from tests.enforced.vault import Vault

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from ops.drill.watch import ProcWatch
+from attack_drill.watch import ProcWatch
 from ops.machines import Machines
 from ops.stack import LocalStack
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from ops.drill.watch import ProcWatch
+from attack_drill.watch import ProcWatch
 from tests.integration.checkout import Running
 from tests.waiting import wait_until
 
@@ -108,7 +108,7 @@ def listening(running: Running) -> str:
 def test_an_sshd_configuration_that_cannot_be_dialled_is_rolled_back(running: Running) -> None:
     """It is valid by `sshd -t` and shuts the admin out; the host goes back by itself, and the next `up` is as before."""
     with (
-        edited(running, "components/render/sshd.py", TOP, f'{TOP} "ListenAddress 127.0.0.1",'),
+        edited(running, "components/relay/sshd_config.py", TOP, f'{TOP} "ListenAddress 127.0.0.1",'),
         edited(running, "__main__.py", "HardenedSshdArgs(", "HardenedSshdArgs(guard_seconds=20, "),
     ):
         refused = running.up(check=False)
@@ -125,7 +125,7 @@ def test_an_sshd_configuration_that_cannot_be_dialled_is_rolled_back(running: Ru
 HOSTS = "self.hosts = {source: self._machine(source, "  # where the local stack's hosts are known
 THROUGH = """
         from dataclasses import replace
-        from components.host_step import Jump
+        from components.host.host_step import Jump
         way = self.hosts["web1"]
         jump = Jump(address=way.address, port=way.port, user=way.user, host_key=way.host_key, private_key=self._admin_key)
         self.relay = replace(self.relay, jump=jump, dials=0)
@@ -135,14 +135,16 @@ THROUGH = """
 def test_the_guard_is_armed_and_confirmed_through_a_jump_host(running: Running) -> None:
     """A3 behind a jump host, here web1: the fresh login that confirms comes from there as well, and from nowhere else."""
     line = next(
-        one for one in (running.root / "components/local_sandbox.py").read_text().splitlines() if HOSTS in one
+        one
+        for one in (running.root / "components/sandbox/local_sandbox.py").read_text().splitlines()
+        if HOSTS in one
     )
     dialled = running.machines.shell("web1", "hostname -I").stdout.split()[0]
     logins = f"journalctl --sync; journalctl -b -q -u ssh | grep -c 'Accepted publickey for admin from {dialled} ' || true"
     before = int(running.machines.shell("relay", logins).stdout)
     with (
-        edited(running, "components/local_sandbox.py", line, line + THROUGH),
-        edited(running, "components/render/sshd.py", TOP, f'{TOP} "# set through a jump host",'),
+        edited(running, "components/sandbox/local_sandbox.py", line, line + THROUGH),
+        edited(running, "components/relay/sshd_config.py", TOP, f'{TOP} "# set through a jump host",'),
     ):
         running.up("--target", "urn:pulumi:itest::**::relay-sshd-con*")
     assert int(running.machines.shell("relay", logins).stdout) == before + 2

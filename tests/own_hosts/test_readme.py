@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ops.drill.impostor import listening
+from attack_drill.impostor import listening
 from tests.doc_shell import Ended
 from tests.own_hosts.conftest import SECRET_KEY, OwnHosts
 

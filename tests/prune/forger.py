@@ -1,4 +1,4 @@
-"""Forgeries of a source's root, put into a bed's repository; how they are made: ops/drill/forge.py."""
+"""Forgeries of a source's root, put into a bed's repository; how they are made: attack_drill/forge.py."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from ops.drill.forge import Master, derived, master_in
+from attack_drill.forge import Master, derived, master_in
 from tests.recover.bed import BUCKET, PASSWORD, Bed
 
 

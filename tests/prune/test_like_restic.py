@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import toolchain
-from ops.drill.forge import Master, master_in
+from attack_drill.forge import Master, master_in
 from ops.prune.retention import Arrived, Keep, kept
 from tests.prune.forger import cheap
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.render.aws_policies import source_identity
+from components.vault.aws_policies import source_identity
 from sandbox.errors import SandboxError
 from sandbox.plan import Machine, Plan, machine_name, parse_network, ruleset, sandbox_id
 from sandbox.policy import check_identity

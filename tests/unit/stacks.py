@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from components.render.first_key import first_key
+from components.aws.first_host_key import first_key
 from components.settings.keys import public_half
 from tests.unit.recording import SAMPLE_KEY, Graph, Recorded, record
 from tests.unit.settings.support import KEYS, ROOT, laid_over, private_key, values

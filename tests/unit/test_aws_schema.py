@@ -14,8 +14,8 @@ from tests.unit.stacks import SHAPES, Shape, run
 
 
 def vault() -> None:
-    from components.locked_bucket import LockedBucket, LockedBucketArgs, Transition
-    from components.source_identity import SourceIdentity, SourceIdentityArgs
+    from components.vault.locked_bucket import LockedBucket, LockedBucketArgs, Transition
+    from components.vault.source_identity import SourceIdentity, SourceIdentityArgs
 
     bucket = LockedBucket(
         "vault",

@@ -93,7 +93,9 @@ def unknown_options(text: str, _: Path) -> Iterator[str]:
     """`python -m PACKAGE VERB --option`: each word must stand in the package, quoted or as the name of what is called or taken."""
     for span in code(text):
         for package, rest in re.findall(r"python3? -m (sandbox|toolchain|ops|bench|docs)\b([^#|;&)]*)", span):
-            known = sources(package)
+            known = sources(
+                package, *(["attack_drill"] if package == "ops" else [])
+            )  # its verb is among those of ops
             words = rest.split(" -- ")[0].split()
             verbs = [word for word in words[:1] if re.fullmatch(r"[a-z][a-z-]*", word)]
             for word in verbs + [word for word in words if word.startswith("--")]:
@@ -162,7 +164,7 @@ def unknown_on_hosts(text: str, _: Path) -> Iterator[str]:
 
 def unknown_errors(text: str, _: Path) -> Iterator[str]:
     """First cells of the tables under "text | means": each must be said by our programs, unless it is marked as Pulumi's."""
-    program = sources("components", "sandbox", "toolchain", "ops")
+    program = sources("components", "sandbox", "toolchain", "ops", "attack_drill")
     for block in re.findall(r"^\| text \| means .*?(?=\n\n)", text, flags=re.DOTALL | re.MULTILINE):
         for cell in re.findall(r"^\| `([^`]+)` \|", block, flags=re.MULTILINE):
             # "…" stands for what differs; short words between two of them prove nothing either way.

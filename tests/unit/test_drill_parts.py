@@ -6,10 +6,10 @@ import base64
 
 import pytest
 
-from ops.drill.interrupted import killed_applying, on_a_full_disk
-from ops.drill.leaks import Known, forms
-from ops.drill.person import code
-from ops.drill.relay_sshd import with_line
+from attack_drill.interrupted import killed_applying, on_a_full_disk
+from attack_drill.leaks import Known, forms
+from attack_drill.person import code
+from attack_drill.relay_sshd import with_line
 
 SECRET = "s3cr3t/of+more.than%32=characters~x"
 

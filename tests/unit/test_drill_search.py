@@ -6,10 +6,10 @@ import base64
 
 import pytest
 
-from ops.drill.model import Outcome
-from ops.drill.search import LEAST, PART, forms, part
-from ops.drill.storage import Stored
-from ops.drill.thief import State, answered, harm
+from attack_drill.model import Outcome
+from attack_drill.search import LEAST, PART, forms, part
+from attack_drill.storage import Stored
+from attack_drill.thief import State, answered, harm
 
 PASSWORD = "pA7_" * 11
 

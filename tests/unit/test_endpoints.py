@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ops.drill.attempts import held_open
-from ops.drill.dial import alone
-from ops.drill.http2 import Session
+from attack_drill.attempts import held_open
+from attack_drill.dial import alone
+from attack_drill.http2 import Session
 from ops.endpoints import AdminKeys, admin_keys, endpoints
 from ops.hosts import Door, Host, hosts
 from ops.recover.errors import RecoverError
@@ -156,7 +156,7 @@ def test_ssh_gets_the_agent_and_nothing_of_the_engines_environment(seen: Path, t
 def test_every_program_that_the_operators_verbs_start_over_ssh_is_given_its_environment() -> None:
     """So that the next one is not forgotten: a call without `env` inherits the shell's secrets."""
     allowed = {  # neither ssh, restic nor rclone
-        "ops/drill/engine_dial.py", "ops/drill/person.py", "ops/drill/throwaway.py", "ops/drill/rows/a2.py",
+        "attack_drill/engine_dial.py", "attack_drill/person.py", "attack_drill/throwaway.py", "attack_drill/rows/a2.py",
     }  # fmt: skip
     silent = []
     for file in [ROOT / "ops" / "hosts.py", *(ROOT / "ops" / "drill").rglob("*.py"), *(ROOT / "ops" / "recover").rglob("*.py")]:  # fmt: skip

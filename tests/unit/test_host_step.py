@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from components.host_step import Host, HostStep, script_text
+from components.host.host_step import Host, HostStep, script_text
 from tests.unit.recording import SAMPLE_KEY, Graph, Recorded, Secret, record
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from components import host_tool
-from components.host_step import Host, HostStep, Jump
-from components.host_tool import HostTool, HostToolArgs
+from components.host import host_tool
+from components.host.host_step import Host, HostStep, Jump
+from components.host.host_tool import HostTool, HostToolArgs
 from tests.unit.recording import SAMPLE_KEY, Graph, Secret, record
 
 ROOT = Path(__file__).parents[2]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from components import local_sandbox
-from components.local_sandbox import LocalSandbox, LocalSandboxArgs
+from components.sandbox import local_sandbox
+from components.sandbox.local_sandbox import LocalSandbox, LocalSandboxArgs
 from tests.unit import stacks
 from tests.unit.recording import Graph, Recorded, Secret, record
 

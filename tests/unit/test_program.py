@@ -22,15 +22,17 @@ import pulumi
 import pytest
 from pulumi_command import remote
 
-from components import host_step, local_sandbox, protected_source
-from components.host_step import Host
-from components.host_tool import HostTool
-from components.protected_source import ProtectedSource, ProtectedSourceArgs
-from components.render import source_steps
-from components.restic_repository import ResticRepositoryArgs
+from components.host import host_step
+from components.host.host_step import Host
+from components.host.host_tool import HostTool
+from components.sandbox import local_sandbox
 from components.settings import SettingsError
-from components.storage_facts import rows_lost
-from components.storage_services import SERVICES
+from components.settings.storage_facts import rows_lost
+from components.settings.storage_services import SERVICES
+from components.source import protected_source
+from components.source import step_values as source_steps
+from components.source.protected_source import ProtectedSource, ProtectedSourceArgs
+from components.source.restic_repository import ResticRepositoryArgs
 from ops.kit.kit import from_outputs as kit_of
 from ops.recover.access import StorageKey, from_outputs
 from ops.recover.errors import RecoverError

@@ -11,9 +11,9 @@ from typing import Any
 import pulumi
 import pytest
 
-from components import aws_stack
+from components.aws import aws_stack
 from components.settings import SettingsError
-from components.vault import S3Vault
+from components.vault.vault import S3Vault
 from tests.unit import stacks
 from tests.unit.recording import Graph, Secret
 from tests.unit.settings.support import ROOT, private_key, public_key

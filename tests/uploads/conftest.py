@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 import toolchain
-from components.render import relay, s3_remote
-from components.storage_facts import Uploads
-from ops.drill.http2 import Session
+from attack_drill.http2 import Session
+from components.relay import rclone_config as s3_remote
+from components.relay import source_account as relay
+from components.settings.storage_facts import Uploads
 from sandbox.storage_server import make_certificates
 from tests.uploads.recorder import Recorder, recording
 

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from components.render.s3_remote import ENVIRONMENT
-from components.storage_facts import Checksum, StorageService
-from components.storage_services import SERVICES
-from ops.drill.http2 import Request as Ask
-from ops.drill.http2 import Session
+from attack_drill.http2 import Request as Ask
+from attack_drill.http2 import Session
+from components.relay.rclone_config import ENVIRONMENT
+from components.settings.storage_facts import Checksum, StorageService
+from components.settings.storage_services import SERVICES
 from tests.uploads.checksums import BODIES, carried, content, is_signed_with, newer_checksums
 from tests.uploads.conftest import KEY_ID, SECRET, Relay
 from tests.uploads.recorder import Request

@@ -15,16 +15,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from components.host_step import script_text
-from components.host_tool import floor, release_values
-from components.render import firewall, relay, s3_remote, sshd
-from components.render.relay import Limits
-from components.render.sshd import SshdPlan
-from components.storage_facts import ServiceName, Uploads
-from components.storage_services import SERVICES
+from components.host.host_step import script_text
+from components.host.host_tool import floor, release_values
+from components.relay import firewall_rules as firewall
+from components.relay import rclone_config as s3_remote
+from components.relay import source_account as relay
+from components.relay import sshd_config as sshd
+from components.relay.source_account import Limits
+from components.relay.sshd_config import SshdPlan
+from components.settings.storage_facts import ServiceName, Uploads
+from components.settings.storage_services import SERVICES
 from sandbox import Sandbox
 
-FILES = Path(__file__).parents[3] / "components" / "files"
+FILES = Path(__file__).parents[3] / "components" / "relay"
 RELAY_RCLONE = "/usr/local/bin/rclone"
 
 

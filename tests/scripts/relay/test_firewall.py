@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from components.render import firewall
+from components.relay import firewall_rules as firewall
 from tests.scripts.relay.chain import Chain
 from tests.waiting import wait_until
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from components.render.user_data import UserDataPlan, user_data
+from components.aws.user_data import UserDataPlan, user_data
 from sandbox.image import cache_root, digest, ensure_tree
 from sandbox.store import hold
 from tests.scripts.relay.newborn import BORN, Newborn

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.drill.http2 import Gone, Session
+from attack_drill.http2 import Gone, Session
 from tests.enforced.servers import s3_client
 from tests.scripts.relay.beside import beside
 from tests.scripts.relay.chain import Chain

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from components.host_step import script_text
-from components.render import source, sshd
-from components.render.first_key import first_key
-from components.render.sshd import SshdPlan
+from components.aws.first_host_key import first_key
+from components.host.host_step import script_text
+from components.relay import sshd_config as sshd
+from components.relay.sshd_config import SshdPlan
+from components.source import config_files as source
 from tests.scripts.relay.newborn import BORN, KEYS, RECORD, Newborn
 from tests.scripts.source.machine import Machine
 

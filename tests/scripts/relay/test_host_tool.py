@@ -20,8 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from components.host_step import script_text
-from components.host_tool import pins, release_values
+from components.host.host_step import script_text
+from components.host.host_tool import pins, release_values
 from tests.waiting import wait_until
 
 FAKE = '#!/bin/sh\necho "{tool} {version} compiled with love"\n'

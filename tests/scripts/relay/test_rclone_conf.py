@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import toolchain
-from components.render import relay
+from components.relay import source_account as relay
 
 TRICKY = [
     "a%b",

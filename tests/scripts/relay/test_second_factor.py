@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from components.render import sshd
-from ops.drill.security_key import Says, SecurityKey
+from attack_drill.security_key import Says, SecurityKey
+from components.relay import sshd_config as sshd
 from tests.networks import free_port
 from tests.scripts.relay.chain import Answer, Chain, Step
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import toolchain
-from components.render.relay import Limits
+from components.relay.source_account import Limits
 from tests.scripts.relay.chain import Chain
 from tests.scripts.relay.conftest import IDENTITIES
 from tests.scripts.relay.test_steps import open_session

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from components.render.relay import Limits
+from components.relay.source_account import Limits
 from tests.scripts.relay.chain import Chain, Step
 from tests.scripts.relay.conftest import IDENTITIES
 from tests.waiting import wait_until

@@ -1,6 +1,6 @@
 """A10: a storage that does not hold what the design needs is found before anything else is written, by name, with the row that is lost.
 
-The storage is the real one, behind a proxy that takes one promise away (ops/drill/weak_storage.py) where it has to be weaker.
+The storage is the real one, behind a proxy that takes one promise away (attack_drill/weak_storage.py) where it has to be weaker.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from components.render import ceph_policies
-from components.render.aws_policies import source_identity
-from ops.drill.weak_storage import WEAKNESSES, Weakness, WeakStorage, weak_storage, weakness
+from attack_drill.weak_storage import WEAKNESSES, Weakness, WeakStorage, weak_storage, weakness
+from components.vault import ceph_policies
+from components.vault.aws_policies import source_identity
 from sandbox.bucket import _admin
 from tests.ceph import ceph
 from tests.enforced import servers

@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from components.render import source_steps as steps
 from components.settings import Source
+from components.source import step_values as steps
 from tests.scripts.source.machine import Machine, Step
 from tests.scripts.source.relay import Relay
 

@@ -6,8 +6,8 @@ import hashlib
 
 import pytest
 
-from components.host_step import script_text
-from components.render import source_steps as steps
+from components.host.host_step import script_text
+from components.source import step_values as steps
 from ops.restore_drill import canary
 from tests.scripts.source.bed import Bed, settings
 

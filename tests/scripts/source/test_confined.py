@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from components.render import source_steps as steps
+from components.source import step_values as steps
 from tests.scripts.source.bed import Bed, settings
 from tests.scripts.source.machine import Machine, Step
 

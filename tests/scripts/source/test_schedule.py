@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from components.host_step import script_text
-from components.render import source_steps as steps
+from components.host.host_step import script_text
+from components.source import step_values as steps
 from tests.scripts.source.bed import Bed, settings
 
 UNITS = "/etc/systemd/system"

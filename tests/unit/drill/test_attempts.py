@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ops.drill.attempts import SETTINGS, Ended, only_rclone
-from ops.drill.rows import s1, s4, s5, s6, s7
+from attack_drill.attempts import SETTINGS, Ended, only_rclone
+from attack_drill.rows import s1, s4, s5, s6, s7
 
 WORDS = {"the bucket": "backups", "the access key": "AKXY1234", "the storage's address": "198.51.100.9"}
 

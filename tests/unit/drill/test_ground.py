@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
+from attack_drill.ground import is_trial
+from attack_drill.rows import PLAYS
+from attack_drill.storage import MARKER, Stored, lost
+from attack_drill.threats import THREATS
 from ops.__main__ import app
-from ops.drill.ground import is_trial
-from ops.drill.rows import PLAYS
-from ops.drill.storage import MARKER, Stored, lost
-from ops.drill.threats import THREATS
 
 
 @pytest.mark.parametrize(

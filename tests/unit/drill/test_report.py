@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.drill import report
-from ops.drill.model import (
+from attack_drill import report
+from attack_drill.model import (
     Finding,
     Level,
     Result,
@@ -23,8 +23,8 @@ from ops.drill.model import (
     not_played,
     verdict,
 )
-from ops.drill.runner import chosen, play_row
-from ops.drill.threats import THREATS
+from attack_drill.runner import chosen, play_row
+from attack_drill.threats import THREATS
 from ops.recover.errors import RecoverError
 
 GOOD, HELD = control("reads", True, "200"), judged("delete", True, "403")

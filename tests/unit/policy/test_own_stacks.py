@@ -25,8 +25,8 @@ def test_every_kind_of_stack_keeps_the_rules(shape: Shape) -> None:
 
 def vault(**change: Any) -> Graph:
     """What the program's own vault and identities register."""
-    from components.locked_bucket import LockedBucket, LockedBucketArgs
-    from components.source_identity import SourceIdentity, SourceIdentityArgs
+    from components.vault.locked_bucket import LockedBucket, LockedBucketArgs
+    from components.vault.source_identity import SourceIdentity, SourceIdentityArgs
 
     given: dict[str, Any] = {
         "bucket": "example-backups",

@@ -9,12 +9,12 @@ import re
 import pulumi
 import pytest
 
-from components.hardened_sshd import HardenedSshd, HardenedSshdArgs, Person
-from components.host_step import Host
-from components.rclone_remote import RcloneRemote, RcloneRemoteArgs
-from components.relay_entry import Limits, RelayEntry, RelayEntryArgs
-from components.relay_firewall import RelayFirewall, RelayFirewallArgs
-from components.vault import RcloneVault, S3Vault, StorageIdentity, Vault
+from components.host.host_step import Host
+from components.relay.hardened_sshd import HardenedSshd, HardenedSshdArgs, Person
+from components.relay.rclone_remote import RcloneRemote, RcloneRemoteArgs
+from components.relay.relay_entry import Limits, RelayEntry, RelayEntryArgs
+from components.relay.relay_firewall import RelayFirewall, RelayFirewallArgs
+from components.vault.vault import RcloneVault, S3Vault, StorageIdentity, Vault
 from tests.unit.recording import SAMPLE_KEY, Graph, Secret, record
 
 S3 = S3Vault(

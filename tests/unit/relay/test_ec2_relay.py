@@ -12,10 +12,10 @@ import pulumi
 import pytest
 import yaml
 
-from components.ec2_relay import Ec2Relay, Ec2RelayArgs
-from components.hardened_sshd import HardenedSshd, HardenedSshdArgs
-from components.relay_firewall import RelayFirewall, RelayFirewallArgs
-from components.render.first_key import first_key
+from components.aws.ec2_relay import Ec2Relay, Ec2RelayArgs
+from components.aws.first_host_key import first_key
+from components.relay.hardened_sshd import HardenedSshd, HardenedSshdArgs
+from components.relay.relay_firewall import RelayFirewall, RelayFirewallArgs
 from tests.unit.recording import SAMPLE_KEY, Graph, Recorded, Secret, record
 from tests.unit.relay.test_components import S3, reached, sent
 

@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 
-from components.render import firewall, relay, s3_remote, sshd
-from components.render.first_key import first_key
-from components.render.relay import Limits
-from components.render.sshd import SshdPlan
-from components.render.user_data import UserDataPlan, user_data
-from components.storage_facts import ServiceName
-from components.storage_services import SERVICES
+from components.aws.first_host_key import first_key
+from components.aws.user_data import UserDataPlan, user_data
+from components.relay import firewall_rules as firewall
+from components.relay import rclone_config as s3_remote
+from components.relay import source_account as relay
+from components.relay import sshd_config as sshd
+from components.relay.source_account import Limits
+from components.relay.sshd_config import SshdPlan
+from components.settings.storage_facts import ServiceName
+from components.settings.storage_services import SERVICES
 from tests.unit.recording import SAMPLE_KEY
 
 GOLDEN = Path(__file__).parent / "golden"

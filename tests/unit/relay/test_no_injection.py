@@ -10,11 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.render import firewall, relay, s3_remote, sshd
-from components.render.relay import Limits
-from components.render.sshd import SshdPlan
-from components.storage_facts import StorageService, Uploads
-from components.storage_services import SERVICES
+from components.relay import firewall_rules as firewall
+from components.relay import rclone_config as s3_remote
+from components.relay import source_account as relay
+from components.relay import sshd_config as sshd
+from components.relay.source_account import Limits
+from components.relay.sshd_config import SshdPlan
+from components.settings.storage_facts import StorageService, Uploads
+from components.settings.storage_services import SERVICES
 
 few = settings(max_examples=40)
 SERVICE = st.sampled_from(list(SERVICES.values()))

@@ -11,8 +11,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.render.first_key import first_key
-from components.render.user_data import HEAD, UserDataPlan, user_data
+from components.aws.first_host_key import first_key
+from components.aws.user_data import HEAD, UserDataPlan, user_data
 from tests.unit.recording import SAMPLE_KEY
 from tests.unit.relay.test_no_injection import KEYS, NASTY, few
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from components.render.source import excludes_file
 from components.settings import patterns
 from components.settings.patterns import malformed_part
+from components.source.config_files import excludes_file
 from toolchain import ensure
 
 BAD = (

@@ -8,8 +8,16 @@ from typing import get_args
 
 import pytest
 
-from components.storage_facts import LOSES, MEANS, Checksum, Parts, ServiceName, StorageService, rows_lost
-from components.storage_services import SERVICES, USABLE
+from components.settings.storage_facts import (
+    LOSES,
+    MEANS,
+    Checksum,
+    Parts,
+    ServiceName,
+    StorageService,
+    rows_lost,
+)
+from components.settings.storage_services import SERVICES, USABLE
 
 THREATS = (Path(__file__).resolve().parents[3] / "docs" / "threat-model.md").read_text()
 

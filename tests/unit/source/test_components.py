@@ -8,12 +8,12 @@ from typing import Any
 import pulumi
 import pytest
 
-from components import restic_repository
-from components.host_step import Host
-from components.protected_source import ProtectedSource, ProtectedSourceArgs
-from components.rclone_remote import RcloneRemote, RcloneRemoteArgs
+from components.host.host_step import Host
+from components.relay.rclone_remote import RcloneRemote, RcloneRemoteArgs
 from components.settings import Source
-from components.vault import RcloneVault
+from components.source import restic_repository
+from components.source.protected_source import ProtectedSource, ProtectedSourceArgs
+from components.vault.vault import RcloneVault
 from tests.unit.recording import SAMPLE_KEY, Graph, Recorded, Secret, record
 
 PASSWORD = "a-password-from-the-stack"

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from components.enrolment_script import enrolment_script, key_script
-from components.render import source_steps as steps
 from components.settings import Source
+from components.source import step_values as steps
+from components.source.enrolment_script import enrolment_script, key_script
 from tests.unit.recording import SAMPLE_KEY
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -77,7 +77,7 @@ def test_the_key_script_holds_nothing_of_any_stack() -> None:
 
 
 def test_the_enrolment_script_holds_what_pulumi_up_would_send() -> None:
-    from components.host_step import script_text
+    from components.host.host_step import script_text
 
     full = enrolment_script(SOURCE, public_key=SAMPLE_KEY, client=CLIENT, password="a-password-of-words")
     repository = {**steps.repository(SOURCE), "PASSWORD": "a-password-of-words"}

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.render import source_steps as steps
+from components.source import step_values as steps
 from ops.last_run import parsed
 
-SCRIPT = (Path(steps.__file__).parent.parent / "files" / "run-backup").read_text()
+SCRIPT = Path(steps.__file__).with_name("run-backup").read_text()
 PLAIN = SCRIPT[SCRIPT.index("\nplain() {") : SCRIPT.index("\n}", SCRIPT.index("\nplain() {")) + 3]
 TEXT = next(line for line in SCRIPT.splitlines() if line.startswith("text() {"))
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.render import source_steps as steps
 from components.settings import Source
+from components.source import step_values as steps
 from tests.unit.recording import SAMPLE_KEY
 
-SCRIPT = (Path(steps.__file__).parent.parent / "files" / "run-backup").read_text()
+SCRIPT = Path(steps.__file__).with_name("run-backup").read_text()
 LIMITS = SCRIPT[SCRIPT.index("\nlimits() {") : SCRIPT.index("\n}", SCRIPT.index("\nlimits() {")) + 3]
 TIMES = st.times().map(lambda time: time.strftime("%H:%M"))
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from components.render import source as render
+from components.source import config_files as render
 from tests.unit.recording import SAMPLE_KEY
 
 FLOOR = "0.19.1"

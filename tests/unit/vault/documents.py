@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from components.render import aws_policies as render
+from components.vault import aws_policies as render
 
 BUCKET = "example-backups-prod"
 ARN = f"arn:aws:s3:::{BUCKET}"

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from components import silence_check
-from components.render import aws_policies, vault_events
-from components.vault_alarms import VaultAlarms, VaultAlarmsArgs
+from components.vault import aws_policies, silence_check, vault_events
+from components.vault.vault_alarms import VaultAlarms, VaultAlarmsArgs
 from tests.unit.recording import Graph, record
 from tests.unit.vault.documents import BUCKET
 from tests.unit.vault.iam import effects, like, problems

@@ -9,10 +9,10 @@ from typing import Any
 import pulumi
 import pytest
 
-from components import adoption
-from components.locked_bucket import LockedBucket, LockedBucketArgs, Transition
-from components.render import aws_policies as render
-from components.source_identity import SourceIdentity, SourceIdentityArgs, user_name
+from components.vault import adoption
+from components.vault import aws_policies as render
+from components.vault.locked_bucket import LockedBucket, LockedBucketArgs, Transition
+from components.vault.source_identity import SourceIdentity, SourceIdentityArgs, user_name
 from tests.unit.recording import Graph, Recorded, Secret, record
 from tests.unit.vault.documents import BREAK_GLASS, BUCKET, KEY, bucket_policy, identity
 

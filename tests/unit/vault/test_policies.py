@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.render import aws_policies as render
-from components.render.aws_policies import Transition
 from components.settings.across_aws import MOST_PREFIX
+from components.vault import aws_policies as render
+from components.vault.aws_policies import Transition
 from tests.unit.vault.documents import ARN, BREAK_GLASS, BUCKET, DEPLOYER, KEY, bucket_policy, identity
 from tests.unit.vault.iam import effects, problems
 from tests.unit.vault.promises import LOCK, PACK, REFUSED, broken, put

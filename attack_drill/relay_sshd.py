@@ -1,0 +1,149 @@
+"""The relay's sshd and firewall steps with the values that the stack gives them, and a bit changed: for rows A3 and A6."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shlex
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from attack_drill.dial import alone
+from attack_drill.ground import Ground
+from ops.hosts import Done, Host
+
+LIVE = "/etc/ssh/sshd_config.d/10-lastcopy.conf"
+GUARD = "/var/lib/lastcopy/guard"
+FIREWALL = "/etc/lastcopy/firewall"
+Factor = Literal["none", "fido2", "totp"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A step's end: its exit code (0 as wanted, 1 refused, 3 drift seen in check mode), its words, what it would change."""
+
+    code: int
+    words: str
+    drift: tuple[str, ...] = ()
+
+
+def factor_of(ground: Ground) -> Factor:
+    found: Factor = (ground.config.get("admin") or {}).get("secondFactor", "none")
+    return found
+
+
+def sshd_values(
+    ground: Ground, factor: Factor | None = None, *, guard: int = 120, trusted: tuple[str, ...] = ()
+) -> dict[str, str]:
+    """As the program's HardenedSshd gives them; with ``factor`` as they would be with that second factor.
+
+    ``trusted``: networks that are not banned for failed log-ins, so that each of many tries is judged for itself.
+    """
+    from components.relay import sshd_config as sshd  # here: recovery runs where no Pulumi is
+
+    live = ground.relay.run("cat", LIVE).out
+    port = re.search(r"^Port (\d+)$", live, re.MULTILINE)
+    plan = sshd.SshdPlan(
+        admin_user=ground.relay.door.user,
+        second_factor=factor or factor_of(ground),
+        listen_port=int(port[1]) if port else 22,
+        trusted_networks=trusted,
+    )
+    return {
+        "PHASE": "apply", "ADMIN": plan.admin_user, "FACTOR": plan.second_factor, "GUARD_SECONDS": str(guard),
+        "HOST_KEY": ground.outputs["relay"]["hostKey"], "DROPIN_92": sshd.drop_in(plan, "9.2"), "DROPIN_100": sshd.drop_in(plan, "10.0"),
+        "EXPECT_92": sshd.expected_of_everyone(plan, "9.2"), "EXPECT_100": sshd.expected_of_everyone(plan, "10.0"),
+        "EXPECT_SOURCES": sshd.expected_of_sources(),
+    }  # fmt: skip
+
+
+def with_line(values: Mapping[str, str], line: str) -> dict[str, str]:
+    """One line more at the top of the drop-in, where it wins over all that follows."""
+    changed = {
+        name: values[name].replace("\nPort ", f"\n{line}\nPort ", 1) for name in ("DROPIN_92", "DROPIN_100")
+    }
+    return {**values, **changed}
+
+
+def firewall_values(ground: Ground, *, guard: int) -> dict[str, str]:
+    """As they stand on the relay."""
+    files = {
+        "RULES": f"{FIREWALL}/rules.nft", "NAMES": f"{FIREWALL}/names", "UPDATERS": f"{FIREWALL}/updaters",
+        "REFRESH": "/usr/local/lib/lastcopy/refresh-storage",
+        "UNIT": "/etc/systemd/system/lastcopy-firewall.service", "REFRESH_UNIT": "/etc/systemd/system/lastcopy-storage.service",
+        "REFRESH_TIMER": "/etc/systemd/system/lastcopy-storage.timer",
+    }  # fmt: skip
+    values = {name: ground.relay.run("cat", file).out for name, file in files.items()}
+    return {**values, "PHASE": "apply", "GUARD_SECONDS": str(guard)}
+
+
+def run_steps(
+    host: Host, mode: Literal["apply", "check", "remove"], script: str, steps: Sequence[Mapping[str, str]], *, dialled: str = "192.0.2.1"
+) -> list[Answer]:  # fmt: skip
+    """One script with several sets of values, one after the other, in one command; their text goes in on stdin."""
+    from components.host.host_step import script_text
+
+    text = ["x=$(mktemp -d /run/lastcopy-step.XXXXXX); trap 'rm -rf \"$x\"' EXIT"]
+    for values in steps:
+        text += [f"sh -s -- {mode} {shlex.quote(f'{dialled} 1 192.0.2.2 22')} >$x/out 2>$x/err <<'LASTCOPY_STEP'", script_text(script, values)]  # fmt: skip
+        text += [
+            "LASTCOPY_STEP",
+            "echo \"== $?\"; base64 -w 0 $x/out; echo; base64 -w 0 $x/err; echo; sed 's/^/  /' $x/err >&2",
+        ]
+    done = host.run("sh", "-s", stdin="\n".join(text) + "\n", seconds=300)
+    return [_answer(block) for block in done.out.split("== ")[1:]]
+
+
+def _answer(block: str) -> Answer:
+    code, out, err = [*block.split("\n"), "", ""][:3]
+    last = base64.b64decode(out).decode().strip().splitlines()[-1:] or ["{}"]
+    line: dict[str, Any] = json.loads(last[0]) if last[0].startswith("{") else {}
+    return Answer(
+        code=int(code),
+        words=base64.b64decode(err).decode(errors="replace"),
+        drift=tuple(line.get("drift", ())),
+    )
+
+
+def dials(ground: Ground) -> Done:
+    """A fresh log-in of the operator at the relay."""
+    return alone(ground.relay, "-o", "ConnectTimeout=4", seconds=12)
+
+
+def until_it_dials(ground: Ground, seconds: float) -> bool:
+    """Whether the operator came in again within that time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if dials(ground).code == 0:
+            return True
+        time.sleep(1)
+    return False
+
+
+@contextmanager
+def access_kept(ground: Ground) -> Iterator[None]:
+    """Afterwards the relay lets in whom it let in before, whatever happened to its sshd and firewall in between.
+
+    This drill's open connection survives a restart of sshd. Where this machine is cut off, the relay's own clock puts things back.
+    """
+    relay = ground.relay
+    kept = "/run/lastcopy-access-kept"
+    relay.shell(
+        f"umask 077; rm -rf {kept}; mkdir {kept} && cp -a {LIVE} {kept}/sshd && cp -a {FIREWALL} {kept}/firewall"
+    )
+    try:
+        yield
+    finally:
+        relay.shell(
+            f"for f in sshd firewall; do if [ -f {GUARD}/$f.restore ]; then sh {GUARD}/$f.restore live && rm -f {GUARD}/$f.restore; fi; done; "
+            f"systemctl stop lastcopy-guard-sshd.timer lastcopy-guard-firewall.timer 2>/dev/null; "
+            f"cmp -s {kept}/sshd {LIVE} || {{ cp -a {kept}/sshd {LIVE} && systemctl restart ssh; }}; "
+            f"cmp -s {kept}/firewall/rules.nft {FIREWALL}/rules.nft || {{ cp -a {kept}/firewall/. {FIREWALL}/ && systemctl restart lastcopy-firewall; }}; "
+            # What stood before was the confirmed state: nothing is left to go back to.
+            f"rm -rf {GUARD}/sshd.previous {GUARD}/firewall.previous; "
+            f"rm -rf {kept}"
+        )

@@ -1,0 +1,28 @@
+"""Every row's play, by id; a row without a module is not proven, and says so."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterator
+
+from attack_drill.ground import Ground
+from attack_drill.model import Finding, not_played
+from attack_drill.threats import THREATS
+
+Play = Callable[[Ground], Iterator[Finding]]
+
+
+def _no_play(_: Ground) -> Iterator[Finding]:
+    yield not_played("the row", "no attack is written for it yet")
+
+
+def _play(row: str) -> Play:
+    name = f"attack_drill.rows.{row.lower()}"
+    if importlib.util.find_spec(name) is None:
+        return _no_play
+    play: Play = importlib.import_module(name).play
+    return play
+
+
+PLAYS: dict[str, Play] = {threat.id: _play(threat.id) for threat in THREATS}

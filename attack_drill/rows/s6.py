@@ -1,0 +1,239 @@
+"""S6: paths that lead out of the source's own repository, by every spelling and method."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from attack_drill.ground import Ground
+from attack_drill.http2 import Gone, Request, Response, Session
+from attack_drill.model import Finding, Level, control, judged, not_played
+from attack_drill.rows.s4 import KINDS, V2, names
+from attack_drill.storage import lost
+from attack_drill.throwaway import Throwaway
+
+SECRETS = (b"root:", b"[lastcopy]", b"secret_access_key", b"127.0.0.1\tlocalhost")
+GARBAGE = b"garbage of the drill"
+METHODS = ("PUT", "PATCH", "COPY", "MOVE", "PROPFIND", "MKCOL", "PURGE", "OPTIONS", "TRACE", "X")
+
+
+def escapes(steps: str, rest: str, outside: str) -> list[str]:
+    """Ways to say "up by ``steps`` (``../..``), then ``rest``"; ``outside``: the same place from the storage's root."""
+    ups = steps.split("/")
+
+    def up(word: str, slash: str = "/") -> str:
+        return slash.join([word] * len(ups))
+
+    encoded = rest.replace("/", "%2f")
+    return [
+        f"/{steps}/{rest}", f"//{steps}/{rest}", f"/./{steps}/{rest}", f"/{steps}//{rest}", f"/{steps}/./{rest}", f"/{up('..', '%2f')}%2f{encoded}",
+        f"/{up('..', '%2F')}%2F{encoded.replace('%2f', '%2F')}", f"/{up('%2e%2e')}/{rest}", f"/{up('%2E%2E')}/{rest}", f"/{up('.%2e')}/{rest}",
+        f"/{up('%2e.')}/{rest}", f"/{up('%2e%2e', '%2f')}%2f{encoded}", f"/{up('%252e%252e')}/{rest}", f"/{up('..', '%252f')}%252f{encoded}",
+        f"/{up('%25252e%25252e')}/{rest}", f"/data/../{steps}/{rest}", f"/data/..%2f{up('..', '%2f')}%2f{encoded}", f"/data/%2e%2e/{up('%2e%2e')}/{rest}",
+        f"/keys/../{steps}/{rest}", f"/locks/../{steps}/{rest}", f"/locks/%2e%2e/{up('%2e%2e')}/{rest}",
+        f"/config/../{steps}/{rest}", f"/x/y/../../{steps}/{rest}",
+        f"/{up('....')}/{rest}", f"/{up('....', '//')}//{rest}",
+        f"/{up('..;')}/{rest}", f"/{up('..', chr(92))}{chr(92)}{rest.replace('/', chr(92))}",
+        f"/{up('..', '%5c')}%5c{rest.replace('/', '%5c')}", f"/{up('%c0%ae%c0%ae')}/{rest}",
+        f"/{up('%e0%80%ae%e0%80%ae')}/{rest}", f"/{up('%uff0e%uff0e')}/{rest}",
+        f"/{up('%ef%bc%8e%ef%bc%8e')}/{rest}", f"/{up(chr(0x2025))}/{rest}", f"/{up('..%00')}/{rest}", f"/{up('..%20')}/{rest}", f"/{up('..%09')}/{rest}",
+        f"/{up('..%0a')}/{rest}", f"/{up('..', '%ef%bc%8f')}%ef%bc%8f{rest}", f"/{up('..', '%c0%af')}%c0%af{rest}",
+        f"/data/%00/../{steps}/{rest}", f"/?/../{steps}/{rest}",
+        f"/{steps}/{rest}?create=true", f"/{steps}/{rest}#", f"/{rest}", f"//{rest}", f"/%2f{encoded}", f"/{outside}", f"//{outside}", f"/%2f{outside}",
+        f"/../../../../../../{outside}", f"/lastcopy:{outside}", f"/lastcopy%3a{outside}", f"/:s3:{outside}", f"/:local:/{rest}", f"/data/lastcopy:{outside}",
+        f"../{steps}/{rest}", f"{steps}/{rest}", f"http://localhost/{steps}/{rest}",
+    ]  # fmt: skip
+
+
+FILES = (
+    "/../../../../../../etc/passwd", "//etc/passwd", "/%2fetc%2fpasswd", "/..%2f..%2f..%2f..%2f..%2fetc%2fpasswd", "/:local:/etc/passwd",
+    "/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/hosts", "/../../../proc/self/environ", "/../../../proc/self/cmdline", "/../../../etc/lastcopy/relay/x/rclone.conf",
+    "/rclone.conf", "/../rclone.conf", "/file:///etc/passwd", "/data/..%5c..%5c..%5cetc%5cpasswd",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A repository that the attacker must not reach: ``steps`` up from his own, then ``rest``; what its answers would hold."""
+
+    what: str
+    steps: str
+    rest: str
+    outside: str
+    holds: frozenset[bytes]
+
+    def paths(self, *below: str) -> list[str]:
+        return [path for one in below for path in escapes(self.steps, self.rest + one, self.outside + one)]
+
+
+def _seen(what: str, steps: str, rest: str, outside: str, session: Session) -> Target:
+    """Read as its owner reads it."""
+    config = session.ask("GET", "/config")
+    holds = {config.body} if config.status == 200 else set()
+    holds |= {name.encode() for kind in KINDS for name in names(session, kind)}
+    return Target(what=what, steps=steps, rest=rest, outside=outside, holds=frozenset(holds - {b""}))
+
+
+def _asked(session: Session, requests: Sequence[Request]) -> list[Response]:
+    """All of them; where the relay hangs up on one, an empty answer stands for the rest."""
+    answers: list[Response] = []
+    for first in range(0, len(requests), 60):
+        answers += session.together(requests[first : first + 60])
+    return answers
+
+
+def _own(ground: Ground, source: str) -> tuple[str, str]:
+    """A source's repository as a neighbour's names it (web1/g1/) and from the storage's root."""
+    path = ground.path(source)
+    return path.removeprefix(f"{ground.where.prefix.strip('/')}/").lstrip(
+        "/"
+    ), f"{ground.where.bucket}/{path}"
+
+
+def play(ground: Ground) -> Iterator[Finding]:
+    targets = []
+    for other in ground.others[:1]:
+        rest, outside = _own(ground, other)
+        with ground.session(other) as theirs:
+            targets.append(_seen(f"{other}'s repository", "../..", rest, outside, theirs))
+    if not targets:
+        yield not_played(
+            "reading another source's repository",
+            "no other source's host can be reached, so nobody knows what its objects hold",
+        )
+    with ground.session() as session:
+        works = session.ask("GET", "/config")
+        theirs_read = all(len(target.holds) > 1 for target in targets)
+        yield control(
+            "each reads its own repository", works.status == 200 and theirs_read, f"answer {works.status}"
+        )
+        for target in targets:
+            yield from _read(session, target)
+        yield from _files(session)
+    if not ground.may(Level.THROWAWAY):
+        yield not_played("writing and deleting in another repository", Level.THROWAWAY.words)
+        return
+    yield from _harm(ground)
+
+
+def _read(session: Session, target: Target) -> Iterator[Finding]:
+    paths = target.paths("config", "keys/", "")
+    tries = [Request(method, path, b"", (("accept", V2),)) for method in ("GET", "HEAD") for path in paths]
+    lengths = {str(len(text)) for text in target.holds if len(text) > 100}
+    for request, answer in zip(tries, _asked(session, tries), strict=True):
+        leaked = any(text in answer.body for text in target.holds)
+        told = (
+            request.method == "HEAD"
+            and answer.status == 200
+            and answer.headers.get("content-length") in lengths
+        )
+        yield judged(
+            f"{request.method} {request.path} for {target.what}",
+            not leaked and not told,
+            f"answer {answer.status}, {len(answer.body)} bytes",
+        )
+
+
+def _files(session: Session) -> Iterator[Finding]:
+    tries = [Request("GET", path) for path in FILES]
+    for request, answer in zip(tries, _asked(session, tries), strict=True):
+        leaked = [word.decode() for word in SECRETS if word in answer.body]
+        yield judged(
+            f"GET {request.path} for the relay's own files",
+            not leaked,
+            f"answer {answer.status}, {len(answer.body)} bytes",
+        )
+
+
+def _harm(ground: Ground) -> Iterator[Finding]:
+    """From one throwaway against another of the same room (the storage's identity reaches both) and of another source."""
+    mine, judge = ground.throwaway(fresh=True), ground.judge()
+    marks = [(f"a repository of {other}", ground.throwaway(other), "../..") for other in ground.others[:1]]
+    marks.append(("a neighbour in the source's own room", ground.throwaway(), ".."))
+    if not ground.others:
+        yield not_played(
+            "writing and deleting in another source's repository", "no other source's host can be reached"
+        )
+    for what, victim, steps in marks:
+        rest = f"{victim.name}/" if steps == ".." else f"{victim.source}/{victim.name}/"
+        with victim.session() as theirs:
+            target = _seen(what, steps, rest, f"{ground.where.bucket}/{victim.path}/", theirs)
+        before = judge.versions(victim.path)
+        stood = {one.key for one in before}
+        below = [
+            "config",
+            next(one.key for one in before if "/snapshots/" in one.key).partition(f"{victim.path}/")[2],
+            f"data/{'ab' * 32}",
+            "locks/x",
+        ]
+        paths = target.paths(*below)
+        tries = [
+            Request(method, path, GARBAGE if method == "POST" else b"")
+            for method in ("POST", "DELETE")
+            for path in paths
+        ]
+        tries += [
+            Request(method, path, GARBAGE) for method in METHODS for path in target.paths("config")[:12]
+        ]
+        made = [Request("POST", f"{path}?create=true") for path in target.paths("")[:20]]
+        with mine.session(patience=60) as session:
+            listed = session.ask("GET", "/config").status
+            answers = _tolerant(mine, session, [*tries, *made])
+        yield control(
+            f"the attacker's session worked against {what}",
+            listed == 200 and any(a.status for a in answers),
+            f"answer {listed}",
+        )
+        after = judge.versions(victim.path, locks=True)
+        damage = [
+            *lost(before, after),
+            *(f"added: {one.key}" for one in after if one.key not in stood and "/locks/" not in one.key),
+        ]
+        planted = [one.key for one in after if one.digest == hashlib.sha256(GARBAGE).hexdigest()]
+        for method in ("POST", "DELETE", *METHODS):
+            statuses = [
+                answer.status
+                for request, answer in zip([*tries, *made], answers, strict=True)
+                if request.method == method
+            ]
+            yield judged(
+                f"{method} by {len(statuses)} paths against {what}",
+                not damage and not planted,
+                (damage + planted)[:3] or f"answers {sorted(set(statuses))}",
+            )
+        leaked = [answer for answer in answers if any(text in answer.body for text in target.holds)]
+        yield judged(f"no answer holds what is in {what}", not leaked, f"{len(leaked)} of {len(answers)} did")
+        yield judged(f"{what} restores", *victim.restored())
+    yield from _elsewhere(ground, mine)
+
+
+def _tolerant(mine: Throwaway, session: Session, requests: Sequence[Request]) -> list[Response]:
+    """What breaks a connection is asked again on one of its own; hung up on is refused."""
+    try:
+        return _asked(session, requests)
+    except Gone:
+        pass
+    answers: list[Response] = []
+    for first in range(0, len(requests), 30):
+        part = requests[first : first + 30]
+        try:
+            with mine.session() as again:
+                answers += again.together(part)
+        except Gone:
+            answers += [Response() for _ in part]
+    return answers
+
+
+def _elsewhere(ground: Ground, mine: Throwaway) -> Iterator[Finding]:
+    """Strange names may make strange objects, but only below the attacker's own path."""
+    digest = hashlib.sha256(GARBAGE).hexdigest()
+    everywhere = ground.judge().versions(f"{ground.where.prefix.strip('/')}/".lstrip("/"), locks=True)
+    outside = [
+        one.key for one in everywhere if one.digest == digest and not one.key.startswith(f"{mine.path}/")
+    ]
+    yield judged(
+        "nothing that was written stands outside the attacker's own repository",
+        not outside,
+        outside[:3] or f"{len(everywhere)} versions looked at",
+    )

@@ -1,0 +1,111 @@
+"""What a new relay in AWS is told at its first boot: `#cloud-config` for cloud-init on Debian 13. Pure text, no engine.
+
+The whole of what is used, for whoever reads or imitates it: ssh_deletekeys, ssh_keys (ecdsa_private, ecdsa_public),
+ssh_pwauth, disable_root, users (one: name, shell, lock_passwd, sudo, ssh_authorized_keys), package_update, packages, write_files (path,
+permissions, content), runcmd (lists of words; only with SSM).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import yaml
+
+from components.aws.first_host_key import FirstKey
+
+LIMIT = 16384  # bytes that EC2 takes
+REBOOT_AT = "05:30"  # UTC, as Debian's image keeps the time
+_ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,31}\Z")
+_ADMIN_KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]{68}(?: [\x21-\x7e]+)*\Z")
+_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+){1,2}-[0-9]{1,2}\Z")
+
+HEAD = "#cloud-config\n# Made by lastcopy (Ec2Relay). Counts at the first boot only; the host key in it is replaced on first contact.\n"
+
+UPGRADES = f"""\
+// Made by lastcopy (Ec2Relay): security updates come by themselves, and a kernel takes effect within a day.
+APT::Periodic::Update-Package-Lists "1";
+APT::Periodic::Unattended-Upgrade "1";
+Unattended-Upgrade::Automatic-Reboot "true";
+Unattended-Upgrade::Automatic-Reboot-WithUsers "true";
+Unattended-Upgrade::Automatic-Reboot-Time "{REBOOT_AT}";
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserDataPlan:
+    """``first_key``: the host key of the first dial. ``ssm_region``: where the SSM agent comes from; None without that door."""
+
+    first_key: FirstKey
+    admin_user: str
+    admin_public_key: str
+    architecture: Literal["arm64", "amd64"]
+    ssm_region: str | None = None
+
+    def __post_init__(self) -> None:
+        if not _ACCOUNT.match(self.admin_user) or self.admin_user.startswith("bk-"):
+            raise ValueError(f"not an admin account: {self.admin_user!r}")
+        if not _ADMIN_KEY.match(self.admin_public_key):
+            raise ValueError("not a public key of the form: ssh-ed25519 AAAA…")
+        if self.architecture not in ("arm64", "amd64"):
+            raise ValueError(f"not an architecture: {self.architecture!r}")
+        if self.ssm_region is not None and not _REGION.match(self.ssm_region):
+            raise ValueError(f"not a region: {self.ssm_region!r}")
+
+
+def user_data(plan: UserDataPlan) -> str:
+    """The whole text; refused above what EC2 takes."""
+    text = HEAD + yaml.dump(_config(plan), Dumper=_Dumper, sort_keys=False, allow_unicode=False, width=1000)
+    if len(text.encode()) > LIMIT:
+        raise ValueError(f"user data of {len(text.encode())} bytes is more than the {LIMIT} that EC2 takes")
+    return text
+
+
+def _config(plan: UserDataPlan) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        # What an image brought along is nobody's in particular; the lasting key is made on first contact.
+        "ssh_deletekeys": True,
+        "ssh_keys": {"ecdsa_private": plan.first_key.private, "ecdsa_public": plan.first_key.public + "\n"},
+        "ssh_pwauth": False,
+        "disable_root": True,
+        "users": [
+            {
+                "name": plan.admin_user,
+                "shell": "/bin/bash",
+                "lock_passwd": True,
+                "sudo": "ALL=(ALL) NOPASSWD:ALL",
+                "ssh_authorized_keys": [plan.admin_public_key],
+            }
+        ],
+        "package_update": True,
+        "packages": ["unattended-upgrades", "nftables", "ca-certificates", "curl"],
+        "write_files": [
+            {"path": "/etc/apt/apt.conf.d/52lastcopy", "permissions": "0644", "content": UPGRADES},
+        ],
+    }
+    if plan.ssm_region is not None:
+        config["runcmd"] = _ssm_agent(plan.ssm_region, plan.architecture)
+    return config
+
+
+def _ssm_agent(region: str, architecture: str) -> list[list[str]]:
+    """Debian has no package of it. From AWS's own bucket in the region by HTTPS: nobody is trusted who does not run the machine anyway."""
+    package = "/var/cache/lastcopy-ssm-agent.deb"
+    address = f"https://s3.{region}.amazonaws.com/amazon-ssm-{region}/latest/debian_{architecture}/amazon-ssm-agent.deb"
+    return [
+        ["curl", "-fsS", "--proto", "=https", "--tlsv1.2", "--retry", "5", "-o", package, address],
+        ["dpkg", "-i", package],
+        ["systemctl", "enable", "--now", "amazon-ssm-agent.service"],
+    ]
+
+
+class _Dumper(yaml.SafeDumper):
+    """Texts of several lines stand as such, so that a reviewer can read them."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text)

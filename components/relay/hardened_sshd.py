@@ -1,0 +1,140 @@
+"""HardenedSshd: who may come in at the relay, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+
+from components.host.host_step import Host, HostStep
+from components.relay import sshd_config as sshd
+from components.relay.sshd_config import SecondFactor, SshdPlan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """An operator who opens tunnels to the relay. ``totp_secret`` is base32, and a secret."""
+
+    name: str
+    public_keys: tuple[str, ...]
+    totp_secret: pulumi.Input[str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HardenedSshdArgs:
+    """``listen_port`` is sshd's own port, which a tunnel or a port mapping may show as another one to the engine.
+
+    ``trusted_networks`` (CIDR) are never banned for failed log-ins: the monitor, or one address that many sources share.
+    ``guard_seconds``: how long a new configuration may stand before a fresh login must have confirmed it.
+    """
+
+    host: Host
+    admin_user: pulumi.Input[str]
+    second_factor: SecondFactor = "none"
+    listen_port: int = 22
+    people: Sequence[Person] = ()
+    trusted_networks: Sequence[str] = ()
+    guard_seconds: int = 120
+
+
+class HardenedSshd(pulumi.ComponentResource):
+    """Only keys open the relay; a source's key opens one program; a configuration that locks the admin out undoes itself (S1, S2, A3, A6).
+
+    Pulumi type ``lastcopy:relay:HardenedSshd``. Children: ``<name>-people`` (HostStep second_factor; only with people),
+    ``<name>-config`` and ``<name>-confirm`` (HostStep sshd). The configuration passes ``sshd -t`` and is compared by ``sshd -T`` with what
+    was meant, for the admin and for a source, before it is live; the confirm step is a fresh dial without which the host goes back by
+    itself, also across a reboot.
+    Outputs: ``ready``, the resources after which the relay may be used; ``facts`` (openssh, debian).
+    Refuses: anything but Debian 12+ with OpenSSH 9.2+, settings elsewhere that would win over ours, an admin without a usable key.
+    Does not protect against an operator's stolen key unless a second factor is on, nor against root on the relay (see R rows).
+    """
+
+    ready: Sequence[pulumi.Resource]
+    facts: pulumi.Output[dict[str, str]]
+
+    def __init__(self, name: str, args: HardenedSshdArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(
+            "lastcopy:relay:HardenedSshd",
+            name,
+            {
+                "secondFactor": args.second_factor,
+                "listenPort": args.listen_port,
+                "people": [p.name for p in args.people],
+            },
+            opts,
+        )
+        child = pulumi.ResourceOptions(parent=self)
+
+        def render(admin: str) -> dict[str, str]:
+            plan = SshdPlan(
+                admin_user=admin,
+                second_factor=args.second_factor,
+                listen_port=args.listen_port,
+                trusted_networks=args.trusted_networks,
+            )
+            return {
+                "DROPIN_92": sshd.drop_in(plan, "9.2"),
+                "DROPIN_100": sshd.drop_in(plan, "10.0"),
+                "EXPECT_92": sshd.expected_of_everyone(plan, "9.2"),
+                "EXPECT_100": sshd.expected_of_everyone(plan, "10.0"),
+                "EXPECT_SOURCES": sshd.expected_of_sources(),
+            }
+
+        texts = pulumi.Output.from_input(args.admin_user).apply(render)
+        values: dict[str, pulumi.Input[str]] = {
+            "ADMIN": args.admin_user,
+            "FACTOR": args.second_factor,
+            "HOST_KEY": args.host.host_key,
+            "GUARD_SECONDS": str(args.guard_seconds),
+            **{key: texts[key] for key in render("root")},
+        }
+        people = self._people(name, args, child)
+        config = HostStep(
+            f"{name}-config",
+            host=args.host,
+            script="sshd",
+            values={**values, "PHASE": "apply"},
+            undo=True,
+            after=people,
+            opts=child,
+        )
+        confirm = HostStep(
+            f"{name}-confirm",
+            host=args.host,
+            script="sshd",
+            values={**values, "PHASE": "confirm"},
+            after=[config],
+            opts=child,
+        )
+        self.ready = (confirm,)
+        self.facts = confirm.facts
+        self.register_outputs({"facts": self.facts})
+
+    def _people(
+        self, name: str, args: HardenedSshdArgs, child: pulumi.ResourceOptions
+    ) -> list[pulumi.Resource]:
+        if not args.people:
+            return []
+        keys = sshd.people_keys(
+            {person.name: person.public_keys for person in args.people}, args.second_factor
+        )
+        secrets = {
+            f"TOTP_{number}": person.totp_secret or ""
+            for number, person in enumerate(sorted(args.people, key=lambda person: person.name))
+        }
+        return [
+            HostStep(
+                f"{name}-people",
+                host=args.host,
+                script="second_factor",
+                values={
+                    "PEOPLE": "".join(f"{p}\n" for p in sorted(keys)),
+                    "KEYS": "".join(keys[p] for p in sorted(keys)),
+                    "FACTOR": args.second_factor,
+                },
+                secrets=secrets,
+                undo=True,
+                opts=child,
+            )
+        ]

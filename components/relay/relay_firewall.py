@@ -1,0 +1,98 @@
+"""RelayFirewall: what may come to the relay, and what may leave it, account by account."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pulumi
+
+from components.host.host_step import Host, HostStep
+from components.relay import firewall_rules as firewall
+from components.relay.firewall_rules import Endpoint
+from components.vault.vault import S3Vault, Vault
+
+_REFRESH = Path(__file__).with_name("refresh-storage")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelayFirewallArgs:
+    """``guard_seconds``: how long new rules may stand before a fresh login must have confirmed them.
+
+    ``directory``: ``address:port`` of the servers that the host's accounts come from, where they are not its own. ``vpn_ports``: UDP ports
+    of the host on which a VPN ends that carries log-ins.
+    """
+
+    host: Host
+    vault: Vault
+    ssh_port: int = 22
+    guard_seconds: int = 120
+    directory: Sequence[str] = ()
+    vpn_ports: Sequence[int] = ()
+    after: Sequence[pulumi.Resource] = ()
+
+
+class RelayFirewall(pulumi.ComponentResource):
+    """In comes SSH; the sources' processes reach the storage and nothing else, never the instance's metadata (S7, R7).
+
+    Pulumi type ``lastcopy:relay:RelayFirewall``. Children: ``<name>-rules`` and ``<name>-confirm`` (HostStep firewall). Rules are
+    checked by ``nft -c``, undo themselves unless a fresh dial confirms them, load at boot before sshd, and come back within a minute
+    when something else flushes them. The sources are known by their group, so adding one does not touch this component.
+    Storage with a name: its addresses are kept in the rules and in /etc/hosts by a timer, at boot before any name server answers;
+    sources may not ask DNS.
+    Root and the accounts of apt, DNS, DHCP and time, also those that come later, may fetch updates, names and the time; nothing else leaves. Where the
+    host says that its instance metadata are closed, root may not ask for them either.
+    Output: ``ready``. Does not protect from root on the relay, who can change it.
+    """
+
+    ready: Sequence[pulumi.Resource]
+
+    def __init__(
+        self, name: str, args: RelayFirewallArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("lastcopy:relay:RelayFirewall", name, {"sshPort": args.ssh_port}, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        vault = args.vault
+        endpoints: pulumi.Output[tuple[Endpoint, ...]]
+        if isinstance(vault, S3Vault):
+            bucket = vault.bucket
+            endpoints = pulumi.Output.from_input(vault.endpoint).apply(
+                lambda url: firewall.of_url(url, bucket)
+            )
+        else:
+            endpoints = pulumi.Output.from_input(tuple(firewall.of_text(text) for text in vault.egress))
+        directory = tuple(firewall.of_text(text) for text in args.directory)
+        values: dict[str, pulumi.Input[str]] = {
+            "RULES": endpoints.apply(
+                lambda known: firewall.rules(
+                    known, args.ssh_port, args.host.instance_metadata, directory, args.vpn_ports
+                )
+            ),
+            "NAMES": endpoints.apply(firewall.names),
+            "UPDATERS": firewall.updaters(),
+            "REFRESH": _REFRESH.read_text(),
+            "UNIT": firewall.UNIT,
+            "REFRESH_UNIT": firewall.REFRESH_UNIT,
+            "REFRESH_TIMER": firewall.REFRESH_TIMER,
+            "GUARD_SECONDS": str(args.guard_seconds),
+        }
+        rules = HostStep(
+            f"{name}-rules",
+            host=args.host,
+            script="firewall",
+            values={**values, "PHASE": "apply"},
+            undo=True,
+            after=args.after,
+            opts=child,
+        )
+        confirm = HostStep(
+            f"{name}-confirm",
+            host=args.host,
+            script="firewall",
+            values={**values, "PHASE": "confirm"},
+            after=[rules],
+            opts=child,
+        )
+        self.ready = (confirm,)
+        self.register_outputs({})

@@ -1,0 +1,1 @@
+"""A source: its key, client, repository and backup schedule."""

@@ -1,0 +1,64 @@
+"""BackupSchedule: what a source backs up, when, and what happens when that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pulumi
+
+from components.host.host_step import Host, HostStep
+from components.settings import Source
+from components.settings.on_calendar import OnCalendar
+from components.settings.silence import lost_night
+from components.source import step_values as steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackupScheduleArgs:
+    """``after``: what must stand before the first run can succeed (the repository)."""
+
+    source: Source
+    host: Host
+    after: Sequence[pulumi.Resource] = ()
+
+
+class BackupSchedule(pulumi.ComponentResource):
+    """Backups run by themselves, one at a time, and the host itself shows how the last one went.
+
+    Pulumi type ``lastcopy:source:BackupSchedule``; child ``<name>-units`` (HostStep). On the host:
+    lastcopy-backup.timer and .service, ``/var/lib/lastcopy/status.json`` for everybody. An outage is retried
+    with growing pauses, up to 9 tries; a refusal is not retried and says what to do (exit codes:
+    components/source/run-backup). A snapshot that does not hold what was meant fails the unit (A9;
+    components/source/backup-contents). A removed source loses units, paths and hook settings; its status stays.
+    Errors before anything changes: a calendar event or time span that the host's systemd does not take; a
+    hook that is missing, not executable or writable by others than root; a path that is a symbolic link. Warns of a
+    night on which the schedule's time does not exist in the host's own time zone.
+    Does not notice a source that is switched off for weeks (A8): that is for the one who watches the storage.
+    """
+
+    def __init__(
+        self, name: str, args: BackupScheduleArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("lastcopy:source:BackupSchedule", name, {"schedule": args.source.schedule}, opts)
+        units = HostStep(
+            f"{name}-units",
+            host=args.host,
+            script="schedule",
+            values=dict(steps.schedule(args.source)),
+            undo=True,
+            after=args.after,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        units.facts.apply(lambda facts: _warn_of_lost_nights(args.source, str(facts.get("zone"))))
+        self.ready: tuple[pulumi.Resource, ...] = (units,)
+        self.register_outputs({})
+
+
+def _warn_of_lost_nights(source: Source, zone: str) -> None:
+    """In this run and in later previews: the host's time zone is a fact that it told when it was set up last."""
+    event = OnCalendar.parse(source.schedule)
+    warning = lost_night(source.name, source.schedule, zone, datetime.now(UTC).date())
+    if warning is not None and event is not None and event.zone is None:
+        pulumi.log.warn(warning)

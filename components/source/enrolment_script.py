@@ -1,0 +1,94 @@
+"""Scripts for sources that the admin cannot reach: what `pulumi up` would send, for their own root."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from components.host.host_step import script_text
+from components.host.host_tool import release_values
+from components.settings import Source
+from components.source import step_values as steps
+
+_HEAD = """#!/bin/sh
+# lastcopy: {title}
+# {what}
+# Run by root on the source: sh {file}. Run again, it changes nothing; `sh {file} check` only looks.{more}
+# It is what `pulumi up` sends to hosts that it reaches, step by step.
+set -eu
+umask 077
+[ "$(id -u)" = 0 ] || {{ echo "error: this needs root. fix: sudo sh $0" >&2; exit 1; }}
+mode=${{1-apply}} given=${{2-}} sha256=${{3-}}
+drift=
+step() {{
+  rc=0
+  sh -s -- "$mode" '' "$given" "$sha256" || rc=$?
+  case $rc in
+    0) ;;
+    3) drift=yes ;;
+    *) exit "$rc" ;;
+  esac
+}}
+
+main() {{
+"""
+# Said only where a step needs it.
+_HAND_OVER = """
+# No way to the Internet from here? On the workstation: .venv/bin/python -m toolchain host restic --architecture "$(dpkg --print-architecture)"
+# Bring the file that it writes, too, and run: sh {file} apply FILE SHA256"""
+_TAIL = """
+[ -z "$drift" ] || exit 3
+}
+# Nothing ran before this last line arrived, so a file that was cut off does nothing.
+main
+"""
+
+
+def _script(
+    title: str, what: str, file: str, parts: Sequence[tuple[str, Mapping[str, str]]], last_words: str
+) -> str:
+    brings_a_tool = any(script == "host_tool" for script, _ in parts)
+    more = _HAND_OVER.format(file=file) if brings_a_tool else ""
+    texts = [_HEAD.format(title=title, what=what, file=file, more=more)]
+    for number, (script, values) in enumerate(parts, 1):
+        end = f"LASTCOPY_END_OF_STEP_{number}"
+        text = script_text(script, values)
+        if end in text:
+            raise ValueError(f"{script}.sh holds the line that ends it")
+        texts.append(f"step <<'{end}'\n{text}{end}\n")
+    return "".join(texts) + f"[ \"$mode\" = check ] || echo '{last_words}' >&2" + _TAIL
+
+
+def key_script() -> str:
+    """Makes a source's key and prints its public part; holds no secret. First script of an unmanaged source.
+
+    Its last line of standard output is JSON; ``facts.public_key`` is what belongs into the stack as the
+    source's ``publicKey``.
+    """
+    return _script(
+        "makes this host's key for the backup relay",
+        "Nothing in this file is secret. The private key never leaves the host.",
+        "make-key.sh",
+        [("source_key", steps.key())],
+        "Give the public_key above to whoever keeps the stack: it becomes the publicKey of this source.",
+    )
+
+
+def enrolment_script(source: Source, *, public_key: str, client: Mapping[str, str], password: str) -> str:
+    """All of an unmanaged source in one file. It holds the password: hand it over like one, then delete it.
+
+    Refuses a host whose key is not the one in the stack. Takes the host's restic where it is new enough, else the program that is given
+    beside it with its SHA-256, else the official release, verified. Needs OpenSSH and systemd on the host.
+    """
+    return _script(
+        f"enrols this host as source {source.name}",
+        "SECRET: holds the repository's password. Keep it at mode 600 and delete it once it ran.",
+        f"enrol-{source.name}.sh",
+        [
+            ("source_key", steps.key(public_key)),
+            ("host_tool", release_values("restic")),
+            ("source_client", client),
+            ("repository", {**steps.repository(source), "PASSWORD": password}),
+            ("schedule", steps.schedule(source)),
+        ],
+        "Enrolled. Delete this file: it holds the password. A first backup: systemctl start lastcopy-backup",
+    )

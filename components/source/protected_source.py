@@ -1,0 +1,124 @@
+"""ProtectedSource: the room that holds all of one source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+
+from components.host.host_step import Host, HostStep
+from components.host.host_tool import HostTool, HostToolArgs
+from components.relay.rclone_remote import RcloneRemote
+from components.settings import Source
+from components.source.backup_schedule import BackupSchedule, BackupScheduleArgs
+from components.source.enrolment_script import enrolment_script
+from components.source.restic_repository import ResticRepository, ResticRepositoryArgs
+from components.source.source_enrolment import RelaySeenFromSource, SourceEnrolment, SourceEnrolmentArgs
+
+# Of a source that the admin cannot reach: as Host.summary.
+_UNREACHED = dict.fromkeys(("address", "port", "user", "hostKey", "jumpHost"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProtectedSourceArgs:
+    """``host``: None where the admin cannot reach it. ``seen_at``: where sources dial the relay."""
+
+    source: Source
+    host: Host | None
+    relay: RcloneRemote
+    seen_at: tuple[pulumi.Input[str], pulumi.Input[int]]
+    protect: bool = False
+
+
+class ProtectedSource(pulumi.ComponentResource):
+    """One source backs up into a repository of its own, which it can fill but not destroy (S1 to S7).
+
+    Pulumi type ``lastcopy:source:ProtectedSource``. Children: ``<name>-restic`` (HostTool),
+    ``<name>-enrolment`` (SourceEnrolment), ``<name>-repository`` (ResticRepository), ``<name>-schedule``
+    (BackupSchedule), ``<name>-cutoff`` (HostStep, removed first); an unmanaged source has no tool and no schedule. All names come from the
+    source's, so adding, removing or changing one source touches no other.
+    Outputs: ``public_key``, ``repository_id``, ``key_id`` (None for an unmanaged source), ``password``
+    (secret), ``enrolment_script`` (secret; None for a managed source), ``summary`` (what may be public).
+    Does not protect what the source sends from now on: who is root there chooses what it backs up.
+    """
+
+    public_key: pulumi.Output[str]
+    password: pulumi.Output[str]
+    repository_id: pulumi.Output[str | None]
+    key_id: pulumi.Output[str | None]
+    enrolment_script: pulumi.Output[str] | None = None
+    summary: pulumi.Output[dict[str, object]]
+
+    def __init__(
+        self, name: str, args: ProtectedSourceArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        source, host = args.source, args.host
+        super().__init__("lastcopy:source:ProtectedSource", name, {"source": source.name}, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        address, port = args.seen_at
+        seen = RelaySeenFromSource(address=address, port=port, host_key=args.relay.host.host_key)
+        tool: tuple[pulumi.Resource, ...] = ()
+        if host is not None:
+            tool = (HostTool(f"{name}-restic", HostToolArgs(host=host, tool="restic"), opts=child),)
+        enrolment = SourceEnrolment(
+            f"{name}-enrolment",
+            SourceEnrolmentArgs(source=source, host=host, relay=args.relay, seen=seen),
+            opts=child,
+        )
+        repository = ResticRepository(
+            f"{name}-repository",
+            ResticRepositoryArgs(
+                source=source, host=host, protect=args.protect, after=(*tool, *enrolment.ready)
+            ),
+            opts=child,
+        )
+        last: tuple[pulumi.Resource, ...] = (*enrolment.ready, *repository.ready)
+        if host is not None:
+            schedule = BackupSchedule(
+                f"{name}-schedule",
+                BackupScheduleArgs(source=source, host=host, after=repository.ready),
+                opts=child,
+            )
+            last = schedule.ready
+        # Made last, so it goes first: the key is dead before any step dials the source, which may be dead or hostile itself (S11).
+        HostStep(
+            f"{name}-cutoff",
+            host=args.relay.host,
+            script="cutoff",
+            values={"SOURCE": source.name},
+            undo=True,
+            after=last,
+            opts=child,
+        )
+        self.public_key = enrolment.public_key
+        self.password = repository.password
+        self.repository_id = repository.repository_id
+        self.key_id = repository.key_id
+        if host is None:
+            self.enrolment_script = pulumi.Output.secret(
+                pulumi.Output.all(
+                    public_key=self.public_key, client=seen.client(source), password=self.password
+                ).apply(lambda known: enrolment_script(source, **known))
+            )
+        self.summary = pulumi.Output.unsecret(
+            pulumi.Output.all(
+                managed=host is not None,
+                publicKey=self.public_key,
+                **(host.summary() if host is not None else _UNREACHED),
+                repositoryId=self.repository_id,
+                keyId=self.key_id,
+                generation=source.generation,
+                schedule=source.schedule,
+                silentAfterHours=source.silent_hours,
+                shrinkPercent=source.expect.shrink_percent,
+            )
+        )
+        self.register_outputs(
+            {
+                "public_key": self.public_key,
+                "repository_id": self.repository_id,
+                "key_id": self.key_id,
+                "password": self.password,
+                "enrolment_script": self.enrolment_script,
+            }
+        )

@@ -1,0 +1,86 @@
+"""ResticRepository: one source's repository and the password that opens it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_random as random
+
+from components.host.host_step import Host, HostStep
+from components.settings import Source
+from components.source import step_values as steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResticRepositoryArgs:
+    """``host``: None for an unmanaged source, whose enrolment script makes the repository."""
+
+    source: Source
+    host: Host | None
+    protect: bool = False
+    after: Sequence[pulumi.Resource] = ()
+
+
+class ResticRepository(pulumi.ComponentResource):
+    """The repository is made once, never twice, and never replaced behind the operator's back.
+
+    Pulumi type ``lastcopy:source:ResticRepository``. Children: ``<name>-password`` (random.RandomPassword,
+    32 letters and digits; only where the stack gives no password; protected with ``protect``) and
+    ``<name>-init`` (HostStep; none for an unmanaged source).
+    Outputs: ``password`` (secret), ``repository_id`` and ``key_id`` (for ``--key-hint``, S9); the last two
+    are None for an unmanaged source.
+    Errors, each before anything changes: a password that does not open what stands there; a repository that
+    was there and no longer is, or is another one; one whose making was cut off between key and
+    configuration, which append-only storage can never finish.
+    A changed password is taken only when it already opens the repository (``restic-backup key add`` first):
+    append-only lets a source add a key and never remove one, so a new password alone would shut nobody out.
+    Against a leaked one only a new ``generation`` helps.
+    Removing the source removes nothing in storage; the host keeps its password file.
+    """
+
+    password: pulumi.Output[str]
+    repository_id: pulumi.Output[str | None]
+    key_id: pulumi.Output[str | None]
+
+    def __init__(
+        self, name: str, args: ResticRepositoryArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__(
+            "lastcopy:source:ResticRepository",
+            name,
+            {"source": args.source.name, "generation": args.source.generation},
+            opts,
+        )
+        if args.source.password is not None:
+            self.password = pulumi.Output.secret(args.source.password.get_secret_value())
+        else:
+            made = random.RandomPassword(
+                f"{name}-password",
+                length=32,
+                special=False,
+                # A changed recipe must never replace the one password that opens what is stored.
+                opts=pulumi.ResourceOptions(
+                    parent=self, protect=args.protect, ignore_changes=["length", "special"]
+                ),
+            )
+            self.password = pulumi.Output.secret(made.result)
+        self.repository_id = self.key_id = pulumi.Output.from_input(None)
+        self.ready: tuple[pulumi.Resource, ...] = ()
+        if args.host is not None:
+            init = HostStep(
+                f"{name}-init",
+                host=args.host,
+                script="repository",
+                values=dict(steps.repository(args.source)),
+                secrets={"PASSWORD": self.password},
+                after=args.after,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            self.repository_id = init.facts.apply(lambda facts: facts.get("repository_id"))
+            self.key_id = init.facts.apply(lambda facts: facts.get("key_id"))
+            self.ready = (init,)
+        self.register_outputs(
+            {"password": self.password, "repository_id": self.repository_id, "key_id": self.key_id}
+        )

@@ -1,0 +1,108 @@
+"""SourceEnrolment: a source's own key, its one pinned relay, and its entry there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+
+from components.host.host_step import Host, HostStep
+from components.host.host_tool import floor
+from components.relay.rclone_remote import RcloneRemote
+from components.relay.relay_entry import Limits, RelayEntry, RelayEntryArgs
+from components.settings import Source, UnmanagedSource
+from components.source import config_files as render
+from components.source import step_values as steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelaySeenFromSource:
+    """Where a source dials the relay, and the only host key that it takes there."""
+
+    address: pulumi.Input[str]
+    port: pulumi.Input[int]
+    host_key: pulumi.Input[str]
+
+    def client(self, source: Source) -> pulumi.Output[dict[str, str]]:
+        """What the step `source_client` is told."""
+
+        def told(known: dict[str, Any]) -> dict[str, str]:
+            return steps.client(source, floor=floor("restic"), **{**known, "port": int(known["port"])})
+
+        return pulumi.Output.all(address=self.address, port=self.port, host_key=self.host_key).apply(told)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceEnrolmentArgs:
+    """``host`` is None for an unmanaged source, whose public key stands in the settings."""
+
+    source: Source
+    host: Host | None
+    relay: RcloneRemote
+    seen: RelaySeenFromSource
+    after: Sequence[pulumi.Resource] = ()
+
+
+class SourceEnrolment(pulumi.ComponentResource):
+    """Only the source holds its key, the relay knows the public part, and no other relay is taken (A1, S11).
+
+    Pulumi type ``lastcopy:source:SourceEnrolment``. Children: ``<name>-key`` (HostStep: an ed25519 key
+    without passphrase is made on the source; one that exists is kept), ``<name>-client`` (HostStep:
+    ssh_config, known_hosts, the restic-backup wrapper) and ``<name>-entry`` (RelayEntry). An unmanaged
+    source has only the entry.
+    Outputs: ``public_key``; ``ready``: what must exist before the source can dial.
+    Errors: a file at the key's place that is no such key; an ssh that does not take the configuration;
+    nothing is changed then.
+    Does not protect against root on the source, who can use or copy the key: the relay's entry bounds that.
+    """
+
+    public_key: pulumi.Output[str]
+    ready: tuple[pulumi.Resource, ...]
+
+    def __init__(
+        self, name: str, args: SourceEnrolmentArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("lastcopy:source:SourceEnrolment", name, {"source": args.source.name}, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        ready: tuple[pulumi.Resource, ...] = ()
+        if args.host is None:
+            if not isinstance(args.source.host, UnmanagedSource):
+                raise ValueError(f"source {args.source.name!r} has neither a host nor a public key")
+            self.public_key = pulumi.Output.from_input(render.public_key(args.source.host.public_key))
+        else:
+            key = HostStep(
+                f"{name}-key",
+                host=args.host,
+                script="source_key",
+                values=steps.key(),
+                after=args.after,
+                opts=child,
+            )
+            self.public_key = key.facts.apply(lambda facts: render.public_key(facts["public_key"]))
+            told = args.seen.client(args.source)
+            client = HostStep(
+                f"{name}-client",
+                host=args.host,
+                script="source_client",
+                values={name: told[name] for name in ("SSH_CONFIG", "KNOWN_HOSTS", "RESTIC_CONF", "WRAPPER")},
+                undo=True,
+                after=(*args.after, key),
+                opts=child,
+            )
+            ready = (key, client)
+        entry = RelayEntry(
+            f"{name}-entry",
+            RelayEntryArgs(
+                relay=args.relay,
+                source=args.source.name,
+                generation=args.source.generation,
+                public_key=self.public_key,
+                allowed_from=args.source.allowed_from,
+                limits=Limits(**args.source.limits.model_dump()),
+            ),
+            opts=child,
+        )
+        self.ready = (*ready, *entry.ready)
+        self.register_outputs({"public_key": self.public_key})

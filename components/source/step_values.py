@@ -1,0 +1,87 @@
+"""What each step on a source is told, whether `pulumi up` sends it or the enrolment script holds it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from components.settings import Source
+from components.settings.selection import minute
+from components.source import config_files as render
+
+_FILES = Path(__file__).parent
+
+
+def key(expected: str = "") -> dict[str, str]:
+    """``expected``: the public key that the stack has for this source, where it has one."""
+    return {"EXPECTED": expected}
+
+
+def client(source: Source, *, floor: str, address: str, port: int, host_key: str) -> dict[str, str]:
+    return {
+        "SSH_CONFIG": render.ssh_config(source.name, address, port),
+        "KNOWN_HOSTS": render.known_hosts(host_key),
+        "RESTIC_CONF": render.restic_conf(
+            floor=floor,
+            connections=source.restic.connections,
+            pack_size_mib=source.restic.pack_size_mib,
+            compression=source.restic.compression,
+        ),
+        "WRAPPER": (_FILES / "restic-backup").read_text(),
+    }
+
+
+def repository(source: Source) -> dict[str, str]:
+    """Beside it the step needs the secret PASSWORD."""
+    return {"SOURCE": source.name, "GENERATION": str(source.generation)}
+
+
+def _selection(source: Source) -> render.Selection:
+    rate, expect = source.rate, source.expect
+    upload, download = rate.upload_kibps or 0, rate.download_kibps or 0
+    return render.Selection(
+        one_file_system=source.one_file_system,
+        exclude_caches=source.exclude_caches,
+        exclude_if_present=source.exclude_if_present,
+        exclude_larger_than=source.exclude_larger_than,
+        shrink_percent=expect.shrink_percent,
+        partial_days=expect.partial_days,
+        may_be_empty=expect.may_be_empty,
+        upload=upload,
+        download=download,
+        hours=[
+            render.Hours(
+                begin=minute(one.from_),
+                end=minute(one.to),
+                upload=one.upload_kibps or upload,
+                download=one.download_kibps or download,
+            )
+            for one in rate.hours
+        ],
+    )
+
+
+def schedule(source: Source) -> dict[str, str]:
+    hooks = [hook for hook in (source.pre_hook, source.post_hook) if hook is not None]
+    return {
+        "RUN_BACKUP": (_FILES / "run-backup").read_text(),
+        "BACKUP_CONTENTS": (_FILES / "backup-contents").read_text(),
+        "BACKUP_FAILURES": (_FILES / "backup-failures").read_text(),
+        "BACKUP_CONF": render.backup_conf(
+            source=source.name,
+            read_concurrency=source.restic.read_concurrency,
+            pre_hook=source.pre_hook,
+            post_hook=source.post_hook,
+            selection=_selection(source),
+        ),
+        "PATHS": render.paths_file(source.paths),
+        "EXCLUDES": render.excludes_file(source.exclude),
+        "SERVICE": render.service_unit(source=source.name, confined=source.sandboxing),
+        "SANDBOX": render.sandboxing(source.sandboxing),
+        "TIMER": render.timer_unit(
+            source=source.name, on_calendar=source.schedule, randomized_delay=source.randomized_delay
+        ),
+        "BACKOFF": render.backoff_drop_in(),
+        "CALENDAR": source.schedule,
+        "DELAY": source.randomized_delay,
+        "HOOKS": "".join(f"{hook}\n" for hook in hooks),
+    }

@@ -1,0 +1,1 @@
+"""The vault: the locked bucket, its identities, policies and alarms."""

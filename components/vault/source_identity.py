@@ -1,0 +1,87 @@
+"""SourceIdentity: one source's identity in the vault on AWS, and its key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_aws import iam
+
+from components.vault import aws_policies as render
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceIdentityArgs:
+    """``room`` is the source's prefix in the bucket, with its last slash. A higher ``generation`` makes a new key.
+
+    ``after``: what makes the vault safe (``LockedBucket.ready``); no key exists before it.
+    """
+
+    source: str
+    bucket: str
+    room: str
+    generation: int = 1
+    kms_key: str | None = None
+    partition: str = "aws"
+    after: Sequence[pulumi.Resource] = ()
+
+    def __post_init__(self) -> None:
+        if self.generation < 1:
+            raise ValueError(f"generations count from 1, not {self.generation}")
+
+
+class SourceIdentity(pulumi.ComponentResource):
+    """One source's key reads and adds in its own room and deletes restic's locks there; it opens nothing else (R1, R2, R4, R8).
+
+    Pulumi type ``lastcopy:vault:SourceIdentity``. Children: ``<name>-user`` (iam.User below /lastcopy/), ``<name>-policy`` (inline, so
+    that it is never shared), ``<name>-key-g<generation>`` (iam.AccessKey). No key before the policy stands and the vault is locked.
+    Rotation without a gap: a new generation is a new resource, so the new key is made and handed on before the engine deletes the old one
+    at the end of the same update; a run that is cut off in between leaves both, and the next one goes on. IAM allows two keys per user:
+    raise ``generation`` once per finished ``pulumi up``, or AWS answers LimitExceeded.
+    Outputs: ``access_key_id``, ``secret_access_key`` (secret), ``ready``. The secret stands in the state, encrypted, and on the relay.
+    Does not protect from a person who may edit IAM in this account: the bucket policy does that.
+    """
+
+    access_key_id: pulumi.Output[str]
+    secret_access_key: pulumi.Output[str]
+    ready: Sequence[pulumi.Resource]
+
+    def __init__(
+        self, name: str, args: SourceIdentityArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__(
+            "lastcopy:vault:SourceIdentity",
+            name,
+            {"source": args.source, "room": args.room, "generation": args.generation},
+            opts,
+        )
+        child = pulumi.ResourceOptions(parent=self)
+        document = render.source_identity(
+            args.bucket, args.room, kms_key=args.kms_key, partition=args.partition
+        )
+        user = iam.User(
+            f"{name}-user", name=user_name(args.bucket, args.source), path="/lastcopy/", opts=child
+        )
+        policy = iam.UserPolicy(
+            f"{name}-policy", name="room", user=user.name, policy=json.dumps(document), opts=child
+        )
+        key = iam.AccessKey(
+            f"{name}-key-g{args.generation}",
+            user=user.name,
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=[policy, *args.after], additional_secret_outputs=["secret"]
+            ),
+        )
+        self.access_key_id = key.id
+        self.secret_access_key = pulumi.Output.secret(key.secret)
+        self.ready = (key,)
+        self.register_outputs({"accessKeyId": self.access_key_id})
+
+
+def user_name(bucket: str, source: str) -> str:
+    """``<source>@<bucket>``, unique in the account as buckets are in the world; shortened to IAM's 64 characters."""
+    name = f"{source}@{bucket}"
+    return name if len(name) <= 64 else f"{name[:51]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
