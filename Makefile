@@ -5,7 +5,7 @@ READY := .venv/.ready
 
 DRILL_DIR := .local/drill
 
-.PHONY: local drill clean-local setup test check unit bench
+.PHONY: local drill clean-local setup test test-all check unit bench
 
 local: setup ## the whole chain on this machine: real engine, relay, two sources, locked storage, first backup, restore, attack
 	@$(PY) -m ops local up
@@ -29,6 +29,12 @@ test: setup ## everything, against real parts; what CI runs
 	@$(PY) -m ops test-packages
 	@$(PY) -m ops check --no-unit
 	@$(PY) -m pytest -n 2 --no-loadscope-reorder
+
+test-all: ALSO := --tests
+test-all: setup ## all of `make test`, the tests marked nightly, and property tests with many new examples
+	@$(PY) -m ops test-packages
+	@$(PY) -m ops check --no-unit
+	@HYPOTHESIS_PROFILE=thorough $(PY) -m pytest -n 2 --no-loadscope-reorder --nightly
 
 bench: setup ## figures for the docs, measured on this machine
 	@$(PY) -m bench

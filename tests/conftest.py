@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,15 @@ from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+pytest_plugins = ["tests.plugins.nightly"]
+
 HERE = Path(__file__).parent
 # How long an example takes is the machine's business: what is slow there is not wrong.
-settings.register_profile("lastcopy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("lastcopy")
+_ANY_SPEED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The same examples on every run: a suite that runs at each commit does not rest on luck. New ones are looked for nightly.
+settings.register_profile("fast", _ANY_SPEED, max_examples=25, derandomize=True)
+settings.register_profile("thorough", _ANY_SPEED, max_examples=300)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 # Longest first, so that no worker is left alone with one at the end; what is not named here comes last, file by file.
 GROUPS = (
     "drill",
