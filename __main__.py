@@ -2,50 +2,47 @@
 
 import pulumi
 
-from components.places import Places
+from components.infrastructure import create_infrastructure, people
 from components.relay.hardened_sshd import HardenedSshd, HardenedSshdArgs
 from components.relay.rclone_remote import RcloneRemote, RcloneRemoteArgs
 from components.relay.relay_firewall import RelayFirewall, RelayFirewallArgs
 from components.settings import load_settings
 from components.source.protected_source import ProtectedSource, ProtectedSourceArgs
 
-settings = load_settings()  # every problem at once, before any resource exists
-places = Places(settings)  # where things stand: own hosts, or the sandbox
-vault = places.vault()  # where objects end, and who may do what there
-host = places.relay()  # reached with a host key that is pinned from the first dial
+settings = load_settings()  # reports every problem at once, before any resource exists
+infrastructure = create_infrastructure(settings)
+relay_host, vault = infrastructure.relay, infrastructure.vault
 
-sshd = HardenedSshd(  # who may come in, and how
+sshd = HardenedSshd(
     "relay-sshd",
     HardenedSshdArgs(
-        host=host,
-        admin_user=host.user,
+        host=relay_host,
+        admin_user=relay_host.user,
         second_factor=settings.admin.second_factor,
-        people=places.people(),
-        listen_port=places.relay_sshd_port(),
+        people=people(settings),
+        listen_port=infrastructure.sshd_port,
     ),
 )
-firewall = RelayFirewall(  # what may leave, account by account
+firewall = RelayFirewall(
     "relay-firewall",
     RelayFirewallArgs(
-        host=host,
+        host=relay_host,
         vault=vault,
-        ssh_port=places.relay_sshd_port(),
-        directory=places.directory(),
-        vpn_ports=places.vpn_ports(),
+        ssh_port=infrastructure.sshd_port,
+        directory=infrastructure.directory,
+        vpn_ports=infrastructure.vpn_ports,
         after=sshd.ready,
     ),
 )
-relay = RcloneRemote(  # the append-only service that stands between
-    "relay", RcloneRemoteArgs(host=host, vault=vault, after=firewall.ready)
-)
-rooms = {  # one room per source: key, entry, identity, repository, schedule
+relay = RcloneRemote("relay", RcloneRemoteArgs(host=relay_host, vault=vault, after=firewall.ready))
+sources = {
     source.name: ProtectedSource(
         source.name,
         ProtectedSourceArgs(
             source=source,
-            host=places.source(source),
+            host=infrastructure.sources[source.name],
             relay=relay,
-            seen_at=places.relay_as_sources_see_it(),
+            relay_endpoint=infrastructure.relay_endpoint,
             protect=settings.protect,
         ),
     )
@@ -54,10 +51,11 @@ rooms = {  # one room per source: key, entry, identity, repository, schedule
 
 for warning in settings.warnings():
     pulumi.log.warn(warning)
-pulumi.export("relay", host.summary())
+pulumi.export("relay", relay_host.summary())
 pulumi.export("vault", vault.summary())
-pulumi.export("sources", {name: room.summary for name, room in rooms.items()})
-pulumi.export("passwords", {name: room.password for name, room in rooms.items()})
+pulumi.export("sources", {name: source.summary for name, source in sources.items()})
+pulumi.export("passwords", {name: source.password for name, source in sources.items()})
 pulumi.export(
-    "enrolmentScripts", {name: room.enrolment_script for name, room in rooms.items() if room.enrolment_script}
+    "enrolmentScripts",
+    {name: source.enrolment_script for name, source in sources.items() if source.enrolment_script},
 )

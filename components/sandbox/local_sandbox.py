@@ -35,7 +35,7 @@ class MachineKind:
 class LocalSandboxArgs:
     """``directory`` holds the sandbox's runtime; ``network`` is an IPv4 range in CIDR form that nothing else here uses.
 
-    ``machines`` are the sources that the sandbox makes; ``rooms`` all sources of the stack: each gets a storage identity of its own.
+    ``machines`` are the sources that the sandbox makes; ``sources`` all sources of the stack: each gets a storage identity of its own.
     ``kinds``: how they and the ``relay`` are made, where it is not the default.
     """
 
@@ -43,7 +43,7 @@ class LocalSandboxArgs:
     network: str
     driver: str
     machines: tuple[str, ...]
-    rooms: tuple[str, ...]
+    sources: tuple[str, ...]
     lock_mode: str
     lock_days: int
     bucket: str = "backups"
@@ -106,7 +106,7 @@ class LocalSandbox(pulumi.ComponentResource):
             lock_mode=args.lock_mode,
             lock_minimum_days=args.lock_days,
             ca_certificate=facts["ca_certificate"],
-            identities={source: self._identity(source, storage) for source in args.rooms},
+            identities={source: self._identity(source, storage) for source in args.sources},
         )
         self.register_outputs({"relay": self.relay.address, "endpoint": facts["endpoint"]})
 

@@ -1,4 +1,4 @@
-"""ProtectedSource: the room that holds all of one source."""
+"""ProtectedSource: everything that one source has, on its host and on the relay."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from components.settings import Source
 from components.source.backup_schedule import BackupSchedule, BackupScheduleArgs
 from components.source.enrolment_script import enrolment_script
 from components.source.restic_repository import ResticRepository, ResticRepositoryArgs
-from components.source.source_enrolment import RelaySeenFromSource, SourceEnrolment, SourceEnrolmentArgs
+from components.source.source_enrolment import RelayEndpoint, SourceEnrolment, SourceEnrolmentArgs
 
 # Of a source that the admin cannot reach: as Host.summary.
 _UNREACHED = dict.fromkeys(("address", "port", "user", "hostKey", "jumpHost"))
@@ -21,12 +21,12 @@ _UNREACHED = dict.fromkeys(("address", "port", "user", "hostKey", "jumpHost"))
 
 @dataclass(frozen=True, kw_only=True)
 class ProtectedSourceArgs:
-    """``host``: None where the admin cannot reach it. ``seen_at``: where sources dial the relay."""
+    """``host``: None where the admin cannot reach it."""
 
     source: Source
     host: Host | None
     relay: RcloneRemote
-    seen_at: tuple[pulumi.Input[str], pulumi.Input[int]]
+    relay_endpoint: RelayEndpoint
     protect: bool = False
 
 
@@ -55,14 +55,14 @@ class ProtectedSource(pulumi.ComponentResource):
         source, host = args.source, args.host
         super().__init__("lastcopy:source:ProtectedSource", name, {"source": source.name}, opts)
         child = pulumi.ResourceOptions(parent=self)
-        address, port = args.seen_at
-        seen = RelaySeenFromSource(address=address, port=port, host_key=args.relay.host.host_key)
         tool: tuple[pulumi.Resource, ...] = ()
         if host is not None:
             tool = (HostTool(f"{name}-restic", HostToolArgs(host=host, tool="restic"), opts=child),)
         enrolment = SourceEnrolment(
             f"{name}-enrolment",
-            SourceEnrolmentArgs(source=source, host=host, relay=args.relay, seen=seen),
+            SourceEnrolmentArgs(
+                source=source, host=host, relay=args.relay, relay_endpoint=args.relay_endpoint
+            ),
             opts=child,
         )
         repository = ResticRepository(
@@ -97,7 +97,9 @@ class ProtectedSource(pulumi.ComponentResource):
         if host is None:
             self.enrolment_script = pulumi.Output.secret(
                 pulumi.Output.all(
-                    public_key=self.public_key, client=seen.client(source), password=self.password
+                    public_key=self.public_key,
+                    client=args.relay_endpoint.client(source),
+                    password=self.password,
                 ).apply(lambda known: enrolment_script(source, **known))
             )
         self.summary = pulumi.Output.unsecret(

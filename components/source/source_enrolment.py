@@ -18,7 +18,7 @@ from components.source import step_values as steps
 
 
 @dataclass(frozen=True, kw_only=True)
-class RelaySeenFromSource:
+class RelayEndpoint:
     """Where a source dials the relay, and the only host key that it takes there."""
 
     address: pulumi.Input[str]
@@ -36,12 +36,12 @@ class RelaySeenFromSource:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceEnrolmentArgs:
-    """``host`` is None for an unmanaged source, whose public key stands in the settings."""
+    """``host`` is None for an unmanaged source, whose public key is in the settings."""
 
     source: Source
     host: Host | None
     relay: RcloneRemote
-    seen: RelaySeenFromSource
+    relay_endpoint: RelayEndpoint
     after: Sequence[pulumi.Resource] = ()
 
 
@@ -81,7 +81,7 @@ class SourceEnrolment(pulumi.ComponentResource):
                 opts=child,
             )
             self.public_key = key.facts.apply(lambda facts: render.public_key(facts["public_key"]))
-            told = args.seen.client(args.source)
+            told = args.relay_endpoint.client(args.source)
             client = HostStep(
                 f"{name}-client",
                 host=args.host,

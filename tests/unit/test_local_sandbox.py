@@ -18,7 +18,9 @@ LOCAL = "command:local:Command"
 
 
 def sandbox(
-    tmp_path: Path, machines: Sequence[str] = ("web1", "db1"), rooms: Sequence[str] = ("web1", "db1", "cut1")
+    tmp_path: Path,
+    machines: Sequence[str] = ("web1", "db1"),
+    sources: Sequence[str] = ("web1", "db1", "cut1"),
 ) -> tuple[Graph, LocalSandbox]:
     key = tmp_path / "key"
     key.write_text("the admin's private key")
@@ -30,7 +32,7 @@ def sandbox(
             network="198.51.100.0/24",
             driver="auto",
             machines=tuple(machines),
-            rooms=tuple(rooms),
+            sources=tuple(sources),
             lock_mode="COMPLIANCE",
             lock_days=1,
         )
@@ -127,11 +129,11 @@ def test_a_source_is_allowed_its_own_prefix(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "rooms", [("web", "web1"), ("a-name-of-23-letters-aa", "a-name-of-23-letters-ab"), ("a" * 18, "a" * 19)]
+    "sources", [("web", "web1"), ("a-name-of-23-letters-aa", "a-name-of-23-letters-ab"), ("a" * 18, "a" * 19)]
 )
-def test_no_two_sources_share_an_access_key(tmp_path: Path, rooms: tuple[str, str]) -> None:
-    graph, _ = sandbox(tmp_path, machines=(), rooms=rooms)
-    lines = [words(graph.named(f"sandbox-identity-{room}")) for room in rooms]
+def test_no_two_sources_share_an_access_key(tmp_path: Path, sources: tuple[str, str]) -> None:
+    graph, _ = sandbox(tmp_path, machines=(), sources=sources)
+    lines = [words(graph.named(f"sandbox-identity-{source}")) for source in sources]
     keys = [line[line.index("--access-key") + 1] for line in lines]
     assert keys[0] != keys[1]
     assert all(3 <= len(key) <= 20 for key in keys)

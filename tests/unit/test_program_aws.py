@@ -11,7 +11,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from components.aws import aws_stack
+from components.aws import aws_infrastructure
 from components.settings import SettingsError
 from components.vault.vault import S3Vault
 from tests.unit import stacks
@@ -68,8 +68,8 @@ def test_credentials_that_aws_does_not_take_are_one_error_before_anything_exists
             "invoke of aws:index/getCallerIdentity failed: No valid credential sources found\n  more"
         )
 
-    monkeypatch.setattr(aws_stack, "get_caller_identity", refuse)
-    monkeypatch.setattr(aws_stack, "LockedBucket", lambda name, *_: registered.append(name))
+    monkeypatch.setattr(aws_infrastructure, "get_caller_identity", refuse)
+    monkeypatch.setattr(aws_infrastructure, "LockedBucket", lambda name, *_: registered.append(name))
     with pytest.raises(pulumi.RunError, match="No valid credential sources found") as caught:
         stacks.run(shape.config())
     assert "sts get-caller-identity" in str(caught.value)
@@ -77,10 +77,10 @@ def test_credentials_that_aws_does_not_take_are_one_error_before_anything_exists
     assert registered == []
 
 
-REAL_BUCKET = aws_stack.LockedBucket
+REAL_BUCKET = aws_infrastructure.LockedBucket
 
 
-def _without_its_provider(name: str, args: Any, _: object) -> aws_stack.LockedBucket:
+def _without_its_provider(name: str, args: Any, _: object) -> aws_infrastructure.LockedBucket:
     return REAL_BUCKET(name, args)
 
 
@@ -99,7 +99,7 @@ def _open_at_once(**given: Any) -> S3Vault:
 def test_a_careless_stack_is_noticed(
     monkeypatch: pytest.MonkeyPatch, check: Check, name: str, careless: object
 ) -> None:
-    monkeypatch.setattr(aws_stack, name, careless)
+    monkeypatch.setattr(aws_infrastructure, name, careless)
     assert check(TRY, stacks.run(TRY.config())) != []
 
 
@@ -161,7 +161,7 @@ def test_a_key_that_was_just_made_is_waited_for() -> None:
         source: graph.named(f"{source}-enrolment-entry-storage").inputs["values"].get("PATIENCE")
         for source in TRY.sources
     }
-    assert patience == {"web1": str(aws_stack.SETTLES_SECONDS), "cut1": None}
+    assert patience == {"web1": str(aws_infrastructure.SETTLES_SECONDS), "cut1": None}
 
 
 # The relay's machine, and a bucket that stands already.

@@ -13,6 +13,7 @@ from components.relay.rclone_remote import RcloneRemote, RcloneRemoteArgs
 from components.settings import Source
 from components.source import restic_repository
 from components.source.protected_source import ProtectedSource, ProtectedSourceArgs
+from components.source.source_enrolment import RelayEndpoint
 from components.vault.vault import RcloneVault
 from tests.unit.recording import SAMPLE_KEY, Graph, Recorded, Secret, record
 
@@ -44,7 +45,7 @@ def graph_of(
                     source=one,
                     host=host(one.name) if managed else None,
                     relay=relay,
-                    seen_at=("198.51.100.10", 22),
+                    relay_endpoint=RelayEndpoint(address="198.51.100.10", port=22, host_key=SAMPLE_KEY),
                     protect=protect,
                 ),
             )
