@@ -14,6 +14,8 @@ SHELL_FILES = (
     "components/*/*.sh",
     "components/*/*-*",
     ".ci/run",
+    "docs/ci/*.sh",
+    ".github/*.sh",
 )  # a program for hosts has a dash in its name and no suffix
 
 

@@ -16,7 +16,7 @@ from components.settings.model import Key
 from docs import generate
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / ".github").rglob("*.md"), *(ROOT / "docs").rglob("*.md")])
 TOP = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
 Look = Callable[[str, Path], Iterator[str]]
 
@@ -110,7 +110,7 @@ def unknown_options(text: str, _: Path) -> Iterator[str]:
 
 def unknown_keys(text: str, _: Path) -> Iterator[str]:
     """`lastcopy:a.b[0].c` anywhere, and names of known groups such as `sources[].paths` between backticks."""
-    named = re.findall(r"lastcopy:([A-Za-z][\w.\[\]…]*)", text)
+    named = re.findall(r"lastcopy:([A-Za-z][\w.\[\]…]*)(?![\w:])", text)
     groups = "|".join(KEYS)
     named += [
         span for span in code(text) if re.fullmatch(rf"(?:{groups})(?:\[[0-9…]*\])?(?:\.[\w\[\]]+)+", span)
@@ -121,6 +121,12 @@ def unknown_keys(text: str, _: Path) -> Iterator[str]:
             continue
         if key_at(tuple(parts)) is None:
             yield f"lastcopy:{name}: no such key"
+
+
+def unknown_types(text: str, _: Path) -> Iterator[str]:
+    for name in re.findall(r"lastcopy:\w+:\w+", text):
+        if f'"{name}"' not in sources("components"):
+            yield f"{name}: no such Pulumi type"
 
 
 def unknown_outputs(text: str, _: Path) -> Iterator[str]:
@@ -201,6 +207,7 @@ LOOKS: dict[str, tuple[Look, str]] = {
     "options": (unknown_options, "`.venv/bin/python -m sandbox exec --dir x --nam web1 -- id`"),
     "keys": (unknown_keys, "set `lastcopy:sources[0].pathes`"),
     "groups": (unknown_keys, "set `sources[].host.adress`"),
+    "types": (unknown_types, "`lastcopy:relay:HardendSshd`"),
     "outputs": (unknown_outputs, "`pulumi stack output password --show-secrets`"),
     "host files": (unknown_on_hosts, "`/etc/lastcopy/pasword`"),
     "units": (unknown_on_hosts, "`lastcopy-backups.timer`"),
