@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from attack_drill.errors import DrillError
-from ops.hosts import Host, ssh_environment
+from ops.hosts.connection import Host, ssh_environment
 
 # The first bytes of an HTTP/2 server: a SETTINGS frame on stream 0. Of what stands on the relay, only rclone says this.
 SETTINGS = b"\x04\x00\x00\x00\x00\x00"

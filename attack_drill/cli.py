@@ -14,8 +14,9 @@ from rich.text import Text
 
 from attack_drill.model import Asked, Finding, Level, Outcome, Result, Threat, Verdict
 from attack_drill.threats import THREATS
-from ops.recover.errors import RecoverError
-from ops.recover.options import ROOT, ConfigFileOption, StackOption, errors_shown
+from ops.checkout import ROOT
+from ops.errors import RecoverError
+from ops.verbs.options import ConfigFileOption, StackOption, errors_shown
 
 console = Console(highlight=False)
 _STYLE = {

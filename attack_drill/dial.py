@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ops.hosts import Done, Host, ssh_environment
+from ops.hosts.connection import Done, Host, ssh_environment
 
 # Of a setting given twice ssh takes the first, so these go before the host's own.
 ALONE = ("-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ConnectTimeout=10")

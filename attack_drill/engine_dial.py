@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from ops.hosts import Done
+from ops.hosts.connection import Done
 from ops.stack import Stack
 
 _PROJECT = """\

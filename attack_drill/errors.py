@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ops.recover.errors import RecoverError
+from ops.errors import RecoverError
 
 
 class DrillError(RecoverError):

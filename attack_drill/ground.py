@@ -14,11 +14,11 @@ from attack_drill.http2 import Session
 from attack_drill.model import Asked, Level
 from attack_drill.storage import Desk, desk
 from attack_drill.throwaway import ROOM, Throwaway, clear_leftovers
-from ops.endpoints import AdminKeys, admin_keys, endpoints, sandbox_endpoints
-from ops.hosts import Host, hosts
+from ops.errors import RecoverError
+from ops.hosts.connection import Host, hosts
+from ops.hosts.endpoints import AdminKeys, admin_keys, endpoints, sandbox_endpoints
 from ops.private_folder import private_folder
-from ops.recover.access import Room, StorageKey, Where, read_storage_key, rooms_of, where_of
-from ops.recover.errors import RecoverError
+from ops.storage.access import Room, StorageKey, Where, read_storage_key, rooms_of, where_of
 
 if TYPE_CHECKING:
     from ops.stack import Stack

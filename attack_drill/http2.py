@@ -16,7 +16,7 @@ import h2.events
 import h2.exceptions
 import h2.settings
 
-from ops.hosts import ssh_environment
+from ops.hosts.connection import ssh_environment
 
 AT_ONCE = 200  # Go's HTTP/2 server lets 250 requests be open
 

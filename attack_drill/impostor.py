@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from ops.hosts import Host, ssh_environment
+from ops.hosts.connection import Host, ssh_environment
 
 # Another key of the pinned kind; only kinds that are not pinned; and the pinned kind with a certificate that names everybody.
 KINDS = ("another ed25519 key", "an RSA or ECDSA key", "a certificate of the attacker's CA")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from attack_drill.errors import DrillError
 from attack_drill.throwaway import Throwaway
-from ops.hosts import Host
+from ops.hosts.connection import Host
 
 # So slow that the middle can be met: 12 MiB of noise at 1.5 MiB a second.
 BIG = "head -c 12582912 /dev/urandom >big"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from attack_drill.dial import scratch
 from attack_drill.errors import DrillError
-from ops.hosts import Host
+from ops.hosts.connection import Host
 
 # What a look may take on a host with a long journal or many files.
 SECONDS = 60

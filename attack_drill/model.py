@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 from pathlib import Path
 
-from ops.recover.errors import shown
+from ops.errors import shown
 
 _SEEN = 400
 

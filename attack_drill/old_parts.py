@@ -9,7 +9,7 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ops.hosts import Host
+from ops.hosts.connection import Host
 
 RCLONE_PLACES = "/usr/local/lib/lastcopy/rclone-*/rclone /usr/local/bin/rclone /usr/bin/rclone"
 RESTIC_PLACES = "/usr/local/lib/lastcopy/restic-*/restic /usr/local/bin/restic /usr/bin/restic"

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from attack_drill.errors import DrillError
 from attack_drill.ground import Ground
-from ops.hosts import ssh_environment
+from ops.hosts.connection import ssh_environment
 
 # A table of its own beside the firewall's. It goes when stdin ends, so it does not outlive a killed drill.
 HELD = r"""

@@ -10,12 +10,12 @@ from pydantic import SecretStr
 
 from attack_drill.ground import Ground
 from attack_drill.throwaway import Throwaway, manifest_of
+from ops.errors import RecoverError, shown
 from ops.private_folder import private_folder
-from ops.recover.access import Access, Room
-from ops.recover.engine import Tools
-from ops.recover.errors import RecoverError, shown
 from ops.recover.recovery import recovery
 from ops.recover.restore import restore
+from ops.restic.repository import Tools
+from ops.storage.access import Access, Room
 
 
 @dataclass(frozen=True, kw_only=True)

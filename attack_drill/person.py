@@ -21,7 +21,7 @@ from attack_drill.errors import DrillError
 from attack_drill.ground import Ground
 from attack_drill.relay_sshd import Factor, run_steps
 from attack_drill.security_key import Says, SecurityKey
-from ops.hosts import Done
+from ops.hosts.connection import Done
 
 TOTP = "/etc/lastcopy/totp"
 

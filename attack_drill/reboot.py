@@ -7,7 +7,7 @@ import time
 from attack_drill.dial import alone
 from attack_drill.errors import DrillError
 from attack_drill.ground import Ground
-from ops.hosts import Host
+from ops.hosts.connection import Host
 
 SECONDS = 240
 # A local stack's machines share the kernel and its boot's id: there the age of their first process tells.

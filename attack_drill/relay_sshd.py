@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from attack_drill.dial import alone
 from attack_drill.ground import Ground
-from ops.hosts import Done, Host
+from ops.hosts.connection import Done, Host
 
 LIVE = "/etc/ssh/sshd_config.d/10-lastcopy.conf"
 GUARD = "/var/lib/lastcopy/guard"

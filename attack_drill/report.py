@@ -13,7 +13,7 @@ from typing import Any
 
 from attack_drill.model import Finding, Level, Outcome, Result, Verdict
 from attack_drill.threats import BOUNDARIES, THREATS
-from ops.recover.history import iso
+from ops.history.versions import iso
 
 
 @dataclass(frozen=True, kw_only=True)

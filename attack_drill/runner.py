@@ -9,7 +9,7 @@ from attack_drill.ground import Ground
 from attack_drill.model import Finding, Result, Threat, failed
 from attack_drill.rows import PLAYS, Play
 from attack_drill.threats import THREATS
-from ops.recover.errors import RecoverError
+from ops.errors import RecoverError
 
 
 def chosen(words: str | None) -> list[Threat]:

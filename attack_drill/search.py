@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from attack_drill.errors import DrillError
-from ops.hosts import Host
+from ops.hosts.connection import Host
 
 PART = 12  # characters: 70 bits, found by chance nowhere
 LEAST = 24  # of a shorter password the rest would be too easy to guess

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ops.listening import listening
+from ops.socket_server import listening
 
 KIND, APPLICATION = b"sk-ssh-ed25519@openssh.com", b"ssh:"
 _FAILURE, _LIST, _LISTED, _SIGN, _SIGNED = 5, 11, 12, 13, 14

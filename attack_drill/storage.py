@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ops.recover.access import StorageKey, Where
-from ops.recover.storage import client
+from ops.storage.access import StorageKey, Where
+from ops.storage.client import client
 
 T = TypeVar("T")
 MARKER = "delete marker"

@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from attack_drill.ground import Ground
 from attack_drill.model import Finding, control, failed, judged, not_played
 from attack_drill.storage import Desk, Stored, desk, lost
-from ops.recover.access import StorageKey
+from ops.storage.access import StorageKey
 
 Calls = dict[str, Callable[[Any], object]]
 # By policy, or by the lock: minio asks the lock first where no bypass is asked for, and answers InvalidRequest.

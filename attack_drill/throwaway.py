@@ -16,8 +16,8 @@ from pathlib import Path
 
 from attack_drill.errors import DrillError
 from attack_drill.http2 import Session
-from ops.hosts import Done, Host
-from ops.recover.errors import shown
+from ops.errors import shown
+from ops.hosts.connection import Done, Host
 
 ROOM = "/etc/lastcopy/relay"
 KEYS = "/etc/ssh/lastcopy/keys"

@@ -16,15 +16,15 @@ from attack_drill.ground import Ground
 from attack_drill.http2 import Request
 from attack_drill.storage import Desk
 from attack_drill.throwaway import Throwaway, manifest_of
+from ops.errors import RecoverError
 from ops.private_folder import private_folder
 from ops.prune.prune import Outlook, Pruned, Wishes, outlook, prune
 from ops.prune.retention import Keep
 from ops.prune.suspicion import Limits
-from ops.recover.access import Access, Place, Room
-from ops.recover.engine import Tools
-from ops.recover.errors import RecoverError
 from ops.recover.recovery import Recovery, recovery
 from ops.recover.restore import restore
+from ops.restic.repository import Tools
+from ops.storage.access import Access, Place, Room
 
 T = TypeVar("T")
 # All snapshots of a drill come within a minute: only --keep-last can tell them apart.

@@ -22,7 +22,7 @@ from pathlib import Path
 from bench.farm import FILE_MIB, BenchError
 from bench.rounds import Row, order
 from ops.kit.sealed import seal, unseal
-from ops.recover.engine import CONNECTIONS
+from ops.restic.repository import CONNECTIONS
 from tests.recover.bed import Bed, digest_of, make_bed, make_master, vault_in, whole_attack
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -9,21 +9,21 @@ import typer
 
 # verb -> module and name; a Typer of its own where it has verbs below it
 VERBS = {
-    "local": "ops.local:app",
-    "recover": "ops.recover.cli:app",
-    "kit": "ops.kit.cli:app",
-    "restore-drill": "ops.restore_drill.cli:app",
-    "prune": "ops.prune.cli:prune",
-    "status": "ops.status:status",
-    "cut-off": "ops.cut_off:cut_off",
-    "let-in": "ops.cut_off:let_in",
-    "hand-over": "ops.hand_over:hand_over",
-    "check": "ops.checks:check",
-    "aws-state": "ops.aws_state:aws_state",
+    "local": "ops.verbs.local:app",
+    "recover": "ops.verbs.recover:app",
+    "kit": "ops.verbs.kit:app",
+    "restore-drill": "ops.verbs.restore_test:app",
+    "prune": "ops.verbs.prune:prune",
+    "status": "ops.verbs.status:status",
+    "cut-off": "ops.verbs.cut_off:cut_off",
+    "let-in": "ops.verbs.cut_off:let_in",
+    "hand-over": "ops.verbs.hand_over:hand_over",
+    "check": "ops.verbs.check:check",
+    "aws-state": "ops.verbs.aws_state:aws_state",
     "drill": "attack_drill.cli:drill",
-    "cost": "ops.cost:cost",
-    "agent": "ops.agent:agent",
-    "test-packages": "ops.packages:install_for_tests",
+    "cost": "ops.verbs.cost:cost",
+    "agent": "ops.verbs.agent:agent",
+    "test-packages": "ops.verbs.test_packages:install_for_tests",
 }
 
 

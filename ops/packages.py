@@ -1,4 +1,4 @@
-"""`python -m ops test-packages`: what the tests need from Debian besides the local stack's own needs. Says what it installs and sets."""
+"""What the tests need from Debian besides the local stack's own needs. Says what it installs and sets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import typer
 from rich.console import Console
 
 # program -> Debian packages
@@ -43,7 +42,7 @@ def missing() -> list[str]:
     )
 
 
-def _room_to_watch() -> None:
+def raise_watch_limit() -> None:
     """Two workers boot more machines than the kernel's default lets one user's systemds watch; as root, until the next boot."""
     if os.geteuid() != 0 or int(WATCHES.read_text()) >= ENOUGH:
         return
@@ -53,7 +52,7 @@ def _room_to_watch() -> None:
     WATCHES.write_text(f"{ENOUGH}\n")
 
 
-def _mask_services(packages: Sequence[str]) -> None:
+def mask_services(packages: Sequence[str]) -> None:
     """The services of these packages do not start when they are installed; a unit that the machine's owner set up stays as it is."""
     if not UNITS.is_dir() or os.geteuid() != 0:
         return
@@ -65,16 +64,11 @@ def _mask_services(packages: Sequence[str]) -> None:
 
 def install_for_tests() -> None:
     """Install the missing ones, their services masked: the tests start each server themselves, on ports and folders of their own."""
-    _room_to_watch()
+    raise_watch_limit()
     packages = missing()
     if not packages:
         return
     from sandbox import apt  # here: recovery runs `ops` where there is no sandbox
-    from sandbox.errors import SandboxError
 
-    _mask_services(packages)
-    try:
-        apt.install(packages, purpose="tests")
-    except SandboxError as error:
-        Console(stderr=True, highlight=False).print(f"[red]error:[/] {error}")
-        raise typer.Exit(1) from None
+    mask_services(packages)
+    apt.install(packages, purpose="tests")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import toolchain
-from ops.filtered_agent import named_keys_alone
+from ops.hosts.filtered_agent import named_keys_alone
 
 ENGINE = "pulumi"
 PROJECT = "lastcopy:"  # the namespace of this project's own configuration

@@ -13,7 +13,7 @@ from attack_drill.ground import Ground
 from attack_drill.model import Finding, Level, control, judged, not_played
 from attack_drill.old_parts import RCLONE_PLACES, RESTIC_PLACES, Ran, with_fakes
 from attack_drill.storage import lost
-from ops.hosts import Host
+from ops.hosts.connection import Host
 
 ADVISORY = "GHSA-45pq-889g-fcgh"
 RCLONES = (

@@ -16,7 +16,7 @@ from attack_drill.dial import alone
 from attack_drill.ground import Ground
 from attack_drill.model import Finding, Level, control, judged, not_played
 from attack_drill.storage import lost
-from ops.hosts import Done
+from ops.hosts.connection import Done
 
 PROTECTED = "protect"  # in every sentence of the engine's about it
 

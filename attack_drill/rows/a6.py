@@ -11,7 +11,7 @@ from attack_drill.model import Finding, Level, control, failed, judged, not_play
 from attack_drill.person import Person, code, enrolled, new_seed, now
 from attack_drill.relay_sshd import Factor, access_kept, dials, factor_of, run_steps, sshd_values
 from attack_drill.security_key import Says, SecurityKey
-from ops.hosts import Done
+from ops.hosts.connection import Done
 
 GUARD_SECONDS = 300
 # What a thief of a key tries with it alone.

@@ -9,9 +9,9 @@ from pathlib import Path
 from attack_drill.ground import Ground
 from attack_drill.model import Finding, Level, control, judged, not_played
 from attack_drill.trusted import trusted
-from ops import status
-from ops.recover.access import Place
-from ops.recover.storage import Storage
+from ops.status import health as status
+from ops.storage.access import Place
+from ops.storage.client import Storage
 
 LIMITS = status.Limits(silent_hours=26)
 

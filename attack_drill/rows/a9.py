@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from attack_drill.ground import Ground
 from attack_drill.model import Finding, Level, control, judged, not_played
 from attack_drill.throwaway import Throwaway
-from ops.last_run import STATUS, LastRun, last_run, parsed
-from ops.restore_drill.shrinkage import PERCENT, Held, held, lost
+from ops.restore_test.shrinkage import PERCENT, Held, held, lost
+from ops.status.last_run import STATUS, LastRun, last_run, parsed
 
 UNIT = "lastcopy-backup.service"
 LOOK, TOO_LONG = 72, 77  # run-backup's exit codes for a snapshot that was made and needs a person

@@ -24,7 +24,7 @@ from attack_drill.thief import (
     at_most,
     with_header,
 )
-from ops.recover.dates import EARLY
+from ops.history.dates import EARLY
 
 TOLD = MISSING | NO_SUCH_CALL | NO_SUCH_NAME | REFUSED | {"done", NOTHING, "PreconditionFailed", "XMinioInvalidObjectName", "InvalidArgument"}  # fmt: skip
 

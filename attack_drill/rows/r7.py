@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from attack_drill.ground import Ground
 from attack_drill.model import Finding, Level, control, judged, not_played
 from attack_drill.thief import at_most
-from ops.hosts import Host
+from ops.hosts.connection import Host
 
 # Every private key in a file, after its public half; that is empty where the key asks for a passphrase or is of an unknown kind.
 KEYS = r"""

@@ -12,10 +12,10 @@ from attack_drill.http2 import Gone
 from attack_drill.model import Finding, Level, control, judged, not_played
 from attack_drill.rows.a8 import looked, told
 from attack_drill.throwaway import ROOM, Throwaway
-from ops import status
 from ops.cut_off import switch
-from ops.hosts import Host
-from ops.recover.access import Place
+from ops.hosts.connection import Host
+from ops.status import health as status
+from ops.storage.access import Place
 
 CROWD = 40
 GROWTH = status.Limits(silent_hours=1e6, growth_gib=0.02)

@@ -14,7 +14,7 @@ from attack_drill.model import Finding, Level, control, judged, not_played
 from attack_drill.rows.s4 import KINDS, names
 from attack_drill.storage import lost
 from attack_drill.throwaway import KEYS, ROOM, Throwaway, enter_step, storage_access
-from ops.hosts import Host
+from ops.hosts.connection import Host
 
 ELSEWHERE = "192.0.2.77/32"  # of an address range for documentation: nobody dials from there
 SECONDS = 15

@@ -11,7 +11,7 @@ from attack_drill.attempts import SETTINGS, Attempt, batch, held_open, marks
 from attack_drill.ground import Ground
 from attack_drill.model import Finding, Level, control, judged, not_played
 from components.relay.rclone_config import ENVIRONMENT
-from ops.hosts import Host
+from ops.hosts.connection import Host
 
 DANGEROUS = (
     "RCLONE_CONFIG", "RCLONE_APPEND_ONLY", "RCLONE_S3_ENDPOINT", "RCLONE_HEADER_UPLOAD", "RCLONE_CONFIG_LASTCOPY_TYPE", "LD_PRELOAD", "LD_LIBRARY_PATH",

@@ -24,7 +24,7 @@ from bench.farm import BUCKET, CONTENDERS, RELAY, SEED_PORT, SOURCE, BenchError,
 from bench.peers.borg import of_borg
 from bench.peers.peer import HELD, Peer
 from bench.peers.rows import ROWS
-from ops.recover.access import StorageKey, Where
+from ops.storage.access import StorageKey, Where
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "benchmarks.md"

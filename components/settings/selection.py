@@ -12,7 +12,7 @@ from components.settings.model import Model
 from components.settings.problems import Finding, Fix, finding, refuse, shown
 from components.settings.values import BackupPath, match
 
-# What the restore drill compares (ops/restore_drill/canary.py) must not be left out by name or size.
+# What the restore drill compares (ops/restore_test/canary.py) must not be left out by name or size.
 CANARY_NAMES = (
     "README.txt",
     "letter.txt",

@@ -74,7 +74,7 @@ find_key() {
   [ -n "$key_id" ] || refuse "restic did not say which key it used" "run 'restic-backup key list' on this host and look"
 }
 
-# --- canary: files that are nobody's, so that a change of them means something: see ops/restore_drill/canary.py, which has the same table.
+# --- canary: files that are nobody's, so that a change of them means something: see ops/restore_test/canary.py, which has the same table.
 # Content follows from the repository's id, so a trusted place knows it without asking this host. Every snapshot holds them: never change one.
 CANARY=$STATE_DIR/canary
 canaries() {

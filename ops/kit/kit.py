@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr
 
-from ops.recover.access import (
+from ops.errors import RecoverError
+from ops.history.versions import iso
+from ops.storage.access import (
     Access,
     Document,
     Password,
@@ -21,8 +23,6 @@ from ops.recover.access import (
     rooms_of,
     where_of,
 )
-from ops.recover.errors import RecoverError
-from ops.recover.history import iso
 
 README = (
     "This is the recovery kit of a lastcopy stack: it opens the backups without Pulumi, its state, the relay and the sources.",

@@ -9,10 +9,10 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from ops.errors import RecoverError, shown
 from ops.kit import age
 from ops.kit.kit import Kit, parse
-from ops.recover.access import read_private
-from ops.recover.errors import RecoverError, shown
+from ops.storage.access import read_private
 
 RECIPIENT = "an age recipient (age1…), or the 40 hexadecimal digits of a GPG key's fingerprint"
 _FINGERPRINT = re.compile(r"(?:0x)?[0-9A-Fa-f]{40}")

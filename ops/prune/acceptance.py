@@ -1,7 +1,7 @@
 """Acceptances: signed notes that snapshots are honest although their source's clock was wrong when it made them. Pure.
 
 Without one such a snapshot would stay suspicious, and stop every prune, for ever. A note names snapshots by their ids, which are the SHA-256
-of their content, so nothing else can be put in their place; it is signed and kept like checkpoints (ops/recover/checkpoint.py). What it
+of their content, so nothing else can be put in their place; it is signed and kept like checkpoints (ops/storage/checkpoint.py). What it
 accepts is the claimed time alone: rules count by arrival in any case, and every other doubt about the same snapshot stays.
 """
 
@@ -12,9 +12,9 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
-from ops.recover import checkpoint
-from ops.recover.access import Access
-from ops.recover.history import iso
+from ops.history.versions import iso
+from ops.storage import checkpoint
+from ops.storage.access import Access
 
 FOLDER = "_lastcopy/accepted"  # no source's name begins with an underscore
 MOST = 10_000  # snapshots in one note, which must stay a size that is read

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from ops.errors import RecoverError, all_of
 from ops.prune.retention import Arrived, Keep, kept
 from ops.prune.suspicion import Limits, Snapshot, new_paths, reasons, wrong_clock
-from ops.recover.errors import RecoverError, all_of
 
 ALL_SUSPICIOUS = "suspicious"  # the word that stands for all of them in --set-aside
 MOST_AT_ONCE = 10_000  # the oldest first; the note of intent must stay a size that is read

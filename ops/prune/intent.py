@@ -1,6 +1,6 @@
 """Notes of intent: written before a prune hides anything, so that the next run takes what a killed one did for what it is. Pure.
 
-Signed and kept like checkpoints (ops/recover/checkpoint.py). A note excuses delete markers that are younger than it, on the snapshots
+Signed and kept like checkpoints (ops/storage/checkpoint.py). A note excuses delete markers that are younger than it, on the snapshots
 that it names, and on data and index, which a prune hides afterwards: these only count as excused for a run that then reads and checks
 everything. All else that was hidden or overwritten stays a sign of an attack. A later checkpoint ends it.
 """
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from ops.recover import checkpoint
-from ops.recover.access import Access
-from ops.recover.history import History, area, iso
-from ops.recover.timeline import Act, Kind
+from ops.history.timeline import Act, Kind
+from ops.history.versions import History, area, iso
+from ops.storage import checkpoint
+from ops.storage.access import Access
 
 FOLDER = "_lastcopy/prunes"  # no source's name begins with an underscore
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from ops.recover.engine import Repository
-from ops.recover.errors import RecoverError
-from ops.recover.history import LOCKS, Entry, History, area, iso
-from ops.recover.storage import WORKERS, Storage
+from ops.errors import RecoverError
+from ops.history.versions import LOCKS, Entry, History, area, iso
+from ops.restic.repository import Repository
+from ops.storage.client import WORKERS, Storage
 
 YOUNG = timedelta(minutes=30)  # a running restic writes its lock anew every 5 minutes
 MOST_ASKED = 20  # so many are opened to see whose they are; a flood is nobody's honest work

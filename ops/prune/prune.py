@@ -13,18 +13,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 
+from ops.errors import RecoverError, all_of, shown
+from ops.history.timeline import SIGNS, Act, acts, events
+from ops.history.versions import LOCKS, History, area, iso
 from ops.prune import acceptance, intent, locks
 from ops.prune.decision import Decision, Verdict, decide, resolve
 from ops.prune.intent import Intent
 from ops.prune.retention import Keep
 from ops.prune.suspicion import Limits, read
-from ops.recover import checkpoint
-from ops.recover.engine import Answer
-from ops.recover.errors import RecoverError, all_of, shown
-from ops.recover.history import LOCKS, History, area, iso
 from ops.recover.recovery import Recovery
-from ops.recover.storage import Refused
-from ops.recover.timeline import SIGNS, Act, acts, events
+from ops.restic.repository import Answer
+from ops.storage import checkpoint
+from ops.storage.client import Refused
 
 _IDS_AT_ONCE = 200  # an argument vector has an end
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from ops.recover.errors import RecoverError
+from ops.errors import RecoverError
 
 _SPAN = re.compile(r"([0-9]{1,5})([hd])")
 

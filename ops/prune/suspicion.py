@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
-from ops.recover.errors import shown
-from ops.recover.history import iso
-from ops.recover.timeline import SNAPSHOT_BURST, SNAPSHOT_WINDOW, SNAPSHOTS_A_DAY
+from ops.errors import shown
+from ops.history.timeline import SNAPSHOT_BURST, SNAPSHOT_WINDOW, SNAPSHOTS_A_DAY
+from ops.history.versions import iso
 
 LONGEST_BACKUP = timedelta(hours=48)
 CLOCKS_DIFFER = timedelta(minutes=10)

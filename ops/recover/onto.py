@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import toolchain
-from ops.hosts import Door, Host, HostError, hosts
-from ops.recover.engine import CONNECTIONS, Answer, Repository, followed
-from ops.recover.errors import RecoverError, shown
+from ops.errors import RecoverError, shown
+from ops.hosts.connection import Door, Host, HostError, hosts
 from ops.recover.recovery import Recovery
 from ops.recover.restore import Seen
+from ops.restic.repository import CONNECTIONS, Answer, Repository, followed
 
 _HOST = re.compile(
     r"(?:([a-z_][a-z0-9_.-]{0,31}(?:@[a-z0-9][a-z0-9.-]{0,62})?)@)?([A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[[0-9a-fA-F:.]{2,45}\])(?::(\d{1,5}))?"

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from ops.recover.errors import RecoverError
-from ops.recover.history import LOCKS, Entry, History, area, iso, same_content
+from ops.errors import RecoverError
+from ops.history.versions import LOCKS, Entry, History, area, iso, same_content
 
 
 class How(Enum):

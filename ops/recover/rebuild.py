@@ -10,12 +10,12 @@ from datetime import datetime
 from itertools import groupby
 from threading import Lock
 
-from ops.recover import checkpoint
-from ops.recover.errors import RecoverError, shown
-from ops.recover.history import iso
+from ops.errors import RecoverError, shown
+from ops.history.versions import iso
 from ops.recover.plan import How, Plan, Step, plan, undecided
 from ops.recover.recovery import Good, Recovery
-from ops.recover.storage import WORKERS, Refused, Storage
+from ops.storage import checkpoint
+from ops.storage.client import WORKERS, Refused, Storage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,16 +9,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ops.errors import RecoverError
+from ops.history.dates import late_markers, one_shift, written
+from ops.history.timeline import Proposal, propose
+from ops.history.versions import Entry, History, area, iso
 from ops.private_folder import socket_folder
-from ops.recover import checkpoint
-from ops.recover.access import Access
-from ops.recover.dates import late_markers, one_shift, written
-from ops.recover.engine import CHECK, LIST, Answer, Repository, Tools, workplace
-from ops.recover.errors import RecoverError
-from ops.recover.history import Entry, History, area, iso
-from ops.recover.storage import Refused, Storage
-from ops.recover.timeline import Proposal, propose
-from ops.recover.view import served
+from ops.restic.repository import CHECK, LIST, Answer, Repository, Tools, workplace
+from ops.restic.view import served
+from ops.storage import checkpoint
+from ops.storage.access import Access
+from ops.storage.client import Refused, Storage
 
 Say = Callable[[str], None]
 Ask = Callable[[], Answer]

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from ops.recover.engine import Answer, Repository
-from ops.recover.errors import RecoverError, shown
+from ops.errors import RecoverError, shown
 from ops.recover.recovery import Good
+from ops.restic.repository import Answer, Repository
 
 # refuse: the target must be empty; keep: what stands there stays; update: what differs from the snapshot is replaced
 Existing = Literal["refuse", "keep", "update"]

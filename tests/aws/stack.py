@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from minio import Minio
 
-from ops.machines import Machines
+from ops.hosts.machines import Machines
 from tests.aws.document import TRIAL, Command, day_2
 from tests.aws.double import machines
 from tests.aws.double.cloud import SANDBOX

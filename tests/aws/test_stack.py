@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ops.machines import CommandFailed
+from ops.hosts.machines import CommandFailed
 from tests.aws.document import BUILD, IN_SHORT, day_2
 from tests.aws.stack import BUCKET, AwsStack, steps
 from tests.aws.world import DOCS_REGION

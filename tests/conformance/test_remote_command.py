@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.filtered_agent import agent_of
+from ops.hosts.filtered_agent import agent_of
 from tests.waiting import wait_until
 
 from .sshd import CURVE, SNTRUP, Sshd, make_key

@@ -14,7 +14,7 @@ from attack_drill.model import Finding, Level, Outcome, Result
 from attack_drill.rows import PLAYS
 from attack_drill.runner import play_row
 from attack_drill.threats import THREATS
-from ops.machines import Machines
+from ops.hosts.machines import Machines
 from tests.integration.checkout import Running, copy_checkout
 from tests.networks import free_network
 

@@ -10,10 +10,10 @@ import pytest
 
 from attack_drill.model import Verdict
 from attack_drill.rows import s10
-from ops import status
 from ops.prune import prune
 from ops.prune.suspicion import Limits
 from ops.recover.recovery import Recovery
+from ops.status import health as status
 from tests.drill.conftest import Stage, told
 from tests.drill.test_s_rows import changed
 

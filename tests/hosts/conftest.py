@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.hosts import Door, hosts
+from ops.hosts.connection import Door, hosts
 from tests.conformance.sshd import Sshd, make_key
 
 

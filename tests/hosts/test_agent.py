@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from ops import filtered_agent
 from ops.__main__ import app
-from ops.filtered_agent import agent_of, run_beside
-from ops.hosts import HostError
+from ops.hosts import filtered_agent
+from ops.hosts.connection import HostError
+from ops.hosts.filtered_agent import agent_of, run_beside
 from ops.stack import Stack
 from tests.conformance.sshd import Sshd, make_key
 from tests.hosts.conftest import dialled, door

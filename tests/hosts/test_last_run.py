@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ops import last_run
 from ops.stack import Stack
+from ops.status import last_run
 from tests.conformance.sshd import Sshd
 from tests.unit.fake_engine import FakeEngine
 

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from attack_drill.watch import ProcWatch
-from ops.machines import Machines
+from ops.hosts.machines import Machines
 from ops.stack import LocalStack
 
 HERE = Path(__file__).resolve().parents[2]

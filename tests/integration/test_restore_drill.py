@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.restore_drill.canary import FOLDER, expected
+from ops.restore_test.canary import FOLDER, expected
 from tests.integration.checkout import Running
 from tests.integration.test_recovery import ops
 

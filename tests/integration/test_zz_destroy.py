@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from ops.machines import Machines
+from ops.hosts.machines import Machines
 from sandbox.plan import sandbox_id
 from tests.integration.checkout import Running
 

@@ -22,10 +22,10 @@ from pydantic import SecretStr
 import toolchain
 from ops.kit.kit import Kit, KitSource, commands, how_to_get_identities
 from ops.kit.sealed import seal
-from ops.recover.access import Access, Room, StorageKey, Where
-from ops.recover.engine import Repository, Tools, workplace
 from ops.recover.recovery import Recovery, recovery
-from ops.recover.storage import Storage
+from ops.restic.repository import Repository, Tools, workplace
+from ops.storage.access import Access, Room, StorageKey, Where
+from ops.storage.client import Storage
 from sandbox.bucket import Bucket, ensure_bucket, wait_ready
 from sandbox.storage_server import prepare_files, root_credentials
 from tests.networks import free_port

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from ops.errors import RecoverError
+from ops.history.versions import iso
 from ops.kit.sealed import unseal
-from ops.recover.access import StorageKey
-from ops.recover.errors import RecoverError
-from ops.recover.history import iso
 from ops.recover.restore import _OVERWRITE, choose, restore
+from ops.storage.access import StorageKey
 from tests.recover.bed import PASSPHRASE, PASSWORD, Bed, delete_all, digest_of, now, whole_attack
 from tests.recover.test_recover import kit_words, run
 from tests.waiting import wait_until

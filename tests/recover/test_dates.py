@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from ops.errors import RecoverError
+from ops.history.dates import EARLY, earlier
+from ops.history.timeline import Kind, acts
 from ops.recover import recovery as whole
-from ops.recover.dates import EARLY, earlier
-from ops.recover.errors import RecoverError
 from ops.recover.rebuild import planned, rebuild
 from ops.recover.restore import choose, restore
-from ops.recover.storage import Heads
-from ops.recover.timeline import Kind, acts
+from ops.storage.client import Heads
 from tests.recover.bed import BUCKET, Bed, named
 
 

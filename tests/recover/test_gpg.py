@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from ops.errors import RecoverError
 from ops.kit.kit import from_outputs
 from ops.kit.sealed import seal, unseal
-from ops.recover.errors import RecoverError
 from tests.unit.kit.test_kit import OUTPUTS
 
 

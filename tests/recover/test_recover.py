@@ -13,16 +13,16 @@ import pytest
 from typer.testing import CliRunner
 
 from ops.__main__ import app
+from ops.errors import RecoverError
+from ops.history.timeline import Kind
+from ops.history.versions import TICK, area
 from ops.recover import rebuild as rebuilding
-from ops.recover.engine import CHECK
-from ops.recover.errors import RecoverError
-from ops.recover.history import TICK, area
 from ops.recover.plan import How, Plan, Step
 from ops.recover.rebuild import carry_out, planned, rebuild
 from ops.recover.recovery import Recovery, recovery
 from ops.recover.restore import choose, restore
-from ops.recover.timeline import Kind
-from ops.recover.view import served
+from ops.restic.repository import CHECK
+from ops.restic.view import served
 from tests.recover.bed import Bed, bogus_keys, delete_all, garbage, overwrite_all, whole_attack
 
 
@@ -287,7 +287,7 @@ def narrow_key(bed: Bed) -> object:
 
 def key_that(bed: Bed, name: str, *does: str) -> object:
     """An identity that lists, does this to objects, and deletes no version."""
-    from ops.recover.access import StorageKey
+    from ops.storage.access import StorageKey
     from sandbox.bucket import _admin
 
     bucket, user, secret = "arn:aws:s3:::backups", f"{name}key", f"{name}-secret-0123456789"
@@ -334,7 +334,7 @@ def test_sabotage_a_rebuild_that_skips_overwritten_objects_is_caught(
 def test_sabotage_a_note_with_another_password_does_not_count(bed: Bed) -> None:
     from pydantic import SecretStr
 
-    from ops.recover import checkpoint
+    from ops.storage import checkpoint
 
     delete_all(bed)
     with bed.recovery() as found:

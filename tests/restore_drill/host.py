@@ -13,7 +13,7 @@ from typing import Any
 from typer.testing import CliRunner
 
 from ops.__main__ import app
-from ops.restore_drill import canary
+from ops.restore_test import canary
 from tests.recover.bed import Bed, Vault, make_bed, make_master
 
 _AT_ITS_PLACE = """

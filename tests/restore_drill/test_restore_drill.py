@@ -16,11 +16,13 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from ops.errors import RecoverError
 from ops.kit import sealed
-from ops.recover.engine import Answer, Repository
-from ops.recover.errors import RecoverError
-from ops.restore_drill import canary, cli, drill, record, scratch
-from ops.restore_drill.drill import Extent, Result
+from ops.restic.repository import Answer, Repository
+from ops.restore_test import canary, record, scratch
+from ops.restore_test import trial as drill
+from ops.restore_test.trial import Extent, Result
+from ops.verbs import restore_test as cli
 from tests.guards import guard_of
 from tests.recover.bed import PASSPHRASE, PASSWORD, make_tree
 from tests.recover.test_bad_input import small_disk as small_disk  # a fixture

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ops.__main__ import app
-from ops.restore_drill.units import NAME
+from ops.restore_test.units import NAME
 from tests.restore_drill.booted import Booted, booted
 from tests.restore_drill.host import Host
 

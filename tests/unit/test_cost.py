@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from ops.__main__ import app
-from ops.cost import NoEstimateError, given_prices, plan_of, table
-from ops.cost_model import (
+from ops.cost.estimate import NoEstimateError, given_prices, plan_of, table
+from ops.cost.model import (
     DAYS,
     Bucket,
     Machine,

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ops.last_run import LastRun, parsed
-from ops.status import Limits, as_data, judge
+from ops.status.health import Limits, as_data, judge
+from ops.status.last_run import LastRun, parsed
 from tests.unit.recover.model import healthy
 
 

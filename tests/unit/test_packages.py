@@ -26,7 +26,7 @@ def test_services_are_masked_before_the_packages_are_installed(
     monkeypatch.setattr(packages, "UNITS", tmp_path)
     monkeypatch.setattr(packages, "missing", lambda: ["openssh-server", "radosgw"])
     monkeypatch.setattr(packages.os, "geteuid", lambda: 0)
-    monkeypatch.setattr(packages, "_room_to_watch", lambda: None)
+    monkeypatch.setattr(packages, "raise_watch_limit", lambda: None)
     monkeypatch.setattr(apt, "install", install)
     packages.install_for_tests()
     assert told == [{"openssh-server", "radosgw"}]

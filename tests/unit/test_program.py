@@ -33,9 +33,9 @@ from components.source import protected_source
 from components.source import step_values as source_steps
 from components.source.protected_source import ProtectedSource, ProtectedSourceArgs
 from components.source.restic_repository import ResticRepositoryArgs
+from ops.errors import RecoverError
 from ops.kit.kit import from_outputs as kit_of
-from ops.recover.access import StorageKey, from_outputs
-from ops.recover.errors import RecoverError
+from ops.storage.access import StorageKey, from_outputs
 from tests.unit import stacks
 from tests.unit.recording import Graph, Recorded, Secret
 from tests.unit.settings.support import KEYS, leaks, private_key, secrets_in

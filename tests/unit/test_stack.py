@@ -43,7 +43,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("PULUMI_STACK", raising=False)
     # Not what is tried here, and it may have to be built.
-    monkeypatch.setattr("ops.recover.engine.Tools.get", classmethod(lambda _: None))
+    monkeypatch.setattr("ops.restic.repository.Tools.get", classmethod(lambda _: None))
     return FakeEngine(tmp_path / "engine", monkeypatch)
 
 

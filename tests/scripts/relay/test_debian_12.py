@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import toolchain
-from ops import hand_over
-from ops.hosts import Door, hosts
+from ops.hosts import hand_over
+from ops.hosts.connection import Door, hosts
 from tests.scripts.relay.chain import Chain, Step
 from tests.scripts.relay.conftest import IDENTITIES
 from tests.scripts.relay.test_source_gets_one_program import opened

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 import toolchain
-from ops import hand_over
-from ops.hosts import Door, Host, HostError, hosts
+from ops.hosts import hand_over
+from ops.hosts.connection import Door, Host, HostError, hosts
 from ops.private_folder import MARK
 from tests.scripts.relay.chain import Chain
 from tests.waiting import wait_until

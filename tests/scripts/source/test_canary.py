@@ -8,7 +8,7 @@ import pytest
 
 from components.host.host_step import script_text
 from components.source import step_values as steps
-from ops.restore_drill import canary
+from ops.restore_test import canary
 from tests.scripts.source.bed import Bed, settings
 
 SUMS = f"cd {canary.FOLDER} && find . -type f -exec sha256sum {{}} + | sort -k 2"

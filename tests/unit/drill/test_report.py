@@ -25,7 +25,7 @@ from attack_drill.model import (
 )
 from attack_drill.runner import chosen, play_row
 from attack_drill.threats import THREATS
-from ops.recover.errors import RecoverError
+from ops.errors import RecoverError
 
 GOOD, HELD = control("reads", True, "200"), judged("delete", True, "403")
 BROKEN, DEAD = judged("delete", False, "gone"), control("reads", False, "no answer")

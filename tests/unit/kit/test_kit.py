@@ -11,11 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 from ops.__main__ import app
+from ops.errors import RecoverError
 from ops.kit.kit import from_outputs, parse
 from ops.kit.page import page
-from ops.recover.access import read_storage_key
-from ops.recover.errors import RecoverError
 from ops.stack import Stack
+from ops.storage.access import read_storage_key
 from tests.unit.kit.test_age import IDENTITY, RECIPIENT
 
 PASSWORD = "a-password-of-the-stack-0123"

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ops.errors import RecoverError
 from ops.prune.decision import Decision, Verdict, decide
 from ops.prune.retention import Arrived, Keep, kept, span
 from ops.prune.suspicion import Limits, Snapshot, new_paths, read, reasons
-from ops.recover.errors import RecoverError
 
 START = datetime(2026, 3, 1, 2, 30, tzinfo=UTC)
 arrivals = st.lists(

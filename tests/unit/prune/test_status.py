@@ -10,11 +10,12 @@ import pytest
 
 from components.settings.silence import silent_after
 from components.settings.sources import DEFAULT_DELAY, DEFAULT_SCHEDULE
-from ops import status
-from ops.recover import checkpoint
-from ops.recover.access import DAILY_SILENT_HOURS, Place, Room, StorageKey, Where
-from ops.recover.history import Entry
-from ops.status import GIB, Limits, Seen, judge, limits_of
+from ops.history.versions import Entry
+from ops.status import health as status
+from ops.status.health import GIB, Limits, Seen, judge, limits_of
+from ops.storage import checkpoint
+from ops.storage.access import DAILY_SILENT_HOURS, Place, Room, StorageKey, Where
+from ops.verbs.status import table
 from tests.unit.recover.model import Store, healthy, named
 
 WHERE = Where.read(
@@ -161,4 +162,4 @@ def test_the_table_and_the_data_name_every_source() -> None:
     data = [status.as_data(one) for one in found]
     assert [bool(one["problems"]) for one in data] == [False, True]
     assert data[1]["newest"] is None
-    assert status.table(found).row_count == 2
+    assert table(found).row_count == 2

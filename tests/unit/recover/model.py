@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from ops.recover.history import Entry, History
+from ops.history.versions import Entry, History
 from ops.recover.plan import How, Step
 
 START = datetime(2026, 11, 1, 2, 0, tzinfo=UTC)

@@ -9,7 +9,7 @@ from typing import Any
 from components.settings.storage_facts import Checksum
 from ops.kit.kit import from_outputs as kit_of
 from ops.kit.kit import parse
-from ops.recover.access import Room, StorageKey, Where, from_outputs, rooms_of, where_of
+from ops.storage.access import Room, StorageKey, Where, from_outputs, rooms_of, where_of
 
 HEX, KEY = "ab" * 32, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGFhYWFh"
 # None of these is what a reader would take where the output says nothing.

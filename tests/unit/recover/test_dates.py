@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ops.recover.dates import EARLY, LATE, Retention, earlier, late_markers, one_shift, written
-from ops.recover.errors import RecoverError
-from ops.recover.history import Entry, History
+from ops.errors import RecoverError
+from ops.history.dates import EARLY, LATE, Retention, earlier, late_markers, one_shift, written
+from ops.history.versions import Entry, History
 
 T0 = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 LOCK = timedelta(days=30)

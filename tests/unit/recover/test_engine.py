@@ -7,8 +7,8 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from ops.kit.kit import commands
-from ops.recover.access import Access, Room, StorageKey, Where
-from ops.recover.engine import Repository, Tools
+from ops.restic.repository import Repository, Tools
+from ops.storage.access import Access, Room, StorageKey, Where
 
 WHERE = Where(endpoint="https://s3.example.com", region="us-east-1", bucket="backups", prefix="offsite")
 KEY = StorageKey(access_key_id="AKIAEXAMPLE", secret_access_key=SecretStr("not-a-secret-of-anybody"))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.hosts import Done, Host
-from ops.recover.errors import RecoverError
+from ops.errors import RecoverError
+from ops.hosts.connection import Done, Host
 from ops.recover.onto import _RUN, Address, door, parse_host
 from tests.waiting import wait_until
 

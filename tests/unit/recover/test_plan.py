@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.recover.errors import RecoverError
-from ops.recover.history import History
+from ops.errors import RecoverError
+from ops.history.timeline import propose
+from ops.history.versions import History
 from ops.recover.plan import How, locks_of, plan, undecided
-from ops.recover.timeline import propose
 from tests.unit.recover.model import START, Store, healthy, named
 from tests.unit.recover.test_timeline import (
     acts_of_attackers,

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.recover.errors import RecoverError, shown
-from ops.recover.history import TICK, Entry, History, area, iso, parse_moment
-from ops.recover.timeline import GAP, SIGNS, Kind, acts, events, propose
+from ops.errors import RecoverError, shown
+from ops.history.timeline import GAP, SIGNS, Kind, acts, events, propose
+from ops.history.versions import TICK, Entry, History, area, iso, parse_moment
 from tests.unit.recover.model import Store, healthy, named
 
 

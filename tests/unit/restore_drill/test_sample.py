@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.restore_drill import canary
-from ops.restore_drill.sample import MOST_FILES, Sample
+from ops.restore_test import canary
+from ops.restore_test.sample import MOST_FILES, Sample
 
 
 def sampled(sizes: list[int], seed: int, most: int) -> Sample:

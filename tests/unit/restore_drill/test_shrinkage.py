@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from components.settings.selection import Expect
-from ops.restore_drill.shrinkage import PERCENT, Held, held, lost, measure
+from ops.restore_test.shrinkage import PERCENT, Held, held, lost, measure
 
 NOW = datetime(2026, 11, 28, 2, tzinfo=UTC)
 MIB = 1 << 20

@@ -15,7 +15,7 @@ from components.settings import ExistingHost, HostPort, ManagedHost, Settings
 from components.settings.calendar import is_calendar, seconds_of
 from components.settings.selection import CANARY_NAMES
 from components.settings.values import host_port
-from ops.restore_drill import canary
+from ops.restore_test import canary
 from tests.unit.settings import support
 from tests.unit.settings.bad import RCLONE
 from tests.unit.settings.support import field, stack

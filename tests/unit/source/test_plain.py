@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.source import step_values as steps
-from ops.last_run import parsed
+from ops.status.last_run import parsed
 
 SCRIPT = Path(steps.__file__).with_name("run-backup").read_text()
 PLAIN = SCRIPT[SCRIPT.index("\nplain() {") : SCRIPT.index("\n}", SCRIPT.index("\nplain() {")) + 3]

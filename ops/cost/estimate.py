@@ -1,0 +1,120 @@
+"""What a stack's settings mean in the cost model, and the table of its lines. Reads settings; asks nobody for prices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import ValidationError
+
+from ops.cost import model as cost_model
+from ops.cost.model import Bucket, Line, Machine, Plan, Prices, Usage
+
+if TYPE_CHECKING:
+    from components.settings import AwsBucket
+
+PACK_MIB = 64
+
+
+class NoEstimateError(ValueError):
+    """The stack's settings, or an option, do not let it be calculated; the message says why."""
+
+
+def plan_of(config: Mapping[str, Any]) -> tuple[Plan, str]:
+    """What a stack's settings (without ``lastcopy:``) have in AWS, and in which region."""
+    from components.settings import AwsBucket, Ec2Vm  # here: recovery runs these verbs where no Pulumi is
+
+    storage, intermediate = _below(config, "storage").get("aws"), _below(config, "intermediate").get("ec2")
+    if storage is None and intermediate is None:
+        raise NoEstimateError("it has neither storage.aws nor intermediate.ec2: AWS is paid nothing by it")
+    region = _below(config, "aws").get("region")
+    if not isinstance(region, str):
+        raise NoEstimateError("it has no lastcopy:aws.region")
+    sources = config.get("sources")
+    if not isinstance(sources, list) or not sources:
+        raise NoEstimateError("it has no lastcopy:sources")
+    packs = [
+        _below(one, "restic").get("packSizeMiB", PACK_MIB) for one in sources if isinstance(one, Mapping)
+    ]
+    try:
+        bucket = None if storage is None else AwsBucket.model_validate(storage)
+        machine = None if intermediate is None else Ec2Vm.model_validate(intermediate)
+    except ValidationError as error:
+        # Chained errors would show values.
+        where = ", ".join(".".join(map(str, one["loc"])) for one in error.errors())
+        raise NoEstimateError(f"{where}: not allowed; `pulumi preview` says what is") from None
+    plan = Plan(
+        sources=len(sources),
+        pack_mib=min((pack for pack in packs if isinstance(pack, int) and pack > 0), default=PACK_MIB),
+        bucket=None if bucket is None else _bucket(bucket, len(sources)),
+        machine=None
+        if machine is None
+        else Machine(instance_type=machine.instance_type, disk_gib=machine.disk_gib),
+    )
+    return plan, region
+
+
+def _bucket(bucket: AwsBucket, sources: int) -> Bucket:
+    alarms = bucket.alarms is not None
+    return Bucket(
+        lock_days=bucket.lock.days,
+        moves=tuple((move.after_days, move.class_) for move in bucket.storage_classes),
+        kms=bucket.kms_key is not None,
+        # As VaultAlarms has them: one per source, and hidden, destroyed, reconfigured, denied, growth.
+        alarms=(sources + 5) if alarms else 0,
+        events=alarms,
+    )
+
+
+def _below(config: Any, key: str) -> Mapping[str, Any]:
+    found = config.get(key) if isinstance(config, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def config_of(file: Path) -> Mapping[str, Any]:
+    """Of a stack file, without the engine: the values below ``config:``, keyed without ``lastcopy:``."""
+    try:
+        content = yaml.safe_load(file.read_text())
+    except FileNotFoundError:
+        raise NoEstimateError(
+            "there is no such file; name another with --file, or the stack with --stack"
+        ) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise NoEstimateError(f"it cannot be read ({type(error).__name__})") from None
+    return {str(name).removeprefix("lastcopy:"): value for name, value in _below(content, "config").items()}
+
+
+def given_prices(words: Sequence[str]) -> dict[str, float]:
+    """NAME=USD, several times."""
+    given = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        try:
+            usd = float(value)
+        except ValueError:
+            usd = -1.0
+        if not name or not 0 <= usd < 1_000_000:
+            raise NoEstimateError(f"--price {word!r}: use NAME=USD, such as egress=0.09")
+        given[name] = usd
+    return given
+
+
+def table(lines: Sequence[Line], prices: Prices, usage: Usage, stack: str) -> str:
+    """As the command prints it."""
+    wide, broad = max(len(line.what) for line in lines), max(len(line.formula) for line in lines)
+    rows = [
+        f"{line.what:<{wide}}  {line.formula:<{broad}} {'?' if line.assumed else '='} {line.usd:>10,.2f}"
+        for line in lines
+    ]
+    rows.append(f"{'month ' + str(usage.month):<{wide}}  {'':<{broad}} = {cost_model.total(lines):>10,.2f}")
+    return "\n".join(
+        [
+            f"{stack} in {prices.region}, USD for one month, list prices as of {prices.read} (ops/cost/prices.toml):",
+            *(f"  {row}" for row in rows),
+            "Without tax, discounts and free tiers. `?`: an assumed price; give yours with --price NAME=USD."
+            if any(line.assumed for line in lines)
+            else "Without tax, discounts and free tiers. Check the prices on AWS's pages.",
+        ]
+    )

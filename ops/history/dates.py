@@ -1,0 +1,113 @@
+"""Dates: on a storage that lets a writer choose a version's date, the end of its lock tells when it was written. Pure.
+
+minio takes a version's LastModified from a header of whoever may write. The end of the lock is another matter: a version gets the bucket's
+default retention from the storage's own clock, and another one only from who may set retention, which no source's identity may (R5). A lock that
+break-glass extended looks like a later write; the program extends none.
+Delete markers carry no lock: what is dated after the newest signed note counts as hidden last of all, so that no marker reaches into the past.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from ops.errors import RecoverError
+from ops.history.versions import LOCKS, Entry, History, parse_moment
+
+# The lock counts from the beginning of an upload, the date from its end, both by one clock: an honest date is never earlier, and later by no more
+# than an upload takes. Who overwrites a version within EARLY of its writing can still pass for it; every version stays all the same.
+EARLY, LATE = timedelta(seconds=2), timedelta(days=1)
+DAY = timedelta(days=1)
+_EARLIER = re.compile(r"([1-9]\d{0,4})@(.+)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retention:
+    """A bucket's default retention, in days or in years. ``until``: when it was changed for the next one; None: it is today's."""
+
+    days: int = 0
+    years: int = 0
+    until: datetime | None = None
+
+    def begun(self, end: datetime) -> Iterator[datetime]:
+        """When a lock that ends then can have begun. Storages count a year by the calendar or as 365 days."""
+        if self.days:
+            yield end - self.days * DAY
+            return
+        yield end - self.years * 365 * DAY
+        day = end.replace(day=28) if (end.month, end.day) == (2, 29) else end
+        yield day.replace(year=end.year - self.years) + (end - day)
+
+
+def earlier(text: str, now: datetime) -> Retention:
+    """A default retention of before, as a person gives it: ``60@2026-10-01T00:00:00Z``, 60 days until then."""
+    form = _EARLIER.fullmatch(text)
+    if form is None:
+        raise RecoverError(
+            f"{text!a} is not an earlier default retention",
+            where="--lock-was",
+            allowed="DAYS@TIME: the days, and until when new versions got them, such as 60@2026-10-01T00:00:00Z",
+        )
+    return Retention(days=int(form[1]), until=parse_moment(form[2], now, where="--lock-was"))
+
+
+def written(history: History, until: Mapping[str, datetime], retentions: Sequence[Retention]) -> History:
+    """The history by the times at which its versions were written.
+
+    ``until``: version id -> end of its lock; ``retentions``: the bucket's defaults, oldest first, today's last. A date that fits one of them in its
+    time is believed: for as long after a shortening as it took off, a writer can so date a version back by just that much, and by no other.
+    """
+    known: list[Entry] = []
+    for entries in history.names.values():
+        for entry in entries:
+            began = list(_began(until[entry.id], retentions)) if entry.id in until else [entry.at]
+            right = any(true - entry.at <= EARLY and entry.at - true <= LATE for true in began)
+            known.append(entry if right else replace(entry, at=max(began), misdated=True))
+    return _ranked(known) if any(entry.misdated for entry in known) else history
+
+
+def _began(end: datetime, retentions: Sequence[Retention]) -> Iterator[datetime]:
+    """The times at which this lock can have begun; by today's default where it fits no other."""
+    since, found = datetime.min.replace(tzinfo=UTC), False
+    for one in retentions:
+        for began in one.begun(end):
+            if since <= began and (one.until is None or began < one.until):
+                found = True
+                yield began
+        since = one.until or since
+    if not found:
+        yield from retentions[-1].begun(end)
+
+
+def one_shift(told: History, true: History) -> int | None:
+    """The whole days by which nearly all misdated versions are off alike: so it looks when the default retention was changed."""
+    was = {entry.id: entry.at for entries in told.names.values() for entry in entries}
+    wrong = [entry for entries in true.names.values() for entry in entries if entry.misdated]
+    shifts = Counter(round((entry.at - was[entry.id]) / DAY) for entry in wrong)
+    days, count = shifts.most_common(1)[0] if shifts else (0, 0)
+    near = [one for one in wrong if abs(one.at - was[one.id] - days * DAY) <= EARLY]
+    return days if days and count >= 0.9 * len(wrong) and len(near) >= 0.9 * count else None
+
+
+def late_markers(history: History, noted: datetime | None) -> History:
+    """Delete markers outside locks/ come last of all, but for those before ``noted``, when a signed note said that all was well."""
+    if not history.misdated:
+        return history
+    known = [entry for entries in history.names.values() for entry in entries]
+    last = max(entry.at for entry in known if not entry.marker)
+
+    def moved(entry: Entry) -> Entry:
+        if not entry.marker or entry.name.startswith(LOCKS) or (noted is not None and entry.at <= noted):
+            return entry
+        return replace(entry, at=max(entry.at, last))
+
+    return _ranked(map(moved, known))
+
+
+def _ranked(entries: Iterable[Entry]) -> History:
+    """The storage's list is in the order of the dates that it tells: ours follows the times of writing."""
+    ranked = sorted(entries, key=lambda entry: (entry.at, -entry.order), reverse=True)
+    return History(replace(entry, order=place) for place, entry in enumerate(ranked, start=1))

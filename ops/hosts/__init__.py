@@ -1,0 +1,1 @@
+"""Hosts as the operator reaches them: by SSH, or from outside in the sandbox."""

@@ -1,0 +1,252 @@
+"""Hosts as the operator reaches them: root by the admin's SSH key, host key pinned, one connection for all commands."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ops.errors import RecoverError, shown
+from ops.private_folder import socket_folder
+
+SECONDS = 120
+# All that ssh needs of the caller's environment, and what it may ask a person with. Of the engine's variables (backend, passphrase, cloud
+# credentials) none reaches it, nor a program that its configuration starts.
+_KEPT = frozenset((
+    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TERM", "TMPDIR", "SSH_AUTH_SOCK", "SSH_ASKPASS", "SSH_ASKPASS_REQUIRE",
+    "DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR",
+))  # fmt: skip
+_SOCKET = 40 + 17  # bytes of a control socket's name: ssh's %C, and what it adds while it makes the socket
+IDLE = 120  # so long a connection stays without a command, also one whose program was killed
+
+
+def ssh_environment() -> dict[str, str]:
+    """The environment in which ssh runs."""
+    return {name: value for name, value in os.environ.items() if name in _KEPT}
+
+
+class HostError(RecoverError):
+    """A host was not reached, or did not do what was asked of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Door:
+    """Where and how one host is dialled.
+
+    ``key_file`` None: the ssh agent has the key. ``agent_keys``: the public keys of the agent that are offered; empty: all of them, of which
+    sshd takes six. ``jump``: the jump host from which it is dialled.
+    """
+
+    name: str
+    address: str
+    port: int
+    user: str
+    host_key: str
+    key_file: Path | None
+    agent_keys: tuple[str, ...] = ()
+    jump: Door | None = None
+
+    @property
+    def where(self) -> str:
+        """As errors name it."""
+        through = "" if self.jump is None else f", from jump host {self.jump.where}"
+        return f"{self.user}@{self.address} port {self.port}{through}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """A command that ended; ``code`` 124 when its time was up."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def said(self) -> str:
+        return self.out + self.err
+
+
+@dataclass(kw_only=True)
+class Host:
+    """Root on one host. Commands are arguments, never secrets; secrets go on stdin."""
+
+    door: Door
+    folder: Path
+    sockets: Path | None = None  # for the connection's socket, whose name must be short; None: the folder
+    _words: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        door = self.door
+        shared = [
+            "ControlMaster=auto",
+            f"ControlPath={self.sockets or self.folder}/%C",
+            f"ControlPersist={IDLE}",
+        ]
+        if door.jump is not None:
+            shared.append(f"ProxyCommand={self._jump_command(door.jump)}")
+        self._words = [*_ssh(door, self.folder, *shared), _target(door)]
+
+    def _jump_command(self, jump: Door) -> str:
+        """The inner connection's way: ssh to the jump host, whose own host key is pinned as well. Its words go to a file, see `run`."""
+        own = [*_ssh(jump, self.folder, "ControlPath=none"), "-E", str(self._jump_log)]
+        return " ".join([shlex.join(own).replace("%", "%%"), "-W", "'[%h]:%p'", shlex.quote(_target(jump))])
+
+    @property
+    def _jump_log(self) -> Path:
+        return self.folder / f"jump-{self.name}.log"
+
+    def _jump_said(self) -> str:
+        """What the jump host's ssh complained of, emptied for the next dial; the connection that is kept has no place for it."""
+        if self.door.jump is None or not self._jump_log.exists():
+            return ""
+        said = self._jump_log.read_text(errors="replace")
+        self._jump_log.write_text("")
+        return said
+
+    @property
+    def name(self) -> str:
+        return self.door.name
+
+    def words(self, *command: str) -> list[str]:
+        """The argument vector that runs ``command`` as root there; for callers that need their own pipes, and give ``ssh_environment()``."""
+        sudo = [] if self.door.user == "root" else ["sudo", "-n"]
+        return [*self._words, "--", shlex.join([*sudo, *command])]
+
+    def run(
+        self, *command: str, stdin: str | bytes = b"", seconds: float = SECONDS, check: bool = True
+    ) -> Done:
+        """One command to its end."""
+        sent = stdin.encode() if isinstance(stdin, str) else stdin
+        try:
+            done = subprocess.run(
+                self.words(*command), env=ssh_environment(), input=sent, capture_output=True, timeout=seconds, check=False,
+            )  # fmt: skip
+            found = Done(code=done.returncode, out=_text(done.stdout), err=_text(done.stderr))
+        except subprocess.TimeoutExpired as late:
+            found = Done(code=124, out=_text(late.stdout or b""), err=_text(late.stderr or b""))
+        if found.code == 255 and check:
+            self._refuse_unreached(found)
+        if check and found.code != 0:
+            raise HostError(
+                f"on {self.name}: {shown(shlex.join(command), 160)} ended with {found.code}: {shown(found.said.strip(), 600)}"
+            )
+        return found
+
+    def _refuse_unreached(self, found: Done) -> None:
+        jump = self._jump_said()
+        for name, said in ((self.name, found.err), (f"the jump host of {self.name}", jump)):
+            if "HOST IDENTIFICATION HAS CHANGED" in said:
+                raise HostError(
+                    f"{name} shows another host key than the one that is known: another machine answers at its address, or it was set up anew",
+                    where=self.door.where,
+                    fix="read the key on its own console (cat /etc/ssh/ssh_host_ed25519_key.pub); give that one where you know why it is new",
+                )
+        if not found.out and "sudo" not in found.err:
+            raise HostError(
+                f"{self.name} was not reached: {shown((jump + found.err).strip()) or 'the connection was closed'}",
+                where=self.door.where,
+                fix="see to it that this machine reaches it as `pulumi up` does",
+            )
+
+    def shell(
+        self, script: str, *, stdin: str | bytes = b"", seconds: float = SECONDS, check: bool = True
+    ) -> Done:
+        """A piece of shell."""
+        return self.run("sh", "-c", script, stdin=stdin, seconds=seconds, check=check)
+
+    def has(self, path: str) -> bool:
+        return self.run("test", "-e", path, check=False).code == 0
+
+    def forward(self, there: str, here: Path) -> None:
+        """Connections to the socket ``there`` on the host come out at ``here``, until the connection is closed."""
+        self.run("true")  # the connection that carries it
+        asked = [*self._words, "-O", "forward", "-R", f"{there}:{here}"]
+        done = subprocess.run(asked, env=ssh_environment(), capture_output=True, check=False, timeout=60)
+        if done.returncode != 0 or not self.has(there):
+            raise HostError(
+                f"the sshd of {self.name} forwards no socket: {shown(_text(done.stderr).strip(), 300)}",
+                where=self.door.where,
+                fix="allow it there for the time of the restore: `AllowStreamLocalForwarding yes` (sshd's default) in /etc/ssh/sshd_config; "
+                "or restore to a directory here and copy it",
+            )
+
+    @contextmanager
+    def kept_open(self, seconds: float = IDLE / 3) -> Iterator[None]:
+        """Within, the connection stays however long no command comes: for who cannot dial again."""
+        done = threading.Event()
+
+        def now_and_then() -> None:
+            while not done.wait(seconds):
+                self.run("true", check=False)
+
+        thread = threading.Thread(target=now_and_then, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    def close(self) -> None:
+        asked = [*self._words, "-O", "exit"]
+        subprocess.run(asked, env=ssh_environment(), capture_output=True, check=False, timeout=20)
+
+
+def _ssh(door: Door, folder: Path, *more: str) -> list[str]:
+    """ssh with nothing of the user's own configuration, and one host key that it takes."""
+    alias, known = f"lastcopy-{door.name}", folder / f"known-{door.name}"
+    known.write_text(f"{alias} {' '.join(door.host_key.split()[:2])}\n")
+    options = [
+        "BatchMode=yes", "StrictHostKeyChecking=yes", f"UserKnownHostsFile={known}", "GlobalKnownHostsFile=/dev/null",
+        f"HostKeyAlias={alias}", "HostKeyAlgorithms=ssh-ed25519", "UpdateHostKeys=no", "ConnectTimeout=15",
+        "ServerAliveInterval=15", "LogLevel=ERROR",
+        *_identity(door, folder), *more,
+    ]  # fmt: skip
+    return [
+        "ssh",
+        "-F",
+        "none",
+        "-p",
+        str(door.port),
+        *(word for option in options for word in ("-o", option)),
+    ]
+
+
+def _identity(door: Door, folder: Path) -> list[str]:
+    """Which keys are offered. Of a key that the agent holds, ssh takes the public half as the file that names it."""
+    if door.key_file is not None:
+        return ["IdentitiesOnly=yes", "IdentityAgent=none", f"IdentityFile={door.key_file}"]
+    files = []
+    for number, line in enumerate(door.agent_keys):
+        file = folder / f"agent-{door.name}-{number}.pub"
+        file.write_text(f"{line}\n")
+        files.append(f"IdentityFile={file}")
+    return ["IdentitiesOnly=yes", *files] if files else []
+
+
+def _target(door: Door) -> str:
+    return f"{door.user}@{door.address}"
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="replace")
+
+
+@contextmanager
+def hosts(doors: Sequence[Door], folder: Path) -> Iterator[dict[str, Host]]:
+    """Every host by name; their connections end with the block. ``folder``: private, for known hosts and the like."""
+    opened: dict[str, Host] = {}
+    with ExitStack() as stack:
+        sockets = stack.enter_context(socket_folder(folder, "ssh", _SOCKET))
+        try:
+            for door in doors:
+                opened[door.name] = Host(door=door, folder=folder, sockets=sockets)
+            yield opened
+        finally:
+            for host in opened.values():
+                host.close()

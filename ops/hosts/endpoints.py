@@ -1,0 +1,115 @@
+"""Endpoints: where the operator dials the hosts of a stack, as its outputs tell it, and with which key.
+
+Nothing is read from stack files: an address may be a tunnel's end on this workstation (``door: ssm``), or known only after the machine was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ops.errors import RecoverError
+from ops.hosts.connection import Door
+
+RELAY = "relay"
+_NEEDED = ("address", "port", "user", "hostKey")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdminKeys:
+    """Files with the private keys that `pulumi up` uses, too. ``common`` None: the SSH agent; ``own``: by source, where it is another one.
+
+    ``jumps``: the same for the jump host that leads to a host, by that host's name. ``agent``: the agent's public keys that are offered;
+    empty: all.
+    """
+
+    common: Path | None
+    own: Mapping[str, Path] = field(default_factory=dict)
+    jumps: Mapping[str, Path] = field(default_factory=dict)
+    agent: tuple[str, ...] = ()
+
+    def of(self, host: str) -> Path | None:
+        """The file for one host."""
+        return self.own.get(host, self.common)
+
+    def of_jump_to(self, host: str) -> Path | None:
+        """The file for the jump host that leads to it."""
+        return self.jumps.get(host, self.common)
+
+
+def admin_keys(config: Mapping[str, Any], folder: Path) -> AdminKeys:
+    """As the stack's settings name them; a key that is in the settings themselves is put into ``folder``, which must be private and go away."""
+    admin = config.get("admin") or {}
+    hosts = {str(source["name"]): source.get("host") or {} for source in config.get("sources") or []}
+    own = {
+        name: Path(file).expanduser() for name, host in hosts.items() if (file := host.get("privateKeyFile"))
+    }
+    hosts[RELAY] = (config.get("intermediate") or {}).get("existing") or {}
+    jumps = {name: file for name, host in hosts.items() if (file := _jump_key_file(host, admin)) is not None}
+    agent = tuple(map(str, admin.get("agentKeys") or ()))
+    return AdminKeys(common=_common_key(admin, folder), own=own, jumps=jumps, agent=agent)
+
+
+def _jump_key_file(host: Mapping[str, Any], admin: Mapping[str, Any]) -> Path | None:
+    """Of the host's own jump host, else of the admin's; which one leads there, the outputs say."""
+    jump = host.get("jumpHost") or admin.get("jumpHost")
+    named = jump.get("privateKeyFile") if isinstance(jump, Mapping) else None
+    return Path(named).expanduser() if named else None
+
+
+def _common_key(admin: Mapping[str, Any], folder: Path) -> Path | None:
+    if named := admin.get("privateKeyFile"):
+        return Path(named).expanduser()
+    text = admin.get("privateKey")
+    if not text:
+        return None
+    file = folder / "admin-key"
+    file.touch(0o600)
+    file.write_text(text if text.endswith("\n") else f"{text}\n")
+    return file
+
+
+def endpoints(outputs: Mapping[str, Any], sources: Sequence[str], keys: AdminKeys) -> list[Door]:
+    """The relay and these sources. Error: the outputs are of a run by an older program, which did not tell where hosts are."""
+    told = {RELAY: outputs.get(RELAY, {}), **{name: outputs["sources"][name] for name in sources}}
+    silent = [name for name, one in told.items() if any(one.get(key) is None for key in _NEEDED)]
+    if silent:
+        raise RecoverError(
+            f"the stack does not tell where it reaches {', '.join(silent)}: it was last run by an older program",
+            where="outputs relay and sources",
+            fix="pulumi up",
+        )
+    return [_door(name, one, keys) for name, one in told.items()]
+
+
+def _door(name: str, told: Mapping[str, Any], keys: AdminKeys) -> Door:
+    jump = told.get("jumpHost")
+    through = None if jump is None else _dialled(f"jump-{name}", jump, keys.of_jump_to(name), keys)
+    return _dialled(name, told, keys.of(name), keys, through)
+
+
+def _dialled(
+    name: str, told: Mapping[str, Any], key_file: Path | None, keys: AdminKeys, jump: Door | None = None
+) -> Door:
+    return Door(
+        name=name, address=str(told["address"]), port=int(told["port"]), user=str(told["user"]), host_key=str(told["hostKey"]),
+        key_file=key_file, agent_keys=() if key_file else keys.agent, jump=jump,
+    )  # fmt: skip
+
+
+def sandbox_endpoints(directory: Path, outputs: Mapping[str, Any], sources: Sequence[str]) -> list[Door]:
+    """The same for a local stack, whose machines are below ``directory``."""
+    from sandbox import Sandbox
+    from sandbox.image import ADMIN
+
+    box = Sandbox(directory)
+    doors = []
+    for name in (RELAY, *sources):
+        address, port = box.driver.dial(box.machine(name))
+        key = outputs[RELAY]["hostKey"] if name == RELAY else outputs["sources"][name]["hostKey"]
+        doors.append(
+            Door(name=name, address=address, port=port, user=ADMIN, host_key=key, key_file=box.admin_key)
+        )
+    return doors

@@ -1,0 +1,1 @@
+"""restic on a repository as it is, or on a view of it as it was."""

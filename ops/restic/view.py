@@ -1,0 +1,100 @@
+"""A view of chosen versions, served to restic over a socket that only this user reaches: read-only, restic's own REST protocol.
+
+rclone shows the past by the dates that the storage tells. Where those cannot be trusted, restic is given exactly the versions that were chosen here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+from ops.errors import RecoverError
+from ops.history.versions import Entry, area
+from ops.socket_server import listening
+from ops.storage.client import Storage
+
+V2 = "application/vnd.x.restic.rest.v2"
+CHUNK = 1 << 20
+_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
+
+
+@contextmanager
+def served(
+    storage: Storage, view: Mapping[str, Entry], socket: Path, say: Callable[[str], None]
+) -> Iterator[None]:
+    """Within, restic's requests on the socket are answered from these versions alone.
+
+    Where the storage does not give one, restic sees too little and asks again, for up to a quarter of an hour and without a word: each reason is
+    said here once.
+    """
+    reasons: set[str] = set()
+    kinds: dict[str, dict[str, Entry]] = {}
+    for name, entry in view.items():
+        kinds.setdefault(area(name), {})[name.rsplit("/", 1)[-1]] = entry
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def address_string(self) -> str:
+            return "restic"
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing: names here are a stranger's."""
+
+        def do_HEAD(self) -> None:
+            self._answer(body=False)
+
+        def do_GET(self) -> None:
+            self._answer(body=True)
+
+        def _answer(self, *, body: bool) -> None:
+            _, kind, *rest = self.path.partition("?")[0].split("/")
+            if kind in kinds and kind != "config" and rest in ([], [""]):
+                listed = [{"name": name, "size": entry.size} for name, entry in sorted(kinds[kind].items())]
+                self._send(200, json.dumps(listed).encode() if body else b"", V2)
+                return
+            name = rest[0] if len(rest) == 1 else "config"
+            entry = kinds.get(kind, {}).get(name)
+            if entry is None:
+                empty = kind in ("keys", "locks", "snapshots", "index", "data") and rest in ([], [""])
+                self._send(200 if empty else 404, b"[]" if empty else b"", V2)
+                return
+            self._send_entry(entry, body=body)
+
+        def _send(self, status: int, content: bytes, kind: str) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def _send_entry(self, entry: Entry, *, body: bool) -> None:
+            asked = _RANGE.fullmatch(self.headers.get("Range", ""))
+            first = int(asked[1]) if asked else 0
+            last = min(int(asked[2]), entry.size - 1) if asked and asked[2] else entry.size - 1
+            self.send_response(206 if asked else 200)
+            self.send_header("Content-Type", "application/octet-stream")
+            self.send_header("Content-Length", str(max(0, last - first + 1)))
+            if asked:
+                self.send_header("Content-Range", f"bytes {first}-{last}/{entry.size}")
+            self.end_headers()
+            if not body or last < first:
+                return
+            try:
+                for part in storage.parts(entry, first, last, CHUNK):
+                    self.wfile.write(part)
+            except RecoverError as error:
+                self.close_connection = True
+                reason = error.what.rpartition(": ")[2]
+                if reason not in reasons:
+                    reasons.add(reason)
+                    say(f"{error.what}; restic asks again")
+            except OSError:
+                self.close_connection = True  # restic has hung up
+
+    with listening(socket, Handler):
+        yield

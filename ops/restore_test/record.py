@@ -1,0 +1,92 @@
+"""Record: one JSON line for each source of each drill, appended, readable by its owner alone; and the word to whoever must hear of a failure."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ops.errors import RecoverError, shown
+from ops.history.versions import iso
+from ops.restore_test.trial import Extent, Result
+
+ALARM_SECONDS = 60
+
+
+def default_file() -> Path:
+    """Below XDG_STATE_HOME, else where that points by default."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "lastcopy" / "restore-drill.jsonl"
+
+
+def line_of(result: Result, extent: Extent) -> dict[str, Any]:
+    """What is kept of one source's drill; no secret is in it."""
+    return {
+        "format": 1,
+        "at": iso(datetime.now(UTC).replace(microsecond=0)),
+        "source": result.source,
+        "result": result.verdict,
+        "problems": [str(problem) for problem in result.problems],
+        "notices": list(result.notices),
+        "repository": result.repository,
+        "snapshot": result.snapshot,
+        "stored": iso(result.stored) if result.stored else None,
+        "canaryFiles": result.canaries,
+        "extent": "all" if extent.everything else "sample",
+        "seed": extent.seed,
+        "sampleMiB": extent.sample_bytes >> 20,
+        "readDataSubset": extent.read_subset,
+        "files": result.files,
+        "bytes": result.size,
+        "seconds": {name: round(spent, 3) for name, spent in result.seconds.items()},
+    }
+
+
+def append(file: Path, result: Result, extent: Extent) -> None:
+    """One write of one line, on the disk when this returns."""
+    line = json.dumps(line_of(result, extent), sort_keys=True) + "\n"
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+        handle = os.open(file, flags, 0o600)
+        try:
+            os.fchmod(handle, 0o600)
+            before = os.fstat(handle).st_size
+            if os.write(handle, line.encode()) != len(line):
+                os.ftruncate(handle, before)  # half a line would spoil the next
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise RecoverError(
+            f"the record {shown(file)} cannot be written: {error.strerror}",
+            where="--record",
+            allowed="a plain file of yours, or a place for one",
+        ) from None
+
+
+def check_program(program: Path) -> None:
+    """Asked before the drill: an alarm that cannot ring must not be found out by a fire."""
+    if not program.is_absolute() or not program.is_file() or not os.access(program, os.X_OK):
+        raise RecoverError(
+            f"{shown(program)} cannot be run",
+            where="--on-failure",
+            allowed="the absolute path of a program; it gets the text on standard input",
+        )
+
+
+def alarm(program: Path, text: str) -> str:
+    """Hands the text to the program; what went wrong with that, or nothing."""
+    environment = {name: os.environ[name] for name in ("HOME", "PATH", "LANG", "USER") if name in os.environ}
+    try:
+        done = subprocess.run(
+            [program], input=text.encode(), env=environment, timeout=ALARM_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{shown(program)} did not take the text: {shown(error)}"
+    return f"{shown(program)} ended with exit status {done.returncode}" if done.returncode else ""

@@ -1,0 +1,172 @@
+"""Units: a systemd service and timer that run the drill at a trusted place, and a service that rings when it could not run.
+
+No secret is in them: systemd hands the files over.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ops.checkout import ROOT
+from ops.errors import RecoverError, all_of, shown
+
+NAME = "lastcopy-restore-drill"
+# What needs no quoting anywhere in a unit.
+_PLAIN = re.compile(r"[A-Za-z0-9_./=@:+,-]+")
+_SCHEDULE = re.compile(r"[A-Za-z0-9 *:.,/~+-]{1,100}")
+_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+
+
+def units(
+    *,
+    stack: str | None,
+    environment_file: Path | None,
+    credentials: Mapping[str, str],
+    words: Sequence[str],
+    on_failure: Path | None,
+    schedule: str,
+    user: str,
+    tools: Path,
+) -> dict[str, str]:
+    """File name and text of each.
+
+    ``credentials``: the option's name and the secret's file at the trusted place. ``tools``: the tool cache that the service uses;
+    systemd sets no XDG_CACHE_HOME and another HOME than the shell's, so it would look for the tools elsewhere. ``environment_file``: with a
+    stack, the file there that tells `pulumi` its backend, secrets provider and credentials, for there is no shell.
+    """
+    alarm = [f"--on-failure={on_failure}"] if on_failure else []
+    given = [f"--stack={stack}"] if stack else []
+    words = [*given, *words, *alarm]
+    problems = [
+        RecoverError(f"{shown(word)} cannot stand in a unit", allowed="letters, digits and _ . / = @ : + , -")
+        for word in (
+            *credentials.values(),
+            *([str(environment_file)] if environment_file else []),
+            *(word.replace("%", "") for word in words),
+            sys.executable,
+            str(ROOT),
+            str(tools),
+        )
+        if not _PLAIN.fullmatch(word)
+    ]
+    problems += [
+        RecoverError(
+            f"{shown(path)} is not an absolute path",
+            where=f"--{name}",
+            fix="the file's place on the trusted place",
+        )
+        for name, path in (
+            *credentials.items(),
+            *(
+                (name, str(one))
+                for name, one in (("on-failure", on_failure), ("environment-file", environment_file))
+                if one
+            ),
+        )
+        if not path.startswith("/")
+    ]
+    if bool(stack) is not bool(environment_file):
+        problems.append(
+            RecoverError(
+                "a unit has no shell from which `pulumi` knows the stack's backend"
+                if stack
+                else "a kit needs no `pulumi`",
+                where="--environment-file",
+                allowed="with --stack, and only then: a file at the trusted place with lines NAME=VALUE: PULUMI_BACKEND_URL,"
+                " PULUMI_CONFIG_PASSPHRASE_FILE, AWS_…, PATH where `pulumi` is elsewhere",
+            )
+        )
+    if not _SCHEDULE.fullmatch(schedule):
+        problems.append(
+            RecoverError(
+                f"{shown(schedule)} is not a schedule",
+                where="--schedule",
+                allowed="a systemd OnCalendar expression",
+            )
+        )
+    if not _USER.fullmatch(user):
+        problems.append(RecoverError(f"{shown(user)} is not a user's name", where="--user"))
+    all_of(problems)
+    command = [sys.executable, "-m", "ops", "restore-drill", "run"]
+    command += [f"--{name}=%d/{name}" for name in credentials]
+    command += [f"--scratch=%C/{NAME}", f"--record=%S/{NAME}/record.jsonl"]
+    command += [word.replace("%", "%%") for word in words]
+    loads = "\n".join(f"LoadCredential={name}:{path}" for name, path in credentials.items())
+    if environment_file:
+        loads += f"\nEnvironmentFile={environment_file}"
+    lines = " \\\n    ".join(command)
+    rings = f"OnFailure={NAME}-failed.service\n" if on_failure else ""
+    service = f"""# Made by `python -m ops restore-drill units`. What failed: journalctl -u {NAME}; record: /var/lib/{NAME}/record.jsonl
+[Unit]
+Description=lastcopy restore drill: every source's newest snapshot comes back and is what it must be
+Wants=network-online.target
+After=network-online.target time-sync.target
+{rings}
+[Service]
+Type=oneshot
+User={user}
+WorkingDirectory={ROOT}
+Environment=LASTCOPY_CACHE={tools}
+# Read by systemd as root, for this service alone.
+{loads}
+ExecStart={lines}
+StateDirectory={NAME}
+StateDirectoryMode=0700
+CacheDirectory={NAME}
+CacheDirectoryMode=0700
+TimeoutStartSec=2d
+Nice=10
+IOSchedulingClass=idle
+UMask=0077
+NoNewPrivileges=yes
+ProtectSystem=full
+ProtectKernelTunables=yes
+ProtectControlGroups=yes
+RestrictRealtime=yes
+LockPersonality=yes
+KeyringMode=private
+"""
+    timer = f"""# Made by `python -m ops restore-drill units`.
+[Unit]
+Description=When the lastcopy restore drill runs
+
+[Timer]
+OnCalendar={schedule}
+RandomizedDelaySec=2h
+Persistent=true
+
+[Install]
+WantedBy=timers.target
+"""
+    made = {f"{NAME}.service": service, f"{NAME}.timer": timer}
+    if on_failure:
+        made[f"{NAME}-failed.service"] = _failed(on_failure, user)
+    return made
+
+
+def _failed(on_failure: Path, user: str) -> str:
+    """Rings for a drill that could not ring itself: a credential's file is missing, it was killed, it took too long. 1 and 130: it has rung."""
+    return f"""# Made by `python -m ops restore-drill units`.
+[Unit]
+Description=lastcopy restore drill: says that it could not run
+
+[Service]
+Type=oneshot
+User={user}
+ExecStart=/bin/sh -c 'case "$$MONITOR_EXIT_CODE $$MONITOR_EXIT_STATUS" in "exited 1" | "exited 130") exit 0 ;; esac; \
+    echo "the restore drill could not run: $$MONITOR_SERVICE_RESULT $$MONITOR_EXIT_STATUS; why: journalctl -u {NAME}" | {on_failure}'
+NoNewPrivileges=yes
+ProtectSystem=full
+"""
+
+
+def write(path: Path, text: str) -> None:
+    """A new file; what stands there is never replaced."""
+    try:
+        with path.open("x") as file:
+            file.write(text)
+    except OSError as error:
+        raise RecoverError(f"{shown(path)} cannot be written: {error.strerror}", where="--out") from None

@@ -1,0 +1,1 @@
+"""Whether sources are healthy: from the storage's own times, and from what their hosts say."""

@@ -1,0 +1,196 @@
+"""From the storage's own times, and without a repository's password, who fell silent, grows too fast or was attacked (A8, S10).
+
+With `--hosts` also what the hosts say of their last backup (A9).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from rich.console import Console
+
+from ops.history.timeline import DESTRUCTIVE, SIGNS, Kind, acts
+from ops.history.versions import LOCKS, Entry, History, area, iso
+from ops.status.last_run import LastRun
+from ops.storage import checkpoint
+from ops.storage.access import DAILY_SILENT_HOURS, Place
+from ops.storage.client import Refused, Storage
+
+console = Console(highlight=False)
+DAY = timedelta(days=1)
+GIB = 1 << 30
+MOST_LOCKS = 200  # honest ones stand one at a time for each session
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One loud sentence and what to do."""
+
+    what: str
+    fix: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """One source as the storage sees it. ``added``: bytes of the last 24 hours, in all its repositories; ``hidden`` and
+    ``overwritten``: objects outside locks/ in that time; ``signs``: of an attack, since the last note of a rebuild or prune; ``opens``:
+    configuration and keys show; ``burst``: snapshots that came too close together."""
+
+    source: str
+    now: datetime
+    newest: datetime | None
+    added: int
+    hidden: int
+    overwritten: int
+    signs: dict[Kind, int]
+    locks: int
+    noted: tuple[datetime, str] | None
+    opens: bool
+    burst: int
+    problems: tuple[Problem, ...]
+    last_run: LastRun | None = None  # what its host says, where it was asked
+
+    def with_last_run(self, run: LastRun | None, limits: Limits) -> Seen:
+        """The same, and what its host says of its last backup."""
+        heard = replace(self, last_run=run)
+        return replace(heard, problems=tuple(_problems(heard, limits)))
+
+    def later(self, hours: float, limits: Limits) -> Seen:
+        """The same storage with nothing new in it, so much later."""
+        moved = replace(self, now=self.now + timedelta(hours=hours))
+        return replace(moved, problems=tuple(_problems(moved, limits)))
+
+    @property
+    def silent_hours(self) -> float | None:
+        return None if self.newest is None else (self.now - self.newest).total_seconds() / 3600
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """When to be loud."""
+
+    silent_hours: float = DAILY_SILENT_HOURS
+    growth_gib: float = 100
+
+
+def limits_of(place: Place, silent_hours: float | None, growth_gib: float) -> Limits:
+    """The limits asked for; where no silence is, the one that follows from the source's own schedule."""
+    own = place.room.silent_hours if silent_hours is None else silent_hours
+    return Limits(silent_hours=own, growth_gib=growth_gib)
+
+
+def look(storage: Storage, place: Place, limits: Limits) -> Seen:
+    """List the source's room; nothing in it is opened."""
+    room, _, mine = place.path.rpartition("/")
+    whole = list(storage.entries(f"{room}/"))
+    history = History(
+        replace(entry, name=entry.name.removeprefix(f"{mine}/"))
+        for entry in whole
+        if entry.name.startswith(f"{mine}/")
+    )
+    try:
+        notes = storage.notes(checkpoint.folder(place))
+    except Refused:
+        notes = []  # a key for the sources' rooms alone: then everything counts
+    return judge(place.room.name, whole, history, notes, storage.clock(), limits)
+
+
+def judge(
+    source: str,
+    whole: list[Entry],
+    history: History,
+    notes: list[dict[str, Any]],
+    now: datetime,
+    limits: Limits,
+) -> Seen:
+    """What the listing means. Pure."""
+    live = history.live()
+    noted = checkpoint.newest_unproven(history, notes)
+    found = [act for act in acts(history) if noted is None or act.entry.at > noted[0]]
+    today = [act for act in acts(history) if act.entry.at > now - DAY]
+    seen = Seen(
+        source=source,
+        now=now,
+        newest=max((entry.at for name, entry in live.items() if area(name) == "snapshots"), default=None),
+        added=sum(entry.size for entry in whole if entry.at > now - DAY),
+        hidden=sum(act.kind is Kind.DELETED for act in today),
+        overwritten=sum(act.kind in DESTRUCTIVE - {Kind.DELETED} for act in today),
+        signs=dict(Counter(act.kind for act in found if act.kind in SIGNS)),
+        locks=sum(name.startswith(LOCKS) for name in live),
+        noted=noted,
+        opens="config" in live and any(area(name) == "keys" for name in live),
+        burst=sum(act.kind is Kind.SNAPSHOTS for act in today),
+        problems=(),
+    )
+    return replace(seen, problems=tuple(_problems(seen, limits)))
+
+
+def _problems(seen: Seen, limits: Limits) -> list[Problem]:
+    name, found = seen.source, []
+    cut = f"python -m ops cut-off --source {name} --stack STACK"
+    recover = f"python -m ops recover look --source {name}"
+    silent = seen.silent_hours
+    if silent is None:
+        found.append(
+            Problem(
+                what="NO SNAPSHOT STANDS in the storage",
+                fix=f"the first backup is not there yet, or somebody hid them: {recover}",
+            )
+        )
+    elif silent > limits.silent_hours:
+        found.append(
+            Problem(
+                what=f"SILENT for {silent:.0f} h, where {limits.silent_hours:g} are the most:"
+                f" the storage got its last snapshot at {seen.newest and iso(seen.newest)[:16]}",
+                fix="on the source: systemctl status lastcopy-backup",
+            )
+        )
+    if seen.newest is not None and not seen.opens:
+        found.append(Problem(what="ITS CONFIGURATION OR ITS KEYS ARE HIDDEN", fix=recover))
+    if seen.added > limits.growth_gib * GIB:
+        found.append(
+            Problem(
+                what=f"GROWS TOO FAST: {seen.added / GIB:.1f} GiB in 24 h, where {limits.growth_gib:g} are expected",
+                fix=f"a first backup, or somebody fills the storage: {cut}",
+            )
+        )
+    if seen.signs:
+        told = ", ".join(f"{count} objects {kind.value}" for kind, count in seen.signs.items())
+        found.append(
+            Problem(
+                what=f"SIGNS OF AN ATTACK: {told}",
+                fix=f"{cut}; {recover}. Was a prune cut off? Then run it again",
+            )
+        )
+    if seen.burst:
+        found.append(Problem(what=f"A BURST OF {seen.burst} SNAPSHOTS in 24 h", fix=f"{cut}; {recover}"))
+    if seen.locks > MOST_LOCKS:
+        found.append(Problem(what=f"{seen.locks} LOCKS STAND", fix=f"{cut}; the next prune removes them"))
+    if seen.last_run is not None and seen.last_run.alarm:
+        found.append(
+            Problem(
+                what=f"{seen.last_run.alarm} (its host, {seen.last_run.ended})",
+                fix='docs/operations.md, "When a backup fails"; on the source: systemctl status lastcopy-backup',
+            )
+        )
+    return found
+
+
+def as_data(one: Seen) -> dict[str, Any]:
+    return {
+        "source": one.source,
+        "now": iso(one.now),
+        "newest": iso(one.newest) if one.newest else None,
+        "silentHours": None if one.silent_hours is None else round(one.silent_hours, 2),
+        "addedBytes": one.added,
+        "hidden": one.hidden,
+        "overwritten": one.overwritten,
+        "signs": {kind.name.lower(): count for kind, count in one.signs.items()},
+        "locks": one.locks,
+        "noted": iso(one.noted[0]) if one.noted else None,
+        "lastRun": None if one.last_run is None else asdict(one.last_run),
+        "problems": [{"what": problem.what, "fix": problem.fix} for problem in one.problems],
+    }

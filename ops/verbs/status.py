@@ -1,0 +1,143 @@
+"""`python -m ops status`: who fell silent, grows too fast or shows signs of an attack (A8, S10); with `--hosts` also what hosts say (A9)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ops.checkout import ROOT
+from ops.errors import RecoverError, shown
+from ops.history.versions import iso
+from ops.restic.repository import certificate
+from ops.status.health import Limits, Seen, as_data, limits_of, look
+from ops.status.last_run import LastRun, last_runs
+from ops.storage.client import Storage
+from ops.verbs.options import (
+    Asked,
+    ConfigFileOption,
+    IdentityOption,
+    KeyOption,
+    KitOption,
+    PassphraseOption,
+    SandboxOption,
+    StackOption,
+    check,
+    errors_shown,
+    places_reached,
+)
+
+console = Console(highlight=False)
+
+
+def status(
+    stack: StackOption = None,
+    kit: KitOption = None,
+    passphrase_file: PassphraseOption = None,
+    identity: IdentityOption = None,
+    storage_key: KeyOption = None,
+    sandbox: SandboxOption = None,
+    source: Annotated[str, typer.Option("--source", help="Only this one. Default: all.")] = "",
+    silent_hours: Annotated[
+        float | None,
+        typer.Option(
+            "--silent-hours",
+            min=0,
+            help="Longer without a snapshot is a problem. Default: each source's silentAfterHours, from its schedule.",
+        ),
+    ] = None,
+    growth_gib_per_day: Annotated[
+        float, typer.Option("--growth-gib-per-day", min=0, help="More in 24 hours is a problem.")
+    ] = Limits.growth_gib,
+    ask_hosts: Annotated[
+        bool,
+        typer.Option(
+            "--hosts",
+            help="Also ask each source's host, by SSH as `pulumi up` does, how its last backup ended: what is in a snapshot the storage cannot see.",
+        ),
+    ] = False,
+    config_file: ConfigFileOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
+) -> None:
+    """Who fell silent, grows too fast or shows signs of an attack. Exit status 1 when anyone does. Uses no repository's password."""
+    asked = Asked(
+        source=source, stack=stack, kit=kit, passphrase_file=passphrase_file, identity=identity,
+        storage_key=storage_key, sandbox=sandbox, generation=None,
+    )  # fmt: skip
+    errors = Console(stderr=True, highlight=False)
+    with errors_shown(errors if as_json else console):
+        check(asked)
+        # First: for the sandbox's storage this thread leaves the network in which the hosts are.
+        runs = _asked_of_hosts(asked, config_file) if ask_hosts else {}
+        with places_reached(asked) as places, certificate(next(iter(places.values())).where) as ca:
+            seen = []
+            for name, place in places.items():
+                limits = limits_of(place, silent_hours, growth_gib_per_day)
+                seen.append(look(Storage(place, ca), place, limits).with_last_run(runs.get(name), limits))
+    if as_json:
+        print(json.dumps([as_data(one) for one in seen]))
+    else:
+        console.print(table(seen))
+        for one in seen:
+            for problem in one.problems:
+                console.print(f"{one.source}: {problem.what}", style="bold red", markup=False, soft_wrap=True)
+                console.print(f"    {problem.fix}", markup=False, soft_wrap=True)
+    if any(one.problems for one in seen):
+        raise typer.Exit(1)
+
+
+def _asked_of_hosts(asked: Asked, config_file: Path | None) -> dict[str, LastRun]:
+    """What each host says of its last backup. ``config_file``: the settings that name the admin's keys, as `pulumi --config-file` takes it."""
+    if asked.kit is not None:
+        raise RecoverError(
+            "a kit does not know how hosts are reached",
+            where="--hosts, --kit",
+            allowed="--hosts with a stack",
+        )
+    from ops.stack import StackError, chosen  # imported late: a kit needs no engine
+
+    try:
+        stack = chosen(ROOT, asked.stack, sandbox=asked.sandbox, config_file=config_file)
+        known = stack.outputs().get("sources", {})
+        return last_runs(stack, [asked.source] if asked.source in known else list(known), asked.sandbox)
+    except StackError as error:
+        raise RecoverError(str(error), where="--stack") from None
+
+
+def table(seen: list[Seen]) -> Table:
+    made = Table(title="The sources as the storage sees them")
+    asked = any(one.last_run for one in seen)
+    for name in (
+        "source", "newest snapshot (UTC)", "hours ago", "added in 24 h", "hidden, overwritten in 24 h", "since the last note",
+        *(["its host's last backup"] if asked else []), ""
+    ):  # fmt: skip
+        made.add_column(name, overflow="fold")
+    for one in seen:
+        silent = one.silent_hours
+        since = f"{sum(one.signs.values())} signs"
+        if one.noted:
+            # Not proven: the signature needs the password.
+            since += f"; {iso(one.noted[0])[:16]} {shown(one.noted[1], 30)} (signature not checked)"
+        cells = (
+            one.source,
+            iso(one.newest)[:16].replace("T", " ") if one.newest else "none",
+            "" if silent is None else f"{silent:.1f}",
+            f"{one.added / (1 << 20):.1f} MiB",
+            f"{one.hidden}, {one.overwritten}",
+            since,
+            *([_last_run_cell(one.last_run)] if asked else []),
+            "PROBLEM" if one.problems else "ok",
+        )
+        made.add_row(*(Text(cell, style="bold red" if one.problems else "") for cell in cells))
+    return made
+
+
+def _last_run_cell(run: LastRun | None) -> str:
+    if run is None:
+        return "not reached from here"
+    return run.not_read or f"{run.result}, {run.ended[:16].replace('T', ' ')}"
