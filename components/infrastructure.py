@@ -27,7 +27,7 @@ from components.settings import (
 )
 from components.source.source_enrolment import RelayEndpoint
 from components.vault.configured_vault import configured_identities, configured_vault
-from components.vault.vault import Vault
+from components.vault.vault_access import Vault
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,9 @@ from pydantic_core import PydanticUndefined
 
 from components.settings.model import Key, Model, OneOf, aliases, keys
 from components.settings.stack import Settings
-from components.vault import ceph_policies
-from components.vault.aws_policies import Document, source_identity
+from components.vault.identities.ceph_policy import ceph_bucket_policy
+from components.vault.identities.identity_policy import identity_policy
+from components.vault.policy_documents import Document
 from docs import storage_table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -151,20 +152,20 @@ def _policy(document: Document) -> str:
     return f"```json\n{policy}\n```"
 
 
-def identity_policy() -> str:
-    return _policy(source_identity("a-bucket", "a-source/"))
+def identity_document() -> str:
+    return _policy(identity_policy("a-bucket", "a-source/"))
 
 
 def kms_statement() -> str:
     """What the identity's policy has more where a KMS key encrypts the objects."""
     key = "arn:aws:kms:us-east-1:123456789012:key/the-key"
-    statement = source_identity("a-bucket", "a-source/", kms_key=key)["Statement"][-1]
+    statement = identity_policy("a-bucket", "a-source/", kms_key=key)["Statement"][-1]
     return _policy(statement).replace(key, "KEY-ARN").replace("us-east-1", "REGION")
 
 
 def ceph_policy() -> str:
     user = "arn:aws:iam:::user/"
-    return _policy(ceph_policies.bucket_policy("a-bucket", {"a-source": f"{user}USER"}, f"{user}OWNER"))
+    return _policy(ceph_bucket_policy("a-bucket", {"a-source": f"{user}USER"}, f"{user}OWNER"))
 
 
 def decisions() -> str:
@@ -180,7 +181,7 @@ PARTS = {
     "docs/decisions/README.md": {"index": decisions},
     "docs/configuration.md": {
         "options": all_options,
-        "identity": identity_policy,
+        "identity": identity_document,
         "kms": kms_statement,
         "ceph": ceph_policy,
     },

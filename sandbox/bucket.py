@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from components.vault.aws_policies import source_identity
+from components.vault.identities.identity_policy import identity_policy
 from sandbox.errors import SandboxError
 from sandbox.storage_server import REGION, root_credentials
 
@@ -132,7 +132,7 @@ def ensure_identity(
     policy = f"source-{access_key}"
     with _translated(f"setting up identity {access_key}"):
         admin = _admin(folder, origin)
-        admin.policy_add(policy, policy=source_identity(bucket, prefix))
+        admin.policy_add(policy, policy=identity_policy(bucket, prefix))
         admin.user_add(access_key, secret_key)
         attached = json.loads(admin.user_info(access_key)).get("policyName", "")
         others = [name for name in attached.split(",") if name and name != policy]

@@ -1,4 +1,4 @@
-"""Which storage identities the sandbox makes; what they may do is written in components/vault/aws_policies.py. Pure."""
+"""Which storage identities the sandbox makes; what they may do is written in components/vault/identities/identity_policy.py. Pure."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.vault.ceph_policies import bucket_policy
+from components.vault.identities.ceph_policy import ceph_bucket_policy
 from sandbox.storage_server import make_certificates
 from tests.enforced.servers import Document, Identity, Server, wait_until
 from tests.networks import free_port
@@ -202,7 +202,7 @@ def main() -> None:
         server.make_bucket(given["bucket"], "COMPLIANCE", 1)
         keys = {name: server.add_user(name) for name in given["sources"]}
         arns = {name: server.arn(name) for name in keys}
-        server.set_policy(given["bucket"], bucket_policy(given["bucket"], arns, server.arn("root")))
+        server.set_policy(given["bucket"], ceph_bucket_policy(given["bucket"], arns, server.arn("root")))
         found = {name: [key.access_key, key.secret_key] for name, key in keys.items()}
         print(json.dumps({"endpoint": server.endpoint, "keys": found}), flush=True)
         sys.stdin.read()

@@ -15,10 +15,11 @@ from components.settings import AwsAccount, AwsBucket, Ec2Vm, RcloneRemoteSectio
 from components.settings.aws_bucket import Alarms
 from components.settings.problems import Problem
 from components.settings.values import host_port
-from components.vault.locked_bucket import LockedBucket, LockedBucketArgs, Transition
-from components.vault.source_identity import SourceIdentity, SourceIdentityArgs
-from components.vault.vault import S3Vault, StorageIdentity
-from components.vault.vault_alarms import VaultAlarms, VaultAlarmsArgs
+from components.vault.alarms.vault_alarms import VaultAlarms, VaultAlarmsArgs
+from components.vault.bucket.lifecycle import Transition
+from components.vault.bucket.locked_bucket import LockedBucket, LockedBucketArgs
+from components.vault.identities.source_identity import SourceIdentity, SourceIdentityArgs
+from components.vault.vault_access import S3Vault, StorageIdentity
 
 SETTLES_SECONDS = 120  # a new key works within seconds as a rule; AWS names no bound for IAM
 
@@ -91,7 +92,7 @@ def create_vault(
         lock_mode=storage.lock.mode,
         lock_minimum_days=storage.lock.days,
         identities=identities,
-        ready=bucket.ready,
+        ready=[bucket],
         arn=bucket.arn,
         account=account.account,
         purpose=storage.purpose,
@@ -129,17 +130,16 @@ def _create_identity(
         SourceIdentityArgs(
             source=source.name,
             bucket=storage.bucket,
-            room=storage_path(storage.prefix, source.name, 1).removesuffix("g1"),
+            prefix=storage_path(storage.prefix, source.name, 1).removesuffix("g1"),
             generation=source.identity_generation,
             kms_key=storage.kms_key,
-            after=bucket.ready,
         ),
-        options,
+        _after(bucket, options),
     )
     return StorageIdentity(
         access_key_id=identity.access_key_id,
         secret_access_key=identity.secret_access_key,
-        ready=identity.ready,
+        ready=[identity],
         settles_seconds=SETTLES_SECONDS,
     )
 
@@ -157,7 +157,7 @@ def _create_alarms(
         VaultAlarmsArgs(
             bucket=storage.bucket,
             account=account.account,
-            rooms={
+            snapshots={
                 source.name: f"{storage_path(storage.prefix, source.name, source.generation)}/snapshots/"
                 for source in sources
             },
@@ -165,10 +165,13 @@ def _create_alarms(
             topic=alarms.topic,
             silent_hours={source.name: alarms.silent_hours or source.silent_hours for source in sources},
             growth_gib_per_day=alarms.growth_gib_per_day,
-            after=bucket.ready,
         ),
-        options,
+        _after(bucket, options),
     )
+
+
+def _after(first: pulumi.Resource, options: pulumi.ResourceOptions) -> pulumi.ResourceOptions:
+    return pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(depends_on=[first]))
 
 
 def create_relay_machine(

@@ -11,7 +11,7 @@ import pulumi
 from components.host.host_step import Host, HostStep
 from components.host.host_tool import HostTool, HostToolArgs, floor
 from components.relay import source_account as render
-from components.vault.vault import S3Vault, Vault
+from components.vault.vault_access import S3Vault, Vault
 
 _FILES = Path(__file__).parent
 

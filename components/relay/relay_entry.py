@@ -14,7 +14,7 @@ from components.relay.rclone_remote import RcloneRemote
 from components.relay.source_account import Limits
 from components.settings.storage_facts import rows_lost
 from components.settings.storage_services import SERVICES
-from components.vault.vault import S3Vault, Vault
+from components.vault.vault_access import S3Vault, Vault
 
 __all__ = ["Limits", "RelayEntry", "RelayEntryArgs"]
 

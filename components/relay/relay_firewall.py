@@ -11,7 +11,7 @@ import pulumi
 from components.host.host_step import Host, HostStep
 from components.relay import firewall_rules as firewall
 from components.relay.firewall_rules import Endpoint
-from components.vault.vault import S3Vault, Vault
+from components.vault.vault_access import S3Vault, Vault
 
 _REFRESH = Path(__file__).with_name("refresh-storage")
 

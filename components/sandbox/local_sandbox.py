@@ -15,7 +15,7 @@ import pulumi_random as random
 from pulumi_command import local
 
 from components.host.host_step import Host
-from components.vault.vault import S3Vault, StorageIdentity
+from components.vault.vault_access import S3Vault, StorageIdentity
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,1 +1,1 @@
-"""The vault: the locked bucket, its identities, policies and alarms."""
+"""The vault: how it is reached, and on AWS its bucket, its identities and its alarms."""

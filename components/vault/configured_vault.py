@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from components.host.configured_host import secret
 from components.settings import Identity, RcloneRemoteSection, S3Bucket, Source
-from components.vault.vault import RcloneVault, S3Vault, StorageIdentity, Vault
+from components.vault.vault_access import RcloneVault, S3Vault, StorageIdentity, Vault
 
 
 def configured_vault(storage: S3Bucket | RcloneRemoteSection, sources: Iterable[Source]) -> Vault:

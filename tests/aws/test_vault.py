@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from components.vault import silence_check
+from components.vault.alarms import silence_check
 from tests.aws.document import day_2
 from tests.aws.double.faults import FAULTS
 from tests.aws.double.function import zipped
@@ -19,7 +19,7 @@ from tests.aws.program import Program, real_plugin
 from tests.aws.world import ACCOUNT, REGION, Moto, aws_environment
 
 VAULT = """
-    from components.vault.locked_bucket import LockedBucket, LockedBucketArgs
+    from components.vault.bucket.locked_bucket import LockedBucket, LockedBucketArgs
     vault = LockedBucket("vault", LockedBucketArgs(
         bucket=given["bucket"], region="us-east-1", lock_mode=given.get("mode", "COMPLIANCE"), lock_days=7, maximum_days=14,
         break_glass="arn:aws:iam::123456789012:role/break-glass", purpose=given.get("purpose", "production"),
@@ -119,8 +119,9 @@ def test_a_missing_right_stops_before_any_key_exists(account: Moto, program: Pro
     text = (
         VAULT
         + """
-    from components.vault.source_identity import SourceIdentity, SourceIdentityArgs
-    SourceIdentity("web1", SourceIdentityArgs(source="web1", bucket=given["bucket"], room="web1/", after=vault.ready), there)
+    from components.vault.identities.source_identity import SourceIdentity, SourceIdentityArgs
+    SourceIdentity("web1", SourceIdentityArgs(source="web1", bucket=given["bucket"], prefix="web1/"),
+                   pulumi.ResourceOptions.merge(there, pulumi.ResourceOptions(depends_on=[vault])))
 """
     )
     faults = Path(program.environ[FAULTS])
@@ -154,8 +155,8 @@ def test_missing_credentials_are_one_clear_error(program: Program) -> None:
 def test_an_identitys_secret_stands_nowhere_in_plain(account: Moto, program: Program) -> None:
     """A2: not in what is printed, not in the state; the program's output shows it when asked for secrets alone."""
     text = """
-        from components.vault.source_identity import SourceIdentity, SourceIdentityArgs
-        web1 = SourceIdentity("web1", SourceIdentityArgs(source="web1", bucket="example-identity", room="web1/"), there)
+        from components.vault.identities.source_identity import SourceIdentity, SourceIdentityArgs
+        web1 = SourceIdentity("web1", SourceIdentityArgs(source="web1", bucket="example-identity", prefix="web1/"), there)
         pulumi.export("secret", web1.secret_access_key)
     """
     said = program.up(text)
@@ -174,10 +175,10 @@ def _no_real_account(environ: dict[str, str]) -> None:
 
 
 ALARMS = """
-    from components.vault.vault_alarms import VaultAlarms, VaultAlarmsArgs
+    from components.vault.alarms.vault_alarms import VaultAlarms, VaultAlarmsArgs
     VaultAlarms("alarms", VaultAlarmsArgs(
         bucket=given["bucket"], account=given["account"], email="ops@example.com", silent_hours=given["hours"],
-        rooms={name: f"{name}/g1/snapshots/" for name in given["hours"]}), there)
+        snapshots={name: f"{name}/g1/snapshots/" for name in given["hours"]}), there)
 """
 
 

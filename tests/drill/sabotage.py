@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from attack_drill.model import Outcome, Result
-from components.vault.aws_policies import source_identity
+from components.vault.identities.identity_policy import identity_policy
 from sandbox import Sandbox
 from sandbox.bucket import _admin
 from tests.drill.conftest import Stage
@@ -83,7 +83,7 @@ def wide_identity(stage: Stage, source: str = "web1") -> Iterator[None]:
     try:
         yield
     finally:
-        _policy(stage, key, source_identity(BUCKET, f"{source}/"))
+        _policy(stage, key, identity_policy(BUCKET, f"{source}/"))
 
 
 def _policy(stage: Stage, key: str, document: dict[str, object]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from components.vault.aws_policies import source_identity
+from components.vault.identities.identity_policy import identity_policy
 from sandbox import Sandbox
 from sandbox.bucket import _admin
 from tests.drill.conftest import Stage
@@ -26,7 +26,7 @@ def policy(stage: Stage, source: str, *more: Mapping[str, Any], room: str | None
             _admin(box.storage_folder, origin).policy_add(f"source-{key}", policy=document)
 
     own = f"{where.prefix}/{source}/".lstrip("/")
-    document = source_identity(real, own)
+    document = identity_policy(real, own)
     if room is not None:
         # A room that is the whole bucket: the renderer itself refuses to write it.
         document["Statement"] = [_elsewhere(one, own, room) for one in document["Statement"]]
@@ -34,7 +34,7 @@ def policy(stage: Stage, source: str, *more: Mapping[str, Any], room: str | None
     try:
         yield
     finally:
-        put(source_identity(real, own))
+        put(identity_policy(real, own))
 
 
 def _elsewhere(statement: Mapping[str, Any], own: str, room: str) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.vault.aws_policies import bucket_policy, source_identity
+from components.vault.bucket.bucket_policy import bucket_policy
+from components.vault.identities.identity_policy import identity_policy
 
 BREAK_GLASS = "arn:aws:iam::000000000000:role/break-glass"
 CAP_DAYS = 60
@@ -76,7 +77,7 @@ DIALECTS = {"versitygw": VERSITY, "minio": MINIO}
 
 
 def identity(bucket: str, source: str) -> Document:
-    return source_identity(bucket, f"{source}/")
+    return identity_policy(bucket, f"{source}/")
 
 
 def guard(bucket: str, mode: str = "GOVERNANCE") -> Document:

@@ -4,8 +4,8 @@ Two attackers, each bound by one of the two documents alone, so that each docume
 
 | attacker | rights | bound by |
 | --- | --- | --- |
-| relay | components/vault/aws_policies.py: source_identity | that identity policy; the bucket has no policy |
-| admin | s3:* on everything | components/vault/aws_policies.py: bucket_policy |
+| relay | components/vault/identities/identity_policy.py | that identity policy; the bucket has no policy |
+| admin | s3:* on everything | components/vault/bucket/bucket_policy.py |
 
 The bucket's lock is GOVERNANCE here, the mode that a bypass could open: so what refuses is the document, not the mode. After each attack
 the storage's own root compares every version, content, retention, hold, delete marker and setting with what stood before.

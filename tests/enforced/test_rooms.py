@@ -1,4 +1,4 @@
-"""R8: one source's storage identity is of no use in another's room. Both servers enforce components/vault/aws_policies.py: source_identity."""
+"""R8: one source's storage identity is of no use below another's prefix. Both servers enforce components/vault/identities/identity_policy.py."""
 
 from __future__ import annotations
 

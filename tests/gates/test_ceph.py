@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from components.vault import ceph_policies
-from components.vault.aws_policies import source_identity
+from components.vault.identities import ceph_policy
+from components.vault.identities.identity_policy import identity_policy
 from tests.ceph import Ceph
 from tests.enforced import attacks
 from tests.enforced.servers import Identity, s3_client
@@ -48,7 +48,7 @@ def backups(ceph: Ceph, users: dict[str, Identity]) -> Vault:
 
 def documented(ceph: Ceph, bucket: str) -> dict[str, Any]:
     sources = {name: ceph.arn(name) for name in ("web1", "db1")}
-    return ceph_policies.bucket_policy(bucket, sources, ceph.arn("root"))
+    return ceph_policy.ceph_bucket_policy(bucket, sources, ceph.arn("root"))
 
 
 def fill(vault: Vault, users: dict[str, Identity]) -> None:
@@ -116,9 +116,9 @@ def test_a_condition_on_the_prefix_makes_a_missing_name_forbidden(
     """The sabotage: the policy as AWS takes it. Listing works, and a missing name is 403, in which restic cannot read "new"."""
     ceph.root.create_bucket(Bucket="conditioned")
     policy = copy.deepcopy(
-        ceph_policies.bucket_policy("conditioned", {"web1": ceph.arn("web1")}, ceph.arn("root"))
+        ceph_policy.ceph_bucket_policy("conditioned", {"web1": ceph.arn("web1")}, ceph.arn("root"))
     )
-    own = source_identity("conditioned", "web1/")["Statement"]
+    own = identity_policy("conditioned", "web1/")["Statement"]
     (condition,) = [one["Condition"] for one in own if one["Action"] == ["s3:ListBucket"]]
     (listing,) = [one for one in policy["Statement"] if one["Action"] == ["s3:ListBucket"]]
     listing["Condition"] = condition
@@ -157,7 +157,7 @@ def without(policy: dict[str, Any], effect: str) -> dict[str, Any]:
     """The policy less the denials of what an owner may do; or with all rights for web1 in place of its own."""
     kept = copy.deepcopy(policy)
     kept["Statement"] = [
-        one for one in kept["Statement"] if one["Action"] != list(ceph_policies.OWNERS_ACTIONS)
+        one for one in kept["Statement"] if one["Action"] != list(ceph_policy.OWNERS_ACTIONS)
     ]
     if effect == "all limits":
         owner, *rest = kept["Statement"]

@@ -11,7 +11,7 @@ import pytest
 
 from components.settings.storage_facts import ServiceName
 from components.settings.storage_services import SERVICES
-from components.vault import ceph_policies
+from components.vault.identities.ceph_policy import ceph_bucket_policy
 from tests.ceph import Ceph
 from tests.enforced import documents
 from tests.enforced.room import Room, make_tree, restored
@@ -42,7 +42,7 @@ def identity(minio: Minio, bucket: str, rules: list[Rule]) -> Identity:
     """web1's; behind a gate that tells of a missing name only to whoever may list the whole bucket, as its documentation has it."""
     policy = documents.identity(bucket, "web1")
     if any(isinstance(rule, MissingKeyIs403) for rule in rules):
-        ceph = ceph_policies.bucket_policy(bucket, {"web1": "web1"}, "owner")["Statement"][1:-1]
+        ceph = ceph_bucket_policy(bucket, {"web1": "web1"}, "owner")["Statement"][1:-1]
         policy = {
             **policy,
             "Statement": [{k: v for k, v in one.items() if k != "Principal"} for one in ceph],
@@ -84,7 +84,7 @@ def test_the_chain_works_on_a_real_ceph_under_its_documented_policy(ceph: Ceph, 
     ceph.make_bucket(vault.bucket, "COMPLIANCE", 1)
     ceph.set_policy(
         vault.bucket,
-        ceph_policies.bucket_policy(vault.bucket, {"web1": ceph.arn("chain")}, ceph.arn("root")),
+        ceph_bucket_policy(vault.bucket, {"web1": ceph.arn("chain")}, ceph.arn("root")),
     )
     works(Room(vault, "web1", user, tmp_path / "room", service="Ceph"), tmp_path)
     nothing_was_written_twice(vault)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.vault.aws_policies import source_identity
+from components.vault.identities.identity_policy import identity_policy
 from sandbox.errors import SandboxError
 from sandbox.plan import Machine, Plan, machine_name, parse_network, ruleset, sandbox_id
 from sandbox.policy import check_identity
@@ -96,7 +96,7 @@ def allowed(action: str, key: str) -> bool:
     """Whether the policy of prefix web1/ lets `action` act on an object."""
     return {"Allow"} == {
         statement["Effect"]
-        for statement in source_identity("backups", "web1/")["Statement"]
+        for statement in identity_policy("backups", "web1/")["Statement"]
         if action in statement["Action"]
         and any(fnmatch.fnmatchcase(f"arn:aws:s3:::backups/{key}", p) for p in statement["Resource"])
     }
@@ -121,7 +121,7 @@ def test_policy_never_reaches_another_prefix(other: str) -> None:
 def test_policy_holds_no_action_that_changes_versions_retention_or_the_bucket() -> None:
     actions = {
         action
-        for statement in source_identity("backups", "web1/")["Statement"]
+        for statement in identity_policy("backups", "web1/")["Statement"]
         for action in statement["Action"]
     }
     assert actions == {

@@ -212,11 +212,12 @@ def below(graph: Graph, name: str) -> list[Recorded]:
 
 
 def before(graph: Graph, name: str) -> set[str]:
-    """Every resource that stands before this one is made."""
+    """Every resource that exists before this one is made: what it depends on, and its parent with what that depends on."""
     found: set[str] = set()
     todo = [name]
     while todo:
-        new = set(graph.named(todo.pop()).depends_on) - found
+        one = graph.named(todo.pop())
+        new = {*one.depends_on, *([one.parent] if one.parent else [])} - found
         found |= new
         todo += new
     return found

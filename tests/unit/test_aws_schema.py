@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import pulumi
 import pytest
 
 from tests.unit.aws_schema import checked, problems
@@ -14,8 +15,9 @@ from tests.unit.stacks import SHAPES, Shape, run
 
 
 def vault() -> None:
-    from components.vault.locked_bucket import LockedBucket, LockedBucketArgs, Transition
-    from components.vault.source_identity import SourceIdentity, SourceIdentityArgs
+    from components.vault.bucket.lifecycle import Transition
+    from components.vault.bucket.locked_bucket import LockedBucket, LockedBucketArgs
+    from components.vault.identities.source_identity import SourceIdentity, SourceIdentityArgs
 
     bucket = LockedBucket(
         "vault",
@@ -33,7 +35,8 @@ def vault() -> None:
     )
     SourceIdentity(
         "web1",
-        SourceIdentityArgs(source="web1", bucket="example-backups", room="hosts/web1/", after=bucket.ready),
+        SourceIdentityArgs(source="web1", bucket="example-backups", prefix="hosts/web1/"),
+        pulumi.ResourceOptions(depends_on=[bucket]),
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from components.aws import aws_infrastructure
 from components.settings import SettingsError
-from components.vault.vault import S3Vault
+from components.vault.vault_access import S3Vault
 from tests.unit import stacks
 from tests.unit.recording import Graph, Secret
 from tests.unit.settings.support import ROOT, private_key, public_key

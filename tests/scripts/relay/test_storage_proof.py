@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from attack_drill.weak_storage import WEAKNESSES, Weakness, WeakStorage, weak_storage, weakness
-from components.vault import ceph_policies
-from components.vault.aws_policies import source_identity
+from components.vault.identities.ceph_policy import ceph_bucket_policy
+from components.vault.identities.identity_policy import identity_policy
 from sandbox.bucket import _admin
 from tests.ceph import ceph
 from tests.enforced import servers
@@ -152,7 +152,7 @@ def new(ready: Chain) -> Iterator[Step]:
     try:
         yield ready.storage_check(NEW, NEW_KEY)
     finally:
-        set_policy(ready, source_identity("backups", f"{NEW}/"))
+        set_policy(ready, identity_policy("backups", f"{NEW}/"))
 
 
 def settings(s3: Any, bucket: str) -> dict[str, str]:
@@ -195,7 +195,7 @@ def test_all_rights_are_found_on_minio_and_none_was_used(ready: Chain, new: Step
 
 def test_what_may_not_be_asked_is_said_and_stops_nothing(ready: Chain, new: Step) -> None:
     """An identity of before: the policy without the rights to see locks, versions and lifecycle."""
-    policy = source_identity("backups", f"{NEW}/")
+    policy = identity_policy("backups", f"{NEW}/")
     for statement in policy["Statement"]:
         statement["Action"] = [
             action
@@ -217,7 +217,7 @@ def test_on_versitygw_as_on_minio(ready: Chain, tmp_path: Path) -> None:
         server.make_bucket("backups", "COMPLIANCE", 1)
         server.root.put_object(Bucket="backups", Key="db1/g1/config", Body=b"sealed")
         keys = {name: server.add_identity(name, policy) for name, policy in
-                {"narrow": source_identity("backups", "web1/"), "wide": ALLOW_ALL}.items()}  # fmt: skip
+                {"narrow": identity_policy("backups", "web1/"), "wide": ALLOW_ALL}.items()}  # fmt: skip
         port = int(server.endpoint.rpartition(":")[2])
         before = settings(server.root, "backups")
         with ready.reached_by_sources(port):
@@ -241,7 +241,7 @@ def test_on_ceph_what_it_does_not_hold_is_named(ready: Chain, tmp_path: Path) ->
     """The real one, under the policy that the documentation gives for it; under AWS's, and with one that forgets what owners may do."""
     with ready.box.driver.network_of("relay"), ceph(tmp_path) as server:
         key, port = server.add_user("web1"), int(server.endpoint.rpartition(":")[2])
-        documented = ceph_policies.bucket_policy("backups", {"web1": server.arn("web1")}, server.arn("root"))
+        documented = ceph_bucket_policy("backups", {"web1": server.arn("web1")}, server.arn("root"))
         server.make_bucket("backups", "COMPLIANCE", 1)
         step = ready.storage_check(
             "web1", (key.access_key, key.secret_key), ENDPOINT=server.endpoint, service="Ceph", CA=server.ca.read_text(), ACCEPTED="S5"

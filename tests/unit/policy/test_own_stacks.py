@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import pulumi
 import pytest
 
 from policy import machine_rules
@@ -25,8 +26,8 @@ def test_every_kind_of_stack_keeps_the_rules(shape: Shape) -> None:
 
 def vault(**change: Any) -> Graph:
     """What the program's own vault and identities register."""
-    from components.vault.locked_bucket import LockedBucket, LockedBucketArgs
-    from components.vault.source_identity import SourceIdentity, SourceIdentityArgs
+    from components.vault.bucket.locked_bucket import LockedBucket, LockedBucketArgs
+    from components.vault.identities.source_identity import SourceIdentity, SourceIdentityArgs
 
     given: dict[str, Any] = {
         "bucket": "example-backups",
@@ -41,7 +42,8 @@ def vault(**change: Any) -> Graph:
         bucket = LockedBucket("vault", LockedBucketArgs(**given | change))
         SourceIdentity(
             "web1",
-            SourceIdentityArgs(source="web1", bucket="example-backups", room="web1/", after=bucket.ready),
+            SourceIdentityArgs(source="web1", bucket="example-backups", prefix="web1/"),
+            pulumi.ResourceOptions(depends_on=[bucket]),
         )
 
     return graph_of(record(program))

@@ -14,7 +14,7 @@ from components.relay.hardened_sshd import HardenedSshd, HardenedSshdArgs, Perso
 from components.relay.rclone_remote import RcloneRemote, RcloneRemoteArgs
 from components.relay.relay_entry import Limits, RelayEntry, RelayEntryArgs
 from components.relay.relay_firewall import RelayFirewall, RelayFirewallArgs
-from components.vault.vault import RcloneVault, S3Vault, StorageIdentity, Vault
+from components.vault.vault_access import RcloneVault, S3Vault, StorageIdentity, Vault
 from tests.unit.recording import SAMPLE_KEY, Graph, Secret, record
 
 S3 = S3Vault(

@@ -14,7 +14,7 @@ from components.settings import Source
 from components.source import restic_repository
 from components.source.protected_source import ProtectedSource, ProtectedSourceArgs
 from components.source.source_enrolment import RelayEndpoint
-from components.vault.vault import RcloneVault
+from components.vault.vault_access import RcloneVault
 from tests.unit.recording import SAMPLE_KEY, Graph, Recorded, Secret, record
 
 PASSWORD = "a-password-from-the-stack"

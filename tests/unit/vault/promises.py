@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from components.vault.aws_policies import GUARDED_BUCKET_ACTIONS, GUARDED_OBJECT_ACTIONS
+from components.vault.bucket.bucket_policy import GUARDED_BUCKET_ACTIONS, GUARDED_OBJECT_ACTIONS
 from tests.unit.vault.documents import ARN, BREAK_GLASS, DEPLOYER, KEY, RELAY, ROOT
 from tests.unit.vault.iam import Document, effects
 

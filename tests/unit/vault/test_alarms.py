@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from components.vault import aws_policies, silence_check, vault_events
-from components.vault.vault_alarms import VaultAlarms, VaultAlarmsArgs
+from components.vault.alarms import alarm_policies, event_patterns, silence_check
+from components.vault.alarms.vault_alarms import VaultAlarms, VaultAlarmsArgs
 from tests.unit.recording import Graph, record
 from tests.unit.vault.documents import BUCKET
 from tests.unit.vault.iam import effects, like, problems
 
-ROOMS = {"web1": "web1/g1/snapshots/", "db1": "db1/g2/snapshots/"}
+SNAPSHOTS = {"web1": "web1/g1/snapshots/", "db1": "db1/g2/snapshots/"}
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:ops"
 MADE = "arn:aws:sns:eu-central-1:123456789012:alarms"
 LIMIT = 7 * 24 * 3600  # seconds that CloudWatch looks back
@@ -24,9 +24,9 @@ def alarms(**changes: Any) -> Graph:
         given = {
             "bucket": BUCKET,
             "account": "123456789012",
-            "rooms": ROOMS,
+            "snapshots": SNAPSHOTS,
             "email": "ops@example.com",
-            "silent_hours": dict.fromkeys(changes.get("rooms", ROOMS), 28),
+            "silent_hours": dict.fromkeys(changes.get("snapshots", SNAPSHOTS), 28),
             **changes,
         }
         VaultAlarms("alarms", VaultAlarmsArgs(**given))
@@ -95,11 +95,11 @@ EVENTS: list[tuple[dict[str, Any], set[str]]] = [
     (from_cloudtrail("PutBucketPolicy", bucket="another"), set()),
 ]  # fmt: skip
 PATTERNS = {
-    "new": vault_events.new_snapshot(BUCKET, ROOMS["web1"]),
-    "hidden": vault_events.hidden(BUCKET),
-    "destroyed": vault_events.destroyed(BUCKET),
-    "denied": vault_events.denied(BUCKET),
-    "reconfigured": vault_events.reconfigured(BUCKET),
+    "new": event_patterns.new_snapshot(BUCKET, SNAPSHOTS["web1"]),
+    "hidden": event_patterns.hidden(BUCKET),
+    "destroyed": event_patterns.destroyed(BUCKET),
+    "denied": event_patterns.denied(BUCKET),
+    "reconfigured": event_patterns.reconfigured(BUCKET),
 }
 
 
@@ -109,9 +109,9 @@ def test_an_event_counts_for_the_alarms_it_is_meant_for(event: dict[str, Any], c
 
 
 def test_no_name_widens_a_pattern() -> None:
-    for bucket, room in (("*", "web1/"), (BUCKET, "*/"), (BUCKET, "locks/")):
+    for bucket, prefix in (("*", "web1/"), (BUCKET, "*/"), (BUCKET, "locks/")):
         with pytest.raises(ValueError, match="not a"):
-            vault_events.new_snapshot(bucket, room)
+            event_patterns.new_snapshot(bucket, prefix)
 
 
 # ---- what CloudWatch and SNS get
@@ -119,12 +119,14 @@ def test_no_name_widens_a_pattern() -> None:
 
 def test_every_rule_has_its_pattern_target_and_alarm_that_tells_people() -> None:
     graph = alarms()
-    expected = {"hidden", "destroyed", "denied", "reconfigured"} | {f"silent-{source}" for source in ROOMS}
+    expected = {"hidden", "destroyed", "denied", "reconfigured"} | {
+        f"silent-{source}" for source in SNAPSHOTS
+    }
     rules = {r.name.removeprefix("alarms-"): r for r in graph.of_type("aws:cloudwatch/eventRule:EventRule")}
     assert set(rules) == expected
     for role, rule in rules.items():
         pattern = (
-            vault_events.new_snapshot(BUCKET, ROOMS[role[7:]])
+            event_patterns.new_snapshot(BUCKET, SNAPSHOTS[role[7:]])
             if role.startswith("silent")
             else PATTERNS[role]
         )
@@ -174,20 +176,20 @@ def test_silence_beyond_what_cloudwatch_looks_back_is_an_alarm_on_a_reported_age
     assert "alarms-silent-web1" not in names, "no rule counts what the alarm does not look at"
     assert "alarms-silent-db1" in names
     asked = graph.named("alarms-silence-function").inputs["environment"]["variables"]
-    assert asked == {"BUCKET": BUCKET, "SOURCES": json.dumps({"web1": ROOMS["web1"]})}
+    assert asked == {"BUCKET": BUCKET, "SOURCES": json.dumps({"web1": SNAPSHOTS["web1"]})}
 
 
 def test_the_silence_check_lists_names_and_writes_its_metric_and_nothing_else() -> None:
     """K1: what the function's identity may do."""
-    rights = aws_policies.silence_check_rights(
+    rights = alarm_policies.silence_check_rights(
         BUCKET,
-        [ROOMS["web1"]],
+        [SNAPSHOTS["web1"]],
         account="123456789012",
         function="alarms-silence-function",
         namespace="lastcopy",
     )
     assert problems(rights, "identity") == []
-    [trust] = aws_policies.silence_check_trust()["Statement"]
+    [trust] = alarm_policies.silence_check_trust()["Statement"]
     assert (trust["Principal"], trust["Action"]) == ({"Service": "lambda.amazonaws.com"}, ["sts:AssumeRole"])
     bucket = f"arn:aws:s3:::{BUCKET}"
 
@@ -196,7 +198,7 @@ def test_the_silence_check_lists_names_and_writes_its_metric_and_nothing_else() 
             rights, action, resource, {name.replace("_", ":"): value for name, value in context.items()}
         ) == {"Allow"}
 
-    assert allows("s3:ListBucket", bucket, s3_prefix=ROOMS["web1"])
+    assert allows("s3:ListBucket", bucket, s3_prefix=SNAPSHOTS["web1"])
     assert allows("cloudwatch:PutMetricData", "*", cloudwatch_namespace="lastcopy")
     for prefix in ("", "web1/", "db1/g2/snapshots/", "web1/g1/snapshots/x"):
         assert not allows("s3:ListBucket", bucket, s3_prefix=prefix)
@@ -208,7 +210,7 @@ def test_the_silence_check_lists_names_and_writes_its_metric_and_nothing_else() 
         "s3:PutObjectRetention",
         "s3:GetObjectVersion",
     ):
-        assert not allows(action, f"{bucket}/{ROOMS['web1']}x")
+        assert not allows(action, f"{bucket}/{SNAPSHOTS['web1']}x")
 
 
 def test_no_event_is_peace_for_the_other_alarms() -> None:
@@ -251,8 +253,8 @@ def test_an_existing_topic_is_used_and_left_as_it_is() -> None:
 
 def test_topic_policies_are_what_aws_takes() -> None:
     people, rules = (
-        aws_policies.operators_topic(TOPIC, account="123456789012"),
-        aws_policies.rules_topic(TOPIC),
+        alarm_policies.operators_topic(TOPIC, account="123456789012"),
+        alarm_policies.rules_topic(TOPIC),
     )
     assert problems(people, "topic") == problems(rules, "topic") == []
     assert people["Statement"][0]["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
@@ -277,7 +279,7 @@ def test_what_cloudwatch_would_refuse_is_refused_here(change: dict[str, Any], sa
 
 
 def test_adding_a_source_adds_its_alarm_and_changes_no_other() -> None:
-    one = {r.name: r.inputs for r in alarms(rooms={"web1": ROOMS["web1"]})}
+    one = {r.name: r.inputs for r in alarms(snapshots={"web1": SNAPSHOTS["web1"]})}
     two = {r.name: r.inputs for r in alarms()}
     assert {name: two[name] for name in one} == one
     assert {name for name in two if name not in one} == {

@@ -9,11 +9,12 @@ from typing import Any
 import pulumi
 import pytest
 
-from components.vault import adoption
-from components.vault import aws_policies as render
-from components.vault.locked_bucket import LockedBucket, LockedBucketArgs, Transition
-from components.vault.source_identity import SourceIdentity, SourceIdentityArgs, user_name
+from components.vault.bucket import adoption
+from components.vault.bucket.lifecycle import LARGE, Transition
+from components.vault.bucket.locked_bucket import LockedBucket, LockedBucketArgs
+from components.vault.identities.source_identity import SourceIdentity, SourceIdentityArgs, user_name
 from tests.unit.recording import Graph, Recorded, Secret, record
+from tests.unit.stacks import before
 from tests.unit.vault.documents import BREAK_GLASS, BUCKET, KEY, bucket_policy, identity
 
 SETTINGS = ("versioning", "lock", "owner", "private", "encryption", "lifecycle", "policy")
@@ -39,31 +40,17 @@ def vault(sources: tuple[str, ...] = ("web1",), generation: int = 1, **changes: 
             args = SourceIdentityArgs(
                 source=source,
                 bucket=BUCKET,
-                room=f"{source}/",
+                prefix=f"{source}/",
                 generation=generation,
                 kms_key=changes.get("kms_key"),
-                after=bucket.ready,
             )
-            SourceIdentity(f"{source}-identity", args)
+            SourceIdentity(f"{source}-identity", args, pulumi.ResourceOptions(depends_on=[bucket]))
 
     return record(program)
 
 
 def children(graph: Graph) -> dict[str, Recorded]:
     return {r.name.removeprefix("vault-"): r for r in graph if r.parent == "vault"}
-
-
-def before(graph: Graph, name: str) -> set[str]:
-    """Everything that must stand before this one, over any number of hops."""
-    by_name = {r.name: r for r in graph}
-    found: set[str] = set()
-    queue = [name]
-    while queue:
-        for one in by_name[queue.pop()].depends_on:
-            if one in by_name and one not in found:
-                found.add(one)
-                queue.append(one)
-    return found
 
 
 def test_every_setting_is_what_the_vault_promises() -> None:
@@ -108,7 +95,7 @@ def test_the_engine_gets_the_lifecycle_in_the_providers_own_words() -> None:
         "abortIncompleteMultipartUpload": {"daysAfterInitiation": 7},
     }
     assert rules[1]["expiration"] == {"expiredObjectDeleteMarker": True}
-    assert rules[2]["filter"] == {"and": {"prefix": "offsite/", "objectSizeGreaterThan": render.LARGE}}
+    assert rules[2]["filter"] == {"and": {"prefix": "offsite/", "objectSizeGreaterThan": LARGE}}
     assert rules[2]["transitions"] == [
         {"days": 30, "storageClass": "STANDARD_IA"},
         {"days": 90, "storageClass": "GLACIER_IR"},
@@ -138,7 +125,7 @@ def test_the_policy_comes_last_and_no_key_exists_before_it() -> None:
 def test_a_key_that_does_not_wait_for_the_vault_is_noticed() -> None:
     def program() -> None:
         LockedBucket("vault", arguments())
-        SourceIdentity("web1-identity", SourceIdentityArgs(source="web1", bucket=BUCKET, room="web1/"))
+        SourceIdentity("web1-identity", SourceIdentityArgs(source="web1", bucket=BUCKET, prefix="web1/"))
 
     assert "vault-policy" not in before(record(program), "web1-identity-key-g1")
 
@@ -245,7 +232,7 @@ def test_adding_a_source_changes_nothing_of_the_vault_which_the_deployer_may_not
     assert {name.split("-")[0] for name in two.keys() - one.keys()} == {"db1"}
 
 
-def test_an_identity_is_one_user_with_its_own_rooms_policy() -> None:
+def test_an_identity_is_one_user_with_its_own_prefixs_policy() -> None:
     graph = vault(sources=("web1", "db1"))
     for source in ("web1", "db1"):
         assert graph.named(f"{source}-identity-user").inputs == {
@@ -254,7 +241,7 @@ def test_an_identity_is_one_user_with_its_own_rooms_policy() -> None:
         }
         policy = graph.named(f"{source}-identity-policy").inputs
         assert policy["user"] == f"{source}@{BUCKET}"
-        assert json.loads(policy["policy"]) == identity(room=f"{source}/")
+        assert json.loads(policy["policy"]) == identity(prefix=f"{source}/")
         assert graph.named(f"{source}-identity-key-g1").inputs == {"user": f"{source}@{BUCKET}"}
 
 
@@ -269,26 +256,22 @@ def test_a_new_generation_is_a_new_key_beside_the_old_one_and_changes_nothing_el
 
 
 def test_the_secret_key_is_secret_and_shown_nowhere() -> None:
-    seen: list[Any] = []
-
     def program() -> None:
-        args = SourceIdentityArgs(source="web1", bucket=BUCKET, room="web1/")
+        args = SourceIdentityArgs(source="web1", bucket=BUCKET, prefix="web1/")
         made = SourceIdentity("web1-identity", args)
         pulumi.export("secret", made.secret_access_key)
         pulumi.export("id", made.access_key_id)
-        seen.append(made.ready)
 
     graph = record(program)
     assert graph.exports["secret"] == Secret("secret-of-web1-identity-key-g1")
     assert graph.exports["id"] == "web1-identity-key-g1-id"
     assert "secret" in graph.named("web1-identity-key-g1").secret_outputs
     assert "secret-of" not in repr(graph.outputs) + repr([r.inputs for r in graph])
-    assert seen
 
 
 def test_generations_count_from_one() -> None:
     with pytest.raises(ValueError, match="count from 1"):
-        SourceIdentityArgs(source="web1", bucket=BUCKET, room="web1/", generation=0)
+        SourceIdentityArgs(source="web1", bucket=BUCKET, prefix="web1/", generation=0)
 
 
 def test_user_names_are_unique_and_fit() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import botocore.session
 import pytest
 
-from components.vault.aws_policies import GUARDED_BUCKET_ACTIONS, GUARDED_OBJECT_ACTIONS
+from components.vault.bucket.bucket_policy import GUARDED_BUCKET_ACTIONS, GUARDED_OBJECT_ACTIONS
 from tests.unit.vault.iam import services
 
 GUARDED = {*GUARDED_BUCKET_ACTIONS, *GUARDED_OBJECT_ACTIONS}

@@ -18,8 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.settings.across_aws import MOST_PREFIX
-from components.vault import aws_policies as render
-from components.vault.aws_policies import Transition
+from components.vault.bucket.bucket_policy import GUARDED_BUCKET_ACTIONS, GUARDED_OBJECT_ACTIONS
+from components.vault.bucket.lifecycle import Transition, lifecycle
+from components.vault.identities.identity_policy import identity_policy
+from components.vault.policy_documents import Document
 from tests.unit.vault.documents import ARN, BREAK_GLASS, BUCKET, DEPLOYER, KEY, bucket_policy, identity
 from tests.unit.vault.iam import effects, problems
 from tests.unit.vault.promises import LOCK, PACK, REFUSED, broken, put
@@ -29,9 +31,9 @@ DOCUMENTS: dict[str, Callable[[], Any]] = {
     "bucket-policy.json": bucket_policy,
     "bucket-policy-kms-test.json": lambda: bucket_policy(kms_key=KEY, mode="GOVERNANCE", maximum_days=7),
     "identity.json": identity,
-    "identity-kms.json": lambda: identity(room="offsite/web1/", kms_key=KEY),
-    "lifecycle.json": lambda: render.lifecycle(lock_days=30),
-    "lifecycle-classes.json": lambda: render.lifecycle(
+    "identity-kms.json": lambda: identity(prefix="offsite/web1/", kms_key=KEY),
+    "lifecycle.json": lambda: lifecycle(lock_days=30),
+    "lifecycle-classes.json": lambda: lifecycle(
         lock_days=30,
         prefix="offsite/",
         transitions=[
@@ -64,7 +66,7 @@ def test_nobody_but_break_glass_weakens_the_vault_and_backups_go_on() -> None:
     assert list(broken(bucket_policy(), deny=True)) == []
 
 
-def test_an_identity_reaches_its_room_and_nothing_else() -> None:
+def test_an_identity_reaches_its_prefix_and_nothing_else() -> None:
     assert list(broken(identity(), deny=False)) == []
 
 
@@ -77,7 +79,7 @@ def test_no_pack_folder_is_written_as_an_object() -> None:
 # ---- sabotage: each way to widen a document is noticed
 
 
-def statement(document: render.Document, sid: str) -> Any:
+def statement(document: Document, sid: str) -> Any:
     return next(one for one in document["Statement"] if one["Sid"] == sid)
 
 
@@ -91,7 +93,7 @@ def test_a_bucket_policy_without_one_of_its_statements_is_noticed(sid: str) -> N
     assert list(broken(document, deny=True))
 
 
-@pytest.mark.parametrize("action", [*render.GUARDED_BUCKET_ACTIONS, *render.GUARDED_OBJECT_ACTIONS])
+@pytest.mark.parametrize("action", [*GUARDED_BUCKET_ACTIONS, *GUARDED_OBJECT_ACTIONS])
 def test_a_bucket_policy_that_forgets_one_action_is_noticed(action: str) -> None:
     document = bucket_policy()
     for one in document["Statement"]:
@@ -229,18 +231,18 @@ NASTY = st.lists(
 
 @few
 @given(NASTY, NASTY)
-def test_no_room_or_bucket_widens_an_identity(bucket: str, room: str) -> None:
+def test_no_prefix_or_bucket_widens_an_identity(bucket: str, prefix: str) -> None:
     try:
-        document = render.source_identity(bucket, room)
+        document = identity_policy(bucket, prefix)
     except ValueError:
         return
     text = json.dumps(document)
     assert re.sub(re.escape(bucket), BUCKET, text, count=0).count("*") == json.dumps(identity()).count("*")
     assert "${" not in text
     assert problems(document, "identity") == []
-    assert effects(document, "s3:DeleteObject", f"arn:aws:s3:::{bucket}/{room}g1/data/ab/x", {}) == set()
-    assert effects(document, "s3:GetObject", f"arn:aws:s3:::{bucket}/other/{room}x", {}) <= (
-        {"Allow"} if f"other/{room}".startswith(room) else set()
+    assert effects(document, "s3:DeleteObject", f"arn:aws:s3:::{bucket}/{prefix}g1/data/ab/x", {}) == set()
+    assert effects(document, "s3:GetObject", f"arn:aws:s3:::{bucket}/other/{prefix}x", {}) <= (
+        {"Allow"} if f"other/{prefix}".startswith(prefix) else set()
     )
 
 
@@ -249,19 +251,19 @@ def test_no_room_or_bucket_widens_an_identity(bucket: str, room: str) -> None:
     st.from_regex(r"([A-Za-z0-9._-]{1,12}/){1,3}", fullmatch=True),
     st.from_regex(r"([A-Za-z0-9._-]{1,12}/){1,3}", fullmatch=True),
 )
-def test_of_two_rooms_neither_opens_the_other(one: str, other: str) -> None:
+def test_of_two_prefixes_neither_opens_the_other(one: str, other: str) -> None:
     try:
-        documents = [render.source_identity(BUCKET, room) for room in (one, other)]
+        documents = [identity_policy(BUCKET, prefix) for prefix in (one, other)]
     except ValueError:
         return
     apart = not one.startswith(other) and not other.startswith(one)
-    for document, room in zip(documents, (other, one), strict=True):
+    for document, prefix in zip(documents, (other, one), strict=True):
         for verb, key in (
             ("GetObject", "g1/config"),
             ("PutObject", "g1/config"),
             ("DeleteObject", "g1/locks/1"),
         ):
-            found = effects(document, f"s3:{verb}", f"{ARN}/{room}{key}", {})
+            found = effects(document, f"s3:{verb}", f"{ARN}/{prefix}{key}", {})
             assert not apart or found == set()
 
 
@@ -279,7 +281,7 @@ def test_no_role_name_spares_another_role(tail: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "room",
+    "prefix",
     [
         "",
         "/",
@@ -297,9 +299,9 @@ def test_no_role_name_spares_another_role(tail: str) -> None:
         "é/",
     ],
 )
-def test_a_room_that_could_match_more_is_refused(room: str) -> None:
-    with pytest.raises(ValueError, match="room"):
-        identity(room=room)
+def test_a_prefix_that_could_match_more_is_refused(prefix: str) -> None:
+    with pytest.raises(ValueError, match="prefix"):
+        identity(prefix=prefix)
 
 
 @pytest.mark.parametrize(
@@ -325,16 +327,16 @@ def test_break_glass_is_one_role(role: str) -> None:
 def test_a_prefix_too_long_for_iam_is_refused_before_iam_does() -> None:
     longest = f"{'p' * MOST_PREFIX}/{'s' * 23}/"
     key = KEY.replace("1234abcd", "mrk-1234abcd")
-    fitted = identity(bucket="b" * 63, room=longest, kms_key=key)
+    fitted = identity(bucket="b" * 63, prefix=longest, kms_key=key)
     assert problems(fitted, "identity") == []
     # Nowhere are the names longer than there, so packs' folders are denied for every bucket alike.
     key = f"arn:aws-us-gov:kms:us-gov-west-1:123456789012:key/mrk-{'1' * 32}"
     pack_folder = f"arn:aws-us-gov:s3:::{'b' * 63}/{longest}g1/data/ab"
-    longer = identity(bucket="b" * 63, room=longest, kms_key=key, partition="aws-us-gov")
+    longer = identity(bucket="b" * 63, prefix=longest, kms_key=key, partition="aws-us-gov")
     assert problems(longer, "identity") == []
     assert effects(longer, "s3:PutObject", pack_folder, {}) == {"Allow", "Deny"}
     with pytest.raises(ValueError, match="shorter prefix"):
-        identity(bucket="b" * 63, room="p" * 300 + "/web1/", kms_key=KEY)
+        identity(bucket="b" * 63, prefix="p" * 300 + "/web1/", kms_key=KEY)
 
 
 # ---- lifecycle
@@ -342,7 +344,7 @@ def test_a_prefix_too_long_for_iam_is_refused_before_iam_does() -> None:
 
 def test_lifecycle_never_removes_a_current_version_nor_one_before_its_lock() -> None:
     for days in (1, 30, 36500):
-        rules = render.lifecycle(lock_days=days)
+        rules = lifecycle(lock_days=days)
         assert all(
             rule.get("expiration", {"expired_object_delete_marker": True})
             == {"expired_object_delete_marker": True}
@@ -359,7 +361,7 @@ def test_lifecycle_never_removes_a_current_version_nor_one_before_its_lock() -> 
 
 
 def test_lifecycle_depends_on_no_source_so_adding_one_needs_no_break_glass() -> None:
-    """S3 takes 1000 rules, and break-glass alone may change them: rules per room would stop `pulumi up` for a new source."""
+    """S3 takes 1000 rules, and break-glass alone may change them: rules per source would stop `pulumi up` for a new source."""
     text = json.dumps(DOCUMENTS["lifecycle-classes.json"]())
     assert "web1" not in text
     assert text.count('"id"') == 3
@@ -378,7 +380,7 @@ def test_lifecycle_depends_on_no_source_so_adding_one_needs_no_break_glass() -> 
 )
 def test_moves_that_s3_refuses_are_refused_here(moves: list[Any]) -> None:
     with pytest.raises(ValueError, match="transitions"):
-        render.lifecycle(
+        lifecycle(
             lock_days=30, transitions=[Transition(storage_class=to, after_days=days) for to, days in moves]
         )
 

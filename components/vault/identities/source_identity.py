@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
 from pulumi_aws import iam
 
-from components.vault import aws_policies as render
+from components.vault.identities.identity_policy import identity_policy
+
+_POLICY_NAME = "room"  # another one would replace the policy of every existing stack
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceIdentityArgs:
-    """``room`` is the source's prefix in the bucket, with its last slash. A higher ``generation`` makes a new key.
-
-    ``after``: what makes the vault safe (``LockedBucket.ready``); no key exists before it.
-    """
+    """``prefix`` is the source's in the bucket, with its last slash. A higher ``generation`` makes a new key."""
 
     source: str
     bucket: str
-    room: str
+    prefix: str
     generation: int = 1
     kms_key: str | None = None
     partition: str = "aws"
-    after: Sequence[pulumi.Resource] = ()
 
     def __post_init__(self) -> None:
         if self.generation < 1:
@@ -34,20 +31,20 @@ class SourceIdentityArgs:
 
 
 class SourceIdentity(pulumi.ComponentResource):
-    """One source's key reads and adds in its own room and deletes restic's locks there; it opens nothing else (R1, R2, R4, R8).
+    """One source's key reads and adds below its own prefix and deletes restic's locks there; it opens nothing else (R1, R2, R4, R8).
 
     Pulumi type ``lastcopy:vault:SourceIdentity``. Children: ``<name>-user`` (iam.User below /lastcopy/), ``<name>-policy`` (inline, so
-    that it is never shared), ``<name>-key-g<generation>`` (iam.AccessKey). No key before the policy stands and the vault is locked.
+    that it is never shared), ``<name>-key-g<generation>`` (iam.AccessKey). No key is made before its policy is.
     Rotation without a gap: a new generation is a new resource, so the new key is made and handed on before the engine deletes the old one
     at the end of the same update; a run that is cut off in between leaves both, and the next one goes on. IAM allows two keys per user:
     raise ``generation`` once per finished ``pulumi up``, or AWS answers LimitExceeded.
-    Outputs: ``access_key_id``, ``secret_access_key`` (secret), ``ready``. The secret stands in the state, encrypted, and on the relay.
+    Outputs: ``access_key_id``, ``secret_access_key`` (secret). The secret is kept in the state, encrypted, and on the relay.
+    Create it with ``depends_on`` the locked bucket: no key may exist before that is whole.
     Does not protect from a person who may edit IAM in this account: the bucket policy does that.
     """
 
     access_key_id: pulumi.Output[str]
     secret_access_key: pulumi.Output[str]
-    ready: Sequence[pulumi.Resource]
 
     def __init__(
         self, name: str, args: SourceIdentityArgs, opts: pulumi.ResourceOptions | None = None
@@ -55,29 +52,26 @@ class SourceIdentity(pulumi.ComponentResource):
         super().__init__(
             "lastcopy:vault:SourceIdentity",
             name,
-            {"source": args.source, "room": args.room, "generation": args.generation},
+            {"source": args.source, "room": args.prefix, "generation": args.generation},  # as states have it
             opts,
         )
         child = pulumi.ResourceOptions(parent=self)
-        document = render.source_identity(
-            args.bucket, args.room, kms_key=args.kms_key, partition=args.partition
-        )
+        document = identity_policy(args.bucket, args.prefix, kms_key=args.kms_key, partition=args.partition)
         user = iam.User(
             f"{name}-user", name=user_name(args.bucket, args.source), path="/lastcopy/", opts=child
         )
         policy = iam.UserPolicy(
-            f"{name}-policy", name="room", user=user.name, policy=json.dumps(document), opts=child
+            f"{name}-policy", name=_POLICY_NAME, user=user.name, policy=json.dumps(document), opts=child
         )
         key = iam.AccessKey(
             f"{name}-key-g{args.generation}",
             user=user.name,
             opts=pulumi.ResourceOptions(
-                parent=self, depends_on=[policy, *args.after], additional_secret_outputs=["secret"]
+                parent=self, depends_on=[policy], additional_secret_outputs=["secret"]
             ),
         )
         self.access_key_id = key.id
         self.secret_access_key = pulumi.Output.secret(key.secret)
-        self.ready = (key,)
         self.register_outputs({"accessKeyId": self.access_key_id})
 
 

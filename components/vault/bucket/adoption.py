@@ -1,4 +1,4 @@
-"""Adoption: a bucket that stands already is taken over only when Object Lock is on. Asked before anything is registered."""
+"""Adoption: a bucket that exists already is taken over only when Object Lock is on. Asked before anything is registered."""
 
 from __future__ import annotations
 

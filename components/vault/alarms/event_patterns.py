@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from components.vault.aws_policies import bucket_name, room_path
+from components.vault.policy_documents import bucket_name, storage_prefix
 
 Pattern = dict[str, Any]
 
@@ -19,7 +19,7 @@ def _of_s3(bucket: str, kind: str, detail: Pattern) -> Pattern:
 
 def new_snapshot(bucket: str, snapshots: str) -> Pattern:
     """An object below a source's ``snapshots/``: restic writes one at the end of each backup, and nothing else there."""
-    return _of_s3(bucket, "Object Created", {"object": {"key": [{"prefix": room_path(snapshots)}]}})
+    return _of_s3(bucket, "Object Created", {"object": {"key": [{"prefix": storage_prefix(snapshots)}]}})
 
 
 def hidden(bucket: str) -> Pattern:

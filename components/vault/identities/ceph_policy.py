@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from components.vault.aws_policies import Document, source_identity
+from components.vault.identities.identity_policy import identity_policy
+from components.vault.policy_documents import Document, document
 
 # In Ceph the writer of an object owns it, and may do all of this with it unless denied by name.
 OWNERS_ACTIONS = (
@@ -24,8 +25,8 @@ OWNERS_ACTIONS = (
 )
 
 
-def bucket_policy(bucket: str, sources: Mapping[str, str], owner: str, *, prefix: str = "") -> Document:
-    """Each source as ``source_identity`` has it, but for the listing and for what it owns; the bucket's owner everything.
+def ceph_bucket_policy(bucket: str, sources: Mapping[str, str], owner: str, *, prefix: str = "") -> Document:
+    """Each source as ``identity_policy`` has it, but for the listing and for what it owns; the bucket's owner everything.
 
     ``sources``: the ARN of each source's user, by the source's name. ``owner``: the ARN of the user that owns the bucket, which recovery uses: it
     does not own what others write there, and reads it by this policy like anybody else.
@@ -36,12 +37,12 @@ def bucket_policy(bucket: str, sources: Mapping[str, str], owner: str, *, prefix
     statements: list[Document] = [_of(owner, {"Effect": "Allow", "Action": ["s3:*"], "Resource": everything})]
     own = {"Effect": "Deny", "Action": list(OWNERS_ACTIONS), "Resource": everything[1:]}
     for name, user in sources.items():
-        for statement in source_identity(bucket, f"{prefix}{name}/")["Statement"]:
+        for statement in identity_policy(bucket, f"{prefix}{name}/")["Statement"]:
             listing = statement["Action"] == ["s3:ListBucket"]
             kept = {key: value for key, value in statement.items() if not (listing and key == "Condition")}
             statements.append(_of(user, kept))
         statements.append(_of(user, own))
-    return {"Version": "2012-10-17", "Statement": statements}
+    return document(statements)
 
 
 def _of(user: str, statement: Document) -> Document:

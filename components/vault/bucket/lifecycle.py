@@ -1,0 +1,82 @@
+"""What S3 tidies up in the locked bucket by itself. Pure: no engine, no network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from components.vault.policy_documents import storage_prefix
+
+if TYPE_CHECKING:
+    from pulumi_aws.s3 import BucketLifecycleConfigurationRuleArgsDict as Rule
+    from pulumi_aws.s3 import BucketLifecycleConfigurationRuleFilterArgsDict as Filter
+
+LARGE = 1024 * 1024  # bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transition:
+    """Objects above 1 MiB move to ``storage_class`` this many days after upload. Both classes answer at once, as restic needs it."""
+
+    after_days: int
+    storage_class: Literal["STANDARD_IA", "GLACIER_IR"]
+
+
+def lifecycle(*, lock_days: int, prefix: str = "", transitions: Sequence[Transition] = ()) -> list[Rule]:
+    """Never removes a current version, never a version under lock.
+
+    Rules in the form of pulumi-aws's ``BucketLifecycleConfiguration``. A version that was deleted or replaced is kept for the lock's time
+    plus one day after that, at least: so a mistaken or hostile deletion of data whose own lock has run out can be undone for as long.
+    """
+    if lock_days < 1:
+        raise ValueError(f"a lock lasts at least one day, not {lock_days}")
+    if prefix:
+        storage_prefix(prefix)
+    _check_order(transitions)
+    rules: list[Rule] = [
+        {
+            "id": "deleted-versions",
+            "status": "Enabled",
+            "filter": {"prefix": prefix},
+            "noncurrent_version_expiration": {"noncurrent_days": lock_days + 1},
+            "abort_incomplete_multipart_upload": {"days_after_initiation": 7},
+        },
+        {
+            # A rule of its own: S3 refuses it beside others' days.
+            "id": "markers-of-nothing",
+            "status": "Enabled",
+            "filter": {"prefix": prefix},
+            "expiration": {"expired_object_delete_marker": True},
+        },
+    ]
+    return [*rules, _moves(prefix, transitions)] if transitions else rules
+
+
+def _check_order(transitions: Sequence[Transition]) -> None:
+    """S3 takes moves to a class below only, and the second one a month after the first."""
+    least = {"STANDARD_IA": 30, "GLACIER_IR": 0}
+    for place, move in enumerate(transitions):
+        if move.after_days < least.get(move.storage_class, math.inf):
+            raise ValueError(
+                "transitions come in this order: STANDARD_IA after 30 days or more, GLACIER_IR 30 days after that"
+            )
+        first_of_two = place == 0 and move.storage_class == "STANDARD_IA"
+        least = {"GLACIER_IR": move.after_days + 30} if first_of_two else {}
+
+
+def _moves(prefix: str, transitions: Sequence[Transition]) -> Rule:
+    """By size, since S3 lets a filter match beginnings of names only: packs below ``data/`` are above 1 MiB.
+
+    Of restic's other files at most a large index is, and that reads back at once from both classes, too.
+    """
+    large: Filter = {"object_size_greater_than": LARGE}
+    return {
+        "id": "storage-classes",
+        "status": "Enabled",
+        "filter": {"and_": {"prefix": prefix, "object_size_greater_than": LARGE}} if prefix else large,
+        "transitions": [
+            {"days": move.after_days, "storage_class": move.storage_class} for move in transitions
+        ],
+    }

@@ -1,0 +1,215 @@
+"""LockedBucket: the bucket on AWS that keeps what it gets, and the policy that nobody but break-glass changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import pulumi
+
+# Narrow on purpose: the whole of pulumi_aws is large, and a stack without AWS must not import this module at all.
+from pulumi_aws import s3
+
+from components.vault.bucket.adoption import refuse_unless_locked
+from components.vault.bucket.bucket_policy import LockMode, bucket_policy
+from components.vault.bucket.lifecycle import Transition, lifecycle
+from components.vault.policy_documents import domain
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockedBucketArgs:
+    """``lock_days`` is what every new object is locked for; ``maximum_days`` what anybody, break-glass too, may ask for at most.
+
+    ``break_glass``: ARN of the one role that the bucket policy spares. ``prefix``: "" or words that each end with a slash.
+    ``origin`` adopted: the bucket exists already, with Object Lock on; it is imported, its settings are converged, also its policy and
+    lifecycle, and it is kept when the stack goes. ``purpose`` test: destroy takes the objects along, and ``break_glass`` must then be the
+    role that deploys, or the destroy is refused like anybody's.
+    """
+
+    bucket: str
+    region: str
+    lock_mode: LockMode
+    lock_days: int
+    maximum_days: int
+    break_glass: str
+    kms_key: str | None = None
+    transitions: Sequence[Transition] = ()
+    origin: Literal["new", "adopted"] = "new"
+    purpose: Literal["production", "test"] = "production"
+    prefix: str = ""
+
+    @property
+    def partition(self) -> str:
+        """The partition of AWS that the account is in: ``aws`` for most."""
+        return self.break_glass.split(":")[1]
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.lock_days <= self.maximum_days:
+            raise ValueError(
+                f"a lock of {self.lock_days} days with a cap of {self.maximum_days}: must be 1 to the cap"
+            )
+        if self.purpose == "test" and (self.lock_mode, self.origin) != ("GOVERNANCE", "new"):
+            raise ValueError(
+                "only a bucket that this program made, in mode GOVERNANCE, may go with its objects"
+            )
+
+
+class LockedBucket(pulumi.ComponentResource):
+    """What was written stays for the lock's time, whoever asks for its removal: relay's root, deployer, administrator (R1 to R5, A5).
+
+    Pulumi type ``lastcopy:vault:LockedBucket``. Children, each after the one before it (S3 refuses two changes of one bucket at a time):
+    ``<name>-bucket`` (Object Lock on from the start), ``<name>-versioning``, ``<name>-lock`` (default retention), ``<name>-owner``
+    (owner-enforced: no ACLs), ``<name>-private`` (public access block), ``<name>-encryption``, ``<name>-lifecycle``, and last
+    ``<name>-policy``. From then on the identity that deployed is refused every change of these by the policy it has set: a later change is
+    ``pulumi up`` as break-glass (docs/decisions/0006). A run without changes writes nothing, and reads are not refused.
+    Outputs: ``bucket_name``, ``arn``, ``endpoint``. Nobody may get a key to the bucket before it is whole: depend on the component.
+    Production and adopted buckets are never deleted, emptied or loosened by Pulumi: protected, and kept when they leave the program.
+    Errors: an adopted bucket that is missing, has no Object Lock or may not be looked at is refused before anything is registered
+    (``components/vault/bucket/adoption.py``): the engine would want to replace it, and advise to unprotect it for that.
+    Does not protect from the account's root user, who may lift the policy but not a COMPLIANCE lock, from the closing of the account, nor,
+    with ``kms_key``, from whoever may delete that key: what it encrypted is lost with it, locked or not.
+    """
+
+    bucket_name: pulumi.Output[str]
+    arn: pulumi.Output[str]
+    endpoint: str
+
+    def __init__(self, name: str, args: LockedBucketArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(
+            "lastcopy:vault:LockedBucket",
+            name,
+            {"bucket": args.bucket, "purpose": args.purpose, "origin": args.origin},
+            opts,
+        )
+        self._name, self._args = name, args
+        if args.origin == "adopted":
+            refuse_unless_locked(args.bucket, self)
+        bucket = self._create_bucket()
+        self.bucket_name, self.arn = bucket.bucket, bucket.arn
+        self.endpoint = f"https://s3.{args.region}.{domain(args.partition)}"
+        last: pulumi.Resource = bucket
+        for create in (
+            self._create_versioning,
+            self._create_lock,
+            self._create_ownership,
+            self._create_public_access_block,
+            self._create_encryption,
+            self._create_lifecycle,
+            self._create_policy,
+        ):
+            last = create(bucket.bucket, self._options(after=last))
+        self.register_outputs({"bucketName": self.bucket_name, "arn": self.arn, "endpoint": self.endpoint})
+
+    def _options(self, after: pulumi.Resource | None = None) -> pulumi.ResourceOptions:
+        # Said outright on each child: an inherited option is lost from sight, and protect must survive a forgetful parent.
+        keep = self._args.purpose == "production"
+        return pulumi.ResourceOptions(
+            parent=self, protect=keep, retain_on_delete=keep, depends_on=[] if after is None else [after]
+        )
+
+    def _create_bucket(self) -> s3.Bucket:
+        args, options = self._args, self._options()
+        if args.origin == "adopted":
+            options.import_ = args.bucket
+            options.ignore_changes = ["tags", "tagsAll", "forceDestroy"]
+        return s3.Bucket(
+            f"{self._name}-bucket",
+            bucket=args.bucket,
+            object_lock_enabled=True,
+            # pulumi-aws deletes every version then and bypasses GOVERNANCE for it; nothing else in this program can.
+            force_destroy=True if args.purpose == "test" else None,
+            opts=options,
+        )
+
+    def _create_versioning(
+        self, bucket: pulumi.Output[str], options: pulumi.ResourceOptions
+    ) -> pulumi.Resource:
+        return s3.BucketVersioning(
+            f"{self._name}-versioning",
+            bucket=bucket,
+            versioning_configuration=s3.BucketVersioningVersioningConfigurationArgs(status="Enabled"),
+            opts=options,
+        )
+
+    def _create_lock(self, bucket: pulumi.Output[str], options: pulumi.ResourceOptions) -> pulumi.Resource:
+        retention = s3.BucketObjectLockConfigurationRuleDefaultRetentionArgs(
+            mode=self._args.lock_mode, days=self._args.lock_days
+        )
+        return s3.BucketObjectLockConfiguration(
+            f"{self._name}-lock",
+            bucket=bucket,
+            object_lock_enabled="Enabled",
+            rule=s3.BucketObjectLockConfigurationRuleArgs(default_retention=retention),
+            opts=options,
+        )
+
+    def _create_ownership(
+        self, bucket: pulumi.Output[str], options: pulumi.ResourceOptions
+    ) -> pulumi.Resource:
+        return s3.BucketOwnershipControls(
+            f"{self._name}-owner",
+            bucket=bucket,
+            rule=s3.BucketOwnershipControlsRuleArgs(object_ownership="BucketOwnerEnforced"),
+            opts=options,
+        )
+
+    def _create_public_access_block(
+        self, bucket: pulumi.Output[str], options: pulumi.ResourceOptions
+    ) -> pulumi.Resource:
+        return s3.BucketPublicAccessBlock(
+            f"{self._name}-private",
+            bucket=bucket,
+            block_public_acls=True,
+            block_public_policy=True,
+            ignore_public_acls=True,
+            restrict_public_buckets=True,
+            opts=options,
+        )
+
+    def _create_encryption(
+        self, bucket: pulumi.Output[str], options: pulumi.ResourceOptions
+    ) -> pulumi.Resource:
+        return s3.BucketServerSideEncryptionConfiguration(
+            f"{self._name}-encryption",
+            bucket=bucket,
+            rules=[_encryption_rule(self._args.kms_key)],
+            opts=options,
+        )
+
+    def _create_lifecycle(
+        self, bucket: pulumi.Output[str], options: pulumi.ResourceOptions
+    ) -> pulumi.Resource:
+        args = self._args
+        return s3.BucketLifecycleConfiguration(
+            f"{self._name}-lifecycle",
+            bucket=bucket,
+            rules=lifecycle(lock_days=args.lock_days, prefix=args.prefix, transitions=args.transitions),
+            opts=options,
+        )
+
+    def _create_policy(self, bucket: pulumi.Output[str], options: pulumi.ResourceOptions) -> pulumi.Resource:
+        args = self._args
+        policy = bucket_policy(
+            args.bucket,
+            break_glass=args.break_glass,
+            mode=args.lock_mode,
+            maximum_days=args.maximum_days,
+            kms_key=args.kms_key,
+            partition=args.partition,
+        )
+        return s3.BucketPolicy(f"{self._name}-policy", bucket=bucket, policy=json.dumps(policy), opts=options)
+
+
+def _encryption_rule(kms_key: str | None) -> s3.BucketServerSideEncryptionConfigurationRuleArgs:
+    by_default = s3.BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultArgs
+    return s3.BucketServerSideEncryptionConfigurationRuleArgs(
+        apply_server_side_encryption_by_default=by_default(sse_algorithm="AES256")
+        if kms_key is None
+        else by_default(sse_algorithm="aws:kms", kms_master_key_id=kms_key),
+        # One call to KMS per stretch of time instead of one per object.
+        bucket_key_enabled=kms_key is not None,
+        # S3 sets this for new buckets by itself. Said here, or each refresh would find a difference that only break-glass may write.
+        blocked_encryption_types=["SSE-C"],
+    )

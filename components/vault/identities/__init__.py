@@ -1,0 +1,1 @@
+"""The identities of sources in the vault."""
