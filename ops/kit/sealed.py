@@ -32,6 +32,12 @@ def read_passphrase(file: str) -> str:
     return lines[0]
 
 
+def check_readers(*, recipients: Sequence[str], passphrase: str | None) -> None:
+    """Refuse, before a kit is made, those that none can be sealed for. A passphrase fits always, and trying it would cost seconds."""
+    if passphrase is None or recipients:
+        seal("", recipients=recipients, passphrase=passphrase)
+
+
 def seal(text: str, *, recipients: Sequence[str], passphrase: str | None) -> bytes:
     """For all recipients of one kind, or for the passphrase."""
     if bool(recipients) == (passphrase is not None):

@@ -13,7 +13,7 @@ from ops.checkout import ROOT
 from ops.errors import RecoverError, shown
 from ops.kit.kit import from_outputs
 from ops.kit.page import page
-from ops.kit.sealed import read_passphrase, seal, unseal, write_new
+from ops.kit.sealed import check_readers, read_passphrase, seal, unseal, write_new
 from ops.storage.access import read_storage_key
 from ops.verbs.options import (
     IdentityOption,
@@ -67,9 +67,7 @@ def write(
                 )
         phrase = read_passphrase(passphrase_file) if passphrase_file else None
         key = read_storage_key(storage_key) if storage_key else None
-        seal(
-            "", recipients=recipient or (), passphrase=phrase
-        )  # refuses wrong recipients before anything else
+        check_readers(recipients=recipient or (), passphrase=phrase)
         try:
             of = chosen(ROOT, stack, sandbox=sandbox)
             outputs = of.outputs(secrets=True)

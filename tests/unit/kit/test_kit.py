@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from ops.kit.kit import from_outputs, parse
 from ops.kit.page import page
 from ops.stack import Stack
 from ops.storage.access import read_storage_key
-from tests.unit.kit.test_age import IDENTITY, RECIPIENT
+from tests.unit.kit.test_age import IDENTITY, QUICK_BY_PASSPHRASE, RECIPIENT
 
 PASSWORD = "a-password-of-the-stack-0123"
 SECRET = "storage-secret-0123456789"
@@ -118,12 +119,21 @@ def test_the_page_escapes_what_it_shows() -> None:
     assert "<b>prod" not in page(kit, "<i>.age")
 
 
-def test_a_passphrase_opens_it_and_a_wrong_one_is_told(tmp_path: Path) -> None:
+def test_the_passphrase_that_sealed_it_opens_it(tmp_path: Path) -> None:
+    """At its real cost: work for about a second on this machine, once to seal and once to open."""
     phrase = secret_file(tmp_path / "phrase", "six random words written on paper\n")
     out = tmp_path / "kit.age"
     code, said = ops("kit", "write", "--stack", "prod", "--out", str(out), "--passphrase-file", phrase)
     assert code == 0, said
+    work = re.search(rb"^-> scrypt \S+ (\d+)$", out.read_bytes(), re.MULTILINE)
+    assert work is not None
+    assert int(work[1]) > 10, "more than the least that the library does: guessing costs an attacker as much"
     assert ops("kit", "show", "--kit", str(out), "--passphrase-file", phrase)[0] == 0
+
+
+def test_a_wrong_passphrase_is_told_and_not_repeated(tmp_path: Path) -> None:
+    out = tmp_path / "kit.age"
+    out.write_bytes(QUICK_BY_PASSPHRASE)
     other = secret_file(tmp_path / "other", "six other words written on paper\n")
     code, said = ops("kit", "show", "--kit", str(out), "--passphrase-file", other)
     assert code == 1
