@@ -1,11 +1,11 @@
-"""The tables of docs/storage-services.md: what each service holds (components/settings/storage_services.py), and what its gate is like (tests/gates)."""
+"""The tables of docs/storage-services.md: what each service holds (components/storage/services.py), and what its gate is like (tests/gates)."""
 
 from __future__ import annotations
 
 import inspect
 
-from components.settings.storage_facts import Checksum, Fact, StorageService, Tried, rows_lost
-from components.settings.storage_services import SERVICES
+from components.storage.service_facts import Checksum, Fact, StorageService, Tried, rows_lost
+from components.storage.services import SERVICES
 
 COLUMNS = {
     "object_lock": "Object Lock",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from components.settings.storage_facts import Checksum, Uploads
+from components.storage.service_facts import Checksum, Uploads
 
 REMOTE = "lastcopy"
 PROFILE = "lastcopy"

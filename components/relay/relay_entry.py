@@ -12,8 +12,8 @@ from components.relay import rclone_config as s3_remote
 from components.relay import source_account as render
 from components.relay.rclone_remote import RcloneRemote
 from components.relay.source_account import Limits
-from components.settings.storage_facts import rows_lost
-from components.settings.storage_services import SERVICES
+from components.storage.service_facts import rows_lost
+from components.storage.services import SERVICES
 from components.vault.vault_access import S3Vault, Vault
 
 __all__ = ["Limits", "RelayEntry", "RelayEntryArgs"]

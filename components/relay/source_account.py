@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from components.relay import rclone_config as s3_remote
 from components.relay.rclone_config import REMOTE
 from components.relay.sshd_config import WRAPPER
-from components.settings.storage_facts import Uploads
+from components.storage.service_facts import Uploads
 
 FOLDER = "/etc/lastcopy/relay"
 CA_FILE = f"{FOLDER}/storage-ca.pem"

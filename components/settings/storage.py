@@ -13,8 +13,6 @@ from pydantic.types import StrictInt
 
 from components.settings.model import Model
 from components.settings.problems import SECRET, Finding, Fix, finding, refuse, shown
-from components.settings.storage_facts import ChecksumChoice, ServiceName, rows_lost
-from components.settings.storage_services import SERVICES, USABLE
 from components.settings.values import (
     AccessKeyId,
     Bucket,
@@ -27,6 +25,8 @@ from components.settings.values import (
     carried_by_rclone,
     match,
 )
+from components.storage.service_facts import ChecksumChoice, ServiceName, rows_lost
+from components.storage.services import SERVICES, USABLE
 
 
 def _region(value: str) -> str:

@@ -12,9 +12,9 @@ from components.settings.hosts import ExistingHost, ManagedHost, SandboxVm, Unma
 from components.settings.on_calendar import OnCalendar
 from components.settings.silence import lost_night
 from components.settings.storage import RcloneRemoteSection, S3Bucket
-from components.settings.storage_facts import losses
-from components.settings.storage_services import SERVICES
 from components.settings.values import is_loopback
+from components.storage.service_facts import losses
+from components.storage.services import SERVICES
 
 if TYPE_CHECKING:
     from components.settings.stack import Settings

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import pulumi
 
-from components.settings.storage_facts import ChecksumChoice, ServiceName, Uploads
-from components.settings.storage_services import SERVICES
+from components.storage.service_facts import ChecksumChoice, ServiceName, Uploads
+from components.storage.services import SERVICES
 
 
 @dataclass(frozen=True, kw_only=True)

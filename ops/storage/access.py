@@ -14,8 +14,8 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.alias_generators import to_camel
 
-from components.settings.storage_facts import Checksum, ChecksumChoice, ServiceName, Uploads
-from components.settings.storage_services import SERVICES
+from components.storage.service_facts import Checksum, ChecksumChoice, ServiceName, Uploads
+from components.storage.services import SERVICES
 from ops.errors import RecoverError, all_of, shown
 from ops.history.dates import Retention
 

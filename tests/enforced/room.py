@@ -12,8 +12,8 @@ from pathlib import Path
 
 from components.relay import rclone_config as s3_remote
 from components.relay import source_account as relay
-from components.settings.storage_facts import ChecksumChoice, ServiceName
-from components.settings.storage_services import SERVICES
+from components.storage.service_facts import ChecksumChoice, ServiceName
+from components.storage.services import SERVICES
 from sandbox.tools import tool
 from tests.enforced.servers import Identity
 from tests.enforced.vault import Vault

@@ -1,4 +1,4 @@
-"""What the catalogue says of checksums and conditional writes (components/settings/storage_services.py), tried on the servers that run here.
+"""What the catalogue says of checksums and conditional writes (components/storage/services.py), tried on the servers that run here.
 
 Each way of uploading, with the rclone.conf that the program makes: a spoiled body is refused before it is stored, and so is a second write
 of a name by whoever races past rclone's own look (S5), also where the condition comes with the end of a multipart upload.
@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from components.relay import rclone_config as s3_remote
-from components.settings.storage_facts import ChecksumChoice, StorageService
-from components.settings.storage_services import SERVICES
+from components.storage.service_facts import ChecksumChoice, StorageService
+from components.storage.services import SERVICES
 from sandbox.tools import tool
 from tests.enforced.conftest import Make
 from tests.enforced.room import SERVICE

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from components.settings.storage_facts import ChecksumChoice, ServiceName
+from components.storage.service_facts import ChecksumChoice, ServiceName
 from tests.enforced.room import Room
 from tests.enforced.servers import Identity, Server
 from tests.enforced.vault import Vault

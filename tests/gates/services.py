@@ -1,10 +1,10 @@
-"""The personalities: which rules each service has, under its name in components/settings/storage_services.py."""
+"""The personalities: which rules each service has, under its name in components/storage/services.py."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from components.settings.storage_facts import ServiceName
+from components.storage.service_facts import ServiceName
 from tests.gates import rules
 from tests.gates.rules import Rule
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from components.settings.storage_facts import ServiceName
-from components.settings.storage_services import SERVICES
+from components.storage.service_facts import ServiceName
+from components.storage.services import SERVICES
 from components.vault.identities.ceph_policy import ceph_bucket_policy
 from tests.ceph import Ceph
 from tests.enforced import documents

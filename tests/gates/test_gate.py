@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from components.settings.storage_facts import Checksum
-from components.settings.storage_services import SERVICES
+from components.storage.service_facts import Checksum
+from components.storage.services import SERVICES
 from tests.enforced.servers import REGION, Identity
 from tests.enforced.vault import Vault
 from tests.gates import rules

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from attack_drill.http2 import Session
-from components.settings.storage_facts import ChecksumChoice, ServiceName
+from components.storage.service_facts import ChecksumChoice, ServiceName
 from tests.enforced.room import Room
 from tests.enforced.servers import Identity
 from tests.enforced.vault import Vault

@@ -23,8 +23,8 @@ from urllib3 import PoolManager
 import toolchain
 from components.relay import rclone_config as s3_remote
 from components.relay.source_account import Limits, serve_conf
-from components.settings.storage_facts import ChecksumChoice
-from components.settings.storage_services import SERVICES
+from components.storage.service_facts import ChecksumChoice
+from components.storage.services import SERVICES
 from sandbox.bucket import Bucket, ensure_bucket, ensure_identity
 from sandbox.errors import SandboxError
 from sandbox.storage_server import make_certificates
@@ -281,7 +281,7 @@ def stored(
 def test_where_rclone_alone_compares_a_flip_is_told_but_stored_and_locked(
     chain: Make, storage: Storage
 ) -> None:
-    """What is left where a service passes over a trailer (`compares` in components/settings/storage_facts.py): late, but loud."""
+    """What is left where a service passes over a trailer (`compares` in components/storage/service_facts.py): late, but loud."""
     late = chain(conf=OF_BEFORE)
     late.wire.flip = ("PUT", "/data/")
     done = stored(late, storage, "late", 1 << 20, "--retries=1")

@@ -27,12 +27,12 @@ from components.host.host_step import Host
 from components.host.host_tool import HostTool
 from components.sandbox import local_sandbox
 from components.settings import SettingsError
-from components.settings.storage_facts import rows_lost
-from components.settings.storage_services import SERVICES
 from components.source import protected_source
 from components.source import step_values as source_steps
 from components.source.protected_source import ProtectedSource, ProtectedSourceArgs
 from components.source.restic_repository import ResticRepositoryArgs
+from components.storage.service_facts import rows_lost
+from components.storage.services import SERVICES
 from ops.errors import RecoverError
 from ops.kit.kit import from_outputs as kit_of
 from ops.storage.access import StorageKey, from_outputs

@@ -14,7 +14,7 @@ import toolchain
 from attack_drill.http2 import Session
 from components.relay import rclone_config as s3_remote
 from components.relay import source_account as relay
-from components.settings.storage_facts import Uploads
+from components.storage.service_facts import Uploads
 from sandbox.storage_server import make_certificates
 from tests.uploads.recorder import Recorder, recording
 

@@ -14,8 +14,8 @@ import pytest
 from attack_drill.http2 import Request as Ask
 from attack_drill.http2 import Session
 from components.relay.rclone_config import ENVIRONMENT
-from components.settings.storage_facts import Checksum, StorageService
-from components.settings.storage_services import SERVICES
+from components.storage.service_facts import Checksum, StorageService
+from components.storage.services import SERVICES
 from tests.uploads.checksums import BODIES, carried, content, is_signed_with, newer_checksums
 from tests.uploads.conftest import KEY_ID, SECRET, Relay
 from tests.uploads.recorder import Request

@@ -23,8 +23,8 @@ from components.relay import source_account as relay
 from components.relay import sshd_config as sshd
 from components.relay.source_account import Limits
 from components.relay.sshd_config import SshdPlan
-from components.settings.storage_facts import ServiceName, Uploads
-from components.settings.storage_services import SERVICES
+from components.storage.service_facts import ServiceName, Uploads
+from components.storage.services import SERVICES
 from sandbox import Sandbox
 
 FILES = Path(__file__).parents[3] / "components" / "relay"

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from components.settings.storage_facts import ServiceName, rows_lost
-from components.settings.storage_services import SERVICES
+from components.storage.service_facts import ServiceName, rows_lost
+from components.storage.services import SERVICES
 from sandbox.tools import tool
 from tests.enforced.room import digests, make_tree
 from tests.scripts.relay.beside import Program, beside

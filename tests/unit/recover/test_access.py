@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from components.settings.storage_facts import Checksum
+from components.storage.service_facts import Checksum
 from ops.kit.kit import from_outputs as kit_of
 from ops.kit.kit import parse
 from ops.storage.access import Room, StorageKey, Where, from_outputs, rooms_of, where_of

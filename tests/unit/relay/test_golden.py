@@ -17,8 +17,8 @@ from components.relay import source_account as relay
 from components.relay import sshd_config as sshd
 from components.relay.source_account import Limits
 from components.relay.sshd_config import SshdPlan
-from components.settings.storage_facts import ServiceName
-from components.settings.storage_services import SERVICES
+from components.storage.service_facts import ServiceName
+from components.storage.services import SERVICES
 from tests.unit.recording import SAMPLE_KEY
 
 GOLDEN = Path(__file__).parent / "golden"

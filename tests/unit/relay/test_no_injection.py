@@ -16,8 +16,8 @@ from components.relay import source_account as relay
 from components.relay import sshd_config as sshd
 from components.relay.source_account import Limits
 from components.relay.sshd_config import SshdPlan
-from components.settings.storage_facts import StorageService, Uploads
-from components.settings.storage_services import SERVICES
+from components.storage.service_facts import StorageService, Uploads
+from components.storage.services import SERVICES
 
 few = settings(max_examples=40)
 SERVICE = st.sampled_from(list(SERVICES.values()))

@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from components.settings.storage_facts import (
+from components.storage.service_facts import (
     LOSES,
     MEANS,
     Checksum,
@@ -17,7 +17,7 @@ from components.settings.storage_facts import (
     StorageService,
     rows_lost,
 )
-from components.settings.storage_services import SERVICES, USABLE
+from components.storage.services import SERVICES, USABLE
 
 THREATS = (Path(__file__).resolve().parents[3] / "docs" / "threat-model.md").read_text()
 

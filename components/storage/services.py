@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from components.settings.storage_facts import Checksum, Fact, ServiceName, StorageService, Tried
+from components.storage.service_facts import Checksum, Fact, ServiceName, StorageService, Tried
 
 _CEPH_HERE = "Debian's radosgw 16.2.15, run by the tests"
 _RCLONE = "https://github.com/rclone/rclone/tree/v1.76.0/backend/s3/provider"

@@ -1,4 +1,4 @@
-"""What there is to know of an S3 service before a backup is entrusted to it. The services themselves: components/settings/storage_services.py."""
+"""What there is to know of an S3 service before a backup is entrusted to it. The services themselves: components/storage/services.py."""
 
 from __future__ import annotations
 
