@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pydantic_core import PydanticUndefined
@@ -15,7 +16,7 @@ from components.settings.stack import Settings
 from components.vault.identities.ceph_policy import ceph_bucket_policy
 from components.vault.identities.identity_policy import identity_policy
 from components.vault.policy_documents import Document
-from docs import storage_table
+from docs import storage_table, threat_table
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMON = (
@@ -177,13 +178,17 @@ def decisions() -> str:
     return "\n".join(lines)
 
 
-PARTS = {
+PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "docs/decisions/README.md": {"index": decisions},
     "docs/configuration.md": {
         "options": all_options,
         "identity": identity_document,
         "kms": kms_statement,
         "ceph": ceph_policy,
+    },
+    "docs/threat-model.md": {
+        **{boundary: partial(threat_table.rows, boundary) for boundary in "SRA"},
+        "proofs": threat_table.proofs,
     },
     "docs/storage-services.md": {
         "services": storage_table.services,
