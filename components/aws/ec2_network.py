@@ -1,8 +1,7 @@
-"""Ec2Network: where the relay's machine stands in AWS."""
+"""Ec2Network: the network of the relay's machine in AWS."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -24,13 +23,12 @@ class Ec2Network(pulumi.ComponentResource):
     put here by hand and without thought reaches nothing), ``<name>-gateway`` (InternetGateway), ``<name>-subnet``, ``<name>-routes``
     (RouteTable: all but the own network by the gateway), ``<name>-association`` (RouteTableAssociation), ``<name>-s3`` (VpcEndpoint of type
     Gateway: names and addresses of S3 stay the public ones, so the relay's own firewall, which knows the storage by its name, fits).
-    Outputs: ``vpc_id``, ``subnet_id``; ``ready``: what must exist before a machine in it can reach anything.
+    Outputs: ``vpc_id``, ``subnet_id``. A machine in it reaches nothing before the whole component exists: depend on it.
     Does not decide who may connect: that is the machine's security group.
     """
 
     vpc_id: pulumi.Output[str]
     subnet_id: pulumi.Output[str]
-    ready: Sequence[pulumi.Resource]
 
     def __init__(self, name: str, args: Ec2NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("lastcopy:relay:Ec2Network", name, {"cidr": args.cidr}, opts)
@@ -44,7 +42,7 @@ class Ec2Network(pulumi.ComponentResource):
             tags=tags,
             opts=child,
         )
-        default = ec2.DefaultSecurityGroup(
+        ec2.DefaultSecurityGroup(
             f"{name}-default", vpc_id=vpc.id, ingress=[], egress=[], tags=tags, opts=child
         )
         gateway = ec2.InternetGateway(f"{name}-gateway", vpc_id=vpc.id, tags=tags, opts=child)
@@ -63,10 +61,10 @@ class Ec2Network(pulumi.ComponentResource):
             tags=tags,
             opts=child,
         )
-        association = ec2.RouteTableAssociation(
+        ec2.RouteTableAssociation(
             f"{name}-association", subnet_id=subnet.id, route_table_id=routes.id, opts=child
         )
-        endpoint = ec2.VpcEndpoint(
+        ec2.VpcEndpoint(
             f"{name}-s3",
             vpc_id=vpc.id,
             vpc_endpoint_type="Gateway",
@@ -77,5 +75,4 @@ class Ec2Network(pulumi.ComponentResource):
         )
         self.vpc_id = vpc.id
         self.subnet_id = subnet.id
-        self.ready = (default, association, endpoint)
         self.register_outputs({"vpc_id": self.vpc_id, "subnet_id": self.subnet_id})

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import pulumi
 import pulumi_random as random
-from pulumi_aws import cloudwatch, ec2, iam, sns
+from pulumi_aws import ec2
 
 from components.aws.ec2_network import Ec2Network, Ec2NetworkArgs
 from components.aws.first_host_key import first_key
+from components.aws.machine_alarms import create_machine_alarms
+from components.aws.ssm_profile import create_ssm_profile
 from components.aws.user_data import UserDataPlan, user_data
 from components.host.host_step import Host, HostStep, Jump
 from components.relay.source_account import public_key
 
 DEBIAN = "136693071363"  # the account that publishes Debian's images
-TUNNEL = ("127.0.0.1", 2222)  # the operator's end of an SSM session
+SSM_TUNNEL = ("127.0.0.1", 2222)  # the operator's end of an SSM session
 _UPDATES = (80, 443)
 _DIALS = 40  # a machine that has just been started answers within two minutes
 
@@ -33,7 +34,7 @@ class Ec2RelayArgs:
     together with ``generation``. Exactly one of ``network`` (IPv4 in CIDR form, a VPC of its own) and ``subnet`` (an existing public one).
     ``storage_ports``: TCP ports at which the storage is reached, beside 80 and 443 that updates need.
     ``private_key``: the admin's; None where the ssh agent holds it. ``jump``: the jump host from which it is dialled, with door ssh.
-    ``open_to_all_because`` stands in the door's description, where the console and the policy pack look for it.
+    ``open_to_all_because`` becomes the SSH rule's description, where the console and the policy pack look for it.
     """
 
     region: str
@@ -67,7 +68,7 @@ class Ec2RelayArgs:
             if not 1 <= port <= 65535:
                 raise ValueError(f"not a port: {port}")
 
-    def doors(self) -> list[str]:
+    def ssh_networks(self) -> list[str]:
         """The networks that reach port 22; with SSM the operators come another way."""
         known = {*self.sources_from, *(self.admins_from if self.door == "ssh" else ())}
         try:
@@ -80,31 +81,21 @@ class Ec2Relay(pulumi.ComponentResource):
     """A machine that only the given networks can dial, whose host key nobody else ever held, and that can be replaced in one run (A1, A5, A7).
 
     Pulumi type ``lastcopy:relay:Ec2Relay``. Children: ``<name>-network`` (Ec2Network; not with a given subnet), ``<name>-doors``
-    (SecurityGroup: in, port 22 from those networks; out, TCP 80, 443 and the storage's ports; rules added by hand are taken away),
+    (SecurityGroup: in, port 22 from those networks; out, TCP 80, 443 and the storage's ports; rules added by hand are removed),
     ``<name>-address`` (Eip: what sources dial, the same for every generation), ``<name>-seed-g<N>`` (random.RandomPassword),
     ``<name>-vm-g<N>`` (Instance), ``<name>-reachable`` (EipAssociation), ``<name>-recovery`` and ``<name>-restart`` (MetricAlarm), with an
     e-mail address ``<name>-alarms`` (Topic) and ``<name>-alarms-mail`` (TopicSubscription), with SSM ``<name>-role``, ``<name>-role-ssm``,
     ``<name>-profile``; ``<name>-host-key`` and ``<name>-first-key-gone`` (HostStep host_key).
     Outputs: ``host``, pinned; ``seen_by_sources``, the address and port that sources dial; ``instance_id``.
 
-    *The first dial* is pinned to an ECDSA key that is made from the seed and stands in the user data. ``<name>-host-key`` comes through it,
-    makes an ed25519 key on the machine and returns the public half; sshd offers both. ``<name>-first-key-gone`` comes through the new key
-    and removes the old one. No state in between shuts anybody out, so a run that is cut off anywhere is completed by the next. From then
-    on the key in the user data opens nothing and proves nothing. Until then, whoever may read user data in this account
-    (ec2:DescribeInstanceAttribute) *and* sits on the path could pose as the new machine: the one reason to keep the account to yourself.
-
-    *A new machine*: raise ``generation``. It is made beside the old one, gets the address, every step runs on it anew, the sources learn its
-    host key, and the old one goes last; nothing is lost, since all that the relay holds is in the stack. An ``ami`` given or changed does the
-    same in place. Backups that run meanwhile fail and are repeated by their timer. A machine that was terminated by hand:
-    ``pulumi refresh``, then ``pulumi up``.
-    *Production*: the address is protected, so ``pulumi destroy`` refuses the whole stack; the machine has termination protection against the
-    console and other tools, which the provider lifts (``force_destroy``) only when this program itself replaces it. The machine is not
-    protected: it holds nothing that is not in the stack, and a protected one could not be replaced in one run.
-
-    Metadata service: version 2 only, one hop; the relay's firewall keeps sources' processes from it always and root where SSM does not need
-    it. Security updates install themselves, with a restart at 05:30 UTC where one is needed. With SSM the operator's session must stand
-    before the first dial: the first run ends at ``<name>-host-key`` (connection refused) after it made the machine; open the session to
-    ``instance_id``, port 22 to 127.0.0.1:2222, and run it again.
+    The first dial is pinned to an ECDSA key that is made from the seed and given in the user data; from the first contact on the pin is an
+    ed25519 key that was made on the machine (docs/decisions/0008). Until then, whoever may read user data in this account
+    (ec2:DescribeInstanceAttribute) *and* is on the network path could pose as the new machine: the one reason to keep the account to yourself.
+    In production the address is protected, so ``pulumi destroy`` refuses the whole stack. The machine is not: it holds nothing that is not
+    in the stack, and a protected one could not be replaced in one run. Its termination protection stops the console and other tools; the
+    provider lifts it (``force_destroy``) only when this program itself replaces it.
+    Metadata service: version 2 only, one hop; the relay's firewall keeps sources' processes from it always and root where SSM does not need it.
+    How to replace a machine, and the first run with SSM: docs/aws.md.
     Does not protect against whoever administers this AWS account: they can read and change the machine's disk.
     """
 
@@ -128,54 +119,78 @@ class Ec2Relay(pulumi.ComponentResource):
         seed = random.RandomPassword(
             f"{name}-seed-g{args.generation}", length=64, special=False, opts=self._child
         )
-        instance = self._instance(seed.result)
+        instance = self._create_instance(seed.result)
         reachable = ec2.EipAssociation(
             f"{name}-reachable",
             allocation_id=address.allocation_id,
             instance_id=instance.id,
             opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
         )
-        self._alarms(instance)
+        create_machine_alarms(
+            name, instance, region=args.region, email=args.alarm_email, tags=self._tags, opts=self._child
+        )
         self.instance_id = instance.id
         self.seen_by_sources = (address.public_ip, 22)
-        self.host = self._meet(seed.result, instance, reachable, address.public_ip)
+        self.host = self._replace_first_key(seed.result, instance, reachable, address.public_ip)
         self.register_outputs({"address": address.public_ip, "instance_id": instance.id})
 
-    def _place(self) -> tuple[pulumi.Input[str], pulumi.Input[str], Sequence[pulumi.Resource]]:
-        """VPC and subnet, and what must exist before a machine there reaches anything."""
+    def _create_instance(self, seed: pulumi.Output[str]) -> ec2.Instance:
+        args = self._args
+        network = self._find_network()
+        ssm = args.door == "ssm"
+        production = args.purpose == "production"
+        # User data counts at the first boot only: a change would only restart the machine. And the address below looks like the subnet's.
+        settled = ["userData", "associatePublicIpAddress", *(["ami"] if args.ami is None else [])]
+        return ec2.Instance(
+            f"{self._name}-vm-g{args.generation}",
+            ami=self._image(),
+            instance_type=args.instance_type,
+            subnet_id=network.subnet_id,
+            vpc_security_group_ids=[self._create_security_group(network.vpc_id).id],
+            # Until the lasting address is associated, for the first boot's packages.
+            associate_public_ip_address=True,
+            iam_instance_profile=create_ssm_profile(self._name, self._tags, self._child).name
+            if ssm
+            else None,
+            metadata_options=_metadata_options(),
+            root_block_device=_root_disk(args.disk_gib, self._tags),
+            maintenance_options=ec2.InstanceMaintenanceOptionsArgs(auto_recovery="default"),
+            instance_initiated_shutdown_behavior="stop",
+            disable_api_termination=production,
+            force_destroy=production,
+            user_data=seed.apply(self._user_data),  # a secret, since the seed is one
+            user_data_replace_on_change=False,
+            tags=self._tags,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=network.created, ignore_changes=settled),
+        )
+
+    def _find_network(self) -> _Network:
         args = self._args
         if args.network is not None:
-            network = Ec2Network(
+            made = Ec2Network(
                 f"{self._name}-network", Ec2NetworkArgs(region=args.region, cidr=args.network), self._child
             )
-            return network.vpc_id, network.subnet_id, network.ready
-        assert args.subnet is not None  # noqa: S101 - __post_init__ saw to it
+            return _Network(vpc_id=made.vpc_id, subnet_id=made.subnet_id, created=[made])
         found = ec2.get_subnet_output(id=args.subnet, opts=pulumi.InvokeOptions(parent=self))
-        return found.vpc_id, args.subnet, ()
+        return _Network(vpc_id=found.vpc_id, subnet_id=args.subnet)
 
-    def _doors(self, vpc: pulumi.Input[str]) -> ec2.SecurityGroup:
+    def _create_security_group(self, vpc_id: pulumi.Input[str]) -> ec2.SecurityGroup:
         """Names and time come from link-local addresses, which no security group filters."""
-
-        def everywhere(port: int) -> ec2.SecurityGroupEgressArgs:
-            why = "updates" if port in _UPDATES else "storage"
-            return ec2.SecurityGroupEgressArgs(
-                protocol="tcp", from_port=port, to_port=port, cidr_blocks=["0.0.0.0/0"], description=why
-            )
-
+        ports = sorted({*_UPDATES, *self._args.storage_ports})
         return ec2.SecurityGroup(
             f"{self._name}-doors",
-            vpc_id=vpc,
+            vpc_id=vpc_id,
             description="lastcopy: SSH to the relay from given networks",
             ingress=[
                 ec2.SecurityGroupIngressArgs(
                     protocol="tcp",
                     from_port=22,
                     to_port=22,
-                    cidr_blocks=self._args.doors(),
-                    description=door_text(self._args.open_to_all_because),
+                    cidr_blocks=self._args.ssh_networks(),
+                    description=ssh_rule_description(self._args.open_to_all_because),
                 )
             ],
-            egress=[everywhere(port) for port in sorted({*_UPDATES, *self._args.storage_ports})],
+            egress=[_egress_to_everywhere(port) for port in ports],
             tags=self._tags,
             opts=self._child,
         )
@@ -198,126 +213,19 @@ class Ec2Relay(pulumi.ComponentResource):
         )
         return newest.id
 
-    def _profile(self) -> iam.InstanceProfile:
-        """What the SSM agent may do, and nothing else: register and hold sessions."""
-        role = iam.Role(
-            f"{self._name}-role",
-            assume_role_policy=json.dumps(
-                {
-                    "Version": "2012-10-17",
-                    "Statement": [
-                        {
-                            "Effect": "Allow",
-                            "Principal": {"Service": "ec2.amazonaws.com"},
-                            "Action": "sts:AssumeRole",
-                        }
-                    ],
-                }
-            ),
-            tags=self._tags,
-            opts=self._child,
-        )
-        iam.RolePolicyAttachment(
-            f"{self._name}-role-ssm",
-            role=role.name,
-            policy_arn="arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore",
-            opts=self._child,
-        )
-        return iam.InstanceProfile(f"{self._name}-profile", role=role.name, tags=self._tags, opts=self._child)
-
-    def _instance(self, seed: pulumi.Output[str]) -> ec2.Instance:
+    def _user_data(self, seed: str) -> str:
         args = self._args
-        vpc, subnet, ready = self._place()
-        ssm = args.door == "ssm"
-
-        def told(known: str) -> str:
-            return user_data(
-                UserDataPlan(
-                    first_key=first_key(known),
-                    admin_user=args.admin_user,
-                    admin_public_key=args.admin_public_key,
-                    architecture=args.architecture,
-                    ssm_region=args.region if ssm else None,
-                )
+        return user_data(
+            UserDataPlan(
+                first_key=first_key(seed),
+                admin_user=args.admin_user,
+                admin_public_key=args.admin_public_key,
+                architecture=args.architecture,
+                ssm_region=args.region if args.door == "ssm" else None,
             )
-
-        production = args.purpose == "production"
-        # Told once, at the first boot: a change would only restart the machine. And the address below looks like the one of the subnet.
-        settled = ["userData", "associatePublicIpAddress"]
-        return ec2.Instance(
-            f"{self._name}-vm-g{args.generation}",
-            ami=self._image(),
-            instance_type=args.instance_type,
-            subnet_id=subnet,
-            vpc_security_group_ids=[self._doors(vpc).id],
-            # Until the lasting address is associated, for the first boot's packages.
-            associate_public_ip_address=True,
-            iam_instance_profile=self._profile().name if ssm else None,
-            metadata_options=ec2.InstanceMetadataOptionsArgs(
-                http_endpoint="enabled",
-                http_tokens="required",
-                http_put_response_hop_limit=1,
-                http_protocol_ipv6="disabled",
-                instance_metadata_tags="disabled",
-            ),
-            root_block_device=ec2.InstanceRootBlockDeviceArgs(
-                volume_type="gp3",
-                volume_size=args.disk_gib,
-                encrypted=True,
-                delete_on_termination=True,
-                tags=self._tags,
-            ),
-            maintenance_options=ec2.InstanceMaintenanceOptionsArgs(auto_recovery="default"),
-            instance_initiated_shutdown_behavior="stop",
-            disable_api_termination=production,
-            force_destroy=production,
-            user_data=seed.apply(told),  # a secret, since the seed is one
-            user_data_replace_on_change=False,
-            tags=self._tags,
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                depends_on=list(ready),
-                ignore_changes=[*settled, *(["ami"] if args.ami is None else [])],
-            ),
         )
 
-    def _alarms(self, instance: ec2.Instance) -> None:
-        """Broken hardware: AWS moves the machine, disk and address stay. A machine that hangs is restarted."""
-        args, name = self._args, self._name
-        told: list[pulumi.Input[str]] = []
-        if args.alarm_email is not None:
-            topic = sns.Topic(f"{name}-alarms", tags=self._tags, opts=self._child)
-            sns.TopicSubscription(
-                f"{name}-alarms-mail",
-                topic=topic.arn,
-                protocol="email",
-                endpoint=args.alarm_email,
-                opts=self._child,
-            )
-            told.append(topic.arn)
-        for role, metric, action, minutes in (
-            ("recovery", "StatusCheckFailed_System", "recover", 2),
-            ("restart", "StatusCheckFailed_Instance", "reboot", 10),
-        ):
-            cloudwatch.MetricAlarm(
-                f"{name}-{role}",
-                alarm_description=f"lastcopy: the relay's machine fails ({metric}); AWS is told to {action} it",
-                namespace="AWS/EC2",
-                metric_name=metric,
-                dimensions={"InstanceId": instance.id},
-                statistic="Minimum",
-                period=60,
-                evaluation_periods=minutes,
-                comparison_operator="GreaterThanOrEqualToThreshold",
-                threshold=1,
-                treat_missing_data="missing",
-                alarm_actions=[f"arn:aws:automate:{args.region}:ec2:{action}", *told],
-                ok_actions=told,
-                tags=self._tags,
-                opts=self._child,
-            )
-
-    def _meet(
+    def _replace_first_key(
         self,
         seed: pulumi.Output[str],
         instance: ec2.Instance,
@@ -326,7 +234,7 @@ class Ec2Relay(pulumi.ComponentResource):
     ) -> Host:
         """First contact: pinned from the first dial, and pinned to a key that only the machine has from the second on."""
         args = self._args
-        address, port = (public_ip, 22) if args.door == "ssh" else TUNNEL
+        address, port = (public_ip, 22) if args.door == "ssh" else SSM_TUNNEL
         born_with: pulumi.Output[str] = pulumi.Output.unsecret(
             seed.apply(lambda known: first_key(known).public)
         )
@@ -367,8 +275,40 @@ class Ec2Relay(pulumi.ComponentResource):
         return host(own, (retired,))
 
 
-def door_text(reason: str | None) -> str:
-    """A description as AWS takes it: 255 of a few characters at most."""
+def ssh_rule_description(reason: str | None) -> str:
+    """The SSH rule's description, as AWS takes it: 255 of a few characters at most."""
     if reason is None:
         return "SSH"
     return re.sub(r"[^A-Za-z0-9 ._:/()#,@\[\]+=&;{}!$*-]", "_", f"SSH, open to all because {reason}")[:255]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Network:
+    """``created``: what must exist before a machine in the subnet reaches anything."""
+
+    vpc_id: pulumi.Input[str]
+    subnet_id: pulumi.Input[str] | None
+    created: Sequence[pulumi.Resource] = ()
+
+
+def _egress_to_everywhere(port: int) -> ec2.SecurityGroupEgressArgs:
+    why = "updates" if port in _UPDATES else "storage"
+    return ec2.SecurityGroupEgressArgs(
+        protocol="tcp", from_port=port, to_port=port, cidr_blocks=["0.0.0.0/0"], description=why
+    )
+
+
+def _metadata_options() -> ec2.InstanceMetadataOptionsArgs:
+    return ec2.InstanceMetadataOptionsArgs(
+        http_endpoint="enabled",
+        http_tokens="required",
+        http_put_response_hop_limit=1,
+        http_protocol_ipv6="disabled",
+        instance_metadata_tags="disabled",
+    )
+
+
+def _root_disk(gib: int, tags: Mapping[str, str]) -> ec2.InstanceRootBlockDeviceArgs:
+    return ec2.InstanceRootBlockDeviceArgs(
+        volume_type="gp3", volume_size=gib, encrypted=True, delete_on_termination=True, tags=tags
+    )

@@ -1,6 +1,6 @@
-"""What a new relay in AWS is told at its first boot: `#cloud-config` for cloud-init on Debian 13. Pure text, no engine.
+"""The user data of a new relay in AWS: `#cloud-config` for cloud-init on Debian 13. Pure text, no engine.
 
-The whole of what is used, for whoever reads or imitates it: ssh_deletekeys, ssh_keys (ecdsa_private, ecdsa_public),
+It uses no other keys than these: ssh_deletekeys, ssh_keys (ecdsa_private, ecdsa_public),
 ssh_pwauth, disable_root, users (one: name, shell, lock_passwd, sudo, ssh_authorized_keys), package_update, packages, write_files (path,
 permissions, content), runcmd (lists of words; only with SSM).
 """
@@ -35,7 +35,7 @@ Unattended-Upgrade::Automatic-Reboot-Time "{REBOOT_AT}";
 
 @dataclass(frozen=True, kw_only=True)
 class UserDataPlan:
-    """``first_key``: the host key of the first dial. ``ssm_region``: where the SSM agent comes from; None without that door."""
+    """``first_key``: the host key of the first dial. ``ssm_region``: where the SSM agent comes from; None without SSM."""
 
     first_key: FirstKey
     admin_user: str
@@ -55,7 +55,11 @@ class UserDataPlan:
 
 
 def user_data(plan: UserDataPlan) -> str:
-    """The whole text; refused above what EC2 takes."""
+    """The whole text.
+
+    Raises:
+        ValueError: it is larger than EC2 takes.
+    """
     text = HEAD + yaml.dump(_config(plan), Dumper=_Dumper, sort_keys=False, allow_unicode=False, width=1000)
     if len(text.encode()) > LIMIT:
         raise ValueError(f"user data of {len(text.encode())} bytes is more than the {LIMIT} that EC2 takes")
@@ -64,7 +68,7 @@ def user_data(plan: UserDataPlan) -> str:
 
 def _config(plan: UserDataPlan) -> dict[str, Any]:
     config: dict[str, Any] = {
-        # What an image brought along is nobody's in particular; the lasting key is made on first contact.
+        # The host keys of the image could be anybody's; the lasting key is made on first contact.
         "ssh_deletekeys": True,
         "ssh_keys": {"ecdsa_private": plan.first_key.private, "ecdsa_public": plan.first_key.public + "\n"},
         "ssh_pwauth": False,
@@ -90,7 +94,7 @@ def _config(plan: UserDataPlan) -> dict[str, Any]:
 
 
 def _ssm_agent(region: str, architecture: str) -> list[list[str]]:
-    """Debian has no package of it. From AWS's own bucket in the region by HTTPS: nobody is trusted who does not run the machine anyway."""
+    """Debian has no package of it. From AWS's own bucket in the region by HTTPS: AWS runs the machine, so nobody else is trusted."""
     package = "/var/cache/lastcopy-ssm-agent.deb"
     address = f"https://s3.{region}.amazonaws.com/amazon-ssm-{region}/latest/debian_{architecture}/amazon-ssm-agent.deb"
     return [
@@ -101,7 +105,7 @@ def _ssm_agent(region: str, architecture: str) -> list[list[str]]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Texts of several lines stand as such, so that a reviewer can read them."""
+    """Writes texts of several lines as such, so that a reviewer can read them."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

@@ -72,6 +72,7 @@ ROW_RUN_BY = {
 }
 ROWS_NOT_RUN = {
     "see why a call was refused": "moto keeps no trail of calls",
+    "the relay's machine was terminated by hand": "not tried",
     "the state is lost": "not tried: IAM users of before have the names of the new ones",
 }
 # The commands of the table of errors, by how they begin.

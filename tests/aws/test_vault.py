@@ -44,7 +44,10 @@ def has_policy(account: Moto, bucket: str) -> bool:
 
 
 def key_count(account: Moto, user: str) -> int:
-    return len(account.client("iam").list_access_keys(UserName=user)["AccessKeyMetadata"])
+    iam = account.client("iam")
+    if user not in {found["UserName"] for found in iam.list_users()["Users"]}:
+        return 0
+    return len(iam.list_access_keys(UserName=user)["AccessKeyMetadata"])
 
 
 def test_a_production_vault_survives_destroy_and_a_change_of_its_name(
