@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -96,17 +96,7 @@ class OnCalendar:
 
     def longest_gap(self, zone: ZoneInfo | None = None) -> timedelta | None:
         """The longest time between two runs; None where it comes once at most. ``zone``: whose clock changes count; none: no clock's."""
-        longest: timedelta | None = None
-        before: datetime | None = None
-        for day in self._days(*self._window):
-            first, last, inner = self._of_day(day, zone)
-            if first is None or last is None:
-                continue
-            gap = max(inner, first - before) if before is not None else inner
-            if gap:
-                longest = max(gap, longest or gap)
-            before = last
-        return longest
+        return _longest_gap(self, zone)
 
     def loses_runs(self, zone: ZoneInfo, since: date) -> date | None:
         """The next day on which that zone's clock is put forward over runs, so that the pause is much longer than usual; None: there is none."""
@@ -166,6 +156,22 @@ class OnCalendar:
         if not runs:
             return None, None, timedelta()
         return runs[0], runs[-1], max((b - a for a, b in pairwise(runs)), default=timedelta())
+
+
+@lru_cache(maxsize=256)
+def _longest_gap(event: OnCalendar, zone: ZoneInfo | None) -> timedelta | None:
+    """It walks over years of days; sources with one schedule share the walk."""
+    longest: timedelta | None = None
+    before: datetime | None = None
+    for day in event._days(*event._window):
+        first, last, inner = event._of_day(day, zone)
+        if first is None or last is None:
+            continue
+        gap = max(inner, first - before) if before is not None else inner
+        if gap:
+            longest = max(gap, longest or gap)
+        before = last
+    return longest
 
 
 def _existing(day: date, times: tuple[time, ...], zone: ZoneInfo) -> Iterator[datetime]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import functools
 import itertools
 import json
+import pickle
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ParamSpec
 
 import pulumi
 from google.protobuf import json_format, struct_pb2
@@ -15,6 +18,7 @@ from pulumi.runtime import mocks
 from pulumi.runtime import settings as runtime_settings
 from pulumi.runtime.stack import Stack
 
+P = ParamSpec("P")
 _SIGNATURE = "4dabf18193072939515e22adb298388d"
 _SECRET = "1b47061264138c4ac30d75fd1eb44270"
 
@@ -253,6 +257,29 @@ def record(
     assert not left, f"the program ended while this was still at work: {left}"
     loop.close()
     return graph
+
+
+_SHARED: list[tuple[Graph, Graph]] = []  # as it was recorded, and a copy
+
+
+def shared(recorder: Callable[P, Graph]) -> Callable[P, Graph]:
+    """Record once for the same arguments. A test that patches a component, or looks at what a run does beside registering, calls ``__wrapped__``."""
+    found: dict[bytes, Graph] = {}
+
+    @functools.wraps(recorder)
+    def once(*args: P.args, **kwargs: P.kwargs) -> Graph:
+        key = pickle.dumps((args, sorted(kwargs.items())))
+        if key not in found:
+            found[key] = recorder(*args, **kwargs)
+            _SHARED.append((found[key], copy.deepcopy(found[key])))
+        return found[key]
+
+    return once
+
+
+def changed_since_recorded() -> list[Graph]:
+    """Shared graphs that a test has changed: what the tests after it saw is not what the program registers."""
+    return [graph for graph, as_recorded in _SHARED if graph != as_recorded]
 
 
 def _end_what_waits(loop: asyncio.AbstractEventLoop) -> None:

@@ -15,7 +15,7 @@ import yaml
 
 from components.aws.first_host_key import first_key
 from components.settings.keys import public_half
-from tests.unit.recording import SAMPLE_KEY, Graph, Recorded, record
+from tests.unit.recording import SAMPLE_KEY, Graph, Recorded, record, shared
 from tests.unit.settings.support import KEYS, ROOT, laid_over, private_key, values
 
 S3 = """
@@ -190,6 +190,12 @@ def run(config: dict[str, Any], last_outputs: Mapping[str, Any] | None = None) -
             admin_key_path=str(key),
             last_outputs=last_outputs,
         )
+
+
+@shared
+def graph_of(shape: Shape, changes: str = "{}") -> Graph:
+    """What the program registers for a stack with these changes; recorded once, for all tests."""
+    return run(shape.config(changes))
 
 
 def tree(graph: Graph) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,8 +11,8 @@ import pulumi
 import pytest
 
 from tests.unit.aws_schema import checked, problems
-from tests.unit.recording import Graph, Recorded, record
-from tests.unit.stacks import SHAPES, Shape, run
+from tests.unit.recording import Graph, Recorded, record, shared
+from tests.unit.stacks import SHAPES, Shape, graph_of
 
 
 def vault() -> None:
@@ -40,25 +41,30 @@ def vault() -> None:
     )
 
 
+@shared
+def recorded_vault() -> Graph:
+    return record(vault)
+
+
 def only(type_: str, inputs: dict[str, Any]) -> Graph:
     (root,) = record(lambda: None).resources
     return Graph(resources=[replace(root, type=type_, name="it", inputs=inputs)])
 
 
 def test_the_vault_is_spelled_as_published() -> None:
-    graph = record(vault)
+    graph = recorded_vault()
     assert len(checked(graph)) >= 11
     assert problems(graph) == []
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
 def test_every_kind_of_stack_is_spelled_as_published(shape: Shape) -> None:
-    assert problems(run(shape.config())) == []
+    assert problems(graph_of(shape)) == []
 
 
 def changed(change: Callable[[dict[str, Any]], object], type_: str) -> Graph:
     """The vault with the inputs of its first resource of a type changed."""
-    graph = record(vault)
+    graph = copy.deepcopy(recorded_vault())
     one: Recorded = graph.of_type(type_)[0]
     change(one.inputs)
     return graph

@@ -29,8 +29,7 @@ from ops.cost.model import (
     versions_gib,
 )
 from tests.unit.recording import SAMPLE_KEY
-from tests.unit.stacks import SHAPES
-from tests.unit.stacks import run as run_stack
+from tests.unit.stacks import SHAPES, graph_of
 
 PRICES = prices_of("eu-central-1")
 MOVES = ([], [(30, "STANDARD_IA")], [(0, "GLACIER_IR")], [(30, "STANDARD_IA"), (120, "GLACIER_IR")])
@@ -265,5 +264,5 @@ def test_the_alarms_that_are_counted_are_those_that_the_program_makes() -> None:
     plan, _ = plan_of(json.loads(json.dumps(shape.config()).replace("OWN-PUBLIC-HALF", SAMPLE_KEY)))
     assert plan.bucket is not None
     assert plan.machine is not None
-    made = run_stack(shape.config()).of_type("aws:cloudwatch/metricAlarm:MetricAlarm")
+    made = graph_of(shape).of_type("aws:cloudwatch/metricAlarm:MetricAlarm")
     assert len(made) == plan.bucket.alarms + plan.machine.alarms > 5

@@ -9,7 +9,6 @@ import base64
 import binascii
 import copy
 import dataclasses
-import functools
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -39,16 +38,11 @@ from ops.storage.access import StorageKey, from_outputs
 from tests.unit import stacks
 from tests.unit.recording import Graph, Recorded, Secret
 from tests.unit.settings.support import KEYS, leaks, private_key, secrets_in
-from tests.unit.stacks import CLOUD, LOCAL, OWN, REMOTE, SHAPES, TRY, TUNNEL, Shape
+from tests.unit.stacks import CLOUD, LOCAL, OWN, REMOTE, SHAPES, TRY, TUNNEL, Shape, graph_of
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 GOLDEN = Path(__file__).parent / "golden"
 STORAGE_IS_TOUCHED_BY = ("relay_entry", "repository", "schedule")
-
-
-@functools.cache
-def graph_of(shape: Shape) -> Graph:
-    return stacks.run(shape.config())
 
 
 each_shape = pytest.mark.parametrize("shape", SHAPES, ids=[shape.name for shape in SHAPES])
@@ -326,13 +320,13 @@ def test_removing_a_source_removes_exactly_its_resources(shape: Shape, source: s
 
 @pytest.mark.parametrize("shape", [LOCAL, OWN], ids=["local", "s3"])
 def test_a_changed_schedule_touches_that_step_only(shape: Shape) -> None:
-    changed = stacks.run(shape.config("{sources: [{schedule: hourly}]}"))
+    changed = graph_of(shape, "{sources: [{schedule: hourly}]}")
     steps = {"web1-schedule", "web1-schedule-units", "web1-schedule-units-command"}
     assert stacks.touched(graph_of(shape), changed) == steps
 
 
 def test_an_unmanaged_sources_schedule_is_in_its_script_only() -> None:
-    changed = stacks.run(OWN.config("{sources: [{}, {}, {schedule: hourly}]}"))
+    changed = graph_of(OWN, "{sources: [{}, {}, {schedule: hourly}]}")
     assert stacks.touched(graph_of(OWN), changed) == set()
     assert changed.exports["enrolmentScripts"] != graph_of(OWN).exports["enrolmentScripts"]
 
@@ -358,7 +352,7 @@ def test_people_stand_before_sshd_asks_for_their_second_factor() -> None:
 
 def test_another_person_touches_the_peoples_step_only() -> None:
     more = "{admin: {people: [{}, {}, {name: carol, publicKeys: [OLD-SECURITY-KEY], totpSecret: ONSWG4TFOQQGC3TEEBZWKY3SMV2CA5DP}]}}"
-    found = stacks.touched(graph_of(TUNNEL), stacks.run(TUNNEL.config(more)))
+    found = stacks.touched(graph_of(TUNNEL), graph_of(TUNNEL, more))
     assert found == {"relay-sshd", "relay-sshd-people", "relay-sshd-people-command"}
 
 
@@ -391,7 +385,7 @@ def test_sshd_and_firewall_keep_the_port_that_sshd_itself_has(
 def test_the_relays_directory_and_vpn_reach_its_firewall() -> None:
     """Both phases: what the first would let through and the second not would be cut off later."""
     more = "{intermediate: {existing: {directory: ['10.0.0.3:636', '[2001:db8::3]:636'], vpnPorts: [51820]}}}"
-    graph, plain = stacks.run(OWN.config(more)), graph_of(OWN)
+    graph, plain = graph_of(OWN, more), graph_of(OWN)
     for role in ("relay-firewall-rules", "relay-firewall-confirm"):
         rules = graph.named(role).inputs["values"]["RULES"]
         for words in ("10.0.0.3 . 636", "2001:db8::3 . 636", "udp dport { 51820 } accept"):
@@ -418,10 +412,10 @@ def test_a_jump_host_leads_to_every_host_of_the_stack() -> None:
         assert (connection["proxy"]["host"], connection["proxy"]["user"]) == ("jump.example.com", "jumper")
         assert (connection["dialErrorLimit"], connection["proxy"]["dialErrorLimit"]) == (0, 4)
     assert "proxy" not in opened(commands(graph_of(OWN))[0].inputs["connection"])
-    one = commands(stacks.run(CLOUD.config(JUMP)))[0]
+    one = commands(graph_of(CLOUD, JUMP))[0]
     assert opened(one.inputs["connection"])["proxy"]["host"] == "jump.example.com"
     ssm = "{intermediate: {ec2: {door: ssm, adminsFrom: REMOVED}}, " + JUMP[1:]
-    relay = stacks.run(CLOUD.config(ssm)).named("relay-shared-command")
+    relay = graph_of(CLOUD, ssm).named("relay-shared-command")
     assert "proxy" not in opened(relay.inputs["connection"]), "its session ends on this workstation"
 
 
@@ -516,4 +510,4 @@ def test_a_vault_without_object_lock_is_said_loudly(caplog: pytest.LogCaptureFix
 
 def test_bad_settings_register_nothing() -> None:
     with pytest.raises(SettingsError, match=r"1 problem in stacks/Pulumi\.unit\.yaml; nothing was changed"):
-        stacks.run(OWN.config("{protect: maybe}"))
+        graph_of(OWN, "{protect: maybe}")

@@ -17,8 +17,7 @@ from components.vault.vault_access import S3Vault
 from tests.unit import stacks
 from tests.unit.recording import Graph, Secret
 from tests.unit.settings.support import ROOT, private_key, public_key
-from tests.unit.stacks import CLOUD, TRY, Shape
-from tests.unit.test_program import graph_of
+from tests.unit.stacks import CLOUD, TRY, Shape, graph_of
 
 each_cloud = pytest.mark.parametrize("shape", [CLOUD, TRY], ids=["aws", "trial"])
 
@@ -132,7 +131,7 @@ def test_only_a_stack_in_aws_loads_pulumi_aws() -> None:
 
 
 def test_a_new_identity_generation_renews_that_sources_key_and_hands_it_on() -> None:
-    new = stacks.run(CLOUD.config("{sources: [{identityGeneration: 2}]}"))
+    new = graph_of(CLOUD, "{sources: [{identityGeneration: 2}]}")
     old = graph_of(CLOUD)
     keys = {f"vault-identity-web1-key-g{number}" for number in (1, 2)}
     steps = {f"web1-enrolment-entry-{step}-command" for step in ("storage", "account")}
@@ -168,7 +167,7 @@ def test_a_key_that_was_just_made_is_waited_for() -> None:
 
 
 def test_another_machine_touches_neither_vault_nor_password_nor_identity() -> None:
-    new = stacks.run(CLOUD.config("{intermediate: {ec2: {generation: 2}}}"))
+    new = graph_of(CLOUD, "{intermediate: {ec2: {generation: 2}}}")
     touched = stacks.touched(graph_of(CLOUD), new)
     assert {"relay-machine-vm-g1", "relay-machine-vm-g2", "web1-enrolment-entry-account-command"} <= touched
     assert not [name for name in touched if name.startswith("vault") or name.endswith("-password")]
@@ -177,7 +176,7 @@ def test_another_machine_touches_neither_vault_nor_password_nor_identity() -> No
 
 
 def test_behind_a_session_the_engine_dials_the_tunnel_and_the_sources_the_machine() -> None:
-    graph = stacks.run(CLOUD.config("{intermediate: {ec2: {door: ssm, adminsFrom: REMOVED}}}"))
+    graph = graph_of(CLOUD, "{intermediate: {ec2: {door: ssm, adminsFrom: REMOVED}}}")
     connection = graph.named("relay-sshd-config-command").inputs["connection"]
     connection = connection.value if isinstance(connection, Secret) else connection
     assert (connection["host"], connection["port"]) == ("127.0.0.1", 2222)
@@ -190,7 +189,7 @@ def test_behind_a_session_the_engine_dials_the_tunnel_and_the_sources_the_machin
 
 
 def test_a_bucket_that_stands_already_is_adopted_and_stays() -> None:
-    graph = stacks.run(CLOUD.config("{storage: {aws: {origin: adopted}}}"))
+    graph = graph_of(CLOUD, "{storage: {aws: {origin: adopted}}}")
     assert graph.imports == {"vault-bucket": "example-backups-prod"}
     assert graph.named("vault-bucket").retain_on_delete
     assert graph_of(CLOUD).imports == {}

@@ -36,7 +36,7 @@ def value(given: Any) -> Any:
     return [value(item) for item in given] if isinstance(given, list) else given
 
 
-def graph_of(recorded: recording.Graph) -> Graph:
+def policy_graph(recorded: recording.Graph) -> Graph:
     return tuple(
         Node(
             type=one.type,

@@ -12,14 +12,15 @@ import pytest
 from policy import machine_rules
 from policy.graph import Graph
 from policy.rules import violations
-from tests.unit.policy.support import BREAK_GLASS, broken, graph_of
+from tests.unit import stacks
+from tests.unit.policy.support import BREAK_GLASS, broken, policy_graph
 from tests.unit.recording import record
-from tests.unit.stacks import SHAPES, Shape, run
+from tests.unit.stacks import SHAPES, Shape
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
 def test_every_kind_of_stack_keeps_the_rules(shape: Shape) -> None:
-    graph = graph_of(run(shape.config()))
+    graph = policy_graph(stacks.graph_of(shape))
     assert len(graph) > 10
     assert violations(graph) == []
 
@@ -46,7 +47,7 @@ def vault(**change: Any) -> Graph:
             pulumi.ResourceOptions(depends_on=[bucket]),
         )
 
-    return graph_of(record(program))
+    return policy_graph(record(program))
 
 
 @pytest.mark.parametrize(
@@ -71,10 +72,9 @@ def test_a_test_vault_with_a_long_lock_would_not_pass() -> None:
 
 
 def test_the_programs_own_door_says_why_it_is_open_to_all() -> None:
-    (shape,) = [one for one in SHAPES if one.name == "aws"]
     why = 'sources roam; their "addresses" are not known'
     open_door = {"intermediate": {"ec2": {"sourcesFrom": ["0.0.0.0/0"], "openToAllBecause": why}}}
-    graph = graph_of(run(shape.config(json.dumps(open_door))))
+    graph = policy_graph(stacks.graph_of(stacks.CLOUD, json.dumps(open_door)))
     assert violations(graph) == []
     silent = tuple(
         replace(

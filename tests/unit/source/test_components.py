@@ -15,7 +15,7 @@ from components.source import restic_repository
 from components.source.protected_source import ProtectedSource, ProtectedSourceArgs
 from components.source.source_enrolment import RelayEndpoint
 from components.vault.vault_access import RcloneVault
-from tests.unit.recording import SAMPLE_KEY, Graph, Recorded, Secret, record
+from tests.unit.recording import SAMPLE_KEY, Graph, Recorded, Secret, record, shared
 
 PASSWORD = "a-password-from-the-stack"
 
@@ -31,6 +31,7 @@ def host(name: str) -> Host:
     )
 
 
+@shared
 def graph_of(
     *sources: Source, protect: bool = False, outputs: dict[str, Any] | None = None, zone: str = "UTC"
 ) -> Graph:
@@ -130,13 +131,16 @@ def test_the_password_is_made_once_protected_where_asked_and_never_replaced() ->
 
 def test_a_given_password_is_used_and_none_is_made() -> None:
     outputs: dict[str, Any] = {}
-    graph = graph_of(source(password=PASSWORD), outputs=outputs)
+    graph = graph_of.__wrapped__(source(password=PASSWORD), outputs=outputs)
     assert [one for one in graph if one.name == "web1-repository-password"] == []
     assert outputs["password"] == Secret(PASSWORD)
 
 
 def test_the_password_stands_on_stdin_of_one_step_only() -> None:
-    graph = graph_of(source(password=PASSWORD))
+    assert_password_on_stdin_of_one_step(graph_of(source(password=PASSWORD)))
+
+
+def assert_password_on_stdin_of_one_step(graph: Graph) -> None:
     encoded = base64.b64encode(PASSWORD.encode()).decode()
     holders = [one.name for one in graph if PASSWORD in repr(one.inputs) or encoded in repr(one.inputs)]
     assert holders == ["web1-repository-init-command"]
@@ -153,13 +157,14 @@ def test_sabotage_a_password_among_the_public_values_is_caught(monkeypatch: pyte
         return real(name, values={**values, **secrets}, **rest)
 
     monkeypatch.setattr(restic_repository, "HostStep", careless)
+    graph = graph_of.__wrapped__(source(password=PASSWORD))
     with pytest.raises(AssertionError):
-        test_the_password_stands_on_stdin_of_one_step_only()
+        assert_password_on_stdin_of_one_step(graph)
 
 
 def test_outputs_are_secret_where_they_must_be_and_public_where_they_may() -> None:
     outputs: dict[str, Any] = {}
-    graph_of(source(), outputs=outputs)
+    graph_of.__wrapped__(source(), outputs=outputs)
     assert isinstance(outputs["password"], Secret)
     assert outputs["public_key"] == SAMPLE_KEY
     assert outputs["summary"]["repositoryId"] == "ab" * 32
@@ -219,7 +224,7 @@ def test_a_reviewer_sees_the_lines_that_will_change() -> None:
 
 def test_an_unmanaged_source_gets_its_entry_and_a_secret_script() -> None:
     outputs: dict[str, Any] = {}
-    graph = graph_of(source(publicKey=SAMPLE_KEY), outputs=outputs)
+    graph = graph_of.__wrapped__(source(publicKey=SAMPLE_KEY), outputs=outputs)
     names = set(of_source(graph, "web1"))
     assert {"web1-enrolment-entry", "web1-repository-password"} <= names
     assert not [
@@ -258,6 +263,6 @@ def test_a_night_without_a_backup_in_the_hosts_own_zone_is_told(
 ) -> None:
     warnings: list[str] = []
     monkeypatch.setattr(pulumi.log, "warn", warnings.append)
-    graph_of(source(schedule=schedule), zone=zone)
+    graph_of.__wrapped__(source(schedule=schedule), zone=zone)
     assert [one for one in warnings if "NO BACKUP of web1" in one and "Europe/Berlin" in one] == warnings
     assert len(warnings) == told
