@@ -1,4 +1,4 @@
-"""Many command lines of an attacker in one go, and what each got; where each left its mark on the relay, if it did."""
+"""Runs many of an attacker's command lines in one batch, and finds which of them left a mark on the relay."""
 
 from __future__ import annotations
 
@@ -8,30 +8,31 @@ import secrets
 import select
 import shlex
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from attack_drill.errors import DrillError
+from attack_drill.scratch_folder import scratch_folder
 from ops.hosts.connection import Host, ssh_environment
 
-# The first bytes of an HTTP/2 server: a SETTINGS frame on stream 0. Of what stands on the relay, only rclone says this.
+# How an HTTP/2 server begins: a SETTINGS frame on stream 0. On the relay only rclone sends this.
 SETTINGS = b"\x04\x00\x00\x00\x00\x00"
-SIDE_BY_SIDE = 2  # a source's own sessions are few, and its real backup may want one
-_KEPT = 4000
+SIDE_BY_SIDE = 2  # a source has few sessions, and its real backup may need one
+_KEPT = 4000  # bytes of each output
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """``words`` run on the attacker's host, in a folder of their own, with nothing on stdin."""
+    """A command that is run on the attacker's host, in a scratch folder, with nothing on stdin."""
 
     tried: str
     words: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ended:
-    """``code`` 124: its time was up."""
+class AttemptResult:
+    """How an attempt ended; exit code 124 means that its time ran out."""
 
     code: int
     out: bytes
@@ -47,10 +48,20 @@ class Ended:
         return f"exit {self.code}, {len(self.out)} bytes{': ' + words[-1] if words else ''}"
 
 
-def batch(
+def run_attempts(
     host: Host, attempts: Sequence[Attempt], *, seconds: int = 10, side_by_side: int = SIDE_BY_SIDE
-) -> list[Ended]:
-    """How each ended, in their order."""
+) -> list[AttemptResult]:
+    """Run attempts on a host.
+
+    Args:
+        host: Where.
+        attempts: The commands.
+        seconds: How long each may take.
+        side_by_side: How many run at a time.
+
+    Returns:
+        How each ended, in the order of the attempts.
+    """
     script = [
         "export LC_ALL=C",
         f'run() {{ timeout -k 2 {seconds} "${{@:2}}" </dev/null >$1.out 2>$1.err; echo $? >$1.code; }}',
@@ -60,13 +71,13 @@ def batch(
             f"while (( $(jobs -rp | wc -l) >= {side_by_side} )); do wait -n; done",
             f"run {number} {shlex.join(attempt.words)} &",
         ]
-    # A word a line: a number, a code and two texts.
+    # One line each: number, exit code, and both outputs in base64.
     script += [
         "wait",
         f"for (( n = 0; n < {len(attempts)}; n++ )); do",
         f'echo "$n $(cat $n.code) $(head -c {_KEPT} $n.out | base64 -w0)_ $(tail -c {_KEPT} $n.err | base64 -w0)_"; done',
     ]
-    with work_folder(host) as folder:
+    with scratch_folder(host) as folder:
         patience = 30 + seconds * (len(attempts) // side_by_side + 1)
         done = host.run(
             "bash",
@@ -77,28 +88,17 @@ def batch(
         )
     lines = [line.split(" ") for line in done.out.splitlines()]
     if len(lines) != len(attempts):
-        raise DrillError(f"of {len(attempts)} attempts on {host.name} {len(lines)} were told")
-    return [Ended(code=int(code), out=_bytes(out), err=_bytes(err)) for _, code, out, err in lines]
+        raise DrillError(f"{host.name} reported {len(lines)} of {len(attempts)} attempts")
+    return [AttemptResult(code=int(code), out=_bytes(out), err=_bytes(err)) for _, code, out, err in lines]
 
 
 def _bytes(text: str) -> bytes:
     return base64.b64decode(text.removesuffix("_"))
 
 
-@contextmanager
-def work_folder(host: Host) -> Iterator[str]:
-    """A folder in memory, root's alone; named so that the next drill removes what a killed one left."""
-    folder = f"/run/lastcopy-drill-{secrets.token_hex(3)}"
-    host.run("mkdir", "-m", "700", folder)
-    try:
-        yield folder
-    finally:
-        host.run("rm", "-rf", folder, check=False)
-
-
 @dataclass(frozen=True)
 class Marks:
-    """Names of files on the relay that a command leaves when it is run there."""
+    """Names of files that an attempt creates on the relay if its command is run there."""
 
     relay: Host
     stem: str
@@ -107,12 +107,14 @@ class Marks:
         return f"/tmp/{self.stem}.{number}"  # noqa: S108  # on the relay, where every account may write; the name cannot be guessed
 
     def left(self) -> set[int]:
+        """The numbers of the names that exist now."""
         found = self.relay.shell(f"ls -d /tmp/{self.stem}.* 2>/dev/null", check=False).out.split()
         return {int(name.rsplit(".", 1)[1]) for name in found}
 
 
 @contextmanager
-def marks(relay: Host) -> Iterator[Marks]:
+def track_marks(relay: Host) -> Iterator[Marks]:
+    """Names for attempts to create files with, which are removed afterwards."""
     stem = f"lastcopy-drill-{secrets.token_hex(3)}"
     try:
         yield Marks(relay, stem)
@@ -120,30 +122,35 @@ def marks(relay: Host) -> Iterator[Marks]:
         relay.shell(f"rm -rf /tmp/{stem}.*", check=False)
 
 
-def only_rclone(ended: Ended) -> bool:
-    """What came back is HTTP/2 or nothing, and no command's words."""
+def shows_only_rclone(ended: AttemptResult) -> bool:
+    """Whether the output is that of rclone's HTTP/2 server, or none at all, and not that of another command."""
     return (not ended.out or SETTINGS in ended.out[:16]) and not any(
         word in ended.said for word in (b"uid=", b"root:", b"/dev/pts")
     )
 
 
 @dataclass
-class Held:
-    """A connection that stays open. ``first``: what came by itself; ``err``: all of stderr, once it is closed."""
+class OpenConnection:
+    """A connection that stays open.
+
+    Args:
+        first: What the other side sent first.
+        err: All of stderr, once the connection is closed.
+    """
 
     first: bytes
     err: bytes = b""
 
 
 @contextmanager
-def held_open(host: Host, *words: str, seconds: float = 30) -> Iterator[Held]:
-    """A command on a host whose stdin stays open within; begun when it said something, or after ``seconds``."""
+def hold_open(host: Host, *words: str, seconds: float = 30) -> Iterator[OpenConnection]:
+    """Run a command on a host and keep its stdin open. Yields when it has sent something, or after ``seconds``."""
     process = subprocess.Popen(
         host.words(*words), env=ssh_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )  # fmt: skip
     if not process.stdin or not process.stdout or not process.stderr:
-        raise AssertionError("three pipes were asked for")
-    held = Held(b"")
+        raise AssertionError("a pipe is missing")
+    held = OpenConnection(b"")
     try:
         if select.select([process.stdout], [], [], seconds)[0]:
             held.first = os.read(process.stdout.fileno(), 4096)
@@ -156,16 +163,12 @@ def held_open(host: Host, *words: str, seconds: float = 30) -> Iterator[Held]:
             held.err = process.communicate()[1]
 
 
-def cursor(host: Host) -> str:
-    """Where the host's journal ends now."""
+def journal_cursor(host: Host) -> str:
+    """The end of the host's journal now."""
     said = host.run("journalctl", "-n", "0", "--show-cursor", "--no-pager").out
     return said.partition("cursor: ")[2].strip()
 
 
-def journal(host: Host, since: str, *words: str) -> list[str]:
-    """The journal's lines since a cursor."""
+def read_journal(host: Host, since: str, *words: str) -> list[str]:
+    """The journal's lines after a cursor."""
     return host.run("journalctl", "--no-pager", "-o", "cat", "--after-cursor", since, *words).out.splitlines()
-
-
-def each(attempts: Iterable[tuple[str, Sequence[str]]]) -> list[Attempt]:
-    return [Attempt(tried=tried, words=words) for tried, words in attempts]

@@ -12,7 +12,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from attack_drill.model import Asked, Finding, Level, Outcome, Result, Threat, Verdict
+from attack_drill.findings import Finding, Outcome, RowResult, RowVerdict, Threat
+from attack_drill.options import DrillOptions, Level
 from attack_drill.threats import THREATS
 from ops.checkout import ROOT
 from ops.errors import RecoverError
@@ -20,11 +21,11 @@ from ops.verbs.options import ConfigFileOption, StackOption, errors_shown
 
 console = Console(highlight=False)
 _STYLE = {
-    Verdict.PROVEN: "green",
-    Verdict.IN_PART: "yellow",
-    Verdict.NOT_PROVEN: "yellow",
-    Verdict.BROKEN: "bold red",
-    Verdict.ERROR: "bold red",
+    RowVerdict.PROVEN: "green",
+    RowVerdict.IN_PART: "yellow",
+    RowVerdict.NOT_PROVEN: "yellow",
+    RowVerdict.BROKEN: "bold red",
+    RowVerdict.ERROR: "bold red",
 }
 
 
@@ -32,7 +33,8 @@ def drill(
     source: Annotated[
         str | None,
         typer.Option(
-            "--source", help="Whose root the attacker is. Default: the first source that can be reached."
+            "--source",
+            help="The source whose root the attacker is. Default: the first one that can be reached.",
         ),
     ] = None,
     rows: Annotated[
@@ -42,14 +44,14 @@ def drill(
         str | None,
         typer.Option(
             "--storage-key",
-            help="File with a storage key that may list, read and hide versions: it judges. Mode 0600, - for standard input.",
+            help="File with a storage key that may list, read and hide versions: attempts are judged with it. Mode 0600, - for standard input.",
         ),
     ] = None,
     sandbox: Annotated[
         Path | None,
         typer.Option(
             "--sandbox",
-            help="The local stack's folder: the stack is this checkout's own, its storage's root judges.",
+            help="The local stack's folder. The stack is this checkout's own; attempts are judged with its storage's root key.",
         ),
     ] = None,
     stack: StackOption = None,
@@ -61,34 +63,36 @@ def drill(
             help="File with the admin's private key. Default: the one that the stack's settings name.",
         ),
     ] = None,
-    throwaway: Annotated[
+    scratch: Annotated[
         bool,
         typer.Option(
+            "--scratch",
             "--throwaway",
-            help="Also what could destroy: on repositories that the drill makes itself and removes.",
+            help="Also make attempts that could destroy data, in repositories that the drill makes itself and removes.",
         ),
     ] = False,
     trial_stack: Annotated[
         bool,
         typer.Option(
             "--trial-stack",
-            help="Also what could harm the stack itself; refused unless its storage is one made for trials. Implies --throwaway.",
+            help="Also make attempts that could harm the stack itself. Refused unless its storage was made for trials. Implies --scratch.",
         ),
     ] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the findings there.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the findings to this file.")] = None,
     html_file: Annotated[
-        Path | None, typer.Option("--html", help="Write a report for people there: one self-contained file.")
+        Path | None,
+        typer.Option("--html", help="Write a report for people to this file: one self-contained page."),
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show every attempt, not only rows.")] = False,
 ) -> None:
-    """Play the attacker of each row of the threat model against a running stack; exit status 1 when a row breaks.
+    """Play the attacker of each row of the threat model against a running stack. The exit status is 1 if a row breaks.
 
-    Without --throwaway nothing is tried that could do harm if it succeeded, so it can run on production: rows that need more say so and count
-    as not proven. Verdicts rest on what is in the storage and on the hosts afterwards.
+    Without --scratch nothing is tried that could do harm if it succeeded, so it may run on production. Rows that need more say so and count as
+    not proven. Verdicts are based on what is in the storage and on the hosts afterwards.
     """
-    with errors_shown(console, "interrupted; what the drill had made was removed"):
-        level = Level.TRIAL if trial_stack else Level.THROWAWAY if throwaway else Level.SAFE
-        asked = Asked(
+    with errors_shown(console, "interrupted; what the drill made was removed"):
+        level = Level.TRIAL if trial_stack else Level.SCRATCH if scratch else Level.SAFE
+        asked = DrillOptions(
             stack=stack, source=source, sandbox=sandbox, storage_key=storage_key, level=level, ssh_key=ssh_key,
             config_file=config_file,
         )  # fmt: skip
@@ -98,43 +102,43 @@ def drill(
 
 
 def _play(
-    asked: Asked, rows: str | None, *, verbose: bool, json_file: Path | None, html_file: Path | None
-) -> list[Result]:
+    asked: DrillOptions, rows: str | None, *, verbose: bool, json_file: Path | None, html_file: Path | None
+) -> list[RowResult]:
     from attack_drill import report, runner
-    from attack_drill.ground import ground
+    from attack_drill.drill import open_drill
     from ops.stack import StackError, chosen
 
-    threats = runner.chosen(rows)
+    threats = runner.choose_rows(rows)
     problems = _wrong(asked.level, asked.storage_key, asked.sandbox, json_file, html_file)
     if problems:
         raise RecoverError("\n".join(problems))
     started = datetime.now(UTC)
-    results: list[Result] = []
+    results: list[RowResult] = []
     name, played = asked.stack or "", asked.source or ""
     try:
         stack = chosen(ROOT, asked.stack, sandbox=asked.sandbox, config_file=asked.config_file)
         name = stack.name
-        with ground(asked, stack, say) as field, _bar() as progress:
-            played = field.source
+        with open_drill(asked, stack, say) as running, _bar() as progress:
+            played = running.source
             task = progress.add_task("", total=None)
 
-            def began(threat: Threat) -> None:
+            def on_start(threat: Threat) -> None:
                 progress.update(task, description=f"{threat.id}: {threat.tries}"[:100])
 
-            def told(finding: Finding) -> None:
+            def on_finding(finding: Finding) -> None:
                 if verbose or finding.outcome in (Outcome.BROKEN, Outcome.ERROR):
                     progress.console.print(_line(finding), soft_wrap=True)
 
-            def ended(result: Result) -> None:
+            def on_end(result: RowResult) -> None:
                 results.append(result)
                 progress.console.print(_summary(result), soft_wrap=True)
 
-            runner.run(field, threats, began=began, told=told, ended=ended)
+            runner.play_rows(running, threats, on_start=on_start, on_finding=on_finding, on_end=on_end)
     except StackError as error:
         raise RecoverError(str(error), where="--stack") from None
     finally:
         if results:
-            run = report.Run(
+            run = report.DrillRun(
                 stack=name,
                 source=played,
                 level=asked.level,
@@ -155,16 +159,16 @@ def _play(
 
 
 def _wrong(level: Level, storage_key: str | None, sandbox: Path | None, *files: Path | None) -> list[str]:
-    """What can be told of the words alone."""
+    """What is wrong with the options, before anything is connected to."""
     problems = []
     if storage_key and sandbox:
         problems.append(
-            "the sandbox brings its own storage key\n  where:   --storage-key, --sandbox\n  allowed: one of them"
+            "a local stack has its own storage key\n  where:   --storage-key, --sandbox\n  allowed: one of them"
         )
     if level > Level.SAFE and not storage_key and not sandbox:
         problems.append(
-            "without the storage's own view nobody could tell whether an attack did harm\n  where:   --throwaway\n"
-            "  fix:     give --storage-key with an identity that may list, read and hide versions; for the local stack --sandbox .local/sandbox/local"
+            "without a storage key the drill cannot tell whether an attack did harm\n  where:   --scratch, --trial-stack\n"
+            "  fix:     give --storage-key with an identity that may list, read and hide versions; for a local stack --sandbox .local/sandbox/local"
         )
     for file in files:
         if file and not file.parent.is_dir():
@@ -200,14 +204,14 @@ def _line(finding: Finding) -> Text:
     )
 
 
-def _summary(result: Result) -> Text:
+def _summary(result: RowResult) -> Text:
     return Text.assemble(
         f"  {result.threat.id:4}", (f"{result.verdict.value:11}", _STYLE[result.verdict]),
         f"{result.count(Outcome.HELD):4} held in {result.seconds:5.1f} s  {result.threat.tries}"[:120],
     )  # fmt: skip
 
 
-def _table(results: list[Result]) -> Table:
+def _table(results: list[RowResult]) -> Table:
     table = Table(title="Attack drill", show_lines=False)
     for name in ("row", "verdict", "held", "not played", "what decided"):
         table.add_column(name)
@@ -220,7 +224,7 @@ def _table(results: list[Result]) -> Table:
             result.threat.id, Text(result.verdict.value, _STYLE[result.verdict]), str(result.count(Outcome.HELD)),
             str(result.count(Outcome.NOT_PLAYED)), Text(words[:160]),
         )  # fmt: skip
-    proven = sum(result.verdict is Verdict.PROVEN for result in results)
+    proven = sum(result.verdict is RowVerdict.PROVEN for result in results)
     table.caption = (
         f"{proven} of {len(results)} rows played are proven here; the threat model has {len(THREATS)}"
     )

@@ -1,4 +1,4 @@
-"""The drill's error."""
+"""The attack drill's error."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from ops.errors import RecoverError
 
 
 class DrillError(RecoverError):
-    """The drill cannot go on, or a host did not do what the drill needs; nothing is proven by it."""
+    """The drill cannot go on, or a host did not do what the drill needs. It proves nothing about a row."""

@@ -1,4 +1,4 @@
-"""What an attacker with a source's key says to the relay: raw HTTP/2 requests through the forced command, without restic's manners."""
+"""Raw HTTP/2 requests over the forced command, as an attacker with a source's key can send them. No request is checked or normalized."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ AT_ONCE = 200  # Go's HTTP/2 server lets 250 requests be open
 
 
 @dataclass(frozen=True)
-class Request:
-    """One request; ``path`` goes on the wire as it stands here, never normalised."""
+class RestRequest:
+    """One request. ``path`` is sent as it is, never normalized."""
 
     method: str
     path: str
@@ -32,15 +32,20 @@ class Request:
 
 
 @dataclass
-class Response:
+class RestResponse:
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     reset: bool = False
 
 
-class Gone(Exception):
-    """The forced command ended or fell silent; ``words`` is what it said on stderr, ``code`` its exit code if it ended."""
+class SessionEnded(Exception):
+    """The forced command ended or stopped answering.
+
+    Args:
+        words: What it wrote to stderr.
+        code: Its exit code; None if it had to be killed.
+    """
 
     def __init__(self, words: str, code: int | None) -> None:
         super().__init__(f"exit code {code}: {words}")
@@ -49,7 +54,12 @@ class Gone(Exception):
 
 
 class Session:
-    """One forced command, spoken to in HTTP/2; ``argv`` is the ssh command line without a remote command."""
+    """A running forced command, as an HTTP/2 server.
+
+    Args:
+        argv: The ssh command line, without a remote command.
+        patience: Seconds to wait for answers.
+    """
 
     def __init__(self, argv: Sequence[str], patience: float = 60) -> None:
         self._patience = patience
@@ -57,16 +67,16 @@ class Session:
             list(argv), env=ssh_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )  # fmt: skip
         if not self._process.stdin or not self._process.stdout or not self._process.stderr:
-            raise AssertionError("three pipes were asked for")
+            raise AssertionError("a pipe is missing")
         self._in, self._out, self._err = self._process.stdin, self._process.stdout, self._process.stderr
-        # No checks on our side: they would refuse to send what an attacker sends.
+        # The library's checks would refuse to send what an attacker sends.
         self._h2 = h2.connection.H2Connection(
             h2.config.H2Configuration(
                 validate_outbound_headers=False, normalize_outbound_headers=False, header_encoding="utf-8"
             )
         )
         self._h2.initiate_connection()
-        self._answers: dict[int, Response] = {}
+        self._answers: dict[int, RestResponse] = {}
         self._bodies: dict[int, bytes] = {}
         self._done: set[int] = set()
         self._unended: set[int] = set()  # streams whose body has no end yet
@@ -81,18 +91,18 @@ class Session:
     ) -> None:
         self.close()
 
-    def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> Response:
-        return self.together([Request(method, path, body, tuple(headers.items()))])[0]
+    def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> RestResponse:
+        return self.together([RestRequest(method, path, body, tuple(headers.items()))])[0]
 
-    def together(self, requests: Sequence[Request]) -> list[Response]:
-        """At once on this one connection, as many as a server takes at a time; the answers in the requests' order."""
+    def together(self, requests: Sequence[RestRequest]) -> list[RestResponse]:
+        """Send requests concurrently, as many as a server accepts at a time. Returns the answers in the requests' order."""
         return [
             answer
             for first in range(0, len(requests), AT_ONCE)
             for answer in self._crowd(requests[first : first + AT_ONCE])
         ]
 
-    def _crowd(self, requests: Sequence[Request]) -> list[Response]:
+    def _crowd(self, requests: Sequence[RestRequest]) -> list[RestResponse]:
         streams = [self._start(request) for request in requests]
         deadline = time.monotonic() + self._patience
         while not self._done.issuperset(streams):
@@ -102,29 +112,29 @@ class Session:
             self._receive(deadline)
         return [self._answers.pop(stream) for stream in streams]
 
-    def start(self, request: Request) -> int:
-        """Send a request and do not wait for its answer."""
+    def start(self, request: RestRequest) -> int:
+        """Send a request without waiting for its answer. Returns its stream."""
         stream = self._start(request)
         self._push(stream)
         self._flush()
         return stream
 
-    def begin(self, request: Request, length: int | None) -> int:
-        """A request whose body is fed by hand; ``length`` is what is claimed of it, true or not."""
+    def begin(self, request: RestRequest, length: int | None) -> int:
+        """Start a request whose body `feed` sends; ``length`` is what the request claims, true or not. Returns its stream."""
         stream = self._start(request, length=length, open_ended=True)
         self._flush()
         return stream
 
     def called_for(self, stream: int, deadline: float) -> bool:
-        """Whether the body of a request that expects "100-continue" was asked for, by that moment of `time.monotonic`."""
+        """Wait until ``deadline`` (`time.monotonic`) for "100 Continue". Returns whether it came."""
         while stream not in self._called | self._done and (left := deadline - time.monotonic()) > 0:
             if select.select([self._out], [], [], left)[0]:
                 self._receive(time.monotonic() + 1)
-        self._take_what_came()  # also where the time was up before this one's turn
+        self._take_what_came()  # also if the deadline had passed before this stream's turn
         return stream in self._called
 
     def feed(self, stream: int, data: bytes, *, end: bool = False) -> bool:
-        """More of its body, as far as the other side takes it; False once the answer is there."""
+        """Send more of a body, as far as the server accepts it. Returns False once the answer is there."""
         self._bodies[stream] = self._bodies.get(stream, b"") + data
         if end:
             self._unended.discard(stream)
@@ -140,8 +150,8 @@ class Session:
         self._take_what_came()
         return stream not in self._done
 
-    def answer(self, stream: int) -> Response:
-        """Wait for it."""
+    def answer(self, stream: int) -> RestResponse:
+        """Wait for a stream's answer."""
         deadline = time.monotonic() + self._patience
         while stream not in self._done:
             self._push(stream)
@@ -153,7 +163,7 @@ class Session:
         while select.select([self._out], [], [], 0)[0]:
             self._receive(time.monotonic() + 1)
 
-    def _start(self, request: Request, *, length: int | None = None, open_ended: bool = False) -> int:
+    def _start(self, request: RestRequest, *, length: int | None = None, open_ended: bool = False) -> int:
         stream = self._h2.get_next_available_stream_id()
         names = [
             (":method", request.method),
@@ -167,13 +177,13 @@ class Session:
             self._unended.add(stream)
         elif request.body or request.method in ("POST", "PUT"):
             names.append(("content-length", str(len(request.body))))
-        self._answers[stream] = Response()
+        self._answers[stream] = RestResponse()
         self._bodies[stream] = request.body
         self._h2.send_headers(stream, names, end_stream=not request.body and not open_ended)
         return stream
 
     def _push(self, stream: int) -> None:
-        """As much of the body as flow control lets through."""
+        """Send as much of the body as flow control allows."""
         body = self._bodies.get(stream, b"")
         if stream in self._done:
             return
@@ -208,9 +218,9 @@ class Session:
         try:
             events = self._h2.receive_data(data)
         except h2.exceptions.H2Error:
-            # What speaks there is no rclone; what it said is on stdout, so it counts as words.
+            # It is not rclone. What it wrote is on stdout, so it counts as its words.
             self._process.kill()
-            raise Gone(f"not HTTP/2: {data[:200].decode(errors='replace')}", None) from None
+            raise SessionEnded(f"not HTTP/2: {data[:200].decode(errors='replace')}", None) from None
         for event in events:
             self._take(event)
         self._flush()
@@ -242,10 +252,10 @@ class Session:
                 code = self._process.wait(2)
             except subprocess.TimeoutExpired:
                 self._process.kill()
-        raise Gone(self.words(), code)
+        raise SessionEnded(self.words(), code)
 
     def words(self) -> str:
-        """What came on stderr so far; ends the session."""
+        """End the session. Returns what it wrote to stderr."""
         self.end()
         return self._err.read().decode(errors="replace")
 

@@ -1,7 +1,7 @@
-"""Impostor: a man in the middle. A real sshd with host keys of its own, put where a client believes the true host to be.
+"""A man in the middle: a real sshd with host keys of its own, in the place of the host that a client connects to.
 
-It runs on the source's host, once per dial and on a pipe (`sshd -i`): no port is opened and nothing is left running. A client that takes it
-for the true host goes on to authenticate, which its log shows; what it gets then is nothing, for the drill's keys open nothing here.
+It runs on the source's host, once per connection and on a pipe (`sshd -i`), so no port is opened and nothing is left running. A client that
+trusts it goes on to authenticate, which its log shows; it lets nobody in.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from ops.hosts.connection import Host, ssh_environment
 
-# Another key of the pinned kind; only kinds that are not pinned; and the pinned kind with a certificate that names everybody.
+# Another key of the pinned type; only types that are not pinned; the pinned type with a certificate for every host name.
 KINDS = ("another ed25519 key", "an RSA or ECDSA key", "a certificate of the attacker's CA")
 _CONF = ("plain.conf", "kinds.conf", "signed.conf")
 _MAKE = r"""
@@ -35,7 +35,13 @@ cut -d ' ' -f 1,2 plain.pub
 
 @dataclass(kw_only=True)
 class Impostor:
-    """``folder`` is on ``host``; ``public_key`` what a client that pins the impostor would pin."""
+    """An sshd that nobody should trust.
+
+    Args:
+        host: Where it runs.
+        folder: A folder there for its keys and logs.
+        public_key: The host key that a client would pin to trust it.
+    """
 
     host: Host
     folder: str
@@ -46,42 +52,42 @@ class Impostor:
         return self
 
     def words(self, kind: str, log: str) -> list[str]:
-        """On the host: one connection's sshd, on stdin and stdout."""
+        """The command, on the host, that serves one connection on stdin and stdout."""
         conf = _CONF[KINDS.index(kind)]
         return ["/usr/sbin/sshd", "-i", "-f", f"{self.folder}/{conf}", "-E", f"{self.folder}/{log}.log"]
 
     def log(self, log: str) -> str:
-        """What one dial's sshd wrote. Its client ends it, so of a refused dial the last lines may be missing; of a log-in none is."""
+        """The log of one connection. The client ends sshd, so the last lines of a refused connection may be missing."""
         return self.host.run("cat", f"{self.folder}/{log}.log", check=False).out
 
-    def here(self, kind: str, log: str) -> str:
-        """An ssh option with which a client on the host itself reaches the impostor in the true host's place."""
+    def proxy_on_host(self, kind: str, log: str) -> str:
+        """An ssh option that connects a client on the host itself to the impostor."""
         return f"ProxyCommand={shlex.join(self.words(kind, log))}"
 
-    def there(self, kind: str, log: str) -> str:
-        """The same for a client on this machine: the impostor's side goes through the drill's own connection."""
+    def proxy_from_here(self, kind: str, log: str) -> str:
+        """An ssh option that connects a client on this machine to the impostor, over the drill's own connection."""
         words = shlex.join(self.host.words(*self.words(kind, log)))
         return f"ProxyCommand={words.replace('%', '%%')}"
 
 
-def trusted(log: str) -> bool:
-    """Whether a client went on past the key exchange: it began to authenticate."""
+def was_trusted(log: str) -> bool:
+    """Whether a client began to authenticate, so had accepted the host key."""
     return "userauth-request" in log
 
 
-def dialled(log: str) -> bool:
-    """Whether anybody came at all; without it a refusal proves nothing."""
+def was_reached(log: str) -> bool:
+    """Whether anybody connected at all; if not, a refusal proves nothing."""
     return "Connection from" in log
 
 
 @contextmanager
-def listening(words: Sequence[str]) -> Iterator[int]:
-    """A port on this machine's loopback; whoever dials it is served by a process of ``words``."""
+def serve_on_loopback(words: Sequence[str]) -> Iterator[int]:
+    """A port on this machine's loopback interface; each connection is served by a process of ``words``."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         served: list[subprocess.Popen[bytes]] = []
 
         def serve() -> None:
-            with suppress(OSError):  # closed: the end
+            with suppress(OSError):  # the socket was closed
                 while True:
                     client, _ = server.accept()
                     with client:

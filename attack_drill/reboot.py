@@ -1,35 +1,39 @@
-"""A host rebooted, and back: row A7, on stacks that are made for trials."""
+"""Reboots a host of a stack that was made for trials."""
 
 from __future__ import annotations
 
 import time
 
-from attack_drill.dial import alone
+from attack_drill.connections import log_in
+from attack_drill.drill import Drill
 from attack_drill.errors import DrillError
-from attack_drill.ground import Ground
 from ops.hosts.connection import Host
 
 SECONDS = 240
-# A local stack's machines share the kernel and its boot's id: there the age of their first process tells.
+# A local stack's machines share this kernel and so its boot id; the age of their first process differs.
 _BOOT = "cat /proc/sys/kernel/random/boot_id; stat -c '%Y %Z' /proc/1"
 
 
-def reboot(ground: Ground, host: Host) -> float:
-    """The seconds until it let the operator in again, in a boot that is another one."""
+def reboot(drill: Drill, host: Host) -> float:
+    """Reboot a host and wait until the operator can log in again. Returns the seconds that it took.
+
+    Raises:
+        DrillError: It did not come back in time.
+    """
     before = host.run("sh", "-c", _BOOT).out
     began = time.monotonic()
     host.close()
-    if ground.sandbox is not None:
+    if drill.sandbox is not None:
         from sandbox import Sandbox, SandboxError
 
         try:
-            Sandbox(ground.sandbox).machine_restart(host.name)
+            Sandbox(drill.sandbox).machine_restart(host.name)
         except SandboxError as error:
             raise DrillError(f"{host.name} did not boot again: {error}") from None
     else:
-        alone(host, command=("systemctl", "reboot"))
+        log_in(host, command=("systemctl", "reboot"))
     while time.monotonic() - began < SECONDS:
-        now = alone(host, "-o", "ConnectTimeout=4", command=("sh", "-c", _BOOT), seconds=12)
+        now = log_in(host, "-o", "ConnectTimeout=4", command=("sh", "-c", _BOOT), seconds=12)
         if now.code == 0 and now.out != before:
             return time.monotonic() - began
         time.sleep(1)

@@ -1,4 +1,4 @@
-"""What a drill found, as JSON for machines and as one self-contained page for people. Pure but for `write`."""
+"""A drill's report: JSON for programs, one self-contained page for people. Pure but for `write`."""
 
 from __future__ import annotations
 
@@ -11,21 +11,32 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from attack_drill.model import Finding, Level, Outcome, Result, Verdict
+from attack_drill.findings import Finding, Outcome, RowResult, RowVerdict
+from attack_drill.options import Level
 from attack_drill.threats import BOUNDARIES, THREATS
 from ops.history.versions import iso
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
-    """One drill. ``asked``: how many rows were to be played; fewer results mean that it was cut off."""
+class DrillRun:
+    """One drill that was run.
+
+    Args:
+        stack: The stack's name.
+        source: The source whose root the attacker was.
+        level: How far the drill was allowed to go.
+        started: When it began.
+        ended: When it ended.
+        results: The rows that were played.
+        asked: How many rows were to be played; with fewer results the drill was interrupted.
+    """
 
     stack: str
     source: str
     level: Level
     started: datetime
     ended: datetime
-    results: tuple[Result, ...]
+    results: tuple[RowResult, ...]
     asked: int
 
     @property
@@ -36,11 +47,11 @@ class Run:
     def fails(self) -> bool:
         return any(result.fails for result in self.results)
 
-    def of(self, verdict: Verdict) -> list[Result]:
+    def of(self, verdict: RowVerdict) -> list[RowResult]:
         return [result for result in self.results if result.verdict is verdict]
 
 
-def as_json(run: Run) -> str:
+def as_json(run: DrillRun) -> str:
     rows: list[dict[str, Any]] = [
         {
             "row": result.threat.id,
@@ -64,7 +75,7 @@ def as_json(run: Run) -> str:
         "ended": iso(run.ended),
         "whole": run.whole,
         "failed": run.fails,
-        "proven": [result.threat.id for result in run.of(Verdict.PROVEN)],
+        "proven": [result.threat.id for result in run.of(RowVerdict.PROVEN)],
         "rows": rows,
     }
     return json.dumps(told, indent=1, ensure_ascii=False) + "\n"
@@ -72,11 +83,11 @@ def as_json(run: Run) -> str:
 
 _STYLE = Path(__file__).with_name("page.css").read_text()
 _CLASS = {
-    Verdict.PROVEN: "proven",
-    Verdict.IN_PART: "part",
-    Verdict.NOT_PROVEN: "part",
-    Verdict.BROKEN: "bad",
-    Verdict.ERROR: "bad",
+    RowVerdict.PROVEN: "proven",
+    RowVerdict.IN_PART: "part",
+    RowVerdict.NOT_PROVEN: "part",
+    RowVerdict.BROKEN: "bad",
+    RowVerdict.ERROR: "bad",
 }
 _OUTCOME = {
     Outcome.HELD: "proven",
@@ -87,13 +98,13 @@ _OUTCOME = {
 }
 
 
-def as_html(run: Run) -> str:
-    """One page without a script, an outer file or a request; every word of a host or a storage is escaped."""
+def as_html(run: DrillRun) -> str:
+    """One page without scripts, external files or requests. Everything that a host or the storage said is escaped."""
     edge = (
         "--bad"
         if run.fails or not run.whole
         else "--good"
-        if len(run.of(Verdict.PROVEN)) == len(THREATS)
+        if len(run.of(RowVerdict.PROVEN)) == len(THREATS)
         else "--part"
     )
     groups = "".join(_group(key, name, run) for key, name in BOUNDARIES.items())
@@ -104,54 +115,54 @@ def as_html(run: Run) -> str:
 <h1>Attack drill of stack {escape(run.stack)}</h1>
 <p class="soft">{run.started:%Y-%m-%d %H:%M} to {run.ended:%H:%M} UTC.
 Each row of the threat model was attacked on the running stack with the credentials that its attacker would hold.
-A verdict rests on what was in the storage and on the hosts afterwards, not on what a program answered.</p>
+A verdict is based on what was in the storage and on the hosts afterwards, not on what a program answered.</p>
 <div class="head" style="--edge:var({edge})"><p><b>{escape(_conclusion(run))}</b></p>{_conditions(run)}</div>
 {groups}
 <h2>How to read this</h2>
-<p><span class="verdict proven">proven</span>: every attempt was made and held, and what must work did work through the same channel.
-<span class="verdict part">in part</span>: what was tried held, and something was not tried; the row says what and why.
+<p><span class="verdict proven">proven</span>: every attempt was made and held, and what must work did work over the same channel.
+<span class="verdict part">in part</span>: what was tried held, but something was not tried; the row says what and why.
 <span class="verdict part">not proven</span>: nothing was tried. <span class="verdict bad">BROKEN</span>: an attack succeeded.
-<span class="verdict bad">ERROR</span>: the drill could not tell; count it as broken until it can.</p>
-<p class="soft">A drill shows what held on this day against these attempts. It is no proof against attempts that are not in the list.</p>
+<span class="verdict bad">ERROR</span>: the drill could not tell; treat it as broken until it can.</p>
+<p class="soft">A drill shows what held on this day against these attempts. It proves nothing about attempts that are not in the list.</p>
 </body></html>
 """
 
 
-def _conclusion(run: Run) -> str:
+def _conclusion(run: DrillRun) -> str:
     words = []
-    broken, errors = run.of(Verdict.BROKEN), run.of(Verdict.ERROR)
+    broken, errors = run.of(RowVerdict.BROKEN), run.of(RowVerdict.ERROR)
     if not run.whole:
-        words.append(f"The drill was cut off after {len(run.results)} of {run.asked} rows.")
+        words.append(f"The drill was interrupted after {len(run.results)} of {run.asked} rows.")
     if broken:
         words.append(f"BROKEN: {', '.join(one.threat.id for one in broken)}.")
     if errors:
-        words.append(f"Could not be told: {', '.join(one.threat.id for one in errors)}.")
+        words.append(f"ERROR: {', '.join(one.threat.id for one in errors)}.")
     if not broken and not errors:
         words.append("No attack succeeded.")
     words.append(
-        f"{len(run.of(Verdict.PROVEN))} of the threat model's {len(THREATS)} rows are proven by this drill."
+        f"{len(run.of(RowVerdict.PROVEN))} of the threat model's {len(THREATS)} rows are proven by this drill."
     )
-    rest = [*run.of(Verdict.IN_PART), *run.of(Verdict.NOT_PROVEN)]
+    rest = [*run.of(RowVerdict.IN_PART), *run.of(RowVerdict.NOT_PROVEN)]
     if rest:
-        words.append(f"In part or not: {', '.join(one.threat.id for one in rest)}.")
+        words.append(f"Proven in part or not at all: {', '.join(one.threat.id for one in rest)}.")
     return " ".join(words)
 
 
-def _conditions(run: Run) -> str:
+def _conditions(run: DrillRun) -> str:
     counts = Counter(finding.outcome for result in run.results for finding in result.findings)
     level = {
         Level.SAFE: "safe on production: nothing was tried that could do harm if it succeeded",
-        Level.THROWAWAY: "with repositories that the drill made itself",
-        Level.TRIAL: "without reserve, on a stack made for trials",
+        Level.SCRATCH: "in scratch repositories that the drill made itself",
+        Level.TRIAL: "without limits, on a stack made for trials",
     }[run.level]
     rows = {
         "attacker": f"root on source {run.source}, root on the relay, and a man in the middle"
         if run.source
         else "",
-        "how far": level,
+        "level": level,
         "attempts": f"{counts[Outcome.HELD]} held, {counts[Outcome.BROKEN]} succeeded, {counts[Outcome.NOT_PLAYED]} not played, "
-        f"{counts[Outcome.ERROR]} not told; {counts[Outcome.CONTROL]} controls worked",
-        "took": f"{(run.ended - run.started).total_seconds():.0f} s",
+        f"{counts[Outcome.ERROR]} unknown; {counts[Outcome.CONTROL]} controls worked",
+        "duration": f"{(run.ended - run.started).total_seconds():.0f} s",
     }
     return (
         "<dl>"
@@ -160,14 +171,14 @@ def _conditions(run: Run) -> str:
     )
 
 
-def _group(key: str, name: str, run: Run) -> str:
+def _group(key: str, name: str, run: DrillRun) -> str:
     played = [result for result in run.results if result.threat.id[0] == key]
     if not played:
         return ""
     return f"<h2>{key}. {escape(name)}</h2>" + "".join(map(_row, played))
 
 
-def _row(result: Result) -> str:
+def _row(result: RowResult) -> str:
     shown_open = " open" if result.fails else ""
     style = _CLASS[result.verdict]
     lines = "".join(map(_finding, result.findings))
@@ -184,7 +195,7 @@ def _finding(one: Finding) -> str:
 
 
 def write(file: Path, text: str) -> None:
-    """Whole or not at all, for its owner alone: a report tells an attacker what to try."""
+    """Write a file completely or not at all, readable by its owner only: a report tells an attacker what to try."""
     new = file.with_name(f".{file.name}.new")
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
         out.write(text)

@@ -1,8 +1,7 @@
-"""A security key (FIDO2) in software, which says of itself what it is told to say: for trying what sshd asks of a real one, in row A6.
+"""A FIDO2 security key in software that attests whatever it is told to: shows what sshd accepts and refuses, for row A6.
 
-It is a double: it shows that sshd takes a signature of a touched and verified key and refuses every other. That a real device signs only
-when it was touched and its PIN was given is the device's promise. Its private key stands in this process's memory alone.
-Formats: OpenSSH's PROTOCOL.u2f and the SSH agent protocol.
+It is a double. It shows that sshd accepts a signature only if the key attests a touch and a PIN; that a real device attests these only if they
+happened is up to the device. The private key is only in this process's memory. Formats: OpenSSH's PROTOCOL.u2f and the SSH agent protocol.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ KIND, APPLICATION = b"sk-ssh-ed25519@openssh.com", b"ssh:"
 _FAILURE, _LIST, _LISTED, _SIGN, _SIGNED = 5, 11, 12, 13, 14
 
 
-class Says(IntFlag):
-    """What the device attests with a signature."""
+class Attestation(IntFlag):
+    """What a device attests with a signature."""
 
     NOTHING = 0
     TOUCHED = 1
@@ -34,7 +33,10 @@ class Says(IntFlag):
 
 
 class SecurityKey:
-    """``signatures``: how many it made; a real one counts them too."""
+    """One device.
+
+    ``signatures`` is how many it made, which is part of each signature; ``last`` is the latest one.
+    """
 
     def __init__(self) -> None:
         self._private = Ed25519PrivateKey.generate()
@@ -47,11 +49,17 @@ class SecurityKey:
 
     @property
     def public(self) -> str:
-        """As it stands in a stack file."""
+        """The public key in the form of a stack file."""
         return f"{KIND.decode()} {base64.b64encode(self.blob).decode()}"
 
-    def sign(self, message: bytes, says: Says, claimed: Says | None = None) -> bytes:
-        """An SSH signature over the message; where ``claimed`` is given, somebody put it in the place of what it ``says``."""
+    def sign(self, message: bytes, says: Attestation, claimed: Attestation | None = None) -> bytes:
+        """Sign a message.
+
+        Args:
+            message: What ssh asks to have signed.
+            says: What the device attests.
+            claimed: What an attacker writes into the finished signature in its place.
+        """
         self.signatures += 1
         counter = struct.pack(">I", self.signatures)
         signed = (
@@ -67,11 +75,15 @@ class SecurityKey:
 
     @contextmanager
     def plugged_in(
-        self, socket: Path, says: Says, *, claimed: Says | None = None, replayed: bytes = b""
+        self, socket: Path, says: Attestation, *, claimed: Attestation | None = None, replayed: bytes = b""
     ) -> Iterator[tuple[str, ...]]:
-        """An SSH agent that holds this key alone; gives the options with which ssh uses it.
+        """Run an SSH agent that holds only this key. Yields the options that make ssh use it.
 
-        ``replayed``: what it answers in place of a signature of its own.
+        Args:
+            socket: Where the agent listens.
+            says: What the device attests.
+            claimed: What an attacker writes into finished signatures.
+            replayed: A signature that is returned instead of a new one.
         """
         shown = socket.with_suffix(".pub")
         shown.write_text(f"{self.public}\n")
@@ -100,6 +112,6 @@ def _string(content: bytes) -> bytes:
 
 
 def _taken(data: bytes) -> tuple[bytes, bytes]:
-    """The first string of it, and what follows."""
+    """The first string in ``data``, and the rest."""
     end = 4 + struct.unpack(">I", data[:4])[0]
     return data[4:end], data[end:]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attack_drill.model import Threat
+from attack_drill.findings import Threat
 
 BOUNDARIES = {
     "S": "A source host is fully compromised",

@@ -1,6 +1,6 @@
-"""Weak storage: the stack's own storage behind a proxy that takes one promise away, on the relay's loopback. For row A10 and its tests.
+"""The stack's own storage behind a proxy, on the relay's loopback interface, that breaks one guarantee at a time. For row A10 and its tests.
 
-The requests go on as they came, signed by the relay for the proxy's own name; the storage sees nothing wrong. What is weak is in the answers.
+Requests are forwarded as they came, signed by the relay for the proxy's own name, so the storage sees nothing wrong. The weakness is in the answers.
 """
 
 from __future__ import annotations
@@ -19,8 +19,15 @@ _HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
-    """``key``: the object's name, "" where the bucket itself is meant. ``headers``: names in lower case."""
+class S3Request:
+    """A request to the storage.
+
+    Args:
+        method: The HTTP method.
+        key: The object's name; "" for the bucket itself.
+        query: The query parameters.
+        headers: The headers, names in lower case.
+    """
 
     method: str
     key: str
@@ -33,64 +40,69 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reply:
-    """``headers``: names in lower case."""
+class S3Reply:
+    """The storage's answer; the headers' names are in lower case."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
 
-    def without(self, *headers: str) -> Reply:
+    def without(self, *headers: str) -> S3Reply:
         return replace(
             self, headers={name: text for name, text in self.headers.items() if name not in headers}
         )
 
 
-def error(status: int, code: str, message: str = "said by a weak storage") -> Reply:
+def error(status: int, code: str, message: str = "said by a weak storage") -> S3Reply:
     body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
-    return Reply(status=status, headers={"content-type": "application/xml"}, body=body.encode())
+    return S3Reply(status=status, headers={"content-type": "application/xml"}, body=body.encode())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weakness:
-    """One promise that is not held. ``row``: of the threat model; ``told``: words by which the storage step names it; ``refused``: the step
-    ends there, unless the stack accepts the loss.
+    """One guarantee that the storage does not give.
 
-    ``instead`` answers without the storage, where it returns something; ``then`` changes the storage's answer.
+    Args:
+        name: What such a storage does.
+        row: The row of the threat model that is lost.
+        told: Part of the storage step's message about it.
+        refused: Whether the step refuses the storage, unless the stack accepts the loss.
+        instead: Returns an answer in place of the storage's; None forwards the request.
+        then: Changes the storage's answer.
     """
 
     name: str
     row: str
     told: str
     refused: bool = False
-    instead: Callable[[Request], Reply | None] = lambda _: None
-    then: Callable[[Request, Reply], Reply] = lambda _, reply: reply
+    instead: Callable[[S3Request], S3Reply | None] = lambda _: None
+    then: Callable[[S3Request, S3Reply], S3Reply] = lambda _, reply: reply
 
 
-def _second_write(_: Request, reply: Reply) -> Reply:
-    return Reply(status=200, headers={"etag": '"weak"'}) if reply.status == 412 else reply
+def _second_write(_: S3Request, reply: S3Reply) -> S3Reply:
+    return S3Reply(status=200, headers={"etag": '"weak"'}) if reply.status == 412 else reply
 
 
-def _no_versions(_: Request, reply: Reply) -> Reply:
+def _no_versions(_: S3Request, reply: S3Reply) -> S3Reply:
     return reply.without("x-amz-version-id")
 
 
-def _removed_for_good(asked: Request) -> Reply | None:
+def _removed_for_good(asked: S3Request) -> S3Reply | None:
     return error(404, "NoSuchVersion") if asked.method == "GET" and "versionId" in asked.query else None
 
 
-def _no_lock(asked: Request, reply: Reply) -> Reply:
+def _no_lock(asked: S3Request, reply: S3Reply) -> S3Reply:
     if "retention" in asked.query and asked.method == "GET":
         return error(404, "NoSuchObjectLockConfiguration")
     return reply.without("x-amz-object-lock-mode", "x-amz-object-lock-retain-until-date")
 
 
-def _spoiled(asked: Request, reply: Reply) -> Reply:
-    return Reply(status=200) if asked.key.endswith(".spoiled") and asked.method == "PUT" else reply
+def _spoiled(asked: S3Request, reply: S3Reply) -> S3Reply:
+    return S3Reply(status=200) if asked.key.endswith(".spoiled") and asked.method == "PUT" else reply
 
 
-def _another_checksum(asked: Request) -> Reply | None:
-    """Whatever comes is not what this storage takes: no checksum (AWS, Backblaze B2), or one in a trailer (Ceph)."""
+def _another_checksum(asked: S3Request) -> S3Reply | None:
+    """Refuses every upload: without a checksum as AWS and Backblaze B2 do, with one in a trailer as Ceph does."""
     if asked.method != "PUT" or not asked.key:
         return None
     if "x-amz-trailer" in asked.headers:
@@ -99,21 +111,23 @@ def _another_checksum(asked: Request) -> Reply | None:
     return error(400, "InvalidRequest", words)
 
 
-def _forbidden_is_missing(asked: Request, reply: Reply) -> Reply:
+def _forbidden_is_missing(asked: S3Request, reply: S3Reply) -> S3Reply:
     if asked.key and asked.method in ("GET", "HEAD") and reply.status == 404:
         return error(403, "AccessDenied")
     return reply
 
 
-def _allows(matches: Callable[[Request], bool], granted: Reply) -> Callable[[Request, Reply], Reply]:
-    """What the storage refuses this identity is granted; the storage itself is not touched."""
+def _allows(
+    matches: Callable[[S3Request], bool], granted: S3Reply
+) -> Callable[[S3Request, S3Reply], S3Reply]:
+    """Answers as if a call that the storage refused were allowed; the storage itself is not touched."""
     return lambda asked, reply: granted if reply.status == 403 and matches(asked) else reply
 
 
-def _lifecycle(rule: str) -> Callable[[Request], Reply | None]:
+def _lifecycle(rule: str) -> Callable[[S3Request], S3Reply | None]:
     body = f"<LifecycleConfiguration><Rule><ID>tidy</ID><Status>Enabled</Status><Filter><Prefix></Prefix></Filter>{rule}</Rule></LifecycleConfiguration>"
     return lambda asked: (
-        Reply(status=200, body=body.encode())
+        S3Reply(status=200, body=body.encode())
         if asked.method == "GET" and "lifecycle" in asked.query
         else None
     )
@@ -133,27 +147,27 @@ WEAKNESSES: Sequence[Weakness] = (
     Weakness(name="tells a missing object as forbidden", row="A10", refused=True, told="for an object that is not there", then=_forbidden_is_missing),
     Weakness(
         name="lets the identity list others", row="R8", told="may list what is not its source's",
-        then=_allows(lambda asked: asked.lists, Reply(status=200, body=_LIST)),
+        then=_allows(lambda asked: asked.lists, S3Reply(status=200, body=_LIST)),
     ),
     Weakness(
         name="lets the identity read others", row="R8", told="may read what is not its source's",
-        then=_allows(lambda asked: asked.method == "GET" and asked.key.endswith("/config"), Reply(status=200, body=b"sealed")),
+        then=_allows(lambda asked: asked.method == "GET" and asked.key.endswith("/config"), S3Reply(status=200, body=b"sealed")),
     ),
     Weakness(
         name="lets the identity write to others", row="R8", told="may write below other prefixes",
-        then=_allows(lambda asked: "uploads" in asked.query, Reply(status=200, body=_STARTED)),
+        then=_allows(lambda asked: "uploads" in asked.query, S3Reply(status=200, body=_STARTED)),
     ),
     Weakness(
         name="lets the identity hide objects", row="R1", told="may delete objects outside locks/",
-        then=_allows(lambda asked: asked.method == "DELETE" and "versionId" not in asked.query, Reply(status=204)),
+        then=_allows(lambda asked: asked.method == "DELETE" and "versionId" not in asked.query, S3Reply(status=204)),
     ),
     Weakness(
         name="lets the identity delete versions", row="R2", refused=True, told="may delete versions",
-        then=_allows(lambda asked: asked.method == "DELETE" and "versionId" in asked.query, Reply(status=204)),
+        then=_allows(lambda asked: asked.method == "DELETE" and "versionId" in asked.query, S3Reply(status=204)),
     ),
     Weakness(
         name="lets the identity lock for longer", row="R5", told="may lock objects for longer",
-        then=_allows(lambda asked: asked.method == "PUT" and "retention" in asked.query, Reply(status=200)),
+        then=_allows(lambda asked: asked.method == "PUT" and "retention" in asked.query, S3Reply(status=200)),
     ),
     Weakness(
         name="lets the identity change the bucket", row="R4", refused=True, told="lifecycle, versioning, object-lock, policy",
@@ -176,15 +190,23 @@ def weakness(name: str) -> Weakness:
 
 @dataclass(kw_only=True)
 class WeakStorage:
-    """``endpoint`` and ``ca``: what the relay is told. ``weak``: what it is at this moment. ``asked``: every request that came."""
+    """The proxy.
+
+    Args:
+        endpoint: Its address, for the relay.
+        port: Its port.
+        ca: The certificate authority that signed its certificate.
+        weak: The guarantees that it breaks now.
+        asked: Every request that came.
+    """
 
     endpoint: str
     port: int
     ca: str
     weak: Sequence[Weakness] = ()
-    asked: list[Request] = field(default_factory=list)
+    asked: list[S3Request] = field(default_factory=list)
 
-    def answer(self, asked: Request, forward: Callable[[], Reply]) -> Reply:
+    def answer(self, asked: S3Request, forward: Callable[[], S3Reply]) -> S3Reply:
         self.asked.append(asked)
         reply = next((reply for one in self.weak if (reply := one.instead(asked)) is not None), None)
         if reply is None:
@@ -198,7 +220,15 @@ class WeakStorage:
 def weak_storage(
     upstream: str, ca: Path | None, bucket: str, folder: Path, network: AbstractContextManager[object]
 ) -> Iterator[WeakStorage]:
-    """A proxy before ``upstream`` (an https origin), listening on 127.0.0.1 of ``network``. ``folder``: for its certificate."""
+    """Run the proxy.
+
+    Args:
+        upstream: The storage's origin, https.
+        ca: The certificate authority to trust for it, None for the system's.
+        bucket: The bucket's name.
+        folder: Where the proxy's certificate is made.
+        network: The network on whose 127.0.0.1 it listens, entered by the proxy's thread.
+    """
     from sandbox.storage_server import make_certificates  # here: recovery runs without the sandbox's parts
 
     make_certificates(folder, "127.0.0.1")
@@ -206,7 +236,7 @@ def weak_storage(
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     serving.load_cert_chain(folder / "public.crt", folder / "private.key")
     with ThreadPoolExecutor(1, thread_name_prefix="weak-storage") as thread:
-        # Threads that it starts for its connections are in its network as well.
+        # Threads that it starts for its connections are in the same network.
         thread.submit(network.__enter__).result()
         try:
             server = thread.submit(ThreadingHTTPServer, ("127.0.0.1", 0), BaseHTTPRequestHandler).result()
@@ -240,7 +270,7 @@ def _handler(
             parts = urlsplit(self.path)
             headers = {name.lower(): text for name, text in self.headers.items()}
             body = self.rfile.read(int(headers.get("content-length", "0")))
-            asked = Request(
+            asked = S3Request(
                 method=self.command,
                 key=parts.path.removeprefix(f"/{bucket}").lstrip("/"),
                 query={
@@ -260,7 +290,7 @@ def _handler(
 
         do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_any
 
-        def forwarded(self, body: bytes) -> Reply:
+        def forwarded(self, body: bytes) -> S3Reply:
             connection = HTTPSConnection(
                 upstream.hostname or "", upstream.port or 443, context=trust, timeout=30
             )
@@ -274,7 +304,7 @@ def _handler(
                 content = answer.read()
                 length = {"content-length"} if self.command == "HEAD" else set()
                 kept = {name.lower(): text for name, text in answer.getheaders()}
-                return Reply(
+                return S3Reply(
                     status=answer.status,
                     headers={name: text for name, text in kept.items() if name not in _HOP - length},
                     body=content,
@@ -283,6 +313,6 @@ def _handler(
                 connection.close()
 
         def log_message(self, *_: object) -> None:
-            """Nothing: ``asked`` has it."""
+            """Does nothing: ``asked`` has every request."""
 
     return Handler

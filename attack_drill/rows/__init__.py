@@ -1,4 +1,4 @@
-"""Every row's play, by id; a row without a module is not proven, and says so."""
+"""The `play` generator of every row, by id. A row that has no module is reported as not played."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import importlib
 import importlib.util
 from collections.abc import Callable, Iterator
 
-from attack_drill.ground import Ground
-from attack_drill.model import Finding, not_played
+from attack_drill.drill import Drill
+from attack_drill.findings import Finding, not_played
 from attack_drill.threats import THREATS
 
-Play = Callable[[Ground], Iterator[Finding]]
+Play = Callable[[Drill], Iterator[Finding]]
 
 
-def _no_play(_: Ground) -> Iterator[Finding]:
+def _no_play(_: Drill) -> Iterator[Finding]:
     yield not_played("the row", "no attack is written for it yet")
 
 

@@ -1,4 +1,4 @@
-"""A4: weak or old parts: an rclone or restic below its floor, in every place where the product looks for one."""
+"""A4: an rclone or restic below the lowest allowed version, in every place where the product looks for one."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-from attack_drill.dial import PROGRAMS, scratch
-from attack_drill.ground import Ground
-from attack_drill.model import Finding, Level, control, judged, not_played
-from attack_drill.old_parts import RCLONE_PLACES, RESTIC_PLACES, Ran, with_fakes
-from attack_drill.storage import lost
+from attack_drill.drill import Drill
+from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.old_versions import RCLONE_PLACES, RESTIC_PLACES, FakeRun, run_with_fakes
+from attack_drill.options import Level
+from attack_drill.scratch_folder import EXECUTABLE, scratch_folder
+from attack_drill.storage_admin import find_losses
 from ops.hosts.connection import Host
 
 ADVISORY = "GHSA-45pq-889g-fcgh"
@@ -32,26 +33,29 @@ def _restic(version: str) -> str:
     return f"restic {version} compiled with go1.26 on linux/amd64\n"
 
 
-def play(ground: Ground) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[Finding]:
     from components.host.host_tool import floor  # here: recovery runs where no Pulumi is
 
     newest = {"rclone": floor("rclone"), "restic": floor("restic")}
-    with scratch(ground.relay, PROGRAMS) as on_relay, scratch(ground.victim, PROGRAMS) as on_source:
-        yield from _running_relay(ground, on_relay, newest["rclone"])
-        yield from _relay_step(ground, on_relay, newest["rclone"])
-        yield from _wrapper(ground, on_source, newest["restic"])
-        yield from _tool_steps(ground, on_relay, on_source)
-    if not ground.may(Level.TRIAL):
-        yield not_played("an old rclone in place on the relay, met by a source", Level.TRIAL.words)
+    with (
+        scratch_folder(drill.relay, EXECUTABLE) as on_relay,
+        scratch_folder(drill.victim, EXECUTABLE) as on_source,
+    ):
+        yield from _running_relay(drill, on_relay, newest["rclone"])
+        yield from _relay_step(drill, on_relay, newest["rclone"])
+        yield from _wrapper(drill, on_source, newest["restic"])
+        yield from _tool_steps(drill, on_relay, on_source)
+    if not drill.may(Level.TRIAL):
+        yield not_played("an old rclone in place on the relay, during a source's backup", Level.TRIAL.words)
         return
-    with scratch(ground.relay, PROGRAMS) as folder:
-        yield from _in_place(ground, folder)
+    with scratch_folder(drill.relay, EXECUTABLE) as folder:
+        yield from _in_place(drill, folder)
 
 
 def _told(
-    what: str, versions: Sequence[str], ran: Sequence[Ran], refused: Sequence[bool]
+    what: str, versions: Sequence[str], ran: Sequence[FakeRun], refused: Sequence[bool]
 ) -> Iterator[Finding]:
-    """One finding per version; what was run although it is old is broken."""
+    """One finding for each version."""
     for version, one, held in zip(versions, ran, refused, strict=True):
         words = one.err.strip().splitlines()
         told = [line for mark in ("error:", "relay:", "no restic") for line in words if mark in line]
@@ -59,15 +63,15 @@ def _told(
         yield judged(f"{what} '{version}'", held, seen)
 
 
-def _running_relay(ground: Ground, folder: str, newest: str) -> Iterator[Finding]:
-    """What a source's session starts, as its account, with another rclone in the place of the checked one."""
-    relay, account, tag = ground.relay, f"bk-{ground.source}", f"lastcopy-{ground.source}"
+def _running_relay(drill: Drill, folder: str, newest: str) -> Iterator[Finding]:
+    """Start what a source's session starts, as its account, with another rclone in the place of the checked one."""
+    relay, account, tag = drill.relay, f"bk-{drill.source}", f"lastcopy-{drill.source}"
     tool = relay.shell(f"sed -n 's/^path //p' {SHARED}").out.strip()
     serve = f"exec setpriv --reuid={account} --regid=lastcopy-sources --init-groups --reset-env /usr/local/lib/lastcopy/serve-restic </dev/null"
-    run = partial(with_fakes, relay, folder, command=serve)
+    run = partial(run_with_fakes, relay, folder, command=serve)
     true, fitting = run("", [""])[0], run(tool, [_rclone(newest)])[0]
     yield control(
-        "the source's program runs with the checked rclone",
+        "the session's program runs with the checked rclone",
         true.code == 0,
         f"exit code {true.code}{true.err}",
     )
@@ -88,7 +92,7 @@ def _running_relay(ground: Ground, folder: str, newest: str) -> Iterator[Finding
 
 
 def _named_in_journal(relay: Host, tag: str, wanted: int) -> list[str]:
-    """The journal's lines since the drill began that name the advisory; it may be a moment behind what was said to it."""
+    """The journal's lines since the drill began that name the advisory. The journal may lag behind for a moment."""
     for _ in range(20):
         said = relay.run("journalctl", "-q", "-o", "cat", "-t", tag, "-n", str(4 * wanted)).out
         told = [line for line in said.rpartition("lastcopy drill begins")[2].splitlines() if ADVISORY in line]
@@ -98,11 +102,11 @@ def _named_in_journal(relay: Host, tag: str, wanted: int) -> list[str]:
     return told
 
 
-def _relay_step(ground: Ground, folder: str, newest: str) -> Iterator[Finding]:
-    """`pulumi up`'s step that takes the relay's rclone over, looking only."""
+def _relay_step(drill: Drill, folder: str, newest: str) -> Iterator[Finding]:
+    """Run `pulumi up`'s step for the relay's rclone in check mode."""
     from components.host.host_step import script_text
 
-    relay = ground.relay
+    relay = drill.relay
     tool = relay.shell(f"sed -n 's/^path //p' {SHARED}").out.strip()
     wrapper = relay.run("cat", "/usr/local/lib/lastcopy/serve-restic").out
     ca = relay.shell("cat /etc/lastcopy/relay/storage-ca.pem 2>/dev/null || true").out
@@ -113,11 +117,11 @@ def _relay_step(ground: Ground, folder: str, newest: str) -> Iterator[Finding]:
     }
     rest = {name: relay.run("cat", file).out for name, file in held.items()}
     text = script_text("relay", {"RCLONE": tool, "FLOOR": newest, "WRAPPER": wrapper, "CA": ca, **rest})
-    run = partial(with_fakes, relay, folder, command="exec sh -s -- check", stdin=text)
+    run = partial(run_with_fakes, relay, folder, command="exec sh -s -- check", stdin=text)
     asis, fitting = run("", [""])[0], run(tool, [_rclone(newest)])[0]
     yield control("the step finds the relay as the stack wants it", asis.code == 0, asis.err or "no drift")
     yield control(
-        "the step would take a program that says it fits",
+        "the step would accept a program that reports an allowed version",
         fitting.code == 3,
         f"exit code {fitting.code} {fitting.err}",
     )
@@ -130,9 +134,9 @@ def _relay_step(ground: Ground, folder: str, newest: str) -> Iterator[Finding]:
     )
 
 
-def _wrapper(ground: Ground, folder: str, newest: str) -> Iterator[Finding]:
-    """`restic-backup` on the source."""
-    run = partial(with_fakes, ground.victim, folder, command="exec restic-backup version")
+def _wrapper(drill: Drill, folder: str, newest: str) -> Iterator[Finding]:
+    """Run `restic-backup` on the source."""
+    run = partial(run_with_fakes, drill.victim, folder, command="exec restic-backup version")
     fitting = run(RESTIC_PLACES, [_restic(newest)])[0]
     true = run("", [""])[0]
     yield control("restic-backup starts restic", true.code == 0, true.out or true.err)
@@ -146,33 +150,35 @@ def _wrapper(ground: Ground, folder: str, newest: str) -> Iterator[Finding]:
     yield from _told("the source is given restic", RESTICS, ran, held)
 
 
-def _tool_steps(ground: Ground, on_relay: str, on_source: str) -> Iterator[Finding]:
-    """`pulumi up`'s step that finds or gets the tool: an old one is never taken; where no release can be got, it is refused by name."""
+def _tool_steps(drill: Drill, on_relay: str, on_source: str) -> Iterator[Finding]:
+    """Run `pulumi up`'s step that finds or downloads a tool. It must never accept an old one, and must name it if no release can be had."""
     from components.host.host_step import script_text
     from components.host.host_tool import release_values
 
     for host, folder, tool, places, versions, say in (
-        (ground.relay, on_relay, "rclone", RCLONE_PLACES, RCLONES, _rclone),
-        (ground.victim, on_source, "restic", RESTIC_PLACES, RESTICS, _restic),
+        (drill.relay, on_relay, "rclone", RCLONE_PLACES, RCLONES, _rclone),
+        (drill.victim, on_source, "restic", RESTIC_PLACES, RESTICS, _restic),
     ):
         values = release_values(tool)
         text = script_text("host_tool", values)
-        asis = with_fakes(host, folder, "", [""], "exec sh -s -- check", text)[0]
+        asis = run_with_fakes(host, folder, "", [""], "exec sh -s -- check", text)[0]
         yield control(f"the step finds {host.name}'s {tool}", asis.code == 0, asis.out.strip() or asis.err)
-        ran = with_fakes(host, folder, places, [say(one) for one in versions], "exec sh -s -- check", text)
+        ran = run_with_fakes(
+            host, folder, places, [say(one) for one in versions], "exec sh -s -- check", text
+        )
         yield from _told(
             f"the tool step is given {tool}",
             versions,
             ran,
-            # It would install another one, and names none of those that are there.
+            # It would install another one, and names none of the old ones.
             [one.code == 3 and '"path":' not in one.out and '"version":' not in one.out for one in ran],
         )
-        if not ground.may(Level.TRIAL):
+        if not drill.may(Level.TRIAL):
             yield not_played(f"the tool step with an old {tool} and no release to be had", Level.TRIAL.words)
             continue
-        # Nothing listens there, so nothing can be fetched and installed.
+        # Nothing listens at that address, so nothing can be downloaded and installed.
         nowhere = script_text("host_tool", {**values, "ARCHIVE": "http://127.0.0.1:9/none"})
-        refused = with_fakes(host, folder, places, [say(versions[2])], "exec sh -s -- apply", nowhere)[0]
+        refused = run_with_fakes(host, folder, places, [say(versions[2])], "exec sh -s -- apply", nowhere)[0]
         why = ADVISORY if tool == "rclone" else values["FLOOR"]
         yield judged(
             f"an old {tool}, and no release to be had",
@@ -182,9 +188,9 @@ def _tool_steps(ground: Ground, on_relay: str, on_source: str) -> Iterator[Findi
 
 
 @contextmanager
-def _bound(ground: Ground, folder: str, version: str) -> Iterator[None]:
-    """The fake in place for the whole relay; the relay takes it away itself when this machine is cut off."""
-    relay = ground.relay
+def _bound(drill: Drill, folder: str, version: str) -> Iterator[None]:
+    """Mount the fake for the whole relay. The relay unmounts it by itself if this machine loses its access."""
+    relay = drill.relay
     tool = relay.shell(f"sed -n 's/^path //p' {SHARED}").out.strip()
     relay.shell(
         f"set -e; printf '#!/bin/sh\\necho \"rclone v{version}\"\\n' >{folder}/fake; chmod 755 {folder} {folder}/fake; mount --bind {folder}/fake {tool}; "
@@ -196,13 +202,13 @@ def _bound(ground: Ground, folder: str, version: str) -> Iterator[None]:
         relay.shell(f"umount {tool}; systemctl stop lastcopy-drill-tool.timer 2>/dev/null || true")
 
 
-def _in_place(ground: Ground, folder: str) -> Iterator[Finding]:
-    made = ground.throwaway()
-    judge = ground.judge()
-    before = judge.versions(made.path)
-    with _bound(ground, folder, "1.60.1-DEV"):
-        done = made.restic("backup", "--quiet", "tree", seconds=20)
-    after = judge.versions(made.path)
+def _in_place(drill: Drill, folder: str) -> Iterator[Finding]:
+    scratch = drill.scratch_repository()
+    storage = drill.require_storage()
+    before = storage.versions(scratch.path)
+    with _bound(drill, folder, "1.60.1-DEV"):
+        done = scratch.restic("backup", "--quiet", "tree", seconds=20)
+    after = storage.versions(scratch.path)
     said = re.search(r"relay: [^\n]*", done.said)
     yield judged(
         "a source backs up through a relay with an old rclone",
@@ -212,7 +218,9 @@ def _in_place(ground: Ground, folder: str) -> Iterator[Finding]:
     yield judged(
         "nothing was written or lost",
         before == after,
-        lost(before, after) or f"{len(after)} versions as before",
+        find_losses(before, after) or f"{len(after)} versions as before",
     )
-    again = made.restic("backup", "--quiet", "tree")
-    yield control("with the checked rclone in place it goes on", again.code == 0, f"exit code {again.code}")
+    again = scratch.restic("backup", "--quiet", "tree")
+    yield control(
+        "with the checked rclone in place the backup works", again.code == 0, f"exit code {again.code}"
+    )

@@ -12,104 +12,109 @@ from typing import Any
 
 import yaml
 
-from attack_drill.dial import alone
-from attack_drill.ground import Ground
-from attack_drill.model import Finding, Level, control, judged, not_played
-from attack_drill.storage import lost
+from attack_drill.connections import log_in
+from attack_drill.drill import Drill
+from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.options import Level
+from attack_drill.storage_admin import find_losses
 from ops.hosts.connection import Done
 
-PROTECTED = "protect"  # in every sentence of the engine's about it
+PROTECTED = "protect"  # in every message of the engine about it
 
 
-def play(ground: Ground) -> Iterator[Finding]:
-    yield from _the_engine(ground)
-    yield from _the_console(ground)
+def play(drill: Drill) -> Iterator[Finding]:
+    yield from _the_engine(drill)
+    yield from _the_console(drill)
 
 
 # --- pulumi destroy ---
 
 
-def _pulumi(ground: Ground, *words: str) -> Done:
+def _pulumi(drill: Drill, *words: str) -> Done:
     reads_settings = words[0] in ("up", "preview", "destroy") and "--config-file" not in words
-    named = ground.stack.configured if reads_settings else ground.stack.named
-    done = ground.stack.run(*words, *named, quiet=True, check=False)
+    named = drill.stack.configured if reads_settings else drill.stack.named
+    done = drill.stack.run(*words, *named, quiet=True, check=False)
     return Done(code=done.returncode, out=done.stdout, err=done.stderr)
 
 
-def _resources(ground: Ground) -> dict[str, bool]:
-    """What the state holds, and whether it is protected."""
-    state = json.loads(_pulumi(ground, "stack", "export").out)
+def _resources(drill: Drill) -> dict[str, bool]:
+    """The resources in the state, and whether each is protected."""
+    state = json.loads(_pulumi(drill, "stack", "export").out)
     found = state["deployment"].get("resources", [])
     real = [one for one in found if not one["type"].startswith("pulumi:providers:")]
     return {one["urn"]: bool(one.get("protect")) for one in real}
 
 
-def _the_engine(ground: Ground) -> Iterator[Finding]:
-    production = str(ground.config.get("protect", "true")).lower() == "true"
+def _the_engine(drill: Drill) -> Iterator[Finding]:
+    production = str(drill.config.get("protect", "true")).lower() == "true"
     if production:
-        yield from _refused(ground, _resources(ground), ground.stack.file)
-        yield not_played("pulumi destroy itself", "what would be tried here is production")
+        yield from _refused(drill, _resources(drill), drill.stack.file)
+        yield not_played("pulumi destroy itself", "this is a production stack")
         return
-    # A stack that is thrown away again goes whole: nothing in it holds the person up.
-    plan = _pulumi(ground, "destroy", "--preview-only")
-    whole = f"- {len(_resources(ground))} to delete"
-    yield judged("a stack for trials would go cleanly", plan.code == 0 and whole in plan.out, whole if whole in plan.out else plan.said[-300:])  # fmt: skip
-    if not ground.may(Level.TRIAL):
+    # A test stack can be destroyed completely: nothing in it is protected.
+    plan = _pulumi(drill, "destroy", "--preview-only")
+    whole = f"- {len(_resources(drill))} to delete"
+    yield judged(
+        "a test stack can be destroyed completely",
+        plan.code == 0 and whole in plan.out,
+        whole if whole in plan.out else plan.said[-300:],
+    )
+    if not drill.may(Level.TRIAL):
         yield not_played(
-            "pulumi destroy of a protected stack", "this one has protect: false; played as a protected one it " + Level.TRIAL.words
+            "pulumi destroy of a protected stack", "this one has protect: false; playing it as a protected one " + Level.TRIAL.words
         )  # fmt: skip
         return
-    with _as_production(ground) as file:
-        before = _resources(ground)
+    with _as_production(drill) as file:
+        before = _resources(drill)
         sure = True
-        for finding in _refused(ground, before, file):
+        for finding in _refused(drill, before, file):
             sure = sure and finding.outcome.value in ("held", "control")
             yield finding
-        if sure:  # else it would go
-            yield from _really(ground, before)
+        if sure:  # otherwise it would be destroyed
+            yield from _really(drill, before)
 
 
 @contextmanager
-def _as_production(ground: Ground) -> Iterator[Path]:
-    """The stack as it would be with protect: true, through the engine; the stack file itself stays as it is. Yields that other file."""
-    settings = yaml.safe_load(ground.stack.file.read_text())
+def _as_production(drill: Drill) -> Iterator[Path]:
+    """Set protect: true by the engine, from a copy of the stack file, and undo it afterwards. Yields that copy."""
+    settings = yaml.safe_load(drill.stack.file.read_text())
     settings["config"]["lastcopy:protect"] = True
-    file = ground.folder / ground.stack.file.name
+    file = drill.folder / drill.stack.file.name
     file.write_text(yaml.safe_dump(settings, sort_keys=False))
-    up = partial(_pulumi, ground, "up", "--yes", "--skip-preview", "--suppress-outputs")
+    up = partial(_pulumi, drill, "up", "--yes", "--skip-preview", "--suppress-outputs")
     try:
         up("--config-file", str(file))
         yield file
     finally:
         back = up()
         if back.code != 0:
-            ground.say(f"protect: true was not wholly taken back; run pulumi up: {back.said[-200:]}")
+            drill.say(f"protect: true was not completely undone; run pulumi up: {back.said[-200:]}")
 
 
-def _refused(ground: Ground, before: dict[str, bool], file: Path) -> Iterator[Finding]:
-    """What only plans, and must already say no."""
+def _refused(drill: Drill, before: dict[str, bool], file: Path) -> Iterator[Finding]:
+    """Previews, which must already fail."""
     names = [urn.rsplit("::", 1)[-1] for urn, protected in before.items() if protected]
     if not names:
         yield judged("the stack's passwords are protected", False, "nothing in the state is")
         return
-    yield control("the state marks what must stay", bool(names), ", ".join(names))
-    plan = _pulumi(ground, "destroy", "--preview-only")
-    yield judged("pulumi destroy, planned", plan.code != 0 and PROTECTED in plan.said, _said(plan))
+    yield control("the state marks what must be kept", bool(names), ", ".join(names))
+    plan = _pulumi(drill, "destroy", "--preview-only")
+    yield judged("preview of pulumi destroy", plan.code != 0 and PROTECTED in plan.said, _said(plan))
     settings = yaml.safe_load(file.read_text()) if file.exists() else {}
     sources = settings.get("config", {}).get("lastcopy:sources")
     if not isinstance(sources, list):
-        yield not_played("a source taken out of the stack file", "its sources come from an environment")
+        yield not_played("a source removed from the stack file", "its sources come from an environment")
         return
-    settings["config"]["lastcopy:sources"] = [source for source in sources if source["name"] != ground.source]
-    if len(sources) < 2 or f"{ground.source}-repository-password" not in names:
+    settings["config"]["lastcopy:sources"] = [source for source in sources if source["name"] != drill.source]
+    if len(sources) < 2 or f"{drill.source}-repository-password" not in names:
         yield not_played(
-            "a source taken out of the stack file", "it is the only one, or brings its own password"
+            "a source removed from the stack file", "it is the only one, or has a password of its own"
         )
         return
-    without = ground.folder / f"without-{file.name}"
+    without = drill.folder / f"without-{file.name}"
     without.write_text(yaml.safe_dump(settings, sort_keys=False))
-    plan = _pulumi(ground, "preview", "--config-file", str(without))
-    yield judged("a source taken out of the stack file, planned", plan.code != 0 and PROTECTED in plan.said, _said(plan))  # fmt: skip
+    plan = _pulumi(drill, "preview", "--config-file", str(without))
+    yield judged("preview without a source of the stack file", plan.code != 0 and PROTECTED in plan.said, _said(plan))  # fmt: skip
 
 
 def _said(done: Done) -> str:
@@ -117,8 +122,8 @@ def _said(done: Done) -> str:
     return lines[0] if lines else f"exit code {done.code}: {done.said[-200:]}"
 
 
-def _really(ground: Ground, before: dict[str, bool]) -> Iterator[Finding]:
-    """Not planned any more, but meant."""
+def _really(drill: Drill, before: dict[str, bool]) -> Iterator[Finding]:
+    """Real attempts to destroy the protected stack."""
     urns = [urn for urn, protected in before.items() if protected]
     tries = {
         "pulumi destroy --yes": ("destroy", "--yes"),
@@ -127,29 +132,29 @@ def _really(ground: Ground, before: dict[str, bool]) -> Iterator[Finding]:
     }
     for what, words in tries.items():
         done = (
-            ground.stack.run(*words, ground.stack.name, quiet=True, check=False) if words[1] == "rm" else None
+            drill.stack.run(*words, drill.stack.name, quiet=True, check=False) if words[1] == "rm" else None
         )
-        ended = Done(code=done.returncode, out=done.stdout, err=done.stderr) if done else _pulumi(ground, *words)  # fmt: skip
-        after = _resources(ground)
+        ended = Done(code=done.returncode, out=done.stdout, err=done.stderr) if done else _pulumi(drill, *words)  # fmt: skip
+        after = _resources(drill)
         left = sorted(urn.rsplit("::", 1)[-1] for urn in before.keys() - after.keys())
         last = [line for line in ended.said.splitlines() if line.startswith("error:")] or [_said(ended)]
         yield judged(what, ended.code != 0 and not left, f"gone from the state: {left}" if left else last[0])
-    back = alone(ground.relay, command=("test", "-s", f"/etc/lastcopy/relay/{ground.source}/serve.conf"))
-    yield judged("the relay and the source's entry stand", back.code == 0, f"exit code {back.code}")
+    back = log_in(drill.relay, command=("test", "-s", f"/etc/lastcopy/relay/{drill.source}/serve.conf"))
+    yield judged("the relay and the source's entry are kept", back.code == 0, f"exit code {back.code}")
 
 
 # --- the cloud console ---
 
 
-def _the_console(ground: Ground) -> Iterator[Finding]:
-    if not ground.may(Level.THROWAWAY):
-        yield not_played("locked objects, under the storage's own administrator", Level.THROWAWAY.words)
+def _the_console(drill: Drill) -> Iterator[Finding]:
+    if not drill.may(Level.SCRATCH):
+        yield not_played("locked objects, attacked by the storage's own administrator", Level.SCRATCH.words)
         return
-    made, judge = ground.throwaway(fresh=True), ground.judge()
-    bucket = judge.where.bucket
-    # Markers are not locked, and restic's own locks leave some behind.
-    before = [one for one in judge.versions(made.path) if not one.marker]
-    locks = judge.retention(before)
+    scratch, storage = drill.scratch_repository(fresh=True), drill.require_storage()
+    bucket = storage.where.bucket
+    # Delete markers are not locked; restic's own locks leave some.
+    before = [one for one in storage.versions(scratch.path) if not one.marker]
+    locks = storage.retention(before)
     bound = all("COMPLIANCE" in said for said in locks.values())
     soon = datetime.now(UTC) + timedelta(seconds=90)
 
@@ -162,8 +167,8 @@ def _the_console(ground: Ground) -> Iterator[Finding]:
         "delete the version": lambda s3, at: s3.delete_object(**at),
         "end its lock soon": partial(loosen, "COMPLIANCE", False),
         "make its lock a governance one": partial(loosen, "GOVERNANCE", False),
-        "take its lock off": lambda s3, at: s3.put_object_retention(**at, Retention={}),
-        "delete it for good by a list": lambda s3, at: _listed(
+        "remove its lock": lambda s3, at: s3.put_object_retention(**at, Retention={}),
+        "delete it in a batch": lambda s3, at: _listed(
             s3.delete_objects(
                 Bucket=bucket, Delete={"Objects": [{"Key": at["Key"], "VersionId": at["VersionId"]}]}
             )
@@ -178,25 +183,27 @@ def _the_console(ground: Ground) -> Iterator[Finding]:
         }
     else:
         yield not_played(
-            "deleting with the bypass of governance",
-            "this bucket's lock is one that break-glass may lift; COMPLIANCE is the one that nobody lifts",
+            "deleting with a bypass of GOVERNANCE",
+            "this bucket's lock mode is GOVERNANCE, which break-glass may bypass; COMPLIANCE cannot be bypassed",
         )
-    read = judge.do(lambda s3: s3.get_object(**_at(bucket, before[0]))["ResponseMetadata"]["HTTPStatusCode"])
+    read = storage.call(
+        lambda s3: s3.get_object(**_at(bucket, before[0]))["ResponseMetadata"]["HTTPStatusCode"]
+    )
     yield control("the storage's administrator reads the objects", read == 200 and bool(before), f"{len(before)} versions")  # fmt: skip
     flat: dict[str, Callable[[Any], object]]
     flat = {f"{name} {n}": partial(_one, call, _at(bucket, one)) for name, call in calls.items() for n, one in enumerate(before)}  # fmt: skip
     flat["delete the bucket 0"] = lambda s3: s3.delete_bucket(Bucket=bucket)
-    answers = judge.tried(flat, judge.admin)
-    after = judge.versions(made.path)
-    damage = lost(before, after)
-    kept = judge.retention(before) if not damage else {}
+    answers = storage.try_calls(flat, storage.admin)
+    after = storage.versions(scratch.path)
+    damage = find_losses(before, after)
+    kept = storage.retention(before) if not damage else {}
     changed = sorted({place[0] for place, said in locks.items() if kept.get(place) != said})
     for name in [*calls, "delete the bucket"]:
         codes = sorted({code for tried, code in answers.items() if tried.rpartition(" ")[0] == name})
         yield judged(f"the administrator tries on every version: {name}", "done" not in codes, ", ".join(codes))  # fmt: skip
     yield judged("every version is still there", not damage, damage or f"{len(before)} versions as before")
-    yield judged("every lock stands as it stood", not changed, changed or f"{len(locks)} locks")
-    yield judged("the known tree restores", *made.restored())
+    yield judged("every lock is as before", not changed, changed or f"{len(locks)} locks")
+    yield judged("the known tree restores", *scratch.try_restore())
 
 
 def _at(bucket: str, one: Any) -> dict[str, str]:
@@ -208,7 +215,7 @@ def _one(call: Callable[[Any, dict[str, str]], object], at: dict[str, str], s3: 
 
 
 def _listed(answer: dict[str, Any]) -> None:
-    """A list's refusals stand in the answer, not in its status."""
+    """Raise what DeleteObjects reports in its answer, not in its status."""
     from botocore.exceptions import ClientError
 
     for error in answer.get("Errors", []):

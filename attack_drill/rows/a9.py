@@ -1,4 +1,4 @@
-"""A9: a backup that does not hold what was meant. No attacker, but a slip: it is refused, or told at that run, and never a success."""
+"""A9: a backup that does not contain what was meant. A mistake, not an attack: it is refused or reported at that run, never a success."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from attack_drill.ground import Ground
-from attack_drill.model import Finding, Level, control, judged, not_played
-from attack_drill.throwaway import Throwaway
+from attack_drill.drill import Drill
+from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.options import Level
+from attack_drill.scratch_repository import ScratchRepository
 from ops.restore_test.shrinkage import PERCENT, Held, held, lost
 from ops.status.last_run import STATUS, LastRun, last_run, parsed
 
 UNIT = "lastcopy-backup.service"
-LOOK, TOO_LONG = 72, 77  # run-backup's exit codes for a snapshot that was made and needs a person
-# The source's own program, as it is installed, on the throwaway's repository: in mounts of its own, its configuration and state are others.
+LOOK, TOO_LONG = 72, 77  # run-backup's exit codes for a snapshot that was made and that somebody must look at
+# Prepares a configuration and a state for the source's own program, so that it backs up to the scratch repository in mounts of its own.
 _READY = r"""
 set -eu; umask 077; rm -rf "$1/own" "$1/tree-2"; mkdir "$1/own"; cd "$1/own"; mkdir etc state cache many empty left disk
 cp /etc/lastcopy/restic.conf /etc/lastcopy/known_hosts etc/
@@ -39,7 +40,7 @@ unshare --mount sh -c '
   echo $code; cat /var/lib/lastcopy/status.json
 ' "$fstab" "$3" </dev/null
 """
-# Without the right to pass over modes: what root cannot read then represents what even root cannot.
+# Without the capabilities that let root ignore file modes: a file that root cannot read stands for one on a broken disk.
 _RIGHTS = "-dac_override,-dac_read_search"
 _WITHOUT_RIGHTS = f"setpriv --inh-caps={_RIGHTS} --bounding-set={_RIGHTS}"
 
@@ -57,98 +58,102 @@ class Ended:
         return f"exit code {self.code}, {self.run.result}: {'; '.join(self.run.findings) or self.run.message}"
 
     def told(self, *words: str) -> bool:
-        """Whether it failed, its record says why, and `ops status --hosts` is loud about it."""
+        """Whether it failed, its record contains all the words, and `ops status --hosts` reports it."""
         said = " ".join((*self.run.findings, self.run.message))
         return self.code not in (0, 3) and bool(self.run.alarm) and all(word in said for word in words)
 
 
-def play(ground: Ground) -> Iterator[Finding]:
-    yield from _the_unit(ground)
-    if not ground.may(Level.THROWAWAY):
-        yield not_played("paths of which nothing, or much less, is stored", Level.THROWAWAY.words)
+def play(drill: Drill) -> Iterator[Finding]:
+    yield from _the_unit(drill)
+    if not drill.may(Level.SCRATCH):
+        yield not_played("paths of which nothing, or much less, is stored", Level.SCRATCH.words)
         return
-    made = ground.throwaway()
-    made.host.run("sh", "-c", _READY, "sh", made.folder)
-    yield from _slips(made)
+    scratch = drill.scratch_repository()
+    scratch.host.run("sh", "-c", _READY, "sh", scratch.folder)
+    yield from _slips(scratch)
 
 
-def _the_unit(ground: Ground) -> Iterator[Finding]:
-    """systemd takes the two codes for failures, and does not try again before somebody looked."""
+def _the_unit(drill: Drill) -> Iterator[Finding]:
+    """systemd must treat the two exit codes as failures, and must not try again before somebody looked."""
     words = ("systemctl", "show", UNIT, "-p", "SuccessExitStatus", "-p", "RestartPreventExitStatus")
-    shown = dict(re.findall(r"^(\w+)=(.*)$", ground.victim.run(*words).out, re.MULTILINE))
+    shown = dict(re.findall(r"^(\w+)=(.*)$", drill.victim.run(*words).out, re.MULTILINE))
     fine, final = (shown.get(key, "").split() for key in ("SuccessExitStatus", "RestartPreventExitStatus"))
     yield judged(
-        "a snapshot that is not what was meant: the unit fails, and waits for a person",
+        "a snapshot that is not what was meant: the unit fails, and is not retried",
         not {str(LOOK), str(TOO_LONG)} & set(fine) and {str(LOOK), str(TOO_LONG)} <= set(final),
         f"a success: {fine}; not tried again: {final}",
     )
-    record = last_run(ground.victim)
+    record = last_run(drill.victim)
     yield control(f"{STATUS} is read over SSH", not record.not_read, record.not_read or record.result)
 
 
-def _slips(made: Throwaway) -> Iterator[Finding]:
-    tree, folder = f"{made.folder}/tree", f"{made.folder}/own"
+def _slips(scratch: ScratchRepository) -> Iterator[Finding]:
+    tree, folder = f"{scratch.folder}/tree", f"{scratch.folder}/own"
     many = f"{folder}/many"
-    whole = _run(made, tree, many)
+    whole = _run(scratch, tree, many)
     yield control(
-        "a backup of all that was meant is a success", whole.code == 0 and not whole.run.alarm, whole.seen
+        "a backup of everything that was meant is a success",
+        whole.code == 0 and not whole.run.alarm,
+        whole.seen,
     )
-    made.host.shell(f"cd {many} && rm [123]*")
-    less = _run(made, tree, many)
+    scratch.host.shell(f"cd {many} && rm [123]*")
+    less = _run(scratch, tree, many)
     yield judged(
         "most files of a path are gone", less.told(f"files of {many} were stored, 40 before"), less.seen
     )
-    there = _snapshots(made)
+    there = _snapshots(scratch)
     yield _the_trusted_place(there, whole, less)
 
     alone = [f"{folder}/{name}" for name in ("link", "gone", "empty")]
-    refused = _run(made, *alone)
+    refused = _run(scratch, *alone)
     words = ("is a symbolic link", "does not exist", "holds no file")
     yield judged("a link, a missing and an empty path, and nothing else", refused.told(*words), refused.seen)
-    more = len(_snapshots(made)) - len(there)
+    more = len(_snapshots(scratch)) - len(there)
     yield judged(
-        "of these no snapshot is made, so the alarms for silence ring", more == 0, f"{more} new snapshots"
+        "no snapshot is made of these, so the alarm for silence will follow",
+        more == 0,
+        f"{more} new snapshots",
     )
 
-    some = _run(made, tree, *alone, f"{folder}/left", f"{folder}/disk")
+    some = _run(scratch, tree, *alone, f"{folder}/left", f"{folder}/disk")
     yield judged("the same beside a good path", some.told(*words), some.seen)
     left = f"no file of {folder}/left was stored"
     yield judged("an exclude that leaves nothing of a path", some.told(left), some.seen)
-    if made.host.has("/etc/fstab"):
+    if scratch.host.has("/etc/fstab"):
         bare = f"nothing is mounted at {folder}/disk"
         yield judged("a mount point with nothing mounted", some.told(bare), some.seen)
-    yield judged("the good path is stored all the same", *made.restored(some.snapshot))
-    yield from _unreadable(made, tree)
+    yield judged("the good path is stored nevertheless", *scratch.try_restore(some.snapshot))
+    yield from _unreadable(scratch, tree)
 
 
-def _unreadable(made: Throwaway, tree: str) -> Iterator[Finding]:
-    """A file that cannot be read, as the record says for months."""
-    made.host.shell(f"cp -a {tree} {tree}-2 && chown nobody {tree}-2/blob && chmod 600 {tree}-2/blob")
+def _unreadable(scratch: ScratchRepository, tree: str) -> Iterator[Finding]:
+    """A file that cannot be read, and according to the record could not for months."""
+    scratch.host.shell(f"cp -a {tree} {tree}-2 && chown nobody {tree}-2/blob && chmod 600 {tree}-2/blob")
     since = r"""s/"partial_since": "[^"]*"/"partial_since": "2026-01-01T00:00:00Z"/"""
-    made.host.run("sed", "-i", since, f"{made.folder}/own/state/status.json")
-    ended = _run(made, f"{tree}-2", rights=_WITHOUT_RIGHTS)
+    scratch.host.run("sed", "-i", since, f"{scratch.folder}/own/state/status.json")
+    ended = _run(scratch, f"{tree}-2", rights=_WITHOUT_RIGHTS)
     known = ended.code == TOO_LONG and ended.told("1 files or folders could not be read")
     yield judged("a file that cannot be read, week after week", known, ended.seen)
 
 
-def _run(made: Throwaway, *paths: str, rights: str = "") -> Ended:
-    """One backup of these paths and the canary by the source's own run-backup, and how it recorded it."""
+def _run(scratch: ScratchRepository, *paths: str, rights: str = "") -> Ended:
+    """Back up some paths and the canary by the source's own run-backup. Returns how it ended and what it recorded."""
     given = "\n".join([*paths, "/var/lib/lastcopy/canary"])
-    done = made.host.run("sh", "-c", _RUN, "sh", made.folder, given, rights, seconds=200)
+    done = scratch.host.run("sh", "-c", _RUN, "sh", scratch.folder, given, rights, seconds=200)
     code, _, text = done.out.partition("\n")
     made_one = re.search(r'"snapshot": "([0-9a-f]{64})"', text)
     return Ended(code=int(code), run=parsed(text), snapshot=made_one[1] if made_one else "")
 
 
-def _snapshots(made: Throwaway) -> dict[str, Held]:
-    """What restic itself noted of each snapshot."""
-    listed = json.loads(made.restic("snapshots", "--json", "--no-lock", check=True).out)
+def _snapshots(scratch: ScratchRepository) -> dict[str, Held]:
+    """What restic itself recorded of each snapshot."""
+    listed = json.loads(scratch.restic("snapshots", "--json", "--no-lock", check=True).out)
     return {one["id"]: held(one, datetime.fromisoformat(one["time"]).astimezone(UTC)) for one in listed}
 
 
 def _the_trusted_place(there: dict[str, Held], whole: Ended, less: Ended) -> Finding:
-    """The restore drill judges by the snapshots alone, whatever the source says of them."""
+    """The restore test compares the snapshots themselves, whatever the source says about them."""
     both = [there.get(ended.snapshot) for ended in (whole, less)]
     wrong = lost(both[1], both[0], PERCENT) if both[0] and both[1] else []
-    seen = "; ".join(wrong) or f"NOTHING said of {both}"
-    return judged("the restore drill sees it in the snapshots", bool(wrong), seen)
+    seen = "; ".join(wrong) or f"no finding about {both}"
+    return judged("the restore test finds it in the snapshots", bool(wrong), seen)

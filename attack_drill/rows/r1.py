@@ -1,44 +1,55 @@
-"""R1: who took a source's storage identity deletes every object."""
+"""R1: whoever stole a source's storage identity deletes every object."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from attack_drill.ground import Ground
-from attack_drill.model import Finding, Level, control, judged, not_played
-from attack_drill.thief import Calls, ask, attacked, batch, harmlessly, nowhere, with_header
+from attack_drill.drill import Drill
+from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.options import Level
+from attack_drill.stolen_identity import (
+    Calls,
+    api_call,
+    call_with_headers,
+    play_calls,
+    play_harmless_calls,
+    raise_batch_errors,
+    unused_key,
+)
 
-# minio's own: deletes everything below a prefix.
+# minio's own header: deletes everything below a prefix.
 FORCE = {"x-minio-force-delete": "true"}
 
 
 def harmless(bucket: str, name: str) -> Calls:
-    """Asked for where nothing stands: the refusal is the same, and there is nothing to lose."""
+    """Deletions of a key that does not exist: they must be refused as well, and do no harm if they are not."""
     return {
-        "delete a name where nothing stands": ask("delete_object", Bucket=bucket, Key=name),
-        "delete it in a batch": lambda s3: batch(s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": name}]})),
-        "delete it quietly": lambda s3: batch(
+        "delete a key that does not exist": api_call("delete_object", Bucket=bucket, Key=name),
+        "delete it in a batch": lambda s3: raise_batch_errors(s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": name}]})),
+        "delete it quietly": lambda s3: raise_batch_errors(
             s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": name}], "Quiet": True})
         ),
     }  # fmt: skip
 
 
 def calls(bucket: str, path: str, names: list[str]) -> Calls:
-    """Every object alone, all at once, behind a lock's name, and by a server's own ways."""
+    """Deletions of every object: one by one, all at once, in a batch with a lock, and by a server's own extensions."""
     some = next(name for name in names if "/data/" in name)
-    found: Calls = {f"delete {name}": ask("delete_object", Bucket=bucket, Key=name) for name in names}
+    found: Calls = {f"delete {name}": api_call("delete_object", Bucket=bucket, Key=name) for name in names}
     objects = [{"Key": name} for name in names]
     lock = {"Key": f"{path}/locks/{'0' * 64}"}
     found |= {
-        "delete all at once": lambda s3: batch(s3.delete_objects(Bucket=bucket, Delete={"Objects": objects})),
-        "delete all at once, quietly": lambda s3: batch(
+        "delete all at once": lambda s3: raise_batch_errors(
+            s3.delete_objects(Bucket=bucket, Delete={"Objects": objects})
+        ),
+        "delete all at once, quietly": lambda s3: raise_batch_errors(
             s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
         ),
         "delete all in one batch that begins with a lock": lambda s3: only(
             s3.delete_objects(Bucket=bucket, Delete={"Objects": [lock, *objects]}), lock["Key"]
         ),
-        "the same object a thousand times": lambda s3: batch(
+        "the same object a thousand times": lambda s3: raise_batch_errors(
             s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": some}] * 1000})
         ),
         "delete if it is what it is": lambda s3: s3.delete_object(
@@ -46,22 +57,26 @@ def calls(bucket: str, path: str, names: list[str]) -> Calls:
         ),
     }
     for word in ("", "/", "/data", "/data/", "/keys/", "/snapshots/"):
-        found[f"delete the folder {word or 'itself'}"] = ask("delete_object", Bucket=bucket, Key=path + word)
+        found[f"delete the folder {word or 'itself'}"] = api_call(
+            "delete_object", Bucket=bucket, Key=path + word
+        )
         found[f"delete below {word or 'it'} by force"] = forced(bucket, path + word)
     return found
 
 
 def forced(bucket: str, key: str) -> Callable[[Any], object]:
-    return lambda s3: with_header(s3, "DeleteObject", FORCE, lambda: s3.delete_object(Bucket=bucket, Key=key))
+    return lambda s3: call_with_headers(
+        s3, "DeleteObject", FORCE, lambda: s3.delete_object(Bucket=bucket, Key=key)
+    )
 
 
 def tricks(bucket: str, path: str) -> Calls:
-    """Names below ``locks/``, which the identity may delete, and what a careless storage might read in them."""
+    """Deletions below ``locks/``, which the identity may delete from, of names that a careless storage might resolve to others."""
     words = (
         "locks/../config", "locks/./../config", "locks/%2e%2e/config", "locks//../config", "./config", "/config", "config/", "locks/", "locks",
     )  # fmt: skip
     plain: Calls = {
-        f"delete {word}": ask("delete_object", Bucket=bucket, Key=f"{path}/{word}") for word in words
+        f"delete {word}": api_call("delete_object", Bucket=bucket, Key=f"{path}/{word}") for word in words
     }
     strong: Calls = {
         f"delete below {word} by force": forced(bucket, f"{path}/{word}")
@@ -71,32 +86,34 @@ def tricks(bucket: str, path: str) -> Calls:
 
 
 def only(answer: Any, lock: str) -> object:
-    """A batch of one lock and other objects: at most the lock may be gone."""
+    """Raise unless a batch of one lock and other objects deleted at most the lock."""
     rest = [one for one in answer.get("Deleted", []) if one["Key"] != lock]
-    return batch({**answer, "Deleted": rest})
+    return raise_batch_errors({**answer, "Deleted": rest})
 
 
-def play(ground: Ground) -> Iterator[Finding]:
-    key = ground.thief()
-    if not ground.may(Level.THROWAWAY):
-        yield from harmlessly(ground, key, lambda bucket: harmless(bucket, nowhere(ground)))
-        yield not_played("deleting what stands", Level.THROWAWAY.words)
+def play(drill: Drill) -> Iterator[Finding]:
+    key = drill.stolen_key()
+    if not drill.may(Level.SCRATCH):
+        yield from play_harmless_calls(drill, key, lambda bucket: harmless(bucket, unused_key(drill)))
+        yield not_played("deleting existing objects", Level.SCRATCH.words)
         return
-    judge, made = ground.judge(), ground.throwaway(fresh=True)
-    bucket = judge.where.bucket
-    stored = judge.versions(made.path, contents=False)
-    lock = f"{made.path}/locks/{'1' * 64}"
-    works = judge.tried(
+    storage, scratch = drill.require_storage(), drill.scratch_repository(fresh=True)
+    bucket = storage.where.bucket
+    stored = storage.versions(scratch.path, contents=False)
+    lock = f"{scratch.path}/locks/{'1' * 64}"
+    works = storage.try_calls(
         {
-            "write": ask("put_object", Bucket=bucket, Key=lock, Body=b"drill"),
+            "write": api_call("put_object", Bucket=bucket, Key=lock, Body=b"drill"),
             "read": lambda s3: s3.get_object(Bucket=bucket, Key=stored[0].key)["Body"].read(),
-            "unlock": ask("delete_object", Bucket=bucket, Key=lock),
+            "unlock": api_call("delete_object", Bucket=bucket, Key=lock),
         },
         key,
     )
     yield control("the stolen identity does what every backup does", set(works.values()) == {"done"}, works)  # fmt: skip
-    tries = calls(bucket, made.path, sorted({one.key for one in stored})) | harmless(bucket, nowhere(ground))
-    yield from attacked(judge, key, tries, made.path, tricks=tricks(bucket, made.path))
-    kept = [one for one in judge.versions(lock, locks=True) if not one.marker]
-    yield judged("the lock that was taken away keeps its version", len(kept) == 1, f"{len(kept)} versions of it")  # fmt: skip
-    yield judged("the known tree restores", *made.restored())
+    tries = calls(bucket, scratch.path, sorted({one.key for one in stored})) | harmless(
+        bucket, unused_key(drill)
+    )
+    yield from play_calls(storage, key, tries, scratch.path, tricks=tricks(bucket, scratch.path))
+    kept = [one for one in storage.versions(lock, locks=True) if not one.marker]
+    yield judged("the deleted lock keeps its version", len(kept) == 1, f"{len(kept)} versions of it")  # fmt: skip
+    yield judged("the known tree restores", *scratch.try_restore())

@@ -1,4 +1,4 @@
-"""R3: who took a source's storage identity overwrites objects, adds garbage and hides files."""
+"""R3: whoever stole a source's storage identity overwrites objects, adds garbage and hides objects."""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from attack_drill.ground import Ground
-from attack_drill.model import Finding, Level, control, failed, judged, not_played
-from attack_drill.past import recovered
-from attack_drill.storage import Desk, Stored, lost
-from attack_drill.thief import (
+from attack_drill.drill import Drill
+from attack_drill.findings import Finding, control, failed, judged, not_played
+from attack_drill.last_good_moment import recover_last_good
+from attack_drill.options import Level
+from attack_drill.stolen_identity import (
     MISSING,
     NO_SUCH_CALL,
     NO_SUCH_NAME,
     NOTHING,
     REFUSED,
     Calls,
-    ask,
-    at_most,
-    with_header,
+    abbreviate,
+    api_call,
+    call_with_headers,
 )
+from attack_drill.storage_admin import StorageAdmin, StoredVersion, find_losses
 from ops.history.dates import EARLY
 
 TOLD = MISSING | NO_SUCH_CALL | NO_SUCH_NAME | REFUSED | {"done", NOTHING, "PreconditionFailed", "XMinioInvalidObjectName", "InvalidArgument"}  # fmt: skip
 
 
-def overwrites(bucket: str, stored: Sequence[Stored]) -> Calls:
-    """Each name: other content, none, in parts, the content of another name, itself with other data about it."""
+def overwrites(bucket: str, stored: Sequence[StoredVersion]) -> Calls:
+    """Overwrites of each object: other content, no content, in parts, another object's content, its own content with other metadata."""
     calls: Calls = {}
 
     def in_parts(key: str) -> Any:
@@ -49,55 +50,58 @@ def overwrites(bucket: str, stored: Sequence[Stored]) -> Calls:
     for one in stored:
         at = {"Bucket": bucket, "Key": one.key}
         calls |= {
-            f"overwrite {one.key} with itself, about it lies": ask(
+            f"overwrite {one.key} with itself and false metadata": api_call(
                 "copy_object", **at, CopySource=at, MetadataDirective="REPLACE", Metadata={"mtime": "0"}
             ),
-            f"overwrite {one.key} with another object": ask(
+            f"overwrite {one.key} with another object": api_call(
                 "copy_object", **at, CopySource={"Bucket": bucket, "Key": first}, MetadataDirective="REPLACE"
             ),
-            f"empty {one.key}": ask("put_object", **at, Body=b""),
+            f"empty {one.key}": api_call("put_object", **at, Body=b""),
             f"overwrite {one.key} in parts": in_parts(one.key),
-            f"overwrite {one.key}": ask("put_object", **at, Body=b"garbage"),
+            f"overwrite {one.key}": api_call("put_object", **at, Body=b"garbage"),
         }
     return calls
 
 
 def _named(path: str, kind: str, body: bytes) -> tuple[str, bytes]:
-    """A name that fits its content, as restic demands."""
+    """A key whose name matches its content, as restic requires, and the content."""
     name = hashlib.sha256(body).hexdigest()
     return (f"{path}/data/{name[:2]}/{name}" if kind == "data" else f"{path}/{kind}/{name}"), body
 
 
 def garbage(bucket: str, path: str) -> Calls:
-    """Well-named files of every kind, more key files than restic tries, and names that restic never writes."""
+    """Well-named files of every kind, more key files than restic tries, and keys that restic never writes."""
     files = [
         _named(path, kind, f"garbage {kind} {n}".encode() * 30)
         for kind in ("snapshots", "index", "data")
         for n in range(5)
     ]
     files += [
-        _named(path, "keys", json.dumps({"hostname": "thief", "data": "AAAA", "n": n}).encode())
+        _named(path, "keys", json.dumps({"hostname": "attacker", "data": "AAAA", "n": n}).encode())
         for n in range(25)
     ]
     files += [(f"{path}/keys/{'0' * 64}", b"{ not JSON"), (f"{path}/snapshots/{'0' * 64}", b""), (f"{path}/index/{'f' * 64}", b"x" * 100000)]  # fmt: skip
     files += [(f"{path}/keys/\x1b[2J", b"x"), (f"{path}/data/zz/new\nline", b"x"), (f"{path}/evil", b"x"), (f"{path}/config/evil", b"x")]  # fmt: skip
     calls: Calls = {
-        f"add garbage: {key.removeprefix(path)}": ask("put_object", Bucket=bucket, Key=key, Body=body)
+        f"add garbage: {key.removeprefix(path)}": api_call("put_object", Bucket=bucket, Key=key, Body=body)
         for key, body in files
     }
     for number in range(3):
-        calls[f"begin an upload and leave it, {number + 1}"] = ask(
+        calls[f"begin an upload and leave it, {number + 1}"] = api_call(
             "create_multipart_upload", Bucket=bucket, Key=f"{path}/data/00/left{number}"
         )
     return calls
 
 
-def hiding(bucket: str, stored: Sequence[Stored]) -> Calls:
-    return {f"hide {one.key}": ask("delete_object", Bucket=bucket, Key=one.key) for one in stored}
+def hiding(bucket: str, stored: Sequence[StoredVersion]) -> Calls:
+    return {f"hide {one.key}": api_call("delete_object", Bucket=bucket, Key=one.key) for one in stored}
 
 
-def forged_dates(bucket: str, path: str, some: Stored, dates: Mapping[str, datetime]) -> Calls:
-    """Writes that ask for a date of the thief's choice: a version from the past would stand in the view of it. ``dates``: of what stands."""
+def forged_dates(bucket: str, path: str, some: StoredVersion, dates: Mapping[str, datetime]) -> Calls:
+    """Writes with a date of the attacker's choice: a backdated version would be in the view of an earlier moment.
+
+    ``dates`` are those of the existing objects.
+    """
     calls: Calls = {}
     for key, at in dates.items():
         headers = {"x-minio-source-mtime": (at + timedelta(milliseconds=1)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
@@ -125,7 +129,7 @@ def forged_dates(bucket: str, path: str, some: Stored, dates: Mapping[str, datet
 
 
 def dated(bucket: str, key: str, headers: dict[str, str], body: bytes = b"x") -> Callable[[Any], object]:
-    return lambda s3: with_header(
+    return lambda s3: call_with_headers(
         s3, "PutObject", headers, lambda: s3.put_object(Bucket=bucket, Key=key, Body=body)
     )
 
@@ -135,48 +139,50 @@ def _abort(s3: Any, bucket: str, path: str) -> None:
         s3.abort_multipart_upload(Bucket=bucket, Key=one["Key"], UploadId=one["UploadId"])
 
 
-def _dates(judge: Desk, prefix: str) -> dict[str, datetime]:
+def _dates(storage: StorageAdmin, prefix: str) -> dict[str, datetime]:
     def asked(s3: Any) -> dict[str, datetime]:
-        pages = s3.get_paginator("list_object_versions").paginate(Bucket=judge.where.bucket, Prefix=prefix)
+        pages = s3.get_paginator("list_object_versions").paginate(Bucket=storage.where.bucket, Prefix=prefix)
         return {row["Key"]: row["LastModified"] for page in pages for row in page.get("Versions", [])}
 
-    return judge.do(asked)
+    return storage.call(asked)
 
 
-def play(ground: Ground) -> Iterator[Finding]:
-    if not ground.may(Level.THROWAWAY):
-        yield not_played("overwriting, garbage, hiding, and the way back", Level.THROWAWAY.words)
+def play(drill: Drill) -> Iterator[Finding]:
+    if not drill.may(Level.SCRATCH):
+        yield not_played("overwriting, garbage, hiding, and recovery from them", Level.SCRATCH.words)
         return
-    key, judge, made = ground.thief(), ground.judge(), ground.throwaway(fresh=True)
-    bucket = judge.where.bucket
-    yield control("the known tree restores before the attack", *made.restored())
-    before = judge.versions(made.path)
+    key, storage, scratch = drill.stolen_key(), drill.require_storage(), drill.scratch_repository(fresh=True)
+    bucket = storage.where.bucket
+    yield control("the known tree restores before the attack", *scratch.try_restore())
+    before = storage.versions(scratch.path)
     stored = [one for one in before if not one.marker]
-    forged = forged_dates(bucket, made.path, stored[0], _dates(judge, f"{made.path}/"))
-    # An attack within EARLY of a write can pass for that write; it costs the last backup, never an earlier one (docs/threat-model.md).
+    forged = forged_dates(bucket, scratch.path, stored[0], _dates(storage, f"{scratch.path}/"))
+    # An attack within EARLY of a write can look like part of that write; it costs the last backup, never an earlier one (docs/threat-model.md).
     time.sleep(EARLY.total_seconds() + 1)
     try:
-        attack = {**forged, **overwrites(bucket, stored), **garbage(bucket, made.path)}
-        answers = judge.tried(attack | hiding(bucket, stored), key)
+        attack = {**forged, **overwrites(bucket, stored), **garbage(bucket, scratch.path)}
+        answers = storage.try_calls(attack | hiding(bucket, stored), key)
         for name, code in answers.items():
             if code not in TOLD:
                 yield failed(name, code)
         through = sum(answers[name] == "done" for name in attack)
-        # What the policy refused the thief, the storage's administrator does for him: the worst that could be.
-        hidden = judge.hide(f"{made.path}/")
-        destroyed, seen = made.restored()
+        # The storage's administrator hides what the policy did not let the attacker hide, to reach the worst case.
+        hidden = storage.hide(f"{scratch.path}/")
+        destroyed, seen = scratch.try_restore()
         yield control(
             "the attack reaches the live repository: it no longer restores", not destroyed,
-            f"{through} of {len(attack)} writes went through, {hidden} names are hidden; {seen}",
+            f"{through} of {len(attack)} writes were accepted, {hidden} objects are hidden; {seen}",
         )  # fmt: skip
-        damage = [line for line in lost(before, judge.versions(made.path)) if line.startswith(("gone", "changed"))]  # fmt: skip
-        yield judged("every version that stood is there, with its content", not damage, at_most(damage) or f"{len(stored)} versions as before")  # fmt: skip
-        back = recovered(ground, made)
-        yield judged("the last good moment is found", back.moment is not None, f"{back.moment}: {back.seen}")
+        damage = [line for line in find_losses(before, storage.versions(scratch.path)) if line.startswith(("gone", "changed"))]  # fmt: skip
+        yield judged("every earlier version is kept, with its content", not damage, abbreviate(damage) or f"{len(stored)} versions as before")  # fmt: skip
+        back = recover_last_good(drill, scratch)
         yield judged(
-            "every snapshot restores through the view of that moment, byte for byte", back.same == len(made.snapshots),
-            f"{back.same} of {len(made.snapshots)} came back the same in {back.seconds:.1f} s; "
-            f"{sum(answers[name] == 'done' for name in forged)} of {len(forged)} writes with a date of the thief's choice were taken",
+            "recovery finds the last good moment", back.moment is not None, f"{back.moment}: {back.seen}"
+        )
+        yield judged(
+            "every snapshot restores from the view of that moment, byte for byte", back.same == len(scratch.snapshots),
+            f"{back.same} of {len(scratch.snapshots)} are the same, after {back.seconds:.1f} s; "
+            f"{sum(answers[name] == 'done' for name in forged)} of {len(forged)} writes with a date of the attacker's choice were accepted",
         )  # fmt: skip
     finally:
-        judge.do(lambda s3: _abort(s3, bucket, made.path))
+        storage.call(lambda s3: _abort(s3, bucket, scratch.path))

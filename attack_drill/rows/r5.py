@@ -1,4 +1,4 @@
-"""R5: who took a source's storage identity locks objects for decades, to run up the bill."""
+"""R5: whoever stole a source's storage identity locks objects for decades, to run up the bill."""
 
 from __future__ import annotations
 
@@ -6,21 +6,32 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from attack_drill.ground import Ground
-from attack_drill.model import Finding, Level, control, judged, not_played
-from attack_drill.thief import Calls, ask, attacked, begun, furthest, harmlessly, in_days, let_go, nowhere
+from attack_drill.drill import Drill
+from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.options import Level
+from attack_drill.stolen_identity import (
+    Calls,
+    api_call,
+    days_from_now,
+    locked_upload_calls,
+    longest_lock,
+    play_calls,
+    play_harmless_calls,
+    release_locks,
+    unused_key,
+)
 
-# What succeeded on a real bucket would stay for as long: a few days tell the same there.
+# Days. On a real bucket a lock that succeeds would last that long, so a few days are tried there instead.
 DECADES = 9999
 
 
 def calls(bucket: str, path: str, some: str, versions: list[tuple[str, str]], days: float) -> Calls:
-    """Every way to give a lock or a hold: with a write, in parts, by a copy, afterwards; as the bucket's default."""
+    """Every way to set a lock or a legal hold: with a write, in parts, by a copy, afterwards."""
     new = f"{path}/data/00/long"
     found: Calls = {}
     for mode in ("GOVERNANCE", "COMPLIANCE"):
-        long = {"ObjectLockMode": mode, "ObjectLockRetainUntilDate": in_days(days)}
-        retention = {"Mode": mode, "RetainUntilDate": in_days(days)}
+        long = {"ObjectLockMode": mode, "ObjectLockRetainUntilDate": days_from_now(days)}
+        retention = {"Mode": mode, "RetainUntilDate": days_from_now(days)}
         word = mode.lower()
 
         def in_parts(s3: Any, long: dict[str, Any] = long) -> object:
@@ -35,12 +46,12 @@ def calls(bucket: str, path: str, some: str, versions: list[tuple[str, str]], da
             return s3.put_object_retention(**at, Retention=retention)
 
         found |= {
-            f"write, {word}": ask("put_object", Bucket=bucket, Key=new, Body=b"x", **long),
-            f"write a lock of restic's, {word}": ask(
+            f"write, {word}": api_call("put_object", Bucket=bucket, Key=new, Body=b"x", **long),
+            f"write a restic lock, {word}": api_call(
                 "put_object", Bucket=bucket, Key=f"{path}/locks/{'3' * 64}", Body=b"x", **long
             ),
             f"write in parts, {word}": in_parts,
-            f"copy, {word}": ask(
+            f"copy, {word}": api_call(
                 "copy_object",
                 Bucket=bucket,
                 Key=f"{new}-copy",
@@ -48,31 +59,31 @@ def calls(bucket: str, path: str, some: str, versions: list[tuple[str, str]], da
                 **long,
             ),
             f"extend what it just wrote, {word}": afterwards,
-            f"extend the newest, {word}": ask(
+            f"extend the newest, {word}": api_call(
                 "put_object_retention", Bucket=bucket, Key=some, Retention=retention
             ),
         }
         for key, version in versions:
             at = {"Bucket": bucket, "Key": key, "VersionId": version}
-            found[f"extend {key}, {word}"] = ask("put_object_retention", **at, Retention=retention)
-            found[f"extend {key} with bypass, {word}"] = ask(
+            found[f"extend {key}, {word}"] = api_call("put_object_retention", **at, Retention=retention)
+            found[f"extend {key} with bypass, {word}"] = api_call(
                 "put_object_retention", **at, Retention=retention, BypassGovernanceRetention=True
             )
     for key, version in versions:
         at = {"Bucket": bucket, "Key": key, "VersionId": version}
-        found[f"hold {key}"] = ask("put_object_legal_hold", **at, LegalHold={"Status": "ON"})
-    found["write with a hold, which never ends"] = ask(
+        found[f"hold {key}"] = api_call("put_object_legal_hold", **at, LegalHold={"Status": "ON"})
+    found["write with a legal hold"] = api_call(
         "put_object", Bucket=bucket, Key=f"{new}-held", Body=b"x", ObjectLockLegalHoldStatus="ON"
     )
     return found
 
 
 def default(bucket: str, days: int) -> Calls:
-    """Decades for everything that any source writes from now on."""
+    """Locks for decades on everything that any source writes from now on, by the bucket's default."""
 
     def call(mode: str) -> Any:
         rule = {"DefaultRetention": {"Mode": mode, "Days": days}}
-        return ask(
+        return api_call(
             "put_object_lock_configuration",
             Bucket=bucket,
             ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule},
@@ -81,39 +92,43 @@ def default(bucket: str, days: int) -> Calls:
     return {f"decades by the bucket's default, {mode.lower()}": call(mode) for mode in ("GOVERNANCE", "COMPLIANCE")}  # fmt: skip
 
 
-def play(ground: Ground) -> Iterator[Finding]:
-    key = ground.thief()
-    if not ground.may(Level.THROWAWAY):
-        yield from harmlessly(ground, key, lambda bucket: begun(bucket, nowhere(ground), DECADES))
-        yield not_played("locks with and on what is written", Level.THROWAWAY.words)
+def play(drill: Drill) -> Iterator[Finding]:
+    key = drill.stolen_key()
+    if not drill.may(Level.SCRATCH):
+        yield from play_harmless_calls(
+            drill, key, lambda bucket: locked_upload_calls(bucket, unused_key(drill), DECADES)
+        )
+        yield not_played("locks with a write, and on existing objects", Level.SCRATCH.words)
         return
-    judge, made = ground.judge(), ground.throwaway(fresh=True)
-    bucket, new = judge.where.bucket, f"{made.path}/data/00/plain"
-    stored = [one for one in judge.versions(made.path, contents=False) if not one.marker]
-    code = judge.tried({"write": ask("put_object", Bucket=bucket, Key=new, Body=b"x")}, key)["write"]
-    usual = furthest(judge, f"{made.path}/")
+    storage, scratch = drill.require_storage(), drill.scratch_repository(fresh=True)
+    bucket, new = storage.where.bucket, f"{scratch.path}/data/00/plain"
+    stored = [one for one in storage.versions(scratch.path, contents=False) if not one.marker]
+    code = storage.try_calls({"write": api_call("put_object", Bucket=bucket, Key=new, Body=b"x")}, key)[
+        "write"
+    ]
+    usual = longest_lock(storage, f"{scratch.path}/")
     yield control(
-        "the stolen identity writes, and the storage locks it for its owner's time", code == "done" and usual > timedelta(), f"{code}; locked for {usual}",
+        "the stolen identity writes, and the storage locks the object by itself", code == "done" and usual > timedelta(), f"{code}; locked for {usual}",
     )  # fmt: skip
-    trial = ground.may(Level.TRIAL)
-    # Beyond what the bucket gives by itself, and yet soon over where an attempt would succeed on a real one.
+    trial = drill.may(Level.TRIAL)
+    # Longer than the bucket's own lock, yet short enough if an attempt succeeds on a real bucket.
     days = DECADES if trial else usual.days + 2
-    tries = calls(bucket, made.path, stored[0].key, [(one.key, one.version) for one in stored], days)
-    tries |= begun(bucket, nowhere(ground), DECADES)
+    tries = calls(bucket, scratch.path, stored[0].key, [(one.key, one.version) for one in stored], days)
+    tries |= locked_upload_calls(bucket, unused_key(drill), DECADES)
     if trial:
         tries |= default(bucket, DECADES)
     else:
         yield not_played("decades as the bucket's own default", Level.TRIAL.words)
-    before = judge.settings() if trial else {}
+    before = storage.settings() if trial else {}
     try:
-        yield from attacked(judge, key, tries, made.path)
-        now = furthest(judge, f"{made.path}/")
-        words = "for ever" if now == timedelta.max else f"for {now}"
+        yield from play_calls(storage, key, tries, scratch.path)
+        now = longest_lock(storage, f"{scratch.path}/")
+        words = "forever" if now == timedelta.max else f"for {now}"
         yield judged(
             "nothing is locked for longer than the storage does by itself",
-            now <= usual + timedelta(hours=1), f"the longest is locked {words}, usual are {usual}",
+            now <= usual + timedelta(hours=1), f"the longest lock lasts {words}, the storage's own {usual}",
         )  # fmt: skip
     finally:
-        let_go(judge, made.path, keep_days=usual / timedelta(days=1))
-        if before and judge.settings()["object lock"] != before["object lock"]:
-            ground.say("the bucket's default lock was changed by the attack: `pulumi up` puts it back")
+        release_locks(storage, scratch.path, keep_days=usual / timedelta(days=1))
+        if before and storage.settings()["object lock"] != before["object lock"]:
+            drill.say("the attack changed the bucket's default lock: `pulumi up` restores it")

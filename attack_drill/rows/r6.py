@@ -6,80 +6,82 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from attack_drill.ground import Ground
-from attack_drill.model import Finding, Level, control, judged, not_played
-from attack_drill.search import LEAST, PLACES, forms, part, planted, search
-from attack_drill.thief import at_most
-from attack_drill.throwaway import Throwaway
+from attack_drill.drill import Drill
+from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.options import Level
+from attack_drill.scratch_repository import ScratchRepository
+from attack_drill.secret_search import LEAST, PLACES, memory_encodings, middle_part, plant_words, search_host
+from attack_drill.stolen_identity import abbreviate
 
 NAMES = (b"dangling", b"new\nline", b"blob")  # of the known tree
 
 
 @contextmanager
-def at_work(made: Throwaway) -> Iterator[None]:
-    """Within, a backup of the throwaway is under way: restic has its password, and its session on the relay is open."""
-    hold = f"{made.folder}/hold"
-    made.host.run("touch", hold)
+def at_work(scratch: ScratchRepository) -> Iterator[None]:
+    """Keep a backup of the scratch repository running: restic has its password, and its session on the relay is open."""
+    hold = f"{scratch.folder}/hold"
+    scratch.host.run("touch", hold)
     line = f"while [ -e {hold} ]; do sleep 0.2; done"
     words = ("backup", "--quiet", "--stdin-from-command", "--", "sh", "-c", line)
-    running = threading.Thread(target=lambda: made.restic(*words, seconds=300), daemon=True)
+    running = threading.Thread(target=lambda: scratch.restic(*words, seconds=300), daemon=True)
     running.start()
     try:
         yield
     finally:
-        made.host.run("rm", "-f", hold)
+        scratch.host.run("rm", "-f", hold)
         running.join(60)
 
 
-def play(ground: Ground) -> Iterator[Finding]:
-    passwords = dict(ground.stack.outputs(secrets=True)["passwords"])
-    if not ground.may(Level.THROWAWAY):
-        with ground.session() as session, planted(ground.relay) as controls:
+def play(drill: Drill) -> Iterator[Finding]:
+    passwords = dict(drill.stack.outputs(secrets=True)["passwords"])
+    if not drill.may(Level.SCRATCH):
+        with drill.session() as session, plant_words(drill.relay) as controls:
             session.ask("GET", "/config")
-            yield from _searched(ground, passwords, controls)
+            yield from _searched(drill, passwords, controls)
         yield not_played(
-            "what the stolen identity reads of a known tree, and memory during a backup",
-            Level.THROWAWAY.words,
+            "what the stolen identity can read of a known tree, and memory during a backup",
+            Level.SCRATCH.words,
         )
         return
-    made = ground.throwaway()
-    passwords[made.name] = made.host.run("cat", f"{made.folder}/password").out.strip()
-    with planted(ground.relay) as controls, at_work(made):
-        yield from _searched(ground, passwords, controls)
-    yield from _ciphertext(ground, made)
+    scratch = drill.scratch_repository()
+    passwords[scratch.name] = scratch.host.run("cat", f"{scratch.folder}/password").out.strip()
+    with plant_words(drill.relay) as controls, at_work(scratch):
+        yield from _searched(drill, passwords, controls)
+    yield from _ciphertext(drill, scratch)
 
 
-def _searched(
-    ground: Ground, passwords: dict[str, str], controls: dict[str, list[bytes]]
-) -> Iterator[Finding]:
-    parts = {name: part(password) for name, password in passwords.items()}
-    words = {f"password of {name}": forms(one) for name, one in parts.items() if one is not None}
-    found, read, swap = search(ground.relay, words | controls)
+def _searched(drill: Drill, passwords: dict[str, str], controls: dict[str, list[bytes]]) -> Iterator[Finding]:
+    parts = {name: middle_part(password) for name, password in passwords.items()}
+    words = {f"password of {name}": memory_encodings(one) for name, one in parts.items() if one is not None}
+    found, read, swap = search_host(drill.relay, words | controls)
     missed = [kind for kind in PLACES if not any(place.startswith(kind) for place in found[kind])]
-    yield control("the same search finds words that were put there", not missed, f"not found: {missed}" if missed else ", ".join(PLACES))  # fmt: skip
+    yield control("the same search finds planted words", not missed, f"not found: {missed}" if missed else ", ".join(PLACES))  # fmt: skip
     for name in words:
         where = found[name]
         yield judged(
             f"the {name} on the relay: files, logs, environments, arguments, memory", not where,
-            at_most(where) if where else f"nowhere in {read >> 20} MiB, in any of {len(words[name])} forms",
+            abbreviate(where) if where else f"nowhere in {read >> 20} MiB, in any of {len(words[name])} forms",
         )  # fmt: skip
     for name in (name for name, one in parts.items() if one is None):
-        yield not_played(f"the password of {name} on the relay", f"it has less than {LEAST} characters: to look for a part would help to guess it")  # fmt: skip
+        yield not_played(
+            f"the password of {name} on the relay",
+            f"it has fewer than {LEAST} characters, so searching for a part would help to guess it",
+        )
     if swap:
-        yield not_played("what was swapped out on the relay", "swap is not read")
+        yield not_played("memory that was swapped out on the relay", "swap is not read")
 
 
-def _ciphertext(ground: Ground, made: Throwaway) -> Iterator[Finding]:
-    """Everything that the thief can read of the throwaway, and whether it shows a name or 48 bytes of the known tree."""
-    judge, key = ground.judge(), ground.thief()
+def _ciphertext(drill: Drill, scratch: ScratchRepository) -> Iterator[Finding]:
+    """Whether anything that the attacker can read of the scratch repository contains a name or 48 bytes of the known tree."""
+    storage, key = drill.require_storage(), drill.stolen_key()
     pieces = [
-        bytes.fromhex(made.host.shell(f"dd if={made.folder}/tree/{file} bs=1 skip=1000 count=48 2>/dev/null | od -An -v -tx1").out)
+        bytes.fromhex(scratch.host.shell(f"dd if={scratch.folder}/tree/{file} bs=1 skip=1000 count=48 2>/dev/null | od -An -v -tx1").out)
         for file in ("blob", "sub/small")
     ]  # fmt: skip
-    names = sorted({one.key for one in judge.versions(made.path, contents=False) if not one.marker})
-    bodies = judge.do(
+    names = sorted({one.key for one in storage.versions(scratch.path, contents=False) if not one.marker})
+    bodies = storage.call(
         lambda s3: {
-            name: s3.get_object(Bucket=judge.where.bucket, Key=name)["Body"].read() for name in names
+            name: s3.get_object(Bucket=storage.where.bucket, Key=name)["Body"].read() for name in names
         },
         key,
     )
@@ -91,4 +93,4 @@ def _ciphertext(ground: Ground, made: Throwaway) -> Iterator[Finding]:
         for word in (*pieces, *NAMES)
         if word in body
     ]
-    yield judged("no name and no content of the known tree stands in it", not shown, at_most(shown) if shown else f"{size} bytes looked through")  # fmt: skip
+    yield judged("no object contains a name or content of the known tree", not shown, abbreviate(shown) if shown else f"{size} bytes searched")  # fmt: skip

@@ -1,4 +1,4 @@
-"""S2: channels beside the forced command, and what an account's home or a client could slip into it."""
+"""S2: channels besides the forced command, and what an account's home folder or a client could add to it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import shlex
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from attack_drill.attempts import SETTINGS, Attempt, batch, held_open, marks
-from attack_drill.ground import Ground
-from attack_drill.model import Finding, Level, control, judged, not_played
+from attack_drill.attempts import SETTINGS, Attempt, hold_open, run_attempts, track_marks
+from attack_drill.drill import Drill
+from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.options import Level
 from components.relay.rclone_config import ENVIRONMENT
 from ops.hosts.connection import Host
 
@@ -22,7 +23,7 @@ POLITE = (
     "LANG",
     "LC_ALL",
     "LC_DRILL",
-)  # what Debian's sshd takes by default; harmless to the wrapper, and never rclone's
+)  # Debian's sshd accepts these by default; harmless to the wrapper, and never passed to rclone
 RCLONE_HAS = {
     "PATH",
     "HOME",
@@ -35,7 +36,7 @@ RCLONE_HAS = {
     "SHLVL",
     *ENVIRONMENT,
 }
-# Listening sockets of every kind, and the network's devices. Below /run/user stand those of systemd's own manager for a login.
+# Listening sockets of every kind, and network devices. Those below /run/user belong to systemd's manager for a login.
 WATCH = "ss -Hlntux | tr -s ' ' | cut -d ' ' -f 1,5 | grep -v ' /run/user/' | sort -u; ip -o link | cut -d : -f 2 | tr -d ' '"
 # One line for each of the account's processes: its name, then its environment.
 ENVIRONMENTS = r"""
@@ -49,10 +50,10 @@ def _watched(relay: Host) -> set[str]:
     return set(relay.shell(WATCH).out.split("\n"))
 
 
-def play(ground: Ground) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[Finding]:
     nonce = f"drill{secrets.token_hex(6)}"
-    with marks(ground.relay) as made:
-        before = _watched(ground.relay)
+    with track_marks(drill.relay) as made:
+        before = _watched(drill.relay)
         socket = made.name(1)
         asked = {
             "-R 127.0.0.1:0": ["-R", "127.0.0.1:0:127.0.0.1:22"],
@@ -71,13 +72,13 @@ def play(ground: Ground) -> Iterator[Finding]:
             "ssh-agent",
             "env",
             "DISPLAY=:7",
-            *ground.ssh("-v", *options, "-o", f"SetEnv={sent}", "relay"),
+            *drill.ssh("-v", *options, "-o", f"SetEnv={sent}", "relay"),
         ]
-        with held_open(ground.victim, *words) as held:
-            new = _watched(ground.relay) - before
-            seen = _environments(ground.relay, f"bk-{ground.source}")
+        with hold_open(drill.victim, *words) as held:
+            new = _watched(drill.relay) - before
+            seen = _environments(drill.relay, f"bk-{drill.source}")
         yield control(
-            "a session stands that asked for all of it",
+            "a session that asked for all of it is open",
             SETTINGS in held.first[:16],
             f"{len(held.first)} bytes came",
         )
@@ -93,17 +94,17 @@ def play(ground: Ground) -> Iterator[Finding]:
             ):
                 yield not_played(what, "the source's host gives its own root no tun device")
                 continue
-            yield judged(what, not lines, lines or "no socket and no device came up on the relay")
+            yield judged(what, not lines, lines or "no new socket or device on the relay")
         yield from _environment(seen, nonce)
-    yield from _outward(ground)
-    if not ground.may(Level.THROWAWAY):
-        yield not_played("~/.ssh/rc, ~/.ssh/environment, ~/.ssh/authorized_keys", Level.THROWAWAY.words)
+    yield from _outward(drill)
+    if not drill.may(Level.SCRATCH):
+        yield not_played("~/.ssh/rc, ~/.ssh/environment, ~/.ssh/authorized_keys", Level.SCRATCH.words)
         return
-    yield from _home(ground)
+    yield from _home(drill)
 
 
 def _whose(line: str, socket: str) -> tuple[str, ...]:
-    """Which of the requests a new socket or device on the relay belongs to; of a free port nobody can tell."""
+    """The requests that a new socket or device on the relay may belong to. A port that was chosen freely may belong to several."""
     if " " not in line:
         return ("-w, a tun device",)
     if socket in line:
@@ -124,7 +125,9 @@ def _environments(relay: Host, account: str) -> list[tuple[str, list[str]]]:
 
 def _environment(seen: list[tuple[str, list[str]]], nonce: str) -> Iterator[Finding]:
     rclone = [words for name, words in seen if name == "rclone"]
-    yield control("rclone runs for the session and can be looked at", bool(rclone), f"{len(seen)} processes")
+    yield control(
+        "rclone runs for the session and its environment can be read", bool(rclone), f"{len(seen)} processes"
+    )
     for name in DANGEROUS:
         where = [
             process
@@ -137,31 +140,33 @@ def _environment(seen: list[tuple[str, list[str]]], nonce: str) -> Iterator[Find
     strange = sorted({word.split("=")[0] for words in rclone for word in words} - RCLONE_HAS)
     sent = any(nonce in word for words in rclone for word in words)
     yield judged(
-        "rclone's environment is the wrapper's own", not strange and not sent, strange or "its own words only"
+        "rclone's environment is the wrapper's own",
+        not strange and not sent,
+        strange or "only the wrapper's variables",
     )
 
 
-def _outward(ground: Ground) -> Iterator[Finding]:
-    """Through the relay to somewhere: judged by what comes back. The client always opens its own end."""
-    storage = urlsplit(ground.where.endpoint)
+def _outward(drill: Drill) -> Iterator[Finding]:
+    """Connections through the relay, judged by what comes back; the client always opens its own end."""
+    storage = urlsplit(drill.where.endpoint)
     port = storage.port or (443 if storage.scheme == "https" else 80)
-    address = next(word for word in ground.ssh() if word.startswith("HostName=")).partition("=")[2]
+    address = next(word for word in drill.ssh() if word.startswith("HostName=")).partition("=")[2]
     targets = {
         "the relay's own sshd": "127.0.0.1:22",
         "the relay's own sshd, IPv6": "[::1]:22",
         "the relay by its address": f"{address}:22",
         "the storage": f"{storage.hostname}:{port}",
         "the instance's metadata": "169.254.169.254:80",
-        "the source itself": f"{ground.victim.door.address}:{ground.victim.door.port}",
+        "the source itself": f"{drill.victim.door.address}:{drill.victim.door.port}",
     }
     line = "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | timeout 6 "
     attempts = [
         Attempt(
-            tried=f"-W to {what}", words=["sh", "-c", line + shlex.join(ground.ssh("-W", target, "relay"))]
+            tried=f"-W to {what}", words=["sh", "-c", line + shlex.join(drill.ssh("-W", target, "relay"))]
         )
         for what, target in targets.items()
     ]
-    for attempt, ended in zip(attempts, batch(ground.victim, attempts), strict=True):
+    for attempt, ended in zip(attempts, run_attempts(drill.victim, attempts), strict=True):
         yield judged(attempt.tried, not ended.out, ended.seen)
     first = 20000 + secrets.randbelow(10000)  # below the ports that Linux gives to outgoing connections
     local = {
@@ -181,23 +186,23 @@ def _outward(ground: Ground) -> Iterator[Finding]:
     }
     options = [word for words, _ in local.values() for word in words]
     script = [
-        # The relay's refusal can be back before the second line is written: that write fails, and must not end the script.
+        # The relay may refuse before the second line is written; that failed write must not end the script.
         "trap '' PIPE",
-        f"timeout 60 {shlex.join(ground.ssh('-N', *options, 'relay'))} &",
+        f"timeout 60 {shlex.join(drill.ssh('-N', *options, 'relay'))} &",
         f"for (( n = 0; n < 300; n++ )); do (: </dev/tcp/127.0.0.1/{first + 3}) 2>/dev/null && break; sleep 0.1; done",
     ]
     for number, (_, send) in enumerate(local.values()):
-        # The client's own answer of its SOCKS end is 2 bytes, and 10 more once the channel stands.
+        # The client's SOCKS end answers with 2 bytes, and with 10 more once the channel is open.
         script.append(
             f"exec 3<>/dev/tcp/127.0.0.1/{first + number} && {{ printf '{send}' >&3; "
             "echo \"$(timeout 6 head -c 8 <&3 | od -An -tx1 | tr -d ' \\n')_\"; exec 3>&-; }"
         )
-    done = ground.victim.run(
+    done = drill.victim.run(
         "bash", "-c", "source /dev/stdin; kill %1; wait", stdin="\n".join(script) + "\n", check=False
     )
     came = [line.removesuffix("_") for line in done.out.splitlines() if line.endswith("_")]
     yield control(
-        "the client's own ends took connections",
+        "the client's own ends accepted connections",
         len(came) == len(local) and came[3][:4] == "0500",
         f"{len(came)} of {len(local)}",
     )
@@ -210,15 +215,15 @@ def _outward(ground: Ground) -> Iterator[Finding]:
         )
 
 
-def _home(ground: Ground) -> Iterator[Finding]:
-    """As if the account had a home that its owner can write: nothing in it counts."""
-    made, relay = ground.throwaway(), ground.relay
+def _home(drill: Drill) -> Iterator[Finding]:
+    """Nothing in an account's home folder has an effect, even if the account can write there."""
+    made, relay = drill.scratch_repository(), drill.relay
     home, nonce = f"/run/lastcopy-{made.name}", f"drill{secrets.token_hex(6)}"
     made.host.shell(
         f"cd {made.folder} && rm -f second second.pub && ssh-keygen -q -t ed25519 -N '' -C '' -f second"
     )
     second = made.host.run("cat", f"{made.folder}/second.pub").out
-    with marks(relay) as left:
+    with track_marks(relay) as left:
         try:
             relay.shell(
                 f"install -d -o {made.account} -m 700 {home} {home}/.ssh && cat >{home}/.ssh/authorized_keys && "
@@ -226,7 +231,7 @@ def _home(ground: Ground) -> Iterator[Finding]:
                 f"chown -R {made.account} {home} && chmod 700 {home}/.ssh/rc && {_move(made.account, home)}",
                 stdin=second,
             )
-            with held_open(made.host, *made.ssh, "relay") as held:
+            with hold_open(made.host, *made.ssh, "relay") as held:
                 seen = _environments(relay, made.account)
             yield control(
                 "the account works with that home",
@@ -241,7 +246,7 @@ def _home(ground: Ground) -> Iterator[Finding]:
                 "~/.ssh/environment", not reached, reached or f"not read by any of {len(seen)} processes"
             )
             only = f"sed 's#IdentityFile .*#IdentityFile {made.folder}/second#' {made.folder}/ssh_config >other_config; exec ssh -F other_config relay"
-            ended = batch(made.host, [Attempt(tried="", words=["sh", "-c", only])])[0]
+            ended = run_attempts(made.host, [Attempt(tried="", words=["sh", "-c", only])])[0]
             yield judged(
                 "~/.ssh/authorized_keys with another key", ended.code == 255 and not ended.out, ended.seen
             )
@@ -250,7 +255,7 @@ def _home(ground: Ground) -> Iterator[Finding]:
 
 
 def _move(account: str, home: str) -> str:
-    """The account's home, once its last processes (systemd's own for the account linger for seconds) are ended."""
+    """Shell that changes the account's home folder once its last processes have ended; systemd's own linger for seconds."""
     return (
         f"for n in 1 2 3 4 5 6; do find /proc -maxdepth 1 -user {account} -name '[0-9]*' -printf '%f\\n' | xargs -r kill -KILL; "
         f"usermod --home {home} {account} 2>/dev/null && break; sleep 0.5; done; "

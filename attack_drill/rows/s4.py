@@ -6,26 +6,27 @@ import json
 import secrets
 from collections.abc import Iterator
 
-from attack_drill.ground import Ground
-from attack_drill.http2 import Gone, Request, Session
-from attack_drill.model import Finding, Level, control, judged, not_played
-from attack_drill.storage import lost
-from attack_drill.throwaway import Throwaway
+from attack_drill.drill import Drill
+from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.http2 import RestRequest, Session, SessionEnded
+from attack_drill.options import Level
+from attack_drill.scratch_repository import ScratchRepository
+from attack_drill.storage_admin import find_losses
 
 KINDS = ("keys", "data", "index", "snapshots")
-# By the relay itself. Another answer may mean that only the storage behind it refused.
+# Refused by the relay itself. Another answer may mean that only the storage behind it refused.
 REFUSED = (400, 403, 404, 405)
 V2 = "application/vnd.x.restic.rest.v2"
 
 
-def names(session: Session, kind: str) -> list[str]:
-    """What the relay lists of one kind."""
+def list_names(session: Session, kind: str) -> list[str]:
+    """The names that the relay lists of one kind of object."""
     answer = session.ask("GET", f"/{kind}/", accept=V2)
     return [entry["name"] for entry in json.loads(answer.body)] if answer.status == 200 else []
 
 
 def spellings(kind: str, name: str) -> list[str]:
-    """One object's path, as it is and as a careless server might read it."""
+    """Paths that a careless server might read as one object's."""
     plain = f"{kind}/{name}"
     return [
         f"/{plain}", f"//{kind}//{name}", f"/./{plain}", f"/{plain}/", f"/{plain}?", f"/{plain}?create=true", f"/{plain}%00", f"/{plain}%20",
@@ -51,7 +52,7 @@ WHOLE = (
 )
 
 
-# Headers and methods by which a careless server could be brought to delete.
+# Methods and headers that a careless server might treat as a deletion.
 POSING = (
     ("POST", (("x-http-method-override", "DELETE"),)),
     ("POST", (("x-http-method", "DELETE"), ("x-method-override", "DELETE"))),
@@ -65,15 +66,15 @@ POSING = (
 )
 
 
-def play(ground: Ground) -> Iterator[Finding]:
-    yield from _nothing_there(ground)
-    if not ground.may(Level.THROWAWAY):
-        yield not_played("DELETE of every kind of object", Level.THROWAWAY.words)
+def play(drill: Drill) -> Iterator[Finding]:
+    yield from _nothing_there(drill)
+    if not drill.may(Level.SCRATCH):
+        yield not_played("DELETE of every kind of object", Level.SCRATCH.words)
         return
-    made, judge = ground.throwaway(), ground.judge()
-    before = judge.versions(made.path)
-    with made.session() as session:
-        listed = {kind: names(session, kind) for kind in KINDS}
+    scratch, storage = drill.scratch_repository(), drill.require_storage()
+    before = storage.versions(scratch.path)
+    with scratch.session() as session:
+        listed = {kind: list_names(session, kind) for kind in KINDS}
         config = session.ask("GET", "/config")
         works = config.status == 200 and all(listed.values())
         yield control(
@@ -85,10 +86,10 @@ def play(ground: Ground) -> Iterator[Finding]:
             *WHOLE,
             *(path for kind, found in listed.items() for name in found[:3] for path in spellings(kind, name)),
         ]
-        answers = session.together([Request("DELETE", path) for path in paths])
+        answers = session.together([RestRequest("DELETE", path) for path in paths])
         plain = ["/config", *(f"/{kind}/{name}" for kind, found in listed.items() for name in found)]
-    posed = _posed(made, plain)
-    damage = lost(before, judge.versions(made.path))
+    posed = _posed(scratch, plain)
+    damage = find_losses(before, storage.versions(scratch.path))
     for path, answer in zip(paths, answers, strict=True):
         mine = [line for line in damage if path.rstrip("/").rsplit("/", 1)[-1] in line]
         yield judged(f"DELETE {path}", answer.status in REFUSED and not mine, f"answer {answer.status}")
@@ -99,12 +100,12 @@ def play(ground: Ground) -> Iterator[Finding]:
         not damage,
         damage or f"{len(before)} versions as before",
     )
-    yield judged("the known tree restores", *made.restored())
+    yield judged("the known tree restores", *scratch.try_restore())
 
 
-def _nothing_there(ground: Ground) -> Iterator[Finding]:
-    """In the source's own repository, of what never stood there: refused before anybody looks."""
-    with ground.session() as session:
+def _nothing_there(drill: Drill) -> Iterator[Finding]:
+    """DELETE in the source's own repository of names that never existed: it must be refused before the storage is asked."""
+    with drill.session() as session:
         read = session.ask("GET", "/config")
         yield control(
             "the source's session reads its repository", read.status == 200, f"answer {read.status}"
@@ -116,15 +117,15 @@ def _nothing_there(ground: Ground) -> Iterator[Finding]:
             )
 
 
-def _posed(made: Throwaway, paths: list[str]) -> list[tuple[str, str]]:
-    """Each way on a session of its own: some servers hang up on a strange method."""
+def _posed(scratch: ScratchRepository, paths: list[str]) -> list[tuple[str, str]]:
+    """Try each way in a session of its own: some servers close the connection on an unknown method."""
     found = []
     for method, headers in POSING:
         what = f"{method} with {', '.join(name for name, _ in headers) or 'no header'}"
         try:
-            with made.session() as session:
-                answers = session.together([Request(method, path, b"", headers) for path in paths])
+            with scratch.session() as session:
+                answers = session.together([RestRequest(method, path, b"", headers) for path in paths])
             found.append((what, f"answers {sorted({answer.status for answer in answers})}"))
-        except Gone as gone:
-            found.append((what, f"hung up ({gone.code})"))
+        except SessionEnded as gone:
+            found.append((what, f"connection closed ({gone.code})"))
     return found

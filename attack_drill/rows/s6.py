@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from attack_drill.ground import Ground
-from attack_drill.http2 import Gone, Request, Response, Session
-from attack_drill.model import Finding, Level, control, judged, not_played
-from attack_drill.rows.s4 import KINDS, V2, names
-from attack_drill.storage import lost
-from attack_drill.throwaway import Throwaway
+from attack_drill.drill import Drill
+from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.http2 import RestRequest, RestResponse, Session, SessionEnded
+from attack_drill.options import Level
+from attack_drill.rows.s4 import KINDS, V2, list_names
+from attack_drill.scratch_repository import ScratchRepository
+from attack_drill.storage_admin import find_losses
 
 SECRETS = (b"root:", b"[lastcopy]", b"secret_access_key", b"127.0.0.1\tlocalhost")
 GARBAGE = b"garbage of the drill"
@@ -19,7 +20,7 @@ METHODS = ("PUT", "PATCH", "COPY", "MOVE", "PROPFIND", "MKCOL", "PURGE", "OPTION
 
 
 def escapes(steps: str, rest: str, outside: str) -> list[str]:
-    """Ways to say "up by ``steps`` (``../..``), then ``rest``"; ``outside``: the same place from the storage's root."""
+    """Paths that might mean "up by ``steps`` (``../..``), then ``rest``"; ``outside`` is the same place from the storage's root."""
     ups = steps.split("/")
 
     def up(word: str, slash: str = "/") -> str:
@@ -55,7 +56,15 @@ FILES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A repository that the attacker must not reach: ``steps`` up from his own, then ``rest``; what its answers would hold."""
+    """A repository that the attacker must not reach.
+
+    Args:
+        what: Its name in findings.
+        steps: The way up from the attacker's own repository.
+        rest: The way down from there.
+        outside: Its path from the storage's root.
+        holds: What an answer from it would contain.
+    """
 
     what: str
     steps: str
@@ -68,41 +77,39 @@ class Target:
 
 
 def _seen(what: str, steps: str, rest: str, outside: str, session: Session) -> Target:
-    """Read as its owner reads it."""
+    """A target, with what its owner reads from it."""
     config = session.ask("GET", "/config")
     holds = {config.body} if config.status == 200 else set()
-    holds |= {name.encode() for kind in KINDS for name in names(session, kind)}
+    holds |= {name.encode() for kind in KINDS for name in list_names(session, kind)}
     return Target(what=what, steps=steps, rest=rest, outside=outside, holds=frozenset(holds - {b""}))
 
 
-def _asked(session: Session, requests: Sequence[Request]) -> list[Response]:
-    """All of them; where the relay hangs up on one, an empty answer stands for the rest."""
-    answers: list[Response] = []
+def _asked(session: Session, requests: Sequence[RestRequest]) -> list[RestResponse]:
+    """The answers to all requests, sent in groups."""
+    answers: list[RestResponse] = []
     for first in range(0, len(requests), 60):
         answers += session.together(requests[first : first + 60])
     return answers
 
 
-def _own(ground: Ground, source: str) -> tuple[str, str]:
-    """A source's repository as a neighbour's names it (web1/g1/) and from the storage's root."""
-    path = ground.path(source)
-    return path.removeprefix(f"{ground.where.prefix.strip('/')}/").lstrip(
-        "/"
-    ), f"{ground.where.bucket}/{path}"
+def _own(drill: Drill, source: str) -> tuple[str, str]:
+    """A source's repository, relative to the prefix of all sources (web1/g1/) and from the storage's root."""
+    path = drill.path(source)
+    return path.removeprefix(f"{drill.where.prefix.strip('/')}/").lstrip("/"), f"{drill.where.bucket}/{path}"
 
 
-def play(ground: Ground) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[Finding]:
     targets = []
-    for other in ground.others[:1]:
-        rest, outside = _own(ground, other)
-        with ground.session(other) as theirs:
+    for other in drill.others[:1]:
+        rest, outside = _own(drill, other)
+        with drill.session(other) as theirs:
             targets.append(_seen(f"{other}'s repository", "../..", rest, outside, theirs))
     if not targets:
         yield not_played(
             "reading another source's repository",
-            "no other source's host can be reached, so nobody knows what its objects hold",
+            "no other source's host can be reached, so the drill does not know what its objects contain",
         )
-    with ground.session() as session:
+    with drill.session() as session:
         works = session.ask("GET", "/config")
         theirs_read = all(len(target.holds) > 1 for target in targets)
         yield control(
@@ -111,15 +118,17 @@ def play(ground: Ground) -> Iterator[Finding]:
         for target in targets:
             yield from _read(session, target)
         yield from _files(session)
-    if not ground.may(Level.THROWAWAY):
-        yield not_played("writing and deleting in another repository", Level.THROWAWAY.words)
+    if not drill.may(Level.SCRATCH):
+        yield not_played("writing and deleting in another repository", Level.SCRATCH.words)
         return
-    yield from _harm(ground)
+    yield from _harm(drill)
 
 
 def _read(session: Session, target: Target) -> Iterator[Finding]:
     paths = target.paths("config", "keys/", "")
-    tries = [Request(method, path, b"", (("accept", V2),)) for method in ("GET", "HEAD") for path in paths]
+    tries = [
+        RestRequest(method, path, b"", (("accept", V2),)) for method in ("GET", "HEAD") for path in paths
+    ]
     lengths = {str(len(text)) for text in target.holds if len(text) > 100}
     for request, answer in zip(tries, _asked(session, tries), strict=True):
         leaked = any(text in answer.body for text in target.holds)
@@ -136,7 +145,7 @@ def _read(session: Session, target: Target) -> Iterator[Finding]:
 
 
 def _files(session: Session) -> Iterator[Finding]:
-    tries = [Request("GET", path) for path in FILES]
+    tries = [RestRequest("GET", path) for path in FILES]
     for request, answer in zip(tries, _asked(session, tries), strict=True):
         leaked = [word.decode() for word in SECRETS if word in answer.body]
         yield judged(
@@ -146,20 +155,22 @@ def _files(session: Session) -> Iterator[Finding]:
         )
 
 
-def _harm(ground: Ground) -> Iterator[Finding]:
-    """From one throwaway against another of the same room (the storage's identity reaches both) and of another source."""
-    mine, judge = ground.throwaway(fresh=True), ground.judge()
-    marks = [(f"a repository of {other}", ground.throwaway(other), "../..") for other in ground.others[:1]]
-    marks.append(("a neighbour in the source's own room", ground.throwaway(), ".."))
-    if not ground.others:
+def _harm(drill: Drill) -> Iterator[Finding]:
+    """From one scratch repository against another below the same prefix (one storage identity reaches both) and against another source's."""
+    mine, storage = drill.scratch_repository(fresh=True), drill.require_storage()
+    marks = [
+        (f"a repository of {other}", drill.scratch_repository(other), "../..") for other in drill.others[:1]
+    ]
+    marks.append(("another repository below the source's own prefix", drill.scratch_repository(), ".."))
+    if not drill.others:
         yield not_played(
             "writing and deleting in another source's repository", "no other source's host can be reached"
         )
     for what, victim, steps in marks:
         rest = f"{victim.name}/" if steps == ".." else f"{victim.source}/{victim.name}/"
         with victim.session() as theirs:
-            target = _seen(what, steps, rest, f"{ground.where.bucket}/{victim.path}/", theirs)
-        before = judge.versions(victim.path)
+            target = _seen(what, steps, rest, f"{drill.where.bucket}/{victim.path}/", theirs)
+        before = storage.versions(victim.path)
         stood = {one.key for one in before}
         below = [
             "config",
@@ -169,14 +180,14 @@ def _harm(ground: Ground) -> Iterator[Finding]:
         ]
         paths = target.paths(*below)
         tries = [
-            Request(method, path, GARBAGE if method == "POST" else b"")
+            RestRequest(method, path, GARBAGE if method == "POST" else b"")
             for method in ("POST", "DELETE")
             for path in paths
         ]
         tries += [
-            Request(method, path, GARBAGE) for method in METHODS for path in target.paths("config")[:12]
+            RestRequest(method, path, GARBAGE) for method in METHODS for path in target.paths("config")[:12]
         ]
-        made = [Request("POST", f"{path}?create=true") for path in target.paths("")[:20]]
+        made = [RestRequest("POST", f"{path}?create=true") for path in target.paths("")[:20]]
         with mine.session(patience=60) as session:
             listed = session.ask("GET", "/config").status
             answers = _tolerant(mine, session, [*tries, *made])
@@ -185,9 +196,9 @@ def _harm(ground: Ground) -> Iterator[Finding]:
             listed == 200 and any(a.status for a in answers),
             f"answer {listed}",
         )
-        after = judge.versions(victim.path, locks=True)
+        after = storage.versions(victim.path, locks=True)
         damage = [
-            *lost(before, after),
+            *find_losses(before, after),
             *(f"added: {one.key}" for one in after if one.key not in stood and "/locks/" not in one.key),
         ]
         planted = [one.key for one in after if one.digest == hashlib.sha256(GARBAGE).hexdigest()]
@@ -204,36 +215,38 @@ def _harm(ground: Ground) -> Iterator[Finding]:
             )
         leaked = [answer for answer in answers if any(text in answer.body for text in target.holds)]
         yield judged(f"no answer holds what is in {what}", not leaked, f"{len(leaked)} of {len(answers)} did")
-        yield judged(f"{what} restores", *victim.restored())
-    yield from _elsewhere(ground, mine)
+        yield judged(f"{what} restores", *victim.try_restore())
+    yield from _elsewhere(drill, mine)
 
 
-def _tolerant(mine: Throwaway, session: Session, requests: Sequence[Request]) -> list[Response]:
-    """What breaks a connection is asked again on one of its own; hung up on is refused."""
+def _tolerant(
+    mine: ScratchRepository, session: Session, requests: Sequence[RestRequest]
+) -> list[RestResponse]:
+    """Send all requests; a group that breaks the connection is sent again on a new one. A closed connection counts as a refusal."""
     try:
         return _asked(session, requests)
-    except Gone:
+    except SessionEnded:
         pass
-    answers: list[Response] = []
+    answers: list[RestResponse] = []
     for first in range(0, len(requests), 30):
         part = requests[first : first + 30]
         try:
             with mine.session() as again:
                 answers += again.together(part)
-        except Gone:
-            answers += [Response() for _ in part]
+        except SessionEnded:
+            answers += [RestResponse() for _ in part]
     return answers
 
 
-def _elsewhere(ground: Ground, mine: Throwaway) -> Iterator[Finding]:
-    """Strange names may make strange objects, but only below the attacker's own path."""
+def _elsewhere(drill: Drill, mine: ScratchRepository) -> Iterator[Finding]:
+    """Odd names may create odd objects, but only below the attacker's own prefix."""
     digest = hashlib.sha256(GARBAGE).hexdigest()
-    everywhere = ground.judge().versions(f"{ground.where.prefix.strip('/')}/".lstrip("/"), locks=True)
+    everywhere = drill.require_storage().versions(f"{drill.where.prefix.strip('/')}/".lstrip("/"), locks=True)
     outside = [
         one.key for one in everywhere if one.digest == digest and not one.key.startswith(f"{mine.path}/")
     ]
     yield judged(
-        "nothing that was written stands outside the attacker's own repository",
+        "nothing was written outside the attacker's own repository",
         not outside,
-        outside[:3] or f"{len(everywhere)} versions looked at",
+        outside[:3] or f"{len(everywhere)} versions read",
     )

@@ -1,4 +1,4 @@
-"""S7: what is behind the relay, in anything that a source can hear or read: in health, with a broken identity, in an outage."""
+"""S7: whether anything that a source can read names the storage: when all is well, with a broken storage identity, in an outage."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import secrets
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
-from attack_drill.attempts import work_folder
-from attack_drill.ground import Ground
-from attack_drill.http2 import Gone, Session
-from attack_drill.model import Finding, Level, control, judged, not_played
-from attack_drill.outage import storage_cut
+from attack_drill.drill import Drill
+from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.http2 import Session, SessionEnded
+from attack_drill.options import Level
 from attack_drill.rows.s6 import escapes
-from attack_drill.throwaway import ROOM, Throwaway
+from attack_drill.scratch_folder import scratch_folder
+from attack_drill.scratch_repository import ENTRIES, ScratchRepository
+from attack_drill.storage_outage import cut_storage
 
-# What only S3, rclone's configuration or a server's own words say.
+# Words that only S3, rclone's configuration or a server's own messages contain.
 ALWAYS = (
     "lastcopy:", "rclone.conf", "/etc/lastcopy/relay", "x-amz", "amz-", "AccessDenied", "NoSuchKey", "NoSuchBucket", "RequestId", "SignatureDoesNotMatch",
     "InvalidAccessKeyId", "minio", "s3.", "S3:", "PutObject", "HeadObject", "ListObjects", "access_key", "env_auth", "shared config", "dial tcp", "lookup ",
@@ -25,9 +26,9 @@ PATHS = (
     "/data/%00",
     "/?create=true", "//", "/.", "/*", "/metrics", "/debug/pprof/", "/rc/noop", "/core/version", "/config/x", "/data/x/y/z", "/data/ab/",
 )  # fmt: skip
-# Nothing of these writes: bodies are empty, and names that cannot be an object's.
+# None of these writes: bodies are empty, and the names cannot be an object's.
 METHODS = ("GET", "HEAD", "DELETE", "PUT", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "X")
-# Where a storage's name could have been left behind, and what the source's processes hold in memory and environment.
+# Where the storage's name could have been left: files, the journal, environments and command lines.
 DISK = r"""
 grep -rIlF -f "$1" /etc /var/lib/lastcopy /var/cache/lastcopy /var/log /root /home /usr/local /run/lastcopy* /tmp /var/tmp 2>/dev/null | grep -v "^$1"
 journalctl --no-pager -o cat 2>/dev/null | grep -cF -f "$1" | sed 's/^/journal: /; /^journal: 0$/d'
@@ -38,23 +39,23 @@ done
 """
 
 
-def telling(ground: Ground) -> dict[str, str]:
-    """Words that would give the storage away, by what they are; never shown."""
-    where, thief = ground.where, ground.thief()
+def telling(drill: Drill) -> dict[str, str]:
+    """Words that would name the storage, by what they are. The words themselves are never shown."""
+    where, key = drill.where, drill.stolen_key()
     host = urlsplit(where.endpoint).hostname or ""
     words = {
         "the storage's address": host,
         "the storage's endpoint": where.endpoint,
-        "the access key": thief.access_key_id,
-        "the secret key": thief.secret_access_key.get_secret_value(),
+        "the access key": key.access_key_id,
+        "the secret key": key.secret_access_key.get_secret_value(),
         "the bucket": where.bucket,
-        "the bucket and path": f"{where.bucket}/{ground.path()}",
+        "the bucket and path": f"{where.bucket}/{drill.path()}",
     }
     return {what: word for what, word in words.items() if word}
 
 
 def named(words: dict[str, str], said: str) -> list[str]:
-    """Which of them were said; a bucket may be called by a word of every day, so it counts as a word of its own."""
+    """Which of the words a text contains. A bucket's name may be an ordinary word, so it counts only as a word of its own."""
     low = said.lower()
     found = [what for what, word in words.items() if what != "the bucket" and word.lower() in low]
     if re.search(rf"(?<![\w./-]){re.escape(words['the bucket'])}(?![\w-])", said):
@@ -63,7 +64,7 @@ def named(words: dict[str, str], said: str) -> list[str]:
 
 
 def _walk(session: Session, *, writing: bool) -> tuple[str, int]:
-    """Everything that is said: statuses, headers, bodies, and at last stderr; how many answers there were."""
+    """Make many requests. Returns statuses, headers, bodies and stderr as one text, and the number of answers."""
     said, answers = "", 0
     paths = [*PATHS, *escapes("../..", "x/g1/config", "x/y")[:12]]
     tries = [(method, path, b"") for path in paths for method in METHODS[: 9 if path in PATHS[:8] else 3]]
@@ -85,31 +86,31 @@ def _walk(session: Session, *, writing: bool) -> tuple[str, int]:
             answer = session.ask(method, path, body)
             answers += 1
             said += f"{answer.status} {sorted(answer.headers.items())} {answer.body[:4000].decode(errors='replace')}\n"
-    except Gone as gone:
+    except SessionEnded as gone:
         return said + gone.words, answers
     return said + session.words(), answers
 
 
-def play(ground: Ground) -> Iterator[Finding]:
-    words = telling(ground)
-    with ground.session() as session:
+def play(drill: Drill) -> Iterator[Finding]:
+    words = telling(drill)
+    with drill.session() as session:
         said, answers = _walk(session, writing=False)
     yield control("the relay answers", answers > 50, f"{answers} answers, {len(said)} characters")
-    yield _judged("answers, headers and error texts in health", words, said)
-    yield from _disk(ground, words)
-    if not ground.may(Level.THROWAWAY):
-        yield not_played("answers to writes, a broken identity, an outage", Level.THROWAWAY.words)
+    yield _judged("answers, headers and error texts when all is well", words, said)
+    yield from _disk(drill, words)
+    if not drill.may(Level.SCRATCH):
+        yield not_played("answers to writes, a broken identity, an outage", Level.SCRATCH.words)
         return
-    made = ground.throwaway(fresh=True)
-    with made.session() as session:
+    scratch = drill.scratch_repository(fresh=True)
+    with scratch.session() as session:
         said, answers = _walk(session, writing=True)
-    yield _judged("answers to writes and strange names", words, said)
-    yield from _restic(made, words)
-    yield from _broken(ground, made, words)
-    if not ground.may(Level.TRIAL):
+    yield _judged("answers to writes and odd names", words, said)
+    yield from _restic(scratch, words)
+    yield from _broken(drill, scratch, words)
+    if not drill.may(Level.TRIAL):
         yield not_played("an outage of the storage in the middle of a session", Level.TRIAL.words)
         return
-    yield from _outage(ground, made, words)
+    yield from _outage(drill, scratch, words)
 
 
 def _judged(tried: str, words: dict[str, str], said: str) -> Finding:
@@ -119,20 +120,20 @@ def _judged(tried: str, words: dict[str, str], said: str) -> Finding:
         not found,
         f"named: {found[:5]}"
         if found
-        else f"{len(said)} characters, none of {len(words) + len(ALWAYS)} words in them",
+        else f"{len(said)} characters contain none of {len(words) + len(ALWAYS)} words",
     )
 
 
-def _disk(ground: Ground, words: dict[str, str]) -> Iterator[Finding]:
-    """On the source itself; the bucket's name is looked for with its path only, for alone it may be any word."""
+def _disk(drill: Drill, words: dict[str, str]) -> Iterator[Finding]:
+    """Search the source itself. The bucket's name is only searched for with its path, because alone it may be an ordinary word."""
     patterns = [word for what, word in words.items() if what != "the bucket"]
-    with work_folder(ground.victim) as folder:
+    with scratch_folder(drill.victim) as folder:
         planted = f"drill{secrets.token_hex(8)}"
-        # By stdin: the host's journal tells of commands.
-        ground.victim.run("sh", "-c", f"cat >{folder}/planted", stdin=f"{planted}\n")
-        seen = _looked(ground, folder, [planted, *patterns])
+        # On stdin, because the host's journal may record commands.
+        drill.victim.run("sh", "-c", f"cat >{folder}/planted", stdin=f"{planted}\n")
+        seen = _looked(drill, folder, [planted, *patterns])
     yield control(
-        "the look at the source's disk finds what was planted",
+        "the search of the source's disk finds a planted word",
         f"{folder}/planted" in seen,
         f"{len(seen)} places",
     )
@@ -144,39 +145,42 @@ def _disk(ground: Ground, words: dict[str, str]) -> Iterator[Finding]:
     )
 
 
-def _looked(ground: Ground, folder: str, patterns: Sequence[str]) -> list[str]:
-    """The patterns are secrets: on stdin only, then in memory, root's alone."""
-    ground.victim.run("sh", "-c", f"umask 077; cat >{folder}/patterns", stdin="\n".join(patterns) + "\n")
-    return ground.victim.run("sh", "-c", DISK, "sh", f"{folder}/patterns", check=False).out.splitlines()
+def _looked(drill: Drill, folder: str, patterns: Sequence[str]) -> list[str]:
+    """Search the source. The patterns are secrets: they are sent on stdin and kept in memory, readable by root only."""
+    drill.victim.run("sh", "-c", f"umask 077; cat >{folder}/patterns", stdin="\n".join(patterns) + "\n")
+    return drill.victim.run("sh", "-c", DISK, "sh", f"{folder}/patterns", check=False).out.splitlines()
 
 
-def _restic(made: Throwaway, words: dict[str, str]) -> Iterator[Finding]:
+def _restic(scratch: ScratchRepository, words: dict[str, str]) -> Iterator[Finding]:
     said = (
-        made.restic("-vv", "cat", "config").said
-        + made.restic("-vv", "forget", made.snapshots[0], seconds=4).said
+        scratch.restic("-vv", "cat", "config").said
+        + scratch.restic("-vv", "forget", scratch.snapshots[0], seconds=4).said
     )
-    yield _judged("restic's own words about it, -vv", words, said)
+    yield _judged("restic's own messages, -vv", words, said)
 
 
-def _broken(ground: Ground, made: Throwaway, words: dict[str, str]) -> Iterator[Finding]:
-    """What rclone says about its configuration is its most telling word."""
-    folder = f"{ROOM}/{made.name}"
+def _broken(drill: Drill, scratch: ScratchRepository, words: dict[str, str]) -> Iterator[Finding]:
+    """With a broken entry: rclone's messages about its configuration would tell the most."""
+    folder = f"{ENTRIES}/{scratch.name}"
     ways = {
         "a wrong secret key": ("credentials", "s/^(aws_secret_access_key)=.*/\\1=not-the-secret-at-all/"),
         "an unknown access key": ("credentials", "s/^(aws_access_key_id)=.*/\\1=nobody-known/"),
         "no key": ("credentials", "/^aws_/d"),
         "a closed port": ("rclone.conf", "s#^(endpoint = https?://[^:/]+).*#\\1:9#"),
-        "a name that nobody knows": ("rclone.conf", "s#^endpoint = .*#endpoint = https://storage.invalid#"),
+        "a host name that does not exist": (
+            "rclone.conf",
+            "s#^endpoint = .*#endpoint = https://storage.invalid#",
+        ),
         "no such section": ("rclone.conf", "s/^\\[lastcopy\\]/[other]/"),
     }
     put_back = f"cp -a {folder}/kept/. {folder}"
-    ground.relay.shell(f"cd {folder} && mkdir kept && cp -a credentials rclone.conf kept")
+    drill.relay.shell(f"cd {folder} && mkdir kept && cp -a credentials rclone.conf kept")
     try:
         for what, (file, line) in ways.items():
-            ground.relay.shell(
-                f"{put_back} && sed -i -E '{line}' {folder}/{file} && chgrp {made.account} {folder}/{file}"
+            drill.relay.shell(
+                f"{put_back} && sed -i -E '{line}' {folder}/{file} && chgrp {scratch.account} {folder}/{file}"
             )
-            with made.session() as session:
+            with scratch.session() as session:
                 said, answers = _walk(session, writing=True)
             yield _judged(f"an entry with {what}", words, f"{said} ")
             yield judged(
@@ -185,14 +189,14 @@ def _broken(ground: Ground, made: Throwaway, words: dict[str, str]) -> Iterator[
                 f"{answers} answers; said: {said.strip()[:80]}",
             )
     finally:
-        ground.relay.shell(f"{put_back} && rm -r {folder}/kept", check=False)
+        drill.relay.shell(f"{put_back} && rm -r {folder}/kept", check=False)
 
 
-def _outage(ground: Ground, made: Throwaway, words: dict[str, str]) -> Iterator[Finding]:
+def _outage(drill: Drill, scratch: ScratchRepository, words: dict[str, str]) -> Iterator[Finding]:
     said = ""
-    with made.session(patience=25) as session:
+    with scratch.session(patience=25) as session:
         control_status = session.ask("HEAD", "/config").status
-        with storage_cut(ground):
+        with cut_storage(drill):
             tries = [
                 ("GET", "/keys/"),
                 ("GET", f"/data/{secrets.token_hex(32)}"),
@@ -205,17 +209,17 @@ def _outage(ground: Ground, made: Throwaway, words: dict[str, str]) -> Iterator[
                     answer = session.ask(method, path, b"x" if method == "POST" else b"")
                     statuses.append(answer.status)
                     said += f"{answer.status} {answer.headers} {answer.body.decode(errors='replace')}\n"
-            except Gone as gone:
+            except SessionEnded as gone:
                 said += gone.words
             said += session.words()
-            with made.session(patience=25) as late:
+            with scratch.session(patience=25) as late:
                 more, answers = _walk(late, writing=True)
-            told = made.restic("cat", "config", seconds=6).said
+            told = scratch.restic("cat", "config", seconds=6).said
     yield control(
-        "the storage was out of reach",
+        "the storage could not be reached",
         control_status == 200 and any(status >= 500 for status in statuses) and not answers,
         f"answers {statuses}",
     )
-    yield _judged("a storage that goes away in the middle of a session", words, said)
-    yield _judged("a session that begins in the outage", words, more)
-    yield _judged("restic's own words in the outage", words, told)
+    yield _judged("an outage that begins in the middle of a session", words, said)
+    yield _judged("a session that begins during the outage", words, more)
+    yield _judged("restic's own messages during the outage", words, told)

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from attack_drill.ground import Ground
-from attack_drill.model import Finding, Level, control, judged, not_played
-from attack_drill.storage import lost
-from attack_drill.trusted import Trusted, trusted, wishes
+from attack_drill.drill import Drill
+from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.operator_side import OperatorSide, open_operator_side, wishes
+from attack_drill.options import Level
+from attack_drill.storage_admin import find_losses
 from ops.prune.decision import ALL_SUSPICIOUS, Decision, Verdict, decide
 
-CROWD = 60  # over the limits of 20 and 50; tests/prune plays a thousand
+CROWD = 60  # above the limits of 20 and 50; tests/prune tries a thousand
 
 
 def lies(good: dict[str, object], now: datetime) -> dict[str, list[dict[str, object]]]:
-    """What is tried -> the snapshots' content. Each is of the good snapshot's own tree, so that nothing else betrays it."""
+    """Forged snapshots by what is forged. Each has a good snapshot's tree, so that nothing else gives it away."""
 
     def claim(at: object, **more: object) -> dict[str, object]:
         return {**good, "time": at.isoformat() if isinstance(at, datetime) else at, **more}
@@ -33,78 +34,82 @@ def lies(good: dict[str, object], now: datetime) -> dict[str, list[dict[str, obj
     }
 
 
-def play(ground: Ground) -> Iterator[Finding]:
-    if not ground.may(Level.THROWAWAY) or ground.desk is None:
-        yield not_played("forged snapshots against the trusted prune", Level.THROWAWAY.words)
+def play(drill: Drill) -> Iterator[Finding]:
+    if not drill.may(Level.SCRATCH) or drill.storage is None:
+        yield not_played("forged snapshots against the operator's prune", Level.SCRATCH.words)
         return
-    with trusted(ground) as place:
-        yield from _forgeries(place)
+    with open_operator_side(drill) as operator:
+        yield from _forgeries(operator)
 
 
-def _forgeries(place: Trusted) -> Iterator[Finding]:
-    made, desk = place.made, place.desk
-    newest = place.look().decision.rows[-1].snapshot
-    good = set(made.snapshots)
-    first = place.look()
+def _forgeries(operator: OperatorSide) -> Iterator[Finding]:
+    scratch, storage = operator.scratch, operator.storage
+    newest = operator.plan_prune().decision.rows[-1].snapshot
+    good = set(scratch.snapshots)
+    first = operator.plan_prune()
     quiet = not list(first.problems()) and set(first.decision.drops) == good - {newest.id}
     yield control(
-        "the prune's plan for honest snapshots",
+        "prune's plan for genuine snapshots",
         quiet,
         f"{len(first.decision.drops)} to drop, nothing suspicious",
     )
 
-    told = place.on_it(
+    told = operator.with_recovery(
         lambda found: next(one for one in found.open(None).snapshots() if one["id"] == newest.id)
     )
     content: dict[str, object] = {name: told[name] for name in ("tree", "paths", "hostname", "username")}
-    before = desk.versions(made.path, contents=False)
+    before = storage.versions(scratch.path, contents=False)
     forged: dict[str, set[str]] = {}
     for what, documents in lies(content, datetime.now(UTC)).items():
-        files = [place.master.file(document) for document in documents]
-        taken = place.post("snapshots", files)
+        files = [operator.master.file(document) for document in documents]
+        taken = operator.upload_as_source("snapshots", files)
         forged[f"{taken} of {len(files)} forged: {what}"] = {name for name, _ in files}
-    stood = {one["id"] for one in place.on_it(lambda found: found.open(None).snapshots())}
-    by_hand = made.restic("backup", "--quiet", "--time", "2001-01-01 00:00:00", "--host", "db9", "tree")
-    now = {one["id"] for one in place.on_it(lambda found: found.open(None).snapshots())}
+    stood = {one["id"] for one in operator.with_recovery(lambda found: found.open(None).snapshots())}
+    by_hand = scratch.restic("backup", "--quiet", "--time", "2001-01-01 00:00:00", "--host", "db9", "tree")
+    now = {one["id"] for one in operator.with_recovery(lambda found: found.open(None).snapshots())}
     forged["restic backup --time 2001 --host db9"] = now - stood
-    junk, _ = (file := place.master.file("no snapshot at all"))
-    place.post("snapshots", [file])
-    forged["one that nobody can read"] = {junk}
-    after = place.look().decision
+    junk, _ = (file := operator.master.file("no snapshot at all"))
+    operator.upload_as_source("snapshots", [file])
+    forged["a snapshot file that cannot be read"] = {junk}
+    after = operator.plan_prune().decision
     for what, ids in forged.items():
         yield _named(what, ids, after, newest.id)
-    yield _refused(place, f"the prune refuses them (restic by hand ended with {by_hand.code})")
-    damage = lost(before, desk.versions(made.path, contents=False))
+    yield _refused(operator, f"prune refuses them (restic run by hand ended with {by_hand.code})")
+    damage = find_losses(before, storage.versions(scratch.path, contents=False))
     yield judged("the refused prune hid nothing", not damage, damage or f"{len(before)} versions as before")
-    # The storage's administrator takes away what nobody can read: over it restic prunes nothing, whatever is set aside.
-    desk.hide(f"{made.path}/snapshots/{junk}")
+    # restic prunes nothing while there is a snapshot file that it cannot read, so the storage's administrator hides it.
+    storage.hide(f"{scratch.path}/snapshots/{junk}")
 
     crowd = [
-        place.master.file({**content, "time": datetime.now(UTC).isoformat(), "uid": n}) for n in range(CROWD)
+        operator.master.file({**content, "time": datetime.now(UTC).isoformat(), "uid": n})
+        for n in range(CROWD)
     ]
-    taken = place.post("snapshots", crowd)
-    flooded = place.look()
+    taken = operator.upload_as_source("snapshots", crowd)
+    flooded = operator.plan_prune()
     yield _named(
-        f"a burst of {taken} that claim nothing odd", {name for name, _ in crowd}, flooded.decision, newest.id
+        f"a burst of {taken} snapshots that look ordinary",
+        {name for name, _ in crowd},
+        flooded.decision,
+        newest.id,
     )
     yield judged(
-        "the prune's plan refuses the burst",
+        "prune's plan refuses the burst",
         any("suspicious" in str(problem) for problem in flooded.problems()),
         f"{len(flooded.decision.of(Verdict.SUSPICIOUS))} suspicious",
     )
-    # Of a burst none can be told from the others: set aside, all stay, and no good one goes for them.
+    # None of a burst can be told from the others. If they are set aside, all are kept, and no good snapshot is dropped for them.
     asked = wishes(ALL_SUSPICIOUS)
     aside = decide([row.snapshot for row in flooded.decision.rows], asked.keep, asked.limits, asked.set_aside)
     yield judged(
-        "set aside, they make no good one go",
+        "when they are set aside, no good snapshot is dropped",
         not aside.drops,
         f"{len(aside.of(Verdict.ASIDE))} set aside, {len(aside.drops)} to drop",
     )
-    yield judged("a good snapshot restores", *place.recovered(made.snapshots[0]))
+    yield judged("a good snapshot restores", *operator.try_recover(scratch.snapshots[0]))
 
 
 def _named(what: str, ids: set[str], found: Decision, newest: str) -> Finding:
-    """Each forged one is called suspicious, and the newest good one is not to be dropped for it."""
+    """Each forged snapshot must be named as suspicious, and the newest good one must not be dropped."""
     missed = ids - {row.snapshot.id for row in found.of(Verdict.SUSPICIOUS)}
     return judged(
         what,
@@ -113,8 +118,8 @@ def _named(what: str, ids: set[str], found: Decision, newest: str) -> Finding:
     )
 
 
-def _refused(place: Trusted, what: str) -> Finding:
-    done, why = place.prune()
+def _refused(operator: OperatorSide, what: str) -> Finding:
+    done, why = operator.prune()
     return judged(
         what, done is None and "suspicious" in why, why.splitlines()[0] if why else "it WENT THROUGH"
     )

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from attack_drill.storage import desk
+from attack_drill.storage_admin import open_storage_admin
 from bench import report
 from bench.contenders import BORG, OURS, SEED_OLD, Borg, Ours, Seed
 from bench.farm import BUCKET, CONTENDERS, RELAY, SEED_PORT, SOURCE, BenchError, Farm, farm
@@ -67,9 +67,9 @@ def measure(stand: Farm, said: Callable[[str], None]) -> tuple[dict[str, dict[st
         absent.append(f"{SEED_OLD}: {stand.why_no_old_rclone}")
     results: dict[str, dict[str, str]] = {}
     where, key, ca = _judge(stand)
-    with desk(where, key, ca, stand.box.storage_admin()) as judge:
+    with open_storage_admin(where, key, ca, stand.box.storage_admin()) as judge:
         # Another source's room: beside the contender's in the same bucket, as the plain recipe has it.
-        judge.do(
+        judge.call(
             lambda s3: [
                 s3.put_object(Bucket=BUCKET, Key=f"{room}config", Body=b"another source's secret")
                 for room in ("web1/g1/", f"{CONTENDERS}/other/")

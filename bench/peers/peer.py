@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from attack_drill.http2 import Session
-from attack_drill.storage import Desk
+from attack_drill.storage_admin import StorageAdmin
 from bench.contenders import RESTORED, Ours, Seed
 from bench.farm import DATA, SOURCE, BenchError, Farm
 
@@ -22,7 +22,7 @@ class Peer:
 
     name: str
     farm: Farm
-    judge: Desk
+    judge: StorageAdmin
     way: Ours | Seed
     ssh: str  # shell words, without a command
     other: str  # of another source, below the bucket

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-from attack_drill.http2 import Gone, Request, Session
-from attack_drill.rows.s4 import names
-from attack_drill.storage import lost
+from attack_drill.http2 import RestRequest, Session, SessionEnded
+from attack_drill.rows.s4 import list_names
+from attack_drill.storage_admin import find_losses
 from bench.farm import BUCKET, RELAY, BenchError
 from bench.peers.peer import HELD, Peer
 
@@ -61,7 +61,7 @@ def s3(peer: Peer) -> str:
     ):
         peer.on_source(f"timeout 8 sh -c {shlex.quote(f'{restic} {words}')} >/dev/null 2>&1")
         peer.on_source(f"timeout 20 sh -c {shlex.quote(f'{restic} unlock --remove-all')} >/dev/null 2>&1")
-    harm = lost(before, peer.judge.versions(peer.way.prefix))
+    harm = find_losses(before, peer.judge.versions(peer.way.prefix))
     return f"fell: {len(harm)} objects ({harm[0].split(':')[0]})" if harm else peer.restores()
 
 
@@ -69,14 +69,14 @@ def s4(peer: Peer) -> str:
     """DELETE of every object, and uploads under the names of the repository's folders."""
     before = peer.judge.versions(peer.way.prefix)
     with peer.session() as session:
-        paths = ["/config", *(f"/{kind}/{name}" for kind in KINDS for name in names(session, kind))]
-        session.together([Request("DELETE", path) for path in paths])
-    harm = lost(before, peer.judge.versions(peer.way.prefix))
+        paths = ["/config", *(f"/{kind}/{name}" for kind in KINDS for name in list_names(session, kind))]
+        session.together([RestRequest("DELETE", path) for path in paths])
+    harm = find_losses(before, peer.judge.versions(peer.way.prefix))
     if harm:
         return f"fell: {len(harm)} objects ({harm[0].split(':')[0]})"
     with peer.session() as session:
-        session.together([Request("POST", f"/{kind}", b"x") for kind in KINDS])
-        listed = sum(len(names(session, kind)) for kind in KINDS)
+        session.together([RestRequest("POST", f"/{kind}", b"x") for kind in KINDS])
+        listed = sum(len(list_names(session, kind)) for kind in KINDS)
     return HELD if listed >= len(paths) - 1 else "fell: an object named like a folder hides what is in it"
 
 
@@ -84,9 +84,9 @@ def s5(peer: Peer) -> str:
     """Overwriting what stands, and the race that a look before the write loses."""
     before = peer.judge.versions(peer.way.prefix)
     with peer.session() as session:
-        paths = ["/config", *(f"/{kind}/{name}" for kind in KINDS for name in names(session, kind)[:2])]
-        session.together([Request("POST", path, b"garbage") for path in paths for _ in range(4)])
-    harm = lost(before, peer.judge.versions(peer.way.prefix))
+        paths = ["/config", *(f"/{kind}/{name}" for kind in KINDS for name in list_names(session, kind)[:2])]
+        session.together([RestRequest("POST", path, b"garbage") for path in paths for _ in range(4)])
+    harm = find_losses(before, peer.judge.versions(peer.way.prefix))
     if harm:
         return f"fell: {harm[0].split(':')[0]}"
     name = hashlib.sha256(peer.name.encode()).hexdigest()
@@ -94,7 +94,7 @@ def s5(peer: Peer) -> str:
 
         def upload(session: Session, letter: bytes) -> None:
             session.ask("HEAD", "/config")
-            session.together([Request("POST", f"/data/{name}", letter * 4096) for _ in range(8)])
+            session.together([RestRequest("POST", f"/data/{name}", letter * 4096) for _ in range(8)])
 
         for racing in [both.submit(upload, one, b"1"), both.submit(upload, two, b"2")]:
             racing.result()
@@ -104,7 +104,9 @@ def s5(peer: Peer) -> str:
 
 def s6(peer: Peer) -> str:
     """Paths out of the own room: is another source's object read, or written?"""
-    secret = peer.judge.do(lambda s3: s3.get_object(Bucket=BUCKET, Key=f"{peer.other}config")["Body"].read())
+    secret = peer.judge.call(
+        lambda s3: s3.get_object(Bucket=BUCKET, Key=f"{peer.other}config")["Body"].read()
+    )
     before = peer.judge.versions(peer.other)
     target = f"{peer.other}config"
     ups = (
@@ -122,9 +124,11 @@ def s6(peer: Peer) -> str:
     paths = [up + name for up in ups for name in (target, target.partition("/")[2])]
     try:
         with peer.session() as session:
-            answers = session.together([Request("GET", path) for path in paths])
-            session.together([Request("POST", path.replace("config", "data/evil"), b"x") for path in paths])
-    except Gone:
+            answers = session.together([RestRequest("GET", path) for path in paths])
+            session.together(
+                [RestRequest("POST", path.replace("config", "data/evil"), b"x") for path in paths]
+            )
+    except SessionEnded:
         return "fell: the session broke"
     if any(secret in answer.body for answer in answers):
         return "fell: another source's object was read"
@@ -145,7 +149,7 @@ def s7(peer: Peer) -> str:
                         answer = session.ask(method, path)
                         told += f"{answer.headers} {answer.body[:500]!r}"
                 told += session.words()
-        except Gone as gone:
+        except SessionEnded as gone:
             told += gone.words
         return told
 
@@ -162,7 +166,7 @@ def s7(peer: Peer) -> str:
 def s9(peer: Peer) -> str:
     """25 bogus key files whose names come first: does the source's restic still open the repository?"""
     with peer.session() as session:
-        first = names(session, "keys")[0]
+        first = list_names(session, "keys")[0]
         good = json.loads(session.ask("GET", f"/keys/{first}").body)
         bodies = [
             json.dumps(
@@ -175,7 +179,7 @@ def s9(peer: Peer) -> str:
             for n in range(25)
         ]
         session.together(
-            [Request("POST", f"/keys/{hashlib.sha256(body).hexdigest()}", body) for body in bodies]
+            [RestRequest("POST", f"/keys/{hashlib.sha256(body).hexdigest()}", body) for body in bodies]
         )
     opened = peer.on_source(
         f"rm -rf {peer.way.cache}; timeout 60 sh -c {shlex.quote(f'{peer.way.restic} snapshots --no-lock --json')} 2>&1"
@@ -190,7 +194,7 @@ def s10(peer: Peer) -> str:
         for _ in range(SESSIONS):
             try:
                 served += held.enter_context(peer.session()).ask("HEAD", "/config").status == 200
-            except Gone:
+            except SessionEnded:
                 continue  # refused: that is what the row is about
     if served == 0:
         raise BenchError(f"S10: {peer.name} serves no session at all")

@@ -1,4 +1,4 @@
-"""The stage: one running local stack and a drill's ground on it, for every row and every row's sabotage."""
+"""One running local stack and an attack drill on it, for every row and every row's sabotage."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 import toolchain
-from attack_drill.ground import Asked, Ground, ground
-from attack_drill.model import Finding, Level, Outcome, Result
+from attack_drill.drill import Drill, open_drill
+from attack_drill.findings import Finding, Outcome, RowResult, RowVerdict
+from attack_drill.options import DrillOptions, Level
 from attack_drill.rows import PLAYS
 from attack_drill.runner import play_row
 from attack_drill.threats import THREATS
@@ -21,28 +22,39 @@ from tests.networks import free_network
 
 @dataclass
 class Stage:
-    """``machines``: past SSH, for what sabotages a host. ``play``: one row on the ground, as `ops drill` plays it."""
+    """A local stack and a drill on it. ``machines`` reaches the hosts without SSH, for sabotages; ``play`` plays one row as the command does."""
 
     running: Running
-    ground: Ground
+    drill: Drill
 
     @property
     def machines(self) -> Machines:
         return self.running.machines
 
-    def play(self, row: str) -> Result:
+    def play(self, row: str) -> RowResult:
         threat = next(threat for threat in THREATS if threat.id == row)
-        return play_row(self.ground, threat, PLAYS[row], lambda _: None)
+        return play_row(self.drill, threat, PLAYS[row], lambda _: None)
 
 
-def told(result: Result) -> str:
-    """What an assertion shows: all that did not hold."""
+def told(result: RowResult) -> str:
+    """The findings that are neither held nor a control, for an assertion's message."""
     rest = [one for one in result.findings if one.outcome not in (Outcome.HELD, Outcome.CONTROL)]
     return f"{result.threat.id} {result.verdict.value}\n" + "\n".join(map(_line, rest))
 
 
 def _line(one: Finding) -> str:
     return f"  {one.outcome.value}: {one.tried}: {one.seen}"
+
+
+def broken(result: RowResult) -> set[str]:
+    """The attempts that succeeded."""
+    return {one.tried for one in result.findings if one.outcome is Outcome.BROKEN}
+
+
+def broken_lines(result: RowResult) -> str:
+    """The attempts that succeeded and what was seen, one per line. Fails unless the row is broken, rather than in error."""
+    assert result.verdict is RowVerdict.BROKEN, told(result)
+    return "\n".join(f"{one.tried}: {one.seen}" for one in result.findings if one.outcome is Outcome.BROKEN)
 
 
 @pytest.fixture(scope="package")
@@ -62,14 +74,14 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             running.machines.shell(
                 name, "mkdir -p /srv && date >/srv/stamp && systemctl start lastcopy-backup.service"
             )
-        asked = Asked(
+        options = DrillOptions(
             stack="drilled",
             source="web1",
             sandbox=running.machines.directory,
             storage_key=None,
             level=Level.TRIAL,
         )
-        with ground(asked, running.stack, lambda _: None) as made:
+        with open_drill(options, running.stack, lambda _: None) as made:
             yield Stage(running, made)
     finally:
         running.close()

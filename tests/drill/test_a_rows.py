@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from attack_drill.model import Outcome, Result, Verdict
+from attack_drill.findings import RowVerdict
 from components.relay import sshd_config as sshd
-from tests.drill.conftest import Stage, told
-from tests.drill.weaken import done_to, edited, scripts_with
+from tests.drill.conftest import Stage, broken_lines, told
+from tests.drill.weakening import done_to, edited, scripts_with
 
 ROWS = ["A1", "A2", "A3", "A4", "A5", "A6", "A7", "A9", "A10"]
 PASSWORD = "/etc/lastcopy/password"
@@ -19,19 +19,13 @@ PASSWORD = "/etc/lastcopy/password"
 @pytest.mark.parametrize("row", ROWS)
 def test_the_row_holds(stage: Stage, row: str) -> None:
     result = stage.play(row)
-    assert result.verdict is Verdict.PROVEN, told(result)
-
-
-def broken(result: Result) -> str:
-    """What broke, for an assertion on its words; the row must be broken, not only in error."""
-    assert result.verdict is Verdict.BROKEN, told(result)
-    return "\n".join(f"{one.tried}: {one.seen}" for one in result.findings if one.outcome is Outcome.BROKEN)
+    assert result.verdict is RowVerdict.PROVEN, told(result)
 
 
 def test_a1_sabotage_a_source_without_the_pin_falls_for_the_impostor(stage: Stage) -> None:
     weaken = "s/^( *)StrictHostKeyChecking.*/\\1StrictHostKeyChecking no/; s#^( *)(User|Global)KnownHostsFile.*#\\1\\2KnownHostsFile /dev/null#"
     with edited(stage, "web1", "/etc/lastcopy/ssh_config", weaken):
-        found = broken(stage.play("A1"))
+        found = broken_lines(stage.play("A1"))
     assert "the source meets another ed25519 key: it went on to log in" in found
     assert "the scheduled backup meets a relay with another key: status.json: success 0" in found
     assert "the engine" not in found
@@ -52,7 +46,7 @@ def test_a2_sabotage_a_secret_in_any_of_four_careless_places_is_found(stage: Sta
     ):
         file.write_text(f"{text}# {password}\n")
         try:
-            found = broken(stage.play("A2"))
+            found = broken_lines(stage.play("A2"))
         finally:
             file.write_text(text)
     assert "a command line or environment on web1: ['password of web1']" in found
@@ -71,16 +65,19 @@ def test_a3_sabotage_without_guard_and_comparison_the_admin_is_locked_out(
         ("lib.sh", "guard_arm() {", "guard_arm() { cat >/dev/null; return 0;"),
         ("sshd.sh", "expect() {", "expect() { return 0;"),
     )
-    found = broken(stage.play("A3"))
+    found = broken_lines(stage.play("A3"))
     assert "'PasswordAuthentication yes': it would go live" in found
-    assert "sshd goes back by itself, and the operator comes in: ['the operator is still locked out'" in found
     assert (
-        "the firewall goes back by itself, and the operator comes in: ['the operator is still locked out'"
+        "sshd is rolled back by itself, and the operator can log in: ['the operator is still locked out'"
+        in found
+    )
+    assert (
+        "the firewall is rolled back by itself, and the operator can log in: ['the operator is still locked out'"
         in found
     )
     assert "NoSuchKeyword" not in found
     monkeypatch.undo()
-    assert stage.ground.relay.shell("ls /var/lib/lastcopy/guard").out == ""
+    assert stage.drill.relay.shell("ls /var/lib/lastcopy/guard").out == ""
 
 
 def test_a4_sabotage_with_a_low_floor_and_a_step_that_does_not_compare_old_parts_are_taken(
@@ -91,7 +88,7 @@ def test_a4_sabotage_with_a_low_floor_and_a_step_that_does_not_compare_old_parts
         edited(stage, "relay", "/etc/lastcopy/relay/rclone", "s/^floor .*/floor 1.50/"),
         edited(stage, "web1", "/etc/lastcopy/restic.conf", "s/^floor=.*/floor=0.10/"),
     ):
-        found = broken(stage.play("A4"))
+        found = broken_lines(stage.play("A4"))
     assert "the running relay is given rclone '1.68.2'" in found
     assert "the relay's step is given rclone '1.40'" in found
     assert "the source is given restic '0.14.0'" in found
@@ -105,17 +102,17 @@ def test_a5_sabotage_a_program_that_protects_nothing_and_a_bucket_that_locks_not
     program = stage.running.root / "components" / "restic_repository.py"
     text = program.read_text()
     assert "protect=args.protect" in text
-    judge = stage.ground.judge()
-    bucket = judge.where.bucket
-    lock = judge.do(lambda s3: s3.get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"])
+    storage = stage.drill.require_storage()
+    bucket = storage.where.bucket
+    lock = storage.call(lambda s3: s3.get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"])
     none = {"ObjectLockEnabled": "Enabled"}
     try:
         program.write_text(text.replace("protect=args.protect", "protect=False"))
-        judge.do(lambda s3: s3.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=none))
-        found = broken(stage.play("A5"))
+        storage.call(lambda s3: s3.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=none))
+        found = broken_lines(stage.play("A5"))
     finally:
         program.write_text(text)
-        judge.do(lambda s3: s3.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=lock))
+        storage.call(lambda s3: s3.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=lock))
     assert "the stack's passwords are protected: nothing in the state is" in found
     assert "the administrator tries on every version: delete the version: done" in found
     assert "every version is still there: ['gone: " in found
@@ -141,9 +138,9 @@ def test_a6_sabotage_without_the_question_a_stolen_key_comes_in(
             "people_keys",
             lambda *a: {name: text.replace(f",{need}", "") for name, text in keys(*a).items()},
         )
-        broke = "a person's security key, touched by a thief who has no PIN"
-    found = broken(stage.play("A6"))
-    assert f"{broke}: it came in" in found
+        broke = "a person's security key, touched without its PIN"
+    found = broken_lines(stage.play("A6"))
+    assert f"{broke}: it logged in" in found
 
 
 def test_a7_sabotage_a_step_that_takes_the_half_for_the_whole_is_caught(
@@ -153,20 +150,20 @@ def test_a7_sabotage_a_step_that_takes_the_half_for_the_whole_is_caught(
     old = "step_apply() {\n  names\n"
     new = 'step_apply() {\n  names\n  if [ "$MODE" = apply ] && getent passwd "$account" >/dev/null; then return 0; fi\n'
     scripts_with(tmp_path, monkeypatch, ("relay_entry.sh", old, new))
-    assert "run again it completes: apply 0, check 3" in broken(stage.play("A7"))
+    assert "the next run completes it: apply 0, check 3" in broken_lines(stage.play("A7"))
 
 
 def test_a9_sabotage_a_run_that_says_success_is_caught(stage: Stage) -> None:
     """As it was: whoever made a snapshot, or had nothing to back up, is content."""
     with edited(stage, "web1", "/usr/local/lib/lastcopy/run-backup", "s/leave (71|72|77) /leave 0 /"):
-        found = broken(stage.play("A9"))
+        found = broken_lines(stage.play("A9"))
     for tried in (
         "most files of a path are gone", "a link, a missing and an empty path, and nothing else", "the same beside a good path",
         "an exclude that leaves nothing of a path", "a file that cannot be read, week after week",
     ):  # fmt: skip
         assert f"{tried}: exit code 0, success" in found
-    assert "the restore drill sees it in the snapshots" not in found, (
-        "the trusted place needs no word of the source's"
+    assert "the restore test finds it in the snapshots" not in found, (
+        "the restore test does not rely on what the source says"
     )
 
 
@@ -181,11 +178,11 @@ def test_a10_sabotage_a_step_that_does_not_try_what_it_needs_lets_weak_storages_
         ("storage_rights.sh", "  settings\n", ""),
         ("storage_check.sh", "  lifecycle\n", ""),
     )
-    found = broken(stage.play("A10"))
+    found = broken_lines(stage.play("A10"))
     for weak in (
         "takes a second write of a name",
         "lets the identity change the bucket",
         "lets current objects expire",
     ):
-        assert f"a storage that {weak}: not a word of it" in found
+        assert f"a storage that {weak}: it is not reported" in found
     assert "a storage that locks nothing" not in found

@@ -9,63 +9,60 @@ from dataclasses import replace
 
 import pytest
 
-from attack_drill.model import Finding, Level, Outcome, Result, Verdict
+from attack_drill.findings import RowVerdict
+from attack_drill.options import Level
 from attack_drill.rows import PLAYS
 from attack_drill.runner import play_row
 from attack_drill.threats import THREATS
 from ops.recover import recovery as whole
 from sandbox import Sandbox, netns
-from tests.drill import weak
-from tests.drill.conftest import Stage, told
-
-
-def broken(result: Result) -> list[Finding]:
-    return [one for one in result.findings if one.outcome is Outcome.BROKEN]
+from tests.drill.conftest import Stage, broken, broken_lines, told
+from tests.drill.weakening import weaker_bucket, wider_policy
 
 
 @pytest.mark.parametrize("row", ["R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8"])
 def test_the_row_holds(stage: Stage, row: str) -> None:
     result = stage.play(row)
-    assert result.verdict is Verdict.PROVEN, told(result)
+    assert result.verdict is RowVerdict.PROVEN, told(result)
 
 
 @pytest.mark.parametrize("row", ["R1", "R2", "R4", "R5", "R8"])
 def test_without_a_judge_only_harmless_calls_are_made(stage: Stage, row: str) -> None:
     """As on production without a storage key, from where the storage is reached; and from where it is not."""
-    safe = replace(stage.ground, desk=None, level=Level.SAFE, _throwaways=[], _shared={})
-    before = {one.version for one in stage.ground.judge().versions("", contents=False)}
+    safe = replace(stage.drill, storage=None, level=Level.SAFE, _scratch_repositories=[], _shared={})
+    before = {one.version for one in stage.drill.require_storage().versions("", contents=False)}
     threat = next(threat for threat in THREATS if threat.id == row)
     with Sandbox(stage.machines.directory).storage_admin():
         result = play_row(safe, threat, PLAYS[row], lambda _: None)
-    assert result.verdict is Verdict.IN_PART, told(result)
-    assert {one.version for one in stage.ground.judge().versions("", contents=False)} == before
+    assert result.verdict is RowVerdict.IN_PART, told(result)
+    assert {one.version for one in stage.drill.require_storage().versions("", contents=False)} == before
     elsewhere = play_row(safe, threat, PLAYS[row], lambda _: None)
-    assert elsewhere.verdict is Verdict.NOT_PROVEN, told(elsewhere)
+    assert elsewhere.verdict is RowVerdict.NOT_PROVEN, told(elsewhere)
 
 
 def test_r1_sabotage_an_identity_that_may_delete_hides_every_object(stage: Stage) -> None:
-    where = stage.ground.where
+    where = stage.drill.where
     may = {"Effect": "Allow", "Action": ["s3:DeleteObject"], "Resource": [f"arn:aws:s3:::{where.bucket}/web1/*"]}  # fmt: skip
-    with weak.policy(stage, "web1", may):
+    with wider_policy(stage, "web1", may):
         result = stage.play("R1")
-    assert result.verdict is Verdict.BROKEN, told(result)
-    assert any("hidden: " in one.seen for one in broken(result)), told(result)
+    assert result.verdict is RowVerdict.BROKEN, told(result)
+    assert "hidden: " in broken_lines(result), told(result)
 
 
 def test_r2_sabotage_where_the_lock_can_be_bypassed_versions_are_lost(stage: Stage) -> None:
-    with weak.bucket(stage, lock="GOVERNANCE"):
+    with weaker_bucket(stage, lock="GOVERNANCE"):
         result = stage.play("R2")
-    assert result.verdict is Verdict.BROKEN, told(result)
-    assert any("gone: " in one.seen for one in broken(result)), told(result)
+    assert result.verdict is RowVerdict.BROKEN, told(result)
+    assert "gone: " in broken_lines(result), told(result)
 
 
 def test_r3_sabotage_without_versions_nothing_is_left_to_go_back_to(stage: Stage) -> None:
-    with weak.bucket(stage, lock=None):
+    with weaker_bucket(stage, lock=None):
         result = stage.play("R3")
-    tried = {one.tried for one in broken(result)}
+    tried = broken(result)
     assert {
-        "every version that stood is there, with its content",
-        "every snapshot restores through the view of that moment, byte for byte",
+        "every earlier version is kept, with its content",
+        "every snapshot restores from the view of that moment, byte for byte",
     } <= tried, told(result)
 
 
@@ -75,22 +72,22 @@ def test_r3_sabotage_by_the_dates_that_a_thief_chose_the_way_back_is_lost(
     """minio takes a version's date from a header of whoever may write; the end of the lock is what recovery goes by."""
     monkeypatch.setattr(whole, "_by_writing", lambda _access, _storage, history, *_: history)
     result = stage.play("R3")
-    assert "every snapshot restores through the view of that moment, byte for byte" in {
-        one.tried for one in broken(result)
-    }, told(result)
+    assert "every snapshot restores from the view of that moment, byte for byte" in broken(result), told(
+        result
+    )
 
 
 def test_r4_sabotage_an_identity_with_all_rights_changes_the_bucket(stage: Stage) -> None:
-    with weak.bucket(stage, lock="GOVERNANCE"):
+    with weaker_bucket(stage, lock="GOVERNANCE"):
         result = stage.play("R4")
-    assert result.verdict is Verdict.BROKEN, told(result)
-    assert any("settings afterwards" in one.tried for one in broken(result)), told(result)
+    assert result.verdict is RowVerdict.BROKEN, told(result)
+    assert any("settings afterwards" in tried for tried in broken(result)), told(result)
 
 
 def test_r5_sabotage_an_identity_that_sets_retention_locks_for_decades(stage: Stage) -> None:
-    with weak.bucket(stage, lock="GOVERNANCE"):
+    with weaker_bucket(stage, lock="GOVERNANCE"):
         result = stage.play("R5")
-    assert any("for longer" in one.tried for one in broken(result)), told(result)
+    assert any("for longer" in tried for tried in broken(result)), told(result)
 
 
 @contextmanager
@@ -122,11 +119,11 @@ def in_memory(stage: Stage, text: str) -> Iterator[None]:
 
 @pytest.mark.parametrize("place", [note, in_memory])
 def test_r6_sabotage_a_password_on_the_relay_is_found(stage: Stage, place: object) -> None:
-    password = stage.ground.stack.outputs(secrets=True)["passwords"]["db1"]
+    password = stage.drill.stack.outputs(secrets=True)["passwords"]["db1"]
     with place(stage, password):  # type: ignore[operator]
         result = stage.play("R6")
-    assert result.verdict is Verdict.BROKEN, told(result)
-    assert all("password of db1" in one.tried for one in broken(result)), told(result)
+    assert result.verdict is RowVerdict.BROKEN, told(result)
+    assert all("password of db1" in tried for tried in broken(result)), told(result)
     assert password not in told(result)
 
 
@@ -142,7 +139,7 @@ def test_r7_sabotage_a_key_that_opens_a_source_is_found(stage: Stage) -> None:
     finally:
         machines.shell("relay", "rm /root/spare /root/spare.pub")
         machines.shell("web1", "mv /root/kept /root/.ssh/authorized_keys")
-    assert [one.tried for one in broken(result)] == ["no private key of the relay's opens a source"], told(result)  # fmt: skip
+    assert sorted(broken(result)) == ["no private key of the relay's opens a source"], told(result)  # fmt: skip
 
 
 def test_r7_sabotage_where_the_network_lets_the_relay_through_it_reaches_a_source(stage: Stage) -> None:
@@ -157,18 +154,18 @@ def test_r7_sabotage_where_the_network_lets_the_relay_through_it_reaches_a_sourc
         result = stage.play("R7")
     finally:
         box.network_up(str(plan.network))
-    assert [one.tried for one in broken(result)] == ["nor does root after taking the relay's own firewall away"], told(result)  # fmt: skip
+    assert sorted(broken(result)) == ["nor does root after removing the relay's own firewall"], told(result)  # fmt: skip
 
 
 def test_r8_sabotage_an_identity_for_the_whole_bucket_reaches_the_other_room(stage: Stage) -> None:
-    with weak.policy(stage, "web1", room=""):
+    with wider_policy(stage, "web1", prefix=""):
         result = stage.play("R8")
-    tried = {one.tried for one in broken(result)}
-    assert {"read", "overwrite", "copy to the own room", "nothing of the other's stands in the own room"} <= tried, told(result)  # fmt: skip
+    tried = broken(result)
+    assert {"read", "overwrite", "copy to the own prefix", "no content of the other's is below the own prefix"} <= tried, told(result)  # fmt: skip
 
 
 @pytest.mark.parametrize("row", ["R1", "R8"])
 def test_the_row_holds_again_afterwards(stage: Stage, row: str) -> None:
     """What the sabotages changed was put back."""
     result = stage.play(row)
-    assert result.verdict is Verdict.PROVEN, told(result)
+    assert result.verdict is RowVerdict.PROVEN, told(result)

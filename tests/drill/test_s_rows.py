@@ -5,18 +5,17 @@ from __future__ import annotations
 import pytest
 
 import components.host.host_step
-from attack_drill.model import Verdict
+from attack_drill.findings import RowVerdict
 from attack_drill.rows.s5 import SESSIONS
-from tests.drill.conftest import Stage, told
-from tests.drill.sabotage import (
+from tests.drill.conftest import Stage, broken, told
+from tests.drill.weakening import (
     DROP_IN,
     KEYS,
     NO_APPEND_ONLY,
     SERVE,
-    broken,
-    changed,
+    edited,
     no_layers,
-    reload,
+    restart_sshd,
     wide_identity,
 )
 
@@ -24,15 +23,15 @@ from tests.drill.sabotage import (
 @pytest.mark.parametrize("row", ["S1", "S2", "S3", "S4", "S5", "S6", "S7", "S11"])
 def test_the_row_holds(stage: Stage, row: str) -> None:
     result = stage.play(row)
-    assert result.verdict is Verdict.PROVEN, told(result)
+    assert result.verdict is RowVerdict.PROVEN, told(result)
 
 
 def test_s1_s2_sabotage_without_any_layer_commands_run_and_channels_open(stage: Stage) -> None:
-    stage.ground.throwaway()  # before: its entry is a copy of the running one
+    stage.drill.scratch_repository()  # before: its entry is a copy of the running one
     with no_layers(stage):
-        reload(stage)
+        restart_sshd(stage)
         one, two = stage.play("S1"), stage.play("S2")
-    assert one.verdict is Verdict.BROKEN, told(one)
+    assert one.verdict is RowVerdict.BROKEN, told(one)
     ran = {
         "command touch MARK; id",
         "a shell without a terminal",
@@ -40,7 +39,7 @@ def test_s1_s2_sabotage_without_any_layer_commands_run_and_channels_open(stage: 
     }
     assert ran <= broken(one), told(one)
     assert len(broken(one)) > 20, told(one)
-    assert two.verdict is Verdict.BROKEN, told(two)
+    assert two.verdict is RowVerdict.BROKEN, told(two)
     opened = {
         "-R 127.0.0.1:0", "-A, the agent", "-W to the relay's own sshd", "-L to the relay's sshd", "-L to a socket on the relay",
         "-D to the relay's sshd", "SetEnv RCLONE_CONFIG", "SetEnv BASH_ENV", "~/.ssh/rc", "~/.ssh/authorized_keys with another key",
@@ -49,9 +48,9 @@ def test_s1_s2_sabotage_without_any_layer_commands_run_and_channels_open(stage: 
 
 
 def test_s3_sabotage_without_append_only_and_with_a_wide_identity_snapshots_are_lost(stage: Stage) -> None:
-    with wide_identity(stage), changed(stage, "relay", SERVE, NO_APPEND_ONLY):
+    with wide_identity(stage), edited(stage, "relay", SERVE, NO_APPEND_ONLY):
         result = stage.play("S3")
-    assert result.verdict is Verdict.BROKEN, told(result)
+    assert result.verdict is RowVerdict.BROKEN, told(result)
     assert {
         "restic forget, all",
         "every snapshot is still listed",
@@ -61,9 +60,9 @@ def test_s3_sabotage_without_append_only_and_with_a_wide_identity_snapshots_are_
 
 def test_s4_sabotage_without_append_only_it_breaks(stage: Stage) -> None:
     """rclone lets DELETE through; the storage's policy and lock still hold the objects, and the answer already counts as broken."""
-    with changed(stage, "relay", SERVE, NO_APPEND_ONLY):
+    with edited(stage, "relay", SERVE, NO_APPEND_ONLY):
         result = stage.play("S4")
-    assert result.verdict is Verdict.BROKEN, told(result)
+    assert result.verdict is RowVerdict.BROKEN, told(result)
 
 
 NO_HEADER = "/^arg --header-upload$/d; /^arg If-None-Match/d"
@@ -71,33 +70,33 @@ NO_HEADER = "/^arg --header-upload$/d; /^arg If-None-Match/d"
 
 def test_s5_sabotage_without_both_walls_objects_are_overwritten(stage: Stage) -> None:
     with (
-        changed(stage, "relay", SERVE, NO_APPEND_ONLY),
-        changed(stage, "relay", "/etc/lastcopy/relay/web1/serve.conf", NO_HEADER),
+        edited(stage, "relay", SERVE, NO_APPEND_ONLY),
+        edited(stage, "relay", "/etc/lastcopy/relay/web1/serve.conf", NO_HEADER),
     ):
         result = stage.play("S5")
-    assert result.verdict is Verdict.BROKEN, told(result)
+    assert result.verdict is RowVerdict.BROKEN, told(result)
     assert {
-        "an overwrite is never said to be done",
+        "no overwrite is answered with success",
         "nothing in the storage was covered, changed or removed",
     } <= broken(result), told(result)
 
 
 def test_s5_sabotage_without_the_conditional_write_a_race_is_lost(stage: Stage) -> None:
     """rclone's own look does not see what another session is about to write. Whether writes at once are lost is chance; these are not."""
-    with changed(stage, "relay", "/etc/lastcopy/relay/web1/serve.conf", NO_HEADER):
+    with edited(stage, "relay", "/etc/lastcopy/relay/web1/serve.conf", NO_HEADER):
         result = stage.play("S5")
-    assert result.verdict is Verdict.BROKEN, told(result)
+    assert result.verdict is RowVerdict.BROKEN, told(result)
     lost = broken(result)
-    assert f"{SESSIONS} first writes whose looks all came before" in lost, told(result)
+    assert f"{SESSIONS} first writes after all their lookups" in lost, told(result)
     assert all("first writes" in tried for tried in lost), told(result)
 
 
 def test_s6_sabotage_served_from_the_buckets_root_others_are_read_and_written(stage: Stage) -> None:
     """As if rclone took any path: the other source's objects are read by name, and garbage is put beside them."""
     root = '/^confined "\\$\\{hours\\}h" 3/i for a in "$@"; do shift; case $a in lastcopy:backups/web1/*) a=lastcopy:backups ;; esac; set -- "$@" "$a"; done'
-    with wide_identity(stage), changed(stage, "relay", SERVE, root):
+    with wide_identity(stage), edited(stage, "relay", SERVE, root):
         result = stage.play("S6")
-    assert result.verdict is Verdict.BROKEN, told(result)
+    assert result.verdict is RowVerdict.BROKEN, told(result)
     assert any(tried.startswith("GET /db1/g1/config for db1's") for tried in broken(result)), told(result)
     assert any(
         tried.startswith("POST by") and tried.endswith("against a repository of db1")
@@ -107,15 +106,15 @@ def test_s6_sabotage_served_from_the_buckets_root_others_are_read_and_written(st
 
 def test_s7_sabotage_with_rclones_words_left_to_the_source_the_storage_is_named(stage: Stage) -> None:
     words = "s/^ *clean systemd-cat .*/  clean \\\\/; s/3>&- 4>&- 5>&-/2>\\&4 3>\\&- 5>\\&-/"
-    plant = f"printf 'endpoint=%s\\n' {stage.ground.where.endpoint} >/etc/careless"
+    plant = f"printf 'endpoint=%s\\n' {stage.drill.where.endpoint} >/etc/careless"
     stage.machines.shell("web1", plant)
     try:
-        with changed(stage, "relay", SERVE, words):
+        with edited(stage, "relay", SERVE, words):
             result = stage.play("S7")
     finally:
         stage.machines.shell("web1", "rm /etc/careless")
-    assert result.verdict is Verdict.BROKEN, told(result)
-    said = {"an entry with a wrong secret key", "a storage that goes away in the middle of a session"}
+    assert result.verdict is RowVerdict.BROKEN, told(result)
+    said = {"an entry with a wrong secret key", "an outage that begins in the middle of a session"}
     assert {*said, "files, journal, environments and command lines of the source"} <= broken(result), told(
         result
     )
@@ -142,12 +141,12 @@ def test_s11_sabotage_from_is_ignored_and_sessions_outlive_their_key(
 
     stage.machines.shell("relay", script)
     try:
-        with changed(stage, "relay", DROP_IN, rule), monkeypatch.context() as patched:
-            reload(stage)
+        with edited(stage, "relay", DROP_IN, rule), monkeypatch.context() as patched:
+            restart_sshd(stage)
             patched.setattr(components.host.host_step, "script_text", weak)
             result = stage.play("S11")
     finally:
         stage.machines.shell("relay", f"rm {command}")
-    assert result.verdict is Verdict.BROKEN, told(result)
-    assert {"with from=192.0.2.77/32 the key is refused from elsewhere", "a new key for the source ends the stolen one's sessions",
+    assert result.verdict is RowVerdict.BROKEN, told(result)
+    assert {"with from=192.0.2.77/32 the key is refused from elsewhere", "a new key for the source ends the stolen key's sessions",
             "the cut-off ends every open session"} <= broken(result), told(result)  # fmt: skip

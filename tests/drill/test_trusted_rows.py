@@ -8,20 +8,20 @@ from typing import Any
 
 import pytest
 
-from attack_drill.model import Verdict
+from attack_drill.findings import RowVerdict
 from attack_drill.rows import s10
 from ops.prune import prune
 from ops.prune.suspicion import Limits
 from ops.recover.recovery import Recovery
 from ops.status import health as status
 from tests.drill.conftest import Stage, told
-from tests.drill.test_s_rows import changed
+from tests.drill.weakening import edited
 
 
 @pytest.mark.parametrize("row", ["S8", "S9", "S10", "A8"])
 def test_the_row_holds(stage: Stage, row: str) -> None:
     result = stage.play(row)
-    assert result.verdict is Verdict.PROVEN, told(result)
+    assert result.verdict is RowVerdict.PROVEN, told(result)
 
 
 def test_s8_sabotage_a_prune_that_believes_what_snapshots_say_breaks(
@@ -35,14 +35,14 @@ def test_s8_sabotage_a_prune_that_believes_what_snapshots_say_breaks(
 
     monkeypatch.setattr(prune, "decide", trusting)
     result = stage.play("S8")
-    assert result.verdict is Verdict.BROKEN, told(result)
+    assert result.verdict is RowVerdict.BROKEN, told(result)
 
 
 def test_s9_sabotage_a_prune_that_reads_no_pack_breaks(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     check = Recovery.check
     monkeypatch.setattr(Recovery, "check", lambda self, at, **_: check(self, at))
     result = stage.play("S9")
-    assert result.verdict is Verdict.BROKEN, told(result)
+    assert result.verdict is RowVerdict.BROKEN, told(result)
 
 
 def test_s9_sabotage_without_the_key_hint_recovery_breaks(
@@ -55,16 +55,16 @@ def test_s9_sabotage_without_the_key_hint_recovery_breaks(
 
     monkeypatch.setattr(Recovery, "open", unhinted)
     result = stage.play("S9")
-    assert result.verdict is not Verdict.PROVEN, told(result)
+    assert result.verdict is not RowVerdict.PROVEN, told(result)
 
 
 def test_s10_sabotage_with_more_sessions_than_promised_it_breaks(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(s10, "_cut_off", lambda _: iter(()))  # it is not what is weak here, and takes long
-    with changed(stage, "relay", "/etc/lastcopy/relay/web1/serve.conf", "s/^sessions .*/sessions 30/"):
+    with edited(stage, "relay", "/etc/lastcopy/relay/web1/serve.conf", "s/^sessions .*/sessions 30/"):
         result = stage.play("S10")
-    assert result.verdict is Verdict.BROKEN, told(result)
+    assert result.verdict is RowVerdict.BROKEN, told(result)
 
 
 def test_s10_sabotage_where_the_kernel_counts_but_lets_through_it_breaks(
@@ -72,10 +72,10 @@ def test_s10_sabotage_where_the_kernel_counts_but_lets_through_it_breaks(
 ) -> None:
     for part in ("_crowd", "_growth", "_cut_off"):
         monkeypatch.setattr(s10, part, lambda *_: iter(()))
-    with changed(stage, "relay", s10.HOLD, 's/quota name "sent" reject.*/quota name "sent" accept/'):
+    with edited(stage, "relay", s10.HOLD, 's/quota name "sent" reject.*/quota name "sent" accept/'):
         result = stage.play("S10")
-    assert result.verdict is Verdict.BROKEN, told(result)
-    assert "40 MiB stand" in told(result)
+    assert result.verdict is RowVerdict.BROKEN, told(result)
+    assert "40 MiB are stored" in told(result)
 
 
 def test_s10_sabotage_a_cut_off_that_does_not_reach_the_relay_breaks(
@@ -85,7 +85,7 @@ def test_s10_sabotage_a_cut_off_that_does_not_reach_the_relay_breaks(
         monkeypatch.setattr(s10, part, lambda *_: iter(()))
     monkeypatch.setattr(s10, "switch", lambda *_, **__: None)
     result = stage.play("S10")
-    assert result.verdict is Verdict.BROKEN, told(result)
+    assert result.verdict is RowVerdict.BROKEN, told(result)
 
 
 def test_a8_sabotage_a_status_whose_clock_stands_still_breaks(
@@ -93,4 +93,4 @@ def test_a8_sabotage_a_status_whose_clock_stands_still_breaks(
 ) -> None:
     monkeypatch.setattr(status.Seen, "silent_hours", property(lambda _: 0.0))
     result = stage.play("A8")
-    assert result.verdict is Verdict.BROKEN, told(result)
+    assert result.verdict is RowVerdict.BROKEN, told(result)

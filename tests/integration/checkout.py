@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from attack_drill.watch import ProcWatch
+from attack_drill.proc_watch import ProcWatch
 from ops.hosts.machines import Machines
 from ops.stack import LocalStack
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import toolchain
-from attack_drill.watch import ProcWatch
+from attack_drill.proc_watch import ProcWatch
 from tests.integration.checkout import Running, copy_checkout
 from tests.networks import free_network
 

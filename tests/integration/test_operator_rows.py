@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from attack_drill.watch import ProcWatch
+from attack_drill.proc_watch import ProcWatch
 from tests.integration.checkout import Running
 from tests.waiting import wait_until
 

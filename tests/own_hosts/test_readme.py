@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from attack_drill.impostor import listening
+from attack_drill.impostor import serve_on_loopback
 from tests.doc_shell import Ended
 from tests.own_hosts.conftest import SECRET_KEY, OwnHosts
 
@@ -73,7 +73,9 @@ def test_the_same_with_the_state_in_s3_and_the_relay_behind_a_tunnel(own: OwnHos
     as with `door: ssm`. The stack file goes on to say something else."""
     dials = tmp_path / "dials"
     through = "echo x >>$2; exec 3<>/dev/tcp/$1/22; cat <&3 & cat >&3; kill $!"
-    with listening(["bash", "-c", through, "bash", own.facts["relay"]["address"], str(dials)]) as port:
+    with serve_on_loopback(
+        ["bash", "-c", through, "bash", own.facts["relay"]["address"], str(dials)]
+    ) as port:
         state = json.loads(own.shell.run("pulumi stack export --show-secrets").ok().out)
         (stack,) = [one for one in state["deployment"]["resources"] if one["type"] == "pulumi:pulumi:Stack"]
         stack["outputs"]["relay"] |= {"address": "127.0.0.1", "port": port}

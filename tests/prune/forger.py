@@ -11,12 +11,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from attack_drill.forge import Master, derived, master_in
+from attack_drill.forged_objects import MasterKey, derive_key, open_master_key
 from tests.recover.bed import BUCKET, PASSWORD, Bed
 
 
-def master_of(bed: Bed) -> Master:
-    return master_in(_key_file(bed), PASSWORD)
+def master_of(bed: Bed) -> MasterKey:
+    return open_master_key(_key_file(bed), PASSWORD)
 
 
 def _key_file(bed: Bed) -> bytes:
@@ -27,9 +27,9 @@ def _key_file(bed: Bed) -> bytes:
 def cheap(key_file: bytes, password: str) -> tuple[str, bytes]:
     """Name and content of a key file that costs no half second of a processor to open: tests open it hundreds of times."""
     body = json.loads(key_file)
-    plain = derived(body, password).open(base64.b64decode(body["data"]))
+    plain = derive_key(body, password).open(base64.b64decode(body["data"]))
     body["N"] = 1024
-    body["data"] = base64.b64encode(derived(body, password).seal(plain)).decode()
+    body["data"] = base64.b64encode(derive_key(body, password).seal(plain)).decode()
     text = json.dumps(body).encode()
     return hashlib.sha256(text).hexdigest(), text
 

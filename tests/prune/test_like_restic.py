@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import toolchain
-from attack_drill.forge import Master, master_in
+from attack_drill.forged_objects import MasterKey, open_master_key
 from ops.prune.retention import Arrived, Keep, kept
 from tests.prune.forger import cheap
 
@@ -25,7 +25,7 @@ PATHS = (("/srv",), ("/etc", "/srv"))
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Master, Callable[..., Any]]:
+def repository(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, MasterKey, Callable[..., Any]]:
     """A repository in a folder: snapshots are files that a test writes itself."""
     folder = tmp_path_factory.mktemp("restic")
     (folder / "password").write_text(PASSWORD)
@@ -51,7 +51,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Master, 
 
     restic("init")
     (key,) = (folder / "repository" / "keys").iterdir()
-    master = master_in(key.read_bytes(), PASSWORD)
+    master = open_master_key(key.read_bytes(), PASSWORD)
     name, text = cheap(key.read_bytes(), PASSWORD)
     key.unlink()
     (key.parent / name).write_bytes(text)
@@ -67,7 +67,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Master, 
     ),
 )  # fmt: skip
 def test_with_honest_times_the_rules_keep_what_restic_keeps(
-    repository: tuple[Path, Master, Callable[..., Any]],
+    repository: tuple[Path, MasterKey, Callable[..., Any]],
     minutes: list[tuple[int, tuple[str, ...]]],
     keep: Keep,
 ) -> None:

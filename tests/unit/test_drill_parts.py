@@ -6,10 +6,11 @@ import base64
 
 import pytest
 
-from attack_drill.interrupted import killed_applying, on_a_full_disk
-from attack_drill.leaks import Known, forms
-from attack_drill.person import code
-from attack_drill.relay_sshd import with_line
+from attack_drill.encodings import encodings
+from attack_drill.exposed_secrets import KnownSecrets
+from attack_drill.interruptions import killed_applying, on_a_full_disk
+from attack_drill.relay_steps import with_line
+from attack_drill.second_factor import totp_code
 
 SECRET = "s3cr3t/of+more.than%32=characters~x"
 
@@ -18,24 +19,24 @@ SECRET = "s3cr3t/of+more.than%32=characters~x"
 @pytest.mark.parametrize("after", ["", "z", "\n", "\nmore = less\n"])
 def test_a_secret_within_any_text_is_found_in_base64(before: str, after: str) -> None:
     text = base64.b64encode(f"{before}{SECRET}{after}".encode()).decode()
-    assert Known(secrets={"it": SECRET}, planted="x" * 20).in_text(text) == ["it"]
+    assert KnownSecrets(secrets={"it": SECRET}, planted="x" * 20).in_text(text) == ["it"]
 
 
 @pytest.mark.parametrize(
     "text", [SECRET, SECRET.encode().hex(), "s3cr3t%2Fof%2Bmore.than%2532%3Dcharacters~x"]
 )
 def test_a_secret_is_found_plain_in_hex_and_in_a_url(text: str) -> None:
-    assert Known(secrets={"it": SECRET}, planted="x" * 20).in_text(f"word {text} word") == ["it"]
+    assert KnownSecrets(secrets={"it": SECRET}, planted="x" * 20).in_text(f"word {text} word") == ["it"]
 
 
 def test_another_secret_is_not_taken_for_it() -> None:
     other = base64.b64encode(f"x{SECRET.replace('3', '4')}".encode()).decode()
-    assert Known(secrets={"it": SECRET}, planted="x" * 20).in_text(other) == []
-    assert all(len(form) >= 12 for form in forms(SECRET))
+    assert KnownSecrets(secrets={"it": SECRET}, planted="x" * 20).in_text(other) == []
+    assert all(len(form) >= 12 for form in encodings(SECRET))
 
 
 def test_what_a_host_reports_is_named_by_its_number() -> None:
-    known = Known(secrets={"one": SECRET, "two": SECRET[::-1]}, planted="p" * 20)
+    known = KnownSecrets(secrets={"one": SECRET, "two": SECRET.upper()}, planted="p" * 20)
     numbers = {int(line.split()[0]) for line in known.lines().splitlines()}
     assert {known.name(number) for number in numbers} == {"planted", "one", "two"}
     assert known.in_bytes({b"a\0" + SECRET.encode() + b"\0b"}) == ["one"]
@@ -43,7 +44,7 @@ def test_what_a_host_reports_is_named_by_its_number() -> None:
 
 @pytest.mark.parametrize(("at", "wanted"), [(59, "287082"), (1111111109, "081804"), (20000000000, "353130")])
 def test_the_code_is_that_of_rfc_6238(at: int, wanted: str) -> None:
-    assert code(base64.b32encode(b"12345678901234567890").decode(), at) == wanted
+    assert totp_code(base64.b32encode(b"12345678901234567890").decode(), at) == wanted
 
 
 def test_a_line_more_stands_before_all_that_it_must_win_over() -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from attack_drill.attempts import held_open
-from attack_drill.dial import alone
+from attack_drill.attempts import hold_open
+from attack_drill.connections import log_in
 from attack_drill.http2 import Session
 from ops.errors import RecoverError
 from ops.hosts.connection import Door, Host, hosts
@@ -142,8 +142,8 @@ def test_ssh_gets_the_agent_and_nothing_of_the_engines_environment(seen: Path, t
     with hosts([door], tmp_path) as opened:
         host: Host = opened["relay"]
         host.run("true")
-        alone(host)
-        with held_open(host, "true"):
+        log_in(host)
+        with hold_open(host, "true"):
             pass
         Session(host.words("true")).close()
     starts = [json.loads(file.read_text()) for file in seen.iterdir()]
@@ -156,7 +156,7 @@ def test_ssh_gets_the_agent_and_nothing_of_the_engines_environment(seen: Path, t
 def test_every_program_that_the_operators_verbs_start_over_ssh_is_given_its_environment() -> None:
     """So that the next one is not forgotten: a call without `env` inherits the shell's secrets."""
     allowed = {  # neither ssh, restic nor rclone
-        "attack_drill/engine_dial.py", "attack_drill/person.py", "attack_drill/throwaway.py", "attack_drill/rows/a2.py",
+        "attack_drill/engine_connection.py", "attack_drill/second_factor.py", "attack_drill/scratch_repository.py", "attack_drill/rows/a2.py",
         "ops/hosts/machines.py",
     }  # fmt: skip
     silent = []

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 
 import pytest
 
-from attack_drill.http2 import Request as Ask
+from attack_drill.http2 import RestRequest as Ask
 from attack_drill.http2 import Session
 from components.relay.rclone_config import ENVIRONMENT
 from components.storage.service_facts import Checksum, StorageService
 from components.storage.services import SERVICES
 from tests.uploads.checksums import BODIES, carried, content, is_signed_with, newer_checksums
 from tests.uploads.conftest import KEY_ID, SECRET, Relay
-from tests.uploads.recorder import Request
+from tests.uploads.recorder import RestRequest
 
 MIB = 1 << 20
 # A key, restic's empty lock, a small pack.
@@ -38,13 +38,13 @@ def upload(relayed: Relay, service: StorageService, objects: dict[str, int] = OB
     return bodies
 
 
-def pieces(relayed: Relay, name: str) -> list[Request]:
+def pieces(relayed: Relay, name: str) -> list[RestRequest]:
     """The requests that carried an object, in the order of its bytes."""
     found = [one for one in relayed.recorder.writes() if one.key.endswith(name[-40:]) and one.step in BODIES]
     return sorted(found, key=lambda one: int(one.query.get("partNumber", 0)))
 
 
-def unchecked(requests: Sequence[Request]) -> list[Request]:
+def unchecked(requests: Sequence[RestRequest]) -> list[RestRequest]:
     """What a bucket with a default retention refuses (S3: 400 InvalidRequest, "Content-MD5 OR x-amz-checksum- HTTP header is required")."""
     return [one for one in requests if one.step in BODIES and not carried(one)]
 

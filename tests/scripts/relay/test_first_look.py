@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from attack_drill.http2 import Gone, Session
+from attack_drill.http2 import Session, SessionEnded
 from tests.enforced.servers import s3_client
 from tests.scripts.relay.beside import beside
 from tests.scripts.relay.chain import Chain
@@ -83,7 +83,7 @@ def test_s6_a_session_never_serves_the_folder_above(chain: Chain, say: Say) -> N
     # The sabotage: rclone asks as before. The wrapper's look for a missing name, which wants no file there, is a second wall.
     chain.sh(f"sed -i 's#^arg lastcopy:.*/$#arg lastcopy:backups/{FOLDER}#' {SERVE}")
     say({FOLDER: 403})
-    with pytest.raises(Gone, match="storage unavailable"):
+    with pytest.raises(SessionEnded, match="storage unavailable"):
         config(chain)
     shared = chain.shared()
     blind = shared.values["WRAPPER"].replace('fine "$missing" ||', "true ||")

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from attack_drill.security_key import Says, SecurityKey
+from attack_drill.security_key import Attestation, SecurityKey
 from components.relay import sshd_config as sshd
 from tests.networks import free_port
 from tests.scripts.relay.chain import Answer, Chain, Step
@@ -213,7 +213,7 @@ def test_sabotage_a_person_without_a_secret_is_refused_not_waved_through(peopled
     end(*_OPEN.pop())
 
 
-def with_device(chain: Chain, device: SecurityKey, says: Says) -> tuple[bool, str]:
+def with_device(chain: Chain, device: SecurityKey, says: Attestation) -> tuple[bool, str]:
     """Whether the tunnel opens to who holds this security key; where it opened it is closed again."""
     with device.plugged_in(chain.keys / "device", says) as options:
         opened, said = log_in(chain, "", *options, "-L", f"{free_port()}:127.0.0.1:22")
@@ -234,13 +234,13 @@ def test_fido2_opens_with_touch_and_pin_and_with_nothing_less(peopled: Chain) ->
     assert peopled.admin("true").returncode == 255
     opened, said = log_in(peopled, "", "-L", f"{free_port()}:127.0.0.1:22")
     assert not opened, said
-    opened, said = with_device(peopled, device, Says.BOTH)
+    opened, said = with_device(peopled, device, Attestation.BOTH)
     assert opened, said
-    for less in (Says.TOUCHED, Says.VERIFIED, Says.NOTHING):
+    for less in (Attestation.TOUCHED, Attestation.VERIFIED, Attestation.NOTHING):
         opened, said = with_device(peopled, device, less)
         assert not opened, f"{less!r}: {said}"
         assert "Permission denied" in said
-    opened, said = with_device(peopled, SecurityKey(), Says.BOTH)
+    opened, said = with_device(peopled, SecurityKey(), Attestation.BOTH)
     assert not opened, said
     for user in (PERSON, "admin"):
         effective = peopled.sh(f"sshd -T -C user={user},host=x,addr=203.0.113.200")
@@ -261,11 +261,11 @@ def test_sabotage_without_verify_required_a_thief_of_the_device_needs_no_pin(peo
     peopled.apply(people(peopled, "none").but(KEYS=lax + people(peopled, "none").values["KEYS"]))
     with tunnel(peopled) as port:
         switch_on(peopled, "fido2", port)
-    assert not with_device(peopled, device, Says.TOUCHED)[0]
+    assert not with_device(peopled, device, Attestation.TOUCHED)[0]
     peopled.sh(
         "sed -i '/PubkeyAuthOptions verify-required/d' /etc/ssh/sshd_config.d/10-lastcopy.conf; systemctl restart ssh"
     )
-    opened, said = with_device(peopled, device, Says.TOUCHED)
+    opened, said = with_device(peopled, device, Attestation.TOUCHED)
     assert opened, said
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from attack_drill.http2 import Gone, Session
+from attack_drill.http2 import Session, SessionEnded
 from tests.scripts.relay.chain import Chain, Step
 from tests.scripts.relay.conftest import IDENTITIES
 
@@ -41,7 +41,7 @@ def sends(chain: Chain, mib: int, source: str = "web1") -> int:
             for _ in range(mib):
                 name = secrets.token_hex(32)
                 taken += session.ask("POST", f"/data/{name}", secrets.token_bytes(MIB)).status == 200
-    except (Gone, BrokenPipeError):
+    except (SessionEnded, BrokenPipeError):
         pass  # ended by the relay: what was taken before counts
     return taken
 
@@ -81,7 +81,7 @@ def test_the_timer_ends_the_sessions_of_who_is_over_it(changing: Chain) -> None:
             f"date -u +'%F {4 * MIB}' >{KEPT}; nft delete table inet lastcopy-web1;"
             f" systemctl start {TIMER}.service; systemctl start {TIMER}.timer"
         )
-        with pytest.raises((Gone, BrokenPipeError)):
+        with pytest.raises((SessionEnded, BrokenPipeError)):
             session.ask("HEAD", f"/locks/{'ab' * 32}")
     assert told(changing)[0] == 75
     assert "lastcopy-limits.timer" in changing.sh("systemctl list-timers --no-pager lastcopy-limits.timer")

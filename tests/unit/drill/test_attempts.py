@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from attack_drill.attempts import SETTINGS, Ended, only_rclone
+from attack_drill.attempts import SETTINGS, AttemptResult, shows_only_rclone
 from attack_drill.rows import s1, s4, s5, s6, s7
 
 WORDS = {"the bucket": "backups", "the access key": "AKXY1234", "the storage's address": "198.51.100.9"}
@@ -23,7 +23,7 @@ WORDS = {"the bucket": "backups", "the access key": "AKXY1234", "the storage's a
     ],
 )
 def test_only_http2_counts_as_the_forced_command(out: bytes, err: bytes, held: bool) -> None:
-    assert only_rclone(Ended(code=0, out=out, err=err)) is held
+    assert shows_only_rclone(AttemptResult(code=0, out=out, err=err)) is held
 
 
 @pytest.mark.parametrize(

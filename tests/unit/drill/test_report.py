@@ -12,56 +12,56 @@ from pathlib import Path
 import pytest
 
 from attack_drill import report
-from attack_drill.model import (
+from attack_drill.findings import (
     Finding,
-    Level,
-    Result,
-    Verdict,
+    RowResult,
+    RowVerdict,
     control,
     failed,
     judged,
     not_played,
-    verdict,
+    reach_verdict,
 )
-from attack_drill.runner import chosen, play_row
+from attack_drill.options import Level
+from attack_drill.runner import choose_rows, play_row
 from attack_drill.threats import THREATS
 from ops.errors import RecoverError
 
 GOOD, HELD = control("reads", True, "200"), judged("delete", True, "403")
 BROKEN, DEAD = judged("delete", False, "gone"), control("reads", False, "no answer")
-LEFT, ERROR = not_played("overwrite", "needs a throwaway"), failed("the row", "OSError")
+LEFT, ERROR = not_played("overwrite", "needs a scratch repository"), failed("the row", "OSError")
 
 
 @pytest.mark.parametrize(
     ("findings", "wanted"),
     [
-        ((GOOD, HELD), Verdict.PROVEN),
-        ((GOOD, HELD, LEFT), Verdict.IN_PART),
-        ((HELD,), Verdict.NOT_PROVEN),  # no control: perhaps nothing was reached
-        ((GOOD,), Verdict.NOT_PROVEN),
-        ((GOOD, LEFT), Verdict.NOT_PROVEN),
-        ((), Verdict.NOT_PROVEN),
-        ((GOOD, HELD, ERROR), Verdict.ERROR),
-        ((DEAD, HELD), Verdict.ERROR),  # an attack on what does not work proves nothing
-        ((GOOD, HELD, BROKEN, ERROR, LEFT), Verdict.BROKEN),
+        ((GOOD, HELD), RowVerdict.PROVEN),
+        ((GOOD, HELD, LEFT), RowVerdict.IN_PART),
+        ((HELD,), RowVerdict.NOT_PROVEN),  # no control: perhaps nothing was reached
+        ((GOOD,), RowVerdict.NOT_PROVEN),
+        ((GOOD, LEFT), RowVerdict.NOT_PROVEN),
+        ((), RowVerdict.NOT_PROVEN),
+        ((GOOD, HELD, ERROR), RowVerdict.ERROR),
+        ((DEAD, HELD), RowVerdict.ERROR),  # an attack on what does not work proves nothing
+        ((GOOD, HELD, BROKEN, ERROR, LEFT), RowVerdict.BROKEN),
     ],
 )
 def test_only_attempts_that_held_beside_a_working_control_prove_a_row(
-    findings: tuple[Finding, ...], wanted: Verdict
+    findings: tuple[Finding, ...], wanted: RowVerdict
 ) -> None:
-    assert verdict(findings) is wanted
+    assert reach_verdict(findings) is wanted
 
 
-def result(row: int, *findings: Finding) -> Result:
-    return Result(threat=THREATS[row], findings=findings, seconds=1.0)
+def result(row: int, *findings: Finding) -> RowResult:
+    return RowResult(threat=THREATS[row], findings=findings, seconds=1.0)
 
 
-def run(*results: Result, asked: int | None = None) -> report.Run:
+def run(*results: RowResult, asked: int | None = None) -> report.DrillRun:
     now = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-    return report.Run(
+    return report.DrillRun(
         stack="prod<b>",
         source="web1",
-        level=Level.THROWAWAY,
+        level=Level.SCRATCH,
         started=now,
         ended=now + timedelta(seconds=90),
         results=results,
@@ -105,14 +105,14 @@ def test_the_page_names_every_row_with_its_verdict_and_says_what_broke_first() -
     page = Page(text)
     assert "BROKEN: S4." in page.words
     assert "1 of the threat model's 29 rows are proven" in page.words
-    assert f"In part or not: {THREATS[11].id}" in page.words
+    assert f"Proven in part or not at all: {THREATS[11].id}" in page.words
     assert re.search(r"<details open><summary><b>S4</b>", text), "what broke is open at once"
     assert not re.search(r"<details open><summary><b>S1</b>", text)
 
 
 def test_a_drill_that_was_cut_off_never_looks_whole() -> None:
     cut = run(result(0, GOOD, HELD), asked=29)
-    assert "cut off after 1 of 29 rows" in Page(report.as_html(cut)).words
+    assert "interrupted after 1 of 29 rows" in Page(report.as_html(cut)).words
     assert json.loads(report.as_json(cut))["whole"] is False
 
 
@@ -138,13 +138,13 @@ def test_a_report_is_its_owners_alone_and_replaces_the_last_one_whole(tmp_path: 
     [(None, 29), ("S", 11), ("r,A", 18), ("s4", 1), ("S1, S11,A8", 3)],
 )
 def test_rows_are_chosen_by_letter_and_by_id(words: str | None, rows: int) -> None:
-    assert len(chosen(words)) == rows
+    assert len(choose_rows(words)) == rows
 
 
 @pytest.mark.parametrize("words", ["S12", "X", "S1;S2", ","])
 def test_an_unknown_row_is_refused(words: str) -> None:
     with pytest.raises(RecoverError, match="no row"):
-        chosen(words)
+        choose_rows(words)
 
 
 def test_an_error_in_a_row_is_that_rows_verdict_and_keeps_what_was_found() -> None:
@@ -154,6 +154,6 @@ def test_an_error_in_a_row_is_that_rows_verdict_and_keeps_what_was_found() -> No
         raise OSError("the line was cut")
 
     played = play_row(None, THREATS[0], play, lambda _: None)  # type: ignore[arg-type]
-    assert played.verdict is Verdict.ERROR
+    assert played.verdict is RowVerdict.ERROR
     assert [one.tried for one in played.findings[:2]] == ["reads", "delete"]
     assert "the line was cut" in played.findings[2].seen

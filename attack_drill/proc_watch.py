@@ -1,4 +1,4 @@
-"""ProcWatch: every command line and environment that appears on this machine while it watches, a local sandbox's processes included."""
+"""Records every command line and environment that appears on this machine, those of a local sandbox's machines included."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ PROC = Path("/proc")
 
 
 class ProcWatch:
-    """Booted sandbox machines share this kernel, so their processes stand in this /proc as well. Keeps what it saw, for row A2."""
+    """Reads /proc again and again while it is entered. Sandbox machines share this kernel, so their processes are in it too."""
 
     def __init__(self, *, pause: float = 0.01) -> None:
-        """``pause``: seconds between two looks; what lives shorter may be missed."""
+        """``pause``: seconds between two readings. A process that lives for a shorter time may be missed."""
         self._pause = pause
         self.seen: set[bytes] = set()
         self._stop = threading.Event()
@@ -38,12 +38,12 @@ class ProcWatch:
                     try:
                         self.seen.add((process / what).read_bytes())
                     except OSError:
-                        break  # it ended between the two looks
+                        break  # it ended between the two readings
 
     def holding(self, secret: str) -> list[str]:
-        """What was seen that holds ``secret``, cut short so that a failing test does not print it all."""
+        """What was seen that contains ``secret``, cut short so that a failing test does not print all of it."""
         return [
             seen.replace(b"\0", b" ").decode(errors="replace")[:80]
-            for seen in list(self.seen)  # the watch goes on
+            for seen in list(self.seen)  # a copy: the thread goes on adding to it
             if secret.encode() in seen
         ]

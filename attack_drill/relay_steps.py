@@ -1,4 +1,4 @@
-"""The relay's sshd and firewall steps with the values that the stack gives them, and a bit changed: for rows A3 and A6."""
+"""Runs the relay's sshd and firewall steps with the values that the stack gives them, or with changed ones."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from attack_drill.dial import alone
-from attack_drill.ground import Ground
+from attack_drill.connections import log_in
+from attack_drill.drill import Drill
 from ops.hosts.connection import Done, Host
 
 LIVE = "/etc/ssh/sshd_config.d/10-lastcopy.conf"
@@ -23,68 +23,86 @@ Factor = Literal["none", "fido2", "totp"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
-    """A step's end: its exit code (0 as wanted, 1 refused, 3 drift seen in check mode), its words, what it would change."""
+class StepResult:
+    """How a step ended.
+
+    Args:
+        code: 0 if all is as wanted, 1 if it was refused, 3 if check mode found drift.
+        words: What it wrote to stderr.
+        drift: What it would change.
+    """
 
     code: int
     words: str
     drift: tuple[str, ...] = ()
 
 
-def factor_of(ground: Ground) -> Factor:
-    found: Factor = (ground.config.get("admin") or {}).get("secondFactor", "none")
+def factor_of(drill: Drill) -> Factor:
+    found: Factor = (drill.config.get("admin") or {}).get("secondFactor", "none")
     return found
 
 
 def sshd_values(
-    ground: Ground, factor: Factor | None = None, *, guard: int = 120, trusted: tuple[str, ...] = ()
+    drill: Drill, factor: Factor | None = None, *, guard: int = 120, trusted: tuple[str, ...] = ()
 ) -> dict[str, str]:
-    """As the program's HardenedSshd gives them; with ``factor`` as they would be with that second factor.
+    """The sshd step's values as the component HardenedSshd renders them.
 
-    ``trusted``: networks that are not banned for failed log-ins, so that each of many tries is judged for itself.
+    Args:
+        drill: The drill.
+        factor: The second factor; None for the stack's own.
+        guard: Seconds until the relay rolls the change back, unless a new login confirms it.
+        trusted: Networks that sshd does not ban after failed logins, so that each of many tries is judged for itself.
     """
     from components.relay import sshd_config as sshd  # here: recovery runs where no Pulumi is
 
-    live = ground.relay.run("cat", LIVE).out
+    live = drill.relay.run("cat", LIVE).out
     port = re.search(r"^Port (\d+)$", live, re.MULTILINE)
     plan = sshd.SshdPlan(
-        admin_user=ground.relay.door.user,
-        second_factor=factor or factor_of(ground),
+        admin_user=drill.relay.door.user,
+        second_factor=factor or factor_of(drill),
         listen_port=int(port[1]) if port else 22,
         trusted_networks=trusted,
     )
     return {
         "PHASE": "apply", "ADMIN": plan.admin_user, "FACTOR": plan.second_factor, "GUARD_SECONDS": str(guard),
-        "HOST_KEY": ground.outputs["relay"]["hostKey"], "DROPIN_92": sshd.drop_in(plan, "9.2"), "DROPIN_100": sshd.drop_in(plan, "10.0"),
+        "HOST_KEY": drill.outputs["relay"]["hostKey"], "DROPIN_92": sshd.drop_in(plan, "9.2"), "DROPIN_100": sshd.drop_in(plan, "10.0"),
         "EXPECT_92": sshd.expected_of_everyone(plan, "9.2"), "EXPECT_100": sshd.expected_of_everyone(plan, "10.0"),
         "EXPECT_SOURCES": sshd.expected_of_sources(),
     }  # fmt: skip
 
 
 def with_line(values: Mapping[str, str], line: str) -> dict[str, str]:
-    """One line more at the top of the drop-in, where it wins over all that follows."""
+    """The values with one more line at the top of the drop-in, where it takes precedence over what follows."""
     changed = {
         name: values[name].replace("\nPort ", f"\n{line}\nPort ", 1) for name in ("DROPIN_92", "DROPIN_100")
     }
     return {**values, **changed}
 
 
-def firewall_values(ground: Ground, *, guard: int) -> dict[str, str]:
-    """As they stand on the relay."""
+def firewall_values(drill: Drill, *, guard: int) -> dict[str, str]:
+    """The firewall step's values, read from the relay's files."""
     files = {
         "RULES": f"{FIREWALL}/rules.nft", "NAMES": f"{FIREWALL}/names", "UPDATERS": f"{FIREWALL}/updaters",
         "REFRESH": "/usr/local/lib/lastcopy/refresh-storage",
         "UNIT": "/etc/systemd/system/lastcopy-firewall.service", "REFRESH_UNIT": "/etc/systemd/system/lastcopy-storage.service",
         "REFRESH_TIMER": "/etc/systemd/system/lastcopy-storage.timer",
     }  # fmt: skip
-    values = {name: ground.relay.run("cat", file).out for name, file in files.items()}
+    values = {name: drill.relay.run("cat", file).out for name, file in files.items()}
     return {**values, "PHASE": "apply", "GUARD_SECONDS": str(guard)}
 
 
 def run_steps(
     host: Host, mode: Literal["apply", "check", "remove"], script: str, steps: Sequence[Mapping[str, str]], *, dialled: str = "192.0.2.1"
-) -> list[Answer]:  # fmt: skip
-    """One script with several sets of values, one after the other, in one command; their text goes in on stdin."""
+) -> list[StepResult]:  # fmt: skip
+    """Run a step once for each set of values, one after the other, in one command whose text is sent on stdin.
+
+    Args:
+        host: Where.
+        mode: The step's mode.
+        script: Its name.
+        steps: The sets of values.
+        dialled: The client's address that the steps see in SSH_CONNECTION.
+    """
     from components.host.host_step import script_text
 
     text = ["x=$(mktemp -d /run/lastcopy-step.XXXXXX); trap 'rm -rf \"$x\"' EXIT"]
@@ -98,39 +116,39 @@ def run_steps(
     return [_answer(block) for block in done.out.split("== ")[1:]]
 
 
-def _answer(block: str) -> Answer:
+def _answer(block: str) -> StepResult:
     code, out, err = [*block.split("\n"), "", ""][:3]
     last = base64.b64decode(out).decode().strip().splitlines()[-1:] or ["{}"]
     line: dict[str, Any] = json.loads(last[0]) if last[0].startswith("{") else {}
-    return Answer(
+    return StepResult(
         code=int(code),
         words=base64.b64decode(err).decode(errors="replace"),
         drift=tuple(line.get("drift", ())),
     )
 
 
-def dials(ground: Ground) -> Done:
-    """A fresh log-in of the operator at the relay."""
-    return alone(ground.relay, "-o", "ConnectTimeout=4", seconds=12)
+def log_in_as_operator(drill: Drill) -> Done:
+    """Log in at the relay as the operator, on a new connection."""
+    return log_in(drill.relay, "-o", "ConnectTimeout=4", seconds=12)
 
 
-def until_it_dials(ground: Ground, seconds: float) -> bool:
-    """Whether the operator came in again within that time."""
+def wait_for_login(drill: Drill, seconds: float) -> bool:
+    """Wait until the operator can log in again. Returns whether that happened within the time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if dials(ground).code == 0:
+        if log_in_as_operator(drill).code == 0:
             return True
         time.sleep(1)
     return False
 
 
 @contextmanager
-def access_kept(ground: Ground) -> Iterator[None]:
-    """Afterwards the relay lets in whom it let in before, whatever happened to its sshd and firewall in between.
+def keep_access(drill: Drill) -> Iterator[None]:
+    """Restore the relay's sshd and firewall configuration afterwards, whatever happened to it in between.
 
-    This drill's open connection survives a restart of sshd. Where this machine is cut off, the relay's own clock puts things back.
+    The drill's open connection survives a restart of sshd. If this machine loses its access, the relay rolls back by itself.
     """
-    relay = ground.relay
+    relay = drill.relay
     kept = "/run/lastcopy-access-kept"
     relay.shell(
         f"umask 077; rm -rf {kept}; mkdir {kept} && cp -a {LIVE} {kept}/sshd && cp -a {FIREWALL} {kept}/firewall"
@@ -143,7 +161,7 @@ def access_kept(ground: Ground) -> Iterator[None]:
             f"systemctl stop lastcopy-guard-sshd.timer lastcopy-guard-firewall.timer 2>/dev/null; "
             f"cmp -s {kept}/sshd {LIVE} || {{ cp -a {kept}/sshd {LIVE} && systemctl restart ssh; }}; "
             f"cmp -s {kept}/firewall/rules.nft {FIREWALL}/rules.nft || {{ cp -a {kept}/firewall/. {FIREWALL}/ && systemctl restart lastcopy-firewall; }}; "
-            # What stood before was the confirmed state: nothing is left to go back to.
+            # The previous configuration was the confirmed one, so there is nothing left to roll back to.
             f"rm -rf {GUARD}/sshd.previous {GUARD}/firewall.previous; "
             f"rm -rf {kept}"
         )

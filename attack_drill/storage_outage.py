@@ -1,4 +1,4 @@
-"""Outage: the relay's sources lose their storage for a moment, also where connections stand."""
+"""An outage of the storage, for all source accounts on the relay and also for connections that are already open."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+from attack_drill.drill import Drill
 from attack_drill.errors import DrillError
-from attack_drill.ground import Ground
 from ops.hosts.connection import ssh_environment
 
-# A table of its own beside the firewall's. It goes when stdin ends, so it does not outlive a killed drill.
+# The table is removed when stdin ends, so it does not outlive a killed drill.
 HELD = r"""
 set -eu
 group=$(getent group lastcopy-sources | cut -d : -f 3)
@@ -31,27 +31,27 @@ timeout 120 cat >/dev/null
 """
 
 
-def port(ground: Ground) -> int:
-    """Of the storage."""
-    parts = urlsplit(ground.where.endpoint)
+def port(drill: Drill) -> int:
+    """The storage's port."""
+    parts = urlsplit(drill.where.endpoint)
     return parts.port or (80 if parts.scheme == "http" else 443)
 
 
 @contextmanager
-def storage_cut(ground: Ground) -> Iterator[None]:
-    """Within, every packet of a source's process to the storage is answered with a reset."""
-    # Never the name of a table that somebody else made.
+def cut_storage(drill: Drill) -> Iterator[None]:
+    """Answer every packet of a source account's process to the storage with a TCP reset."""
+    # A random name: the script deletes the table when it ends.
     table = f"lastcopy_drill_{secrets.token_hex(3)}"
-    # `sh -c` takes the script as an argument, so stdin stays the drill's.
+    # The script is an argument, so that stdin belongs to the drill.
     held = subprocess.Popen(
-        ground.relay.words("sh", "-c", HELD, "sh", table, str(port(ground))),
+        drill.relay.words("sh", "-c", HELD, "sh", table, str(port(drill))),
         env=ssh_environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
     if not held.stdin or not held.stdout or not held.stderr:
-        raise AssertionError("three pipes were asked for")
+        raise AssertionError("a pipe is missing")
     try:
         if held.stdout.readline().strip() != b"cut":
             held.stdin.close()
@@ -67,6 +67,6 @@ def storage_cut(ground: Ground) -> Iterator[None]:
         except subprocess.TimeoutExpired:
             held.kill()
             held.wait(5)
-        ground.relay.shell(f"nft delete table inet {table} 2>/dev/null", check=False)
+        drill.relay.shell(f"nft delete table inet {table} 2>/dev/null", check=False)
         held.stdout.close()
         held.stderr.close()

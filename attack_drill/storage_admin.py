@@ -1,4 +1,4 @@
-"""Storage, seen by its own administrator (who judges) and by a thief of a source's identity (who attacks); in a thread of its own."""
+"""The storage as its administrator sees it, which is what attempts are judged by. Calls run in a thread of their own."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ops.storage.client import client
 
 T = TypeVar("T")
 MARKER = "delete marker"
-ATTEMPTS = 2  # what was refused is not asked again and again
-# What a bucket is set to; a call's answer, or the storage's code where there is no such setting.
+ATTEMPTS = 2  # a refused call is not repeated again and again
+# The settings of a bucket, and the client library's call that reads each.
 SETTINGS = {
     "versioning": "get_bucket_versioning",
     "object lock": "get_object_lock_configuration",
@@ -40,8 +40,15 @@ SETTINGS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stored:
-    """One version or delete marker; ``digest`` is the content's SHA-256 where it was read, else the storage's own tag and size."""
+class StoredVersion:
+    """One version or delete marker.
+
+    Args:
+        key: The object's name.
+        version: The version's id.
+        digest: SHA-256 of the content if it was read, else the storage's ETag and the size; `MARKER` for a delete marker.
+        latest: Whether it is the current version.
+    """
 
     key: str
     version: str
@@ -54,8 +61,14 @@ class Stored:
 
 
 @dataclass(kw_only=True)
-class Desk:
-    """All calls to the storage of one drill. ``where.endpoint`` is as this thread sees it."""
+class StorageAdmin:
+    """Makes all calls of one drill to the storage.
+
+    Args:
+        where: The storage; its endpoint is as the calling thread reaches it.
+        admin: The administrator's key.
+        ca: The certificate authority to trust, None for the system's.
+    """
 
     where: Where
     admin: StorageKey = field(repr=False)
@@ -65,23 +78,29 @@ class Desk:
     def __post_init__(self) -> None:
         self._s3 = client(self.where, self.admin, self.ca, attempts=ATTEMPTS)
 
-    def do(self, work: Callable[[Any], T], key: StorageKey | None = None) -> T:
-        """``work`` with a client of the administrator's, or of ``key``."""
+    def call(self, work: Callable[[Any], T], key: StorageKey | None = None) -> T:
+        """Call ``work`` with a client that uses the administrator's key, or ``key``."""
         s3 = self._s3 if key is None else client(self.where, key, self.ca, attempts=ATTEMPTS)
         return self._thread.submit(work, s3).result()
 
-    def tried(self, calls: Mapping[str, Callable[[Any], object]], key: StorageKey) -> dict[str, str]:
-        """Each call once, by a thief with ``key``: "done", or the storage's code."""
+    def try_calls(self, calls: Mapping[str, Callable[[Any], object]], key: StorageKey) -> dict[str, str]:
+        """Make each call once with ``key``. Returns for each "done" or the storage's error code."""
 
         def all_of_them(s3: Any) -> dict[str, str]:
             return {name: _code(call, s3) for name, call in calls.items()}
 
-        return self.do(all_of_them, key)
+        return self.call(all_of_them, key)
 
-    def versions(self, prefix: str, *, contents: bool = True, locks: bool = False) -> list[Stored]:
-        """Every version and delete marker below a prefix, oldest name first; restic's locks come and go by design."""
+    def versions(self, prefix: str, *, contents: bool = True, locks: bool = False) -> list[StoredVersion]:
+        """All versions and delete markers below a prefix, sorted by name.
 
-        def listed(s3: Any) -> list[Stored]:
+        Args:
+            prefix: Where to look.
+            contents: Whether to read every version for its digest.
+            locks: Whether to include restic's lock files, which a source may create and remove.
+        """
+
+        def listed(s3: Any) -> list[StoredVersion]:
             found = []
             pages = s3.get_paginator("list_object_versions").paginate(Bucket=self.where.bucket, Prefix=prefix)
             for page in pages:
@@ -104,10 +123,10 @@ class Desk:
                 ]
             return sorted(found, key=lambda one: (one.key, one.version))
 
-        return self.do(listed)
+        return self.call(listed)
 
     def settings(self) -> dict[str, str]:
-        """How the bucket is set, as text to compare."""
+        """The bucket's settings, as text to compare; an error code where a setting does not exist."""
 
         def asked(s3: Any) -> dict[str, str]:
             found = {}
@@ -120,10 +139,10 @@ class Desk:
                     found[name] = str(error.response.get("Error", {}).get("Code", "unknown"))
             return found
 
-        return self.do(asked)
+        return self.call(asked)
 
-    def retention(self, stored: Iterable[Stored]) -> dict[tuple[str, str], str]:
-        """Mode and date of each version's lock, and its legal hold."""
+    def retention(self, stored: Iterable[StoredVersion]) -> dict[tuple[str, str], str]:
+        """Mode and date of each version's lock, and its legal hold, by key and version."""
 
         def asked(s3: Any) -> dict[tuple[str, str], str]:
             found = {}
@@ -140,12 +159,12 @@ class Desk:
                 found[one.key, one.version] = " ".join(said)
             return found
 
-        return self.do(asked)
+        return self.call(asked)
 
     def hide(self, prefix: str) -> int:
-        """Delete markers above everything below the prefix, which must be a drill's own; how many."""
+        """Put delete markers on all objects below a prefix, which must be a drill's own. Returns how many."""
         if "/drill-" not in f"/{prefix}":
-            raise AssertionError("only what a drill made is hidden")
+            raise AssertionError("only what a drill made may be hidden")
         names = {
             one.key
             for one in self.versions(prefix, contents=False, locks=True)
@@ -157,11 +176,11 @@ class Desk:
                 s3.delete_object(Bucket=self.where.bucket, Key=name)
             return len(names)
 
-        return self.do(hidden)
+        return self.call(hidden)
 
 
-def _stored(row: Mapping[str, Any], digest: str) -> Stored:
-    return Stored(
+def _stored(row: Mapping[str, Any], digest: str) -> StoredVersion:
+    return StoredVersion(
         key=row["Key"], version=row["VersionId"], digest=digest, latest=bool(row.get("IsLatest", False))
     )
 
@@ -176,8 +195,8 @@ def _code(call: Callable[[Any], object], s3: Any) -> str:
     return "done"
 
 
-def lost(before: Iterable[Stored], after: Iterable[Stored]) -> list[str]:
-    """What an attack did to versions that stood before: gone, changed, or hidden by a new marker. Additions beside them are no loss."""
+def find_losses(before: Iterable[StoredVersion], after: Iterable[StoredVersion]) -> list[str]:
+    """What happened to the versions of ``before``: gone, changed, or hidden by a newer version or marker. Additions are no loss."""
     was = {(one.key, one.version): one for one in before}
     now = {(one.key, one.version): one for one in after}
     found = []
@@ -195,15 +214,22 @@ def lost(before: Iterable[Stored], after: Iterable[Stored]) -> list[str]:
 
 
 @contextmanager
-def desk(
+def open_storage_admin(
     where: Where, admin: StorageKey, ca: Path | None, network: AbstractContextManager[object] | None = None
-) -> Iterator[Desk]:
-    """A desk whose thread stands in ``network`` (the sandbox's storage is not reached from this machine itself)."""
+) -> Iterator[StorageAdmin]:
+    """Start the thread that makes the calls.
+
+    Args:
+        where: The storage.
+        admin: Its administrator's key.
+        ca: The certificate authority to trust, None for the system's.
+        network: Entered by the thread, where the storage cannot be reached from this machine's own network.
+    """
     with ThreadPoolExecutor(1, thread_name_prefix="storage") as thread:
         if network is not None:
             thread.submit(network.__enter__).result()
         try:
-            yield Desk(where=where, admin=admin, ca=ca, _thread=thread)
+            yield StorageAdmin(where=where, admin=admin, ca=ca, _thread=thread)
         finally:
             if network is not None:
                 thread.submit(network.__exit__, None, None, None).result()

@@ -1,4 +1,4 @@
-"""Past: what `ops recover` gives back of a throwaway, by its own engine, compared with the tree that stood on the source."""
+"""Recovery of a scratch repository from its last good moment, as `ops recover` does it, compared with the source's tree."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from datetime import datetime
 
 from pydantic import SecretStr
 
-from attack_drill.ground import Ground
-from attack_drill.throwaway import Throwaway, manifest_of
+from attack_drill.drill import Drill
+from attack_drill.scratch_repository import ScratchRepository, tree_digest
 from ops.errors import RecoverError, shown
 from ops.private_folder import private_folder
 from ops.recover.recovery import recovery
@@ -19,8 +19,16 @@ from ops.storage.access import Access, Room
 
 
 @dataclass(frozen=True, kw_only=True)
-class Back:
-    """``same``: how many of the good snapshots came back with the known tree, byte for byte. ``seen``: what there is to say."""
+class RecoveryOutcome:
+    """What recovery gave back.
+
+    Args:
+        moment: The last good moment; None if none was found.
+        good: How many of the drill's snapshots exist at that moment.
+        same: How many of them were restored byte for byte.
+        seen: Why that moment was chosen, or why none was found.
+        seconds: How long it took.
+    """
 
     moment: datetime | None
     good: int
@@ -29,23 +37,25 @@ class Back:
     seconds: float
 
 
-def recovered(ground: Ground, made: Throwaway) -> Back:
-    """The last good moment, found as `ops recover` finds it; each good snapshot restored from the view of it."""
-    judge = ground.judge()
+def recover_last_good(drill: Drill, made: ScratchRepository) -> RecoveryOutcome:
+    """Find the last good moment, and restore each of the drill's snapshots from the repository as it was then."""
+    storage = drill.require_storage()
     access = Access(
-        where=judge.where,
+        where=storage.where,
         room=Room(name=made.source),
-        key=judge.admin,
+        key=storage.admin,
         password=SecretStr(made.host.run("cat", f"{made.folder}/password").out),
         place=made.path,
     )
     said: list[str] = []
 
-    def work(_: object) -> Back:  # in the desk's thread: restic's own connections start where that one stands
+    def work(
+        _: object,
+    ) -> RecoveryOutcome:  # in the storage's thread: restic's connections start in that thread's network
         began = time.monotonic()
         with (
             recovery(access, Tools.get(), said.append) as found,
-            private_folder("back", ground.folder) as folder,
+            private_folder("back", drill.folder) as folder,
         ):
             good = found.good(None, even_if_damaged=False)
             wanted = [one for one in good.snapshots if one["id"] in made.snapshots]
@@ -53,7 +63,7 @@ def recovered(ground: Ground, made: Throwaway) -> Back:
             for one in wanted:
                 target = folder / one["id"][:12]
                 restore(good, one, target)
-                # As restic was given it: by its own name or by the whole path.
+                # The path in the snapshot is the one that restic was given: relative or absolute.
                 tree = next(
                     (
                         one
@@ -62,15 +72,15 @@ def recovered(ground: Ground, made: Throwaway) -> Back:
                     ),
                     target,
                 )
-                (tree / "sub" / "stamp").unlink(
-                    missing_ok=True
-                )  # what tells the second snapshot from the first
-                same += manifest_of(tree) == made.manifest
-            return Back(
+                (tree / "sub" / "stamp").unlink(missing_ok=True)  # it differs between the two snapshots
+                same += tree_digest(tree) == made.manifest
+            return RecoveryOutcome(
                 moment=good.at, good=len(wanted), same=same, seen=good.why, seconds=time.monotonic() - began
             )
 
     try:
-        return judge.do(work)
+        return storage.call(work)
     except RecoverError as error:
-        return Back(moment=None, good=0, same=0, seen=shown(f"{error.what} {said[-1:]}", 300), seconds=0)
+        return RecoveryOutcome(
+            moment=None, good=0, same=0, seen=shown(f"{error.what} {said[-1:]}", 300), seconds=0
+        )

@@ -1,6 +1,6 @@
-"""What root on a source can write with its own password, made without restic: snapshots, indexes, locks of any content, validly encrypted.
+"""Forges what root on a source can write with the repository's password: validly encrypted snapshots, indexes and locks of any content.
 
-restic's format as its design document gives it: AES-256-CTR, then Poly1305-AES over the ciphertext; a name is the content's SHA-256.
+The format is that of restic's design document: AES-256-CTR, then Poly1305-AES over the ciphertext; a file's name is the SHA-256 of its content.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.poly1305 import Poly1305
 
 
 @dataclass(frozen=True, kw_only=True)
-class Master:
-    """The key that opens everything in a repository; every holder of a password can read it."""
+class MasterKey:
+    """The key that opens everything in a repository. Whoever holds a password can read it."""
 
     encrypt: bytes = field(repr=False)
     k: bytes = field(repr=False)
@@ -36,38 +36,38 @@ class Master:
         return Cipher(algorithms.AES(self.encrypt), modes.CTR(nonce)).decryptor().update(text)
 
     def _mac(self, nonce: bytes, text: bytes) -> bytes:
-        # ECB of one block is AES itself, which Poly1305-AES asks for.
+        # ECB of one block is plain AES, which Poly1305-AES needs.
         s = Cipher(algorithms.AES(self.k), modes.ECB()).encryptor().update(nonce)  # noqa: S305
         return Poly1305.generate_tag(self.r + s, text)
 
     def file(self, document: Any) -> tuple[str, bytes]:
         """Name and content of a snapshot, index or lock file."""
-        return named(self.seal(json.dumps(document).encode()))
+        return content_named(self.seal(json.dumps(document).encode()))
 
 
-def named(body: bytes) -> tuple[str, bytes]:
-    """Anything under the name that restic's format gives it."""
+def content_named(body: bytes) -> tuple[str, bytes]:
+    """A file's name in restic's format, and its content."""
     return hashlib.sha256(body).hexdigest(), body
 
 
-def master_in(key_file: bytes, password: str) -> Master:
-    """The master key in a key file."""
+def open_master_key(key_file: bytes, password: str) -> MasterKey:
+    """The master key in a key file that the password opens."""
     body = json.loads(key_file)
-    raw = json.loads(derived(body, password).open(base64.b64decode(body["data"])))
+    raw = json.loads(derive_key(body, password).open(base64.b64decode(body["data"])))
     encrypt, k, r = (base64.b64decode(part) for part in (raw["encrypt"], raw["mac"]["k"], raw["mac"]["r"]))
-    return Master(encrypt=encrypt, k=k, r=r)
+    return MasterKey(encrypt=encrypt, k=k, r=r)
 
 
-def derived(body: dict[str, Any], password: str) -> Master:
-    """The key that the password is, with a key file's salt and cost."""
+def derive_key(body: dict[str, Any], password: str) -> MasterKey:
+    """The key derived from the password with a key file's salt and cost."""
     salt = base64.b64decode(body["salt"])
     key = hashlib.scrypt(
         password.encode(), salt=salt, n=body["N"], r=body["r"], p=body["p"], dklen=64, maxmem=1 << 30
     )
-    return Master(encrypt=key[:32], k=key[32:48], r=key[48:])
+    return MasterKey(encrypt=key[:32], k=key[32:48], r=key[48:])
 
 
 def bogus_key(real: bytes, number: int) -> tuple[str, bytes]:
-    """A well-formed key that opens nothing."""
+    """Name and content of a well-formed key file that no password opens."""
     body = {**json.loads(real), "hostname": f"\x1b]0;evil{number}\x07", "data": base64.b64encode(bytes(200)).decode()}  # fmt: skip
-    return named(json.dumps(body).encode())
+    return content_named(json.dumps(body).encode())

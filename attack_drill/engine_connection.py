@@ -1,4 +1,4 @@
-"""One step of this program sent by the real engine to wherever it is told, in a project and a state of its own: how `pulumi up` dials (A1)."""
+"""Makes the real engine send a step to a given endpoint, in a project and a state of its own: how `pulumi up` connects (row A1)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ runtime:
   options:
     virtualenv: {virtualenv}
 """
-# The step itself is harmless: `check` of nothing. Where the dial is refused it is never sent.
+# The step is harmless: it cuts off a source that does not exist. If the connection is refused, it is never sent.
 _PROGRAM = """\
 import json, pathlib, sys
 given = json.loads(pathlib.Path("given.json").read_text())
@@ -34,8 +34,14 @@ for name, (port, host_key) in given["doors"].items():
 _OF_THE_STACK = ("PULUMI_STACK", "PULUMI_CONFIG_PASSPHRASE")
 
 
-def dial(stack: Stack, folder: Path, doors: Mapping[str, tuple[int, str]]) -> Done:
-    """`pulumi up` of one HostStep per door (port on the loopback, pinned host key), with a key that opens nothing."""
+def connect_by_engine(stack: Stack, folder: Path, doors: Mapping[str, tuple[int, str]]) -> Done:
+    """Run `pulumi up` with one HostStep per endpoint, and a key that no host accepts.
+
+    Args:
+        stack: The stack whose engine and environment are used; its state is not touched.
+        folder: Where the project is made.
+        doors: By name: a port on the loopback interface, and the host key to pin.
+    """
     project = folder / "engine"
     (project / "state").mkdir(parents=True, exist_ok=True)
     key = project / "key"
@@ -50,7 +56,7 @@ def dial(stack: Stack, folder: Path, doors: Mapping[str, tuple[int, str]]) -> Do
     passphrase = project / "passphrase"
     passphrase.touch(0o600)
     passphrase.write_text(secrets.token_urlsafe(32))
-    # The stack's own backend and secrets provider must not be touched, and may be of another kind.
+    # The stack's own backend and secrets provider must not be used, and may be of another kind.
     environment = {name: value for name, value in stack.environment.items() if name not in _OF_THE_STACK} | {
         "PULUMI_BACKEND_URL": f"{(project / 'state').as_uri()}?metadata=skip",
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
-from attack_drill.ground import is_trial
+from attack_drill.drill import is_trial
 from attack_drill.rows import PLAYS
-from attack_drill.storage import MARKER, Stored, lost
+from attack_drill.storage_admin import MARKER, StoredVersion, find_losses
 from attack_drill.threats import THREATS
 from ops.__main__ import app
 
@@ -31,7 +31,8 @@ def test_only_storage_made_for_trials_may_be_harmed(config: dict[str, object], t
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--throwaway"], "--storage-key"),
+        (["--scratch"], "--storage-key"),
+        (["--throwaway"], "--storage-key"),  # its old name
         (["--trial-stack"], "--storage-key"),
         (["--storage-key", "k", "--sandbox", "."], "one of them"),
         (["--html", "/no/such/folder/x.html"], "there is no folder"),
@@ -44,8 +45,8 @@ def test_wrong_words_are_refused_before_anything_is_dialled(words: list[str], sa
     assert said in done.output
 
 
-def stored(key: str, version: str, digest: str = "d", *, latest: bool = True) -> Stored:
-    return Stored(key=key, version=version, digest=digest, latest=latest)
+def stored(key: str, version: str, digest: str = "d", *, latest: bool = True) -> StoredVersion:
+    return StoredVersion(key=key, version=version, digest=digest, latest=latest)
 
 
 def test_every_harm_to_what_stood_is_seen_and_additions_are_none() -> None:
@@ -58,8 +59,13 @@ def test_every_harm_to_what_stood_is_seen_and_additions_are_none() -> None:
         stored("d", "2"),
         stored("new", "1"),
     ]
-    assert lost(before, after) == ["changed: a", "covered by a newer version: d", "gone: b", "hidden: c"]
-    assert lost(before, [*before, stored("new", "1")]) == []
+    assert find_losses(before, after) == [
+        "changed: a",
+        "covered by a newer version: d",
+        "gone: b",
+        "hidden: c",
+    ]
+    assert find_losses(before, [*before, stored("new", "1")]) == []
 
 
 def test_every_row_of_the_threat_model_has_a_play() -> None:

@@ -1,6 +1,7 @@
-"""Old parts: programs that say they are an old rclone or restic, shown to one process alone in a mount namespace of its own.
+"""Runs a command that sees fake programs, which report an old version of rclone or restic.
 
-Nothing on the host changes: the bind mounts end with the process. Every place where the product looks for the program shows the fake.
+The fakes are bind mounts in a mount namespace of that one process, in every place where the product looks for the program. Nothing on the host
+changes, and they are gone when the process ends.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from ops.hosts.connection import Host
 RCLONE_PLACES = "/usr/local/lib/lastcopy/rclone-*/rclone /usr/local/bin/rclone /usr/bin/rclone"
 RESTIC_PLACES = "/usr/local/lib/lastcopy/restic-*/restic /usr/local/bin/restic /usr/bin/restic"
 
-# Per version one fake, then the command with the fake in all places; the version and what is run come in base64, so nothing is quoted twice.
+# For each version: one fake, and the command with the fake in all places. Versions and commands come in base64, so nothing is quoted twice.
 _RUN = r"""
 set -u; folder=$1; places=$2
 printf '#!/bin/sh\n[ "$1" != version ] || cat %s/said\nexit 0\n' "$folder" >"$folder/fake"; chmod 755 "$folder" "$folder/fake"
@@ -32,29 +33,38 @@ done
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ran:
-    """How the command ended that saw the fake."""
+class FakeRun:
+    """How a command that saw a fake ended."""
 
     code: int
     out: str
     err: str
 
 
-def with_fakes(
+def run_with_fakes(
     host: Host, folder: str, places: str, versions: Sequence[str], command: str, stdin: str = ""
-) -> list[Ran]:
-    """``command`` once per version text, each time with a fake of that version in all places. ``folder`` must allow programs."""
+) -> list[FakeRun]:
+    """Run a command once per version, each time with a fake of that version in all places.
+
+    Args:
+        host: Where.
+        folder: A scratch folder there whose files may be executed.
+        places: Where the fake is put, as shell patterns.
+        versions: What each fake prints for ``version``.
+        command: A shell command.
+        stdin: What the command reads.
+    """
 
     def coded(text: str) -> str:
         return base64.b64encode(text.encode()).decode() or "="
 
     lines = "".join(f"{coded(version)} {coded(command)} {coded(stdin)}\n" for version in versions)
-    # The script's own stdin is the list, so the script itself is an argument; it holds no secret.
+    # The list is on stdin, so the script is an argument; it holds no secret.
     done = host.run("sh", "-c", _RUN, "sh", folder, places, stdin=lines, seconds=300)
     found = []
     for block in done.out.split("== ")[1:]:
         code, out, err = [*block.split("\n"), "", ""][:3]
-        found.append(Ran(code=int(code), out=_text(out), err=_text(err)))
+        found.append(FakeRun(code=int(code), out=_text(out), err=_text(err)))
     return found
 
 

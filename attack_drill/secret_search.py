@@ -1,24 +1,25 @@
-"""Search: where on a host given words stand, as root there finds them: files, deleted files, logs, environments, arguments, memory.
+"""Searches a host for words wherever root can find them: files, deleted files, logs, environments, arguments, memory.
 
-What is looked for is never brought to the host in clear: a word comes masked, so that no buffer on its way holds it, and of a password only
-a part comes (`part`), too little to guess the rest from. Needs perl there, which Debian and Ubuntu always have.
+The words never reach the host in clear. Each is sent masked, so that no buffer on its way contains it, and of a password only a part is sent
+(`middle_part`), from which the rest cannot be guessed. The host needs perl, which Debian and Ubuntu always have.
 """
 
 from __future__ import annotations
 
-import base64
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from attack_drill.encodings import encodings
 from attack_drill.errors import DrillError
+from attack_drill.scratch_folder import new_folder_name
 from ops.hosts.connection import Host
 
-PART = 12  # characters: 70 bits, found by chance nowhere
-LEAST = 24  # of a shorter password the rest would be too easy to guess
+PART = 12  # characters: 70 bits, so that it is not found by chance
+LEAST = 24  # the rest of a shorter password would be too easy to guess
 SECONDS = 600
 
-# Numbered words on standard input, in hex under a pad; one line "number TAB place" for each find, at last the bytes that were read.
+# Reads a pad and the masked words from stdin, in hex. Prints "number TAB place" for each find, then how many bytes it read.
 SEARCH = r"""
 use strict; use warnings; use bytes; no warnings 'portable';
 my ($pad, @words) = map { pack 'H*', $_ } split /\n/, do { local $/; <STDIN> };
@@ -74,7 +75,7 @@ for my $pid (@running) {
 my $swap = 0; if (open my $in, '<', '/proc/swaps') { my @lines = <$in>; $swap = @lines - 1 }
 print "swap\t$swap\n" if $swap > 0; print "read\t$bytes\n";
 """
-# Five words in hex on standard input, each put where the search must find it; they are nobody's.
+# Reads five words in hex from stdin and puts each where the search must find it.
 PLANT = r"""
 set -eu; umask 077; at=$1; mkdir "$at"; read -r file; read -r gone; read -r environ; read -r words; read -r memory
 plain() { perl -e 'print pack "H*", $ARGV[0]' "$1"; }
@@ -90,26 +91,32 @@ PLACES = ("file", "deleted file", "environ", "cmdline", "memory")
 UNPLANT = 'if [ -f "$1/pids" ]; then xargs kill <"$1/pids" 2>/dev/null || :; fi; rm -rf "$1"'
 
 
-def part(password: str) -> str | None:
-    """The middle of it; None where what would be left is too short."""
+def middle_part(password: str) -> str | None:
+    """The middle of a password; None if the rest would be too short to stay secret."""
     if len(password) < LEAST:
         return None
     start = (len(password) - PART) // 2
     return password[start : start + PART]
 
 
-def forms(word: str) -> list[bytes]:
-    """As it is, and as programs write it: backwards, in hex, in base64 wherever it begins, in wide characters."""
-    plain = word.encode()
-    found = [plain, plain[::-1], plain.hex().encode(), plain.hex().upper().encode(), word.encode("utf-16-le")]
-    for shift, cut in ((0, 0), (1, 2), (2, 3)):
-        whole = base64.b64encode(bytes(shift) + plain)
-        found.append(whole[cut : (shift + len(plain)) * 8 // 6])
-    return found
+def memory_encodings(word: str) -> list[bytes]:
+    """A word in every form that `encodings` knows, and in the wide characters that some programs keep in memory."""
+    return [*(form.encode() for form in encodings(word)), word.encode("utf-16-le")]
 
 
-def search(host: Host, words: Mapping[str, Sequence[bytes]]) -> tuple[dict[str, list[str]], int, bool]:
-    """By name the places of each word, in any of its forms; the bytes that were read; whether swap was left unread."""
+def search_host(host: Host, words: Mapping[str, Sequence[bytes]]) -> tuple[dict[str, list[str]], int, bool]:
+    """Search a host.
+
+    Args:
+        host: Where.
+        words: By name, the forms of a word.
+
+    Returns:
+        By name, the places where one of its forms was found; how many bytes were read; whether there is swap, which is not read.
+
+    Raises:
+        DrillError: The search did not come to its end.
+    """
     names, lines = [], []
     pad = secrets.token_bytes(max(len(one) for group in words.values() for one in group))
     for name, group in words.items():
@@ -133,10 +140,10 @@ def search(host: Host, words: Mapping[str, Sequence[bytes]]) -> tuple[dict[str, 
 
 
 @contextmanager
-def planted(host: Host) -> Iterator[dict[str, list[bytes]]]:
-    """Words of the drill's own in every kind of place, gone afterwards. By kind the word."""
+def plant_words(host: Host) -> Iterator[dict[str, list[bytes]]]:
+    """Put words of the drill's own into every kind of place, and remove them afterwards. Yields the word of each kind."""
     words = [secrets.token_hex(12) for _ in PLACES]
-    at = f"/run/lastcopy-drill-{secrets.token_hex(3)}"
+    at = new_folder_name()
     try:
         host.run("sh", "-c", PLANT, "sh", at, stdin="".join(f"{word.encode().hex()}\n" for word in words))
         yield {place: [word.encode()] for place, word in zip(PLACES, words, strict=True)}

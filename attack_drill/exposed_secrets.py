@@ -1,57 +1,54 @@
-"""Leaks: whether a secret stands where it must not, on a host or in a text; in any of the forms that this program or a shell would give it.
+"""Finds secrets where other users can read them: command lines, environments, the journal and world-readable files of a host, and texts.
 
-A host gets the patterns on stdin and keeps them in the memory of one shell and of grep: never in a file, an argument or an environment. What
-comes back are the patterns' numbers and places, never a secret.
+A host gets the patterns on stdin and keeps them in the memory of a shell and of grep, never in a file, an argument or an environment. It returns
+the patterns' numbers and places, never a secret.
 """
 
 from __future__ import annotations
 
-import base64
 import time
-import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from attack_drill.dial import scratch
+from attack_drill.encodings import encodings
 from attack_drill.errors import DrillError
+from attack_drill.scratch_folder import scratch_folder
 from ops.hosts.connection import Host
 
-# What a look may take on a host with a long journal or many files.
+# How long one part of the scan may take, on a host with a long journal or many files.
 SECONDS = 60
 
 
-def forms(secret: str) -> list[str]:
-    """The secret as it is, in base64 at each of the three places that it can have within a longer text, in hex, and as a URL writes it."""
-    raw = secret.encode()
-    found = [secret, raw.hex(), urllib.parse.quote(secret, safe="")]
-    for before in range(3):
-        coded = base64.b64encode(b"\0" * before + raw).decode()
-        # Only what no neighbour can change.
-        found.append(coded[-(-before * 8 // 6) : (before + len(raw)) * 8 // 6])
-    return sorted({form for form in found if len(form) >= 12})
-
-
 @dataclass(frozen=True, kw_only=True)
-class Known:
-    """Every secret by a name that may be told. ``planted``: what the drill itself leaves lying about, so that each look proves its eyes."""
+class KnownSecrets:
+    """The secrets to look for.
+
+    Args:
+        secrets: By a name that may be shown.
+        planted: A word that the drill itself exposes, so that each scan proves that it finds something.
+    """
 
     secrets: Mapping[str, str] = field(repr=False)
     planted: str
 
     def lines(self) -> str:
-        """Number of the secret and one form, a line each; 0 is what was planted."""
+        """One line for each form of each secret: the secret's number and the form. Number 0 is the planted word."""
         named = [("planted", self.planted), *self.secrets.items()]
-        return "".join(f"{n} {form}\n" for n, (_, secret) in enumerate(named) for form in forms(secret))
+        return "".join(f"{n} {form}\n" for n, (_, secret) in enumerate(named) for form in encodings(secret))
 
     def name(self, number: int) -> str:
         return ["planted", *self.secrets][number]
 
     def in_text(self, text: str) -> list[str]:
-        return [name for name, secret in self.secrets.items() if any(form in text for form in forms(secret))]
+        return [
+            name for name, secret in self.secrets.items() if any(form in text for form in encodings(secret))
+        ]
 
     def in_bytes(self, seen: set[bytes]) -> list[str]:
-        coded = {name: [form.encode() for form in forms(secret)] for name, secret in self._named().items()}
+        coded = {
+            name: [form.encode() for form in encodings(secret)] for name, secret in self._named().items()
+        }
         return sorted(
             name for name, found in coded.items() if any(form in one for one in seen for form in found)
         )
@@ -60,20 +57,20 @@ class Known:
         return {"planted": self.planted, **self.secrets}
 
 
-# Every command line and environment on the host, each once, until told to stop; a killed drill's watch ends by itself.
+# Records every command line and environment on the host, each once, until told to stop. A killed drill's watch ends by itself.
 _WATCH = r"""
 cd "$1"
 (timeout 600 sh -c 'while [ ! -e stop ]; do
   cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr "\\0" "\\n"; echo; sleep 0.02
 done' | awk '!seen[$0]++' >seen; touch done) >/dev/null 2>&1 </dev/null &
 """
-# The drill's own careless words: in an argument, in an environment, in the journal and in a file that all may read.
+# Exposes the planted word: in an argument, in an environment, in the journal and in a world-readable file.
 _PLANT = r"""
-read -r secret; umask 022; printf %s "$secret" >"$1/careless"; chmod 755 "$1"
+read -r secret; umask 022; printf %s "$secret" >"$1/exposed"; chmod 755 "$1"
 DRILL="$secret" sleep 2 & sh -c 'sleep 2; :' sh "$secret" & printf 'lastcopy drill, planted: %s\n' "$secret" | systemd-cat -t lastcopy-drill; wait
 journalctl --sync 2>/dev/null || sleep 0.5
 """
-# The patterns come on stdin; `report PLACE FILE` prints which of them stand in FILE.
+# The patterns come on stdin; `report PLACE FILE` prints which of them are in FILE.
 _SCAN = r"""
 cd "$1"; umask 077; set -f; P=$(cat); limit=$2
 touch stop; i=0; while [ ! -e done ] && [ $i -lt 300 ]; do i=$((i + 1)); sleep 0.1; done
@@ -93,17 +90,22 @@ IFS='
 '
 began=$(date +%s); set +f
 for part in part.*; do
-  set -f; [ $(($(date +%s) - began)) -lt "$limit" ] || { printf '! files that all may read\n'; break; }
+  set -f; [ $(($(date +%s) - began)) -lt "$limit" ] || { printf '! world-readable files\n'; break; }
   all | grep -alFf - -- $(cat "$part") >named 2>/dev/null
-  while read -r file; do cat -- "$file" >hits 2>/dev/null; IFS=' '; report "$file, which all may read" hits; IFS='
+  while read -r file; do cat -- "$file" >hits 2>/dev/null; IFS=' '; report "$file, world-readable" hits; IFS='
 '; done <named
 done
 """
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
-    """What a look at a host found: secret and place; and places that were not looked at to the end."""
+class HostScan:
+    """What a scan of a host found.
+
+    Args:
+        found: Each secret's name and place.
+        cut_short: Places that were not read to the end.
+    """
 
     found: list[tuple[str, str]]
     cut_short: list[str]
@@ -117,13 +119,13 @@ class Seen:
 
 
 @dataclass(kw_only=True)
-class Look:
-    """One host while it works. Ask `end` once, within."""
+class HostWatch:
+    """A host whose processes are recorded while it works. Call `scan` once, before the watch ends."""
 
     host: Host
     folder: str
 
-    def end(self, known: Known) -> Seen:
+    def scan(self, known: KnownSecrets) -> HostScan:
         self.host.run("sh", "-c", _PLANT, "sh", self.folder, stdin=f"{known.planted}\n")
         done = self.host.run(
             "sh", "-c", _SCAN, "sh", self.folder, str(SECONDS), stdin=known.lines(), seconds=SECONDS * 5
@@ -135,19 +137,19 @@ class Look:
                 cut_short.append(place)
             else:
                 found.append((known.name(int(number)), place))
-        return Seen(found=found, cut_short=cut_short)
+        return HostScan(found=found, cut_short=cut_short)
 
 
 @contextmanager
-def looking(host: Host) -> Iterator[Look]:
-    """From here on every process of the host is seen."""
-    with scratch(host) as folder:
+def watch_host(host: Host) -> Iterator[HostWatch]:
+    """Record the command line and environment of every process on a host from here on."""
+    with scratch_folder(host) as folder:
         host.run("sh", "-c", _WATCH, "sh", folder)
         deadline = time.monotonic() + 10
         while host.run("test", "-e", f"{folder}/seen", check=False).code != 0:
             if time.monotonic() > deadline:
-                raise DrillError(f"the watch over {host.name}'s processes did not begin")
+                raise DrillError(f"recording {host.name}'s processes did not begin within 10 s")
         try:
-            yield Look(host=host, folder=folder)
+            yield HostWatch(host=host, folder=folder)
         finally:
             host.run("touch", f"{folder}/stop", check=False)
