@@ -229,7 +229,7 @@ def weak_storage(
         folder: Where the proxy's certificate is made.
         network: The network on whose 127.0.0.1 it listens, entered by the proxy's thread.
     """
-    from sandbox.storage_server import make_certificates  # here: recovery runs without the sandbox's parts
+    from sandbox.certificates import make_certificates  # here: recovery runs without the sandbox's parts
 
     make_certificates(folder, "127.0.0.1")
     context = ssl.create_default_context(cafile=None if ca is None else str(ca))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sandbox.bucket import Bucket
+from sandbox.bucket import SandboxBucket
 from sandbox.driver import DRIVERS
 from sandbox.errors import SandboxError, say
 from sandbox.image import DEBIAN, SUITES
@@ -37,7 +37,7 @@ VERBS: dict[str, tuple[str, Verb]] = {
     "machine-down": ("remove a machine", lambda box, a: box.machine_down(a.name)),
     "storage-up": (
         "run the object store with a locked bucket",
-        lambda box, a: box.storage_up(Bucket(a.bucket, a.lock_mode, a.lock_days)),
+        lambda box, a: box.storage_up(SandboxBucket(a.bucket, a.lock_mode, a.lock_days)),
     ),
     "storage-down": ("remove the object store and all in it", lambda box, _: box.storage_down()),
     "identity-up": (
@@ -47,7 +47,7 @@ VERBS: dict[str, tuple[str, Verb]] = {
     "identity-down": ("remove a source's storage identity", lambda box, a: box.identity_down(a.source)),
     "resume": ("run again all that was made, after a reboot", lambda box, _: box.resume()),
     "destroy": ("remove all of the sandbox", lambda box, _: box.destroy()),
-    "status": ("what stands where", lambda box, _: _status(box)),
+    "status": ("what exists, where, and whether it runs", lambda box, _: _status(box)),
     "exec": ("run a command as root inside a machine", lambda box, a: _exec(box, a)),
 }
 OPTIONS: dict[str, dict[str, dict[str, Any]]] = {

@@ -19,7 +19,7 @@ READY_SECONDS = 30
 
 
 @dataclass(frozen=True)
-class Bucket:
+class SandboxBucket:
     """A bucket with versioning, Object Lock and a default retention in days."""
 
     name: str
@@ -83,7 +83,7 @@ def _translated(what: str) -> Iterator[None]:
         raise SandboxError(f"{what}: {error}", where="storage") from None
 
 
-def ensure_bucket(folder: Path, origin: str, bucket: Bucket) -> None:
+def ensure_bucket(folder: Path, origin: str, bucket: SandboxBucket) -> None:
     """The bucket is there with exactly this lock; a bucket without Object Lock is refused, not replaced."""
     from minio import Minio
     from minio.commonconfig import ENABLED

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from sandbox.errors import SandboxError
 from sandbox.nspawn import Nspawn
-from sandbox.plan import Machine, Plan
+from sandbox.plan import AddressPlan, SandboxMachine
 
 DRIVERS = ("nspawn", "podman", "docker")
 
@@ -28,31 +28,31 @@ class Driver(Protocol):
     def refuse_conflict(self) -> None:
         """Raise when the address range is in use on this workstation."""
 
-    def network_up(self, machines: Sequence[Machine]) -> None:
+    def network_up(self, machines: Sequence[SandboxMachine]) -> None:
         """The networks are there and admit exactly these machines."""
 
     def network_down(self) -> None:
         """Nothing of the sandbox is left outside its runtime folder."""
 
-    def machine_make(self, machine: Machine, host_key: Path, admin_key: str) -> None:
+    def machine_make(self, machine: SandboxMachine, host_key: Path, admin_key: str) -> None:
         """The machine's own files exist; it has not been started."""
 
-    def machine_wire(self, machine: Machine) -> None:
+    def machine_wire(self, machine: SandboxMachine) -> None:
         """The machine's place on the network is there."""
 
-    def machine_start(self, machine: Machine, machines: Sequence[Machine]) -> None: ...
+    def machine_start(self, machine: SandboxMachine, machines: Sequence[SandboxMachine]) -> None: ...
 
-    def machine_wait(self, machine: Machine) -> None:
+    def machine_wait(self, machine: SandboxMachine) -> None:
         """It answers ssh."""
 
-    def machine_stop(self, machine: Machine) -> None: ...
+    def machine_stop(self, machine: SandboxMachine) -> None: ...
 
     def machine_drop(self, name: str, slot: int | None) -> None:
         """The machine is ended and off the network."""
 
     def machine_running(self, name: str) -> bool: ...
 
-    def dial(self, machine: Machine) -> tuple[str, int]:
+    def dial(self, machine: SandboxMachine) -> tuple[str, int]:
         """Address and port at which the workstation reaches its sshd."""
 
     def command(self, name: str, argv: Sequence[str]) -> list[str]:
@@ -105,7 +105,7 @@ def choose(wanted: str) -> str:
     raise SandboxError(f"no way to run machines on this {sys.platform} host:{reasons}", fix=fix)
 
 
-def driver(name: str, directory: Path, plan: Plan) -> Driver:
+def driver(name: str, directory: Path, plan: AddressPlan) -> Driver:
     if name == "nspawn":
         return Nspawn(directory, plan)
     from sandbox.engine import Engine

@@ -24,11 +24,11 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from sandbox import image, netns
-from sandbox.door import door
 from sandbox.errors import SandboxError, say
 from sandbox.keys import greets
-from sandbox.plan import FIRST_SLOT_OFFSET, Machine, Plan
+from sandbox.plan import FIRST_SLOT_OFFSET, AddressPlan, SandboxMachine
 from sandbox.storage_server import SERVE_STORAGE, STORAGE_UID
+from sandbox.tcp_proxy import serve_tcp_proxy
 from sandbox.tools import TOOLS, tool
 
 GATE_SLOTS = 16  # an engine publishes ports only when it makes the container
@@ -52,7 +52,7 @@ folder=/run/given
 {SERVE_STORAGE}"""
 
 
-def source_rules(plan: Plan, relays: Sequence[IPv4Address], gate: IPv4Address) -> str:
+def source_rules(plan: AddressPlan, relays: Sequence[IPv4Address], gate: IPv4Address) -> str:
     """A source's own namespace: out to the relays only, in from the gate only."""
     out = f"ip daddr {{ {', '.join(map(str, relays))} }} accept" if relays else ""
     return f"""\
@@ -77,7 +77,7 @@ table inet {plan.table} {{
 """
 
 
-def gate_rules(plan: Plan, front: IPv4Network) -> str:
+def gate_rules(plan: AddressPlan, front: IPv4Network) -> str:
     """The gate's namespace: the front gets answers only."""
     return f"""\
 table inet {plan.table}
@@ -95,7 +95,7 @@ table inet {plan.table} {{
 class Engine:
     """Containers, networks and the storage's volume carry the sandbox's id as a label; that is how they are found."""
 
-    def __init__(self, name: str, directory: Path, plan: Plan) -> None:
+    def __init__(self, name: str, directory: Path, plan: AddressPlan) -> None:
         self.name, self.directory, self.plan = name, directory, plan
         if plan.network.prefixlen > 25:
             fix = "use a network of /25 or wider with podman and docker"
@@ -163,7 +163,7 @@ class Engine:
     def _network(self, kind: int) -> str:
         return f"{self.plan.prefix}_{('front', 'back', 'outer')[kind]}"
 
-    def network_up(self, machines: Sequence[Machine]) -> None:
+    def network_up(self, machines: Sequence[SandboxMachine]) -> None:
         for kind in (FRONT, BACK, OUTER):
             name = self._network(kind)
             if self._try("network", "inspect", name).returncode != 0:
@@ -203,7 +203,7 @@ class Engine:
     def _nft(self, container: str, rules: str) -> None:
         self._run("exec", "--privileged", "-i", container, "nft", "-f", "-", stdin=rules.encode())
 
-    def _apply_source_rules(self, name: str, machines: Sequence[Machine]) -> None:
+    def _apply_source_rules(self, name: str, machines: Sequence[SandboxMachine]) -> None:
         relays = [self.plan.address(machine.slot) for machine in machines if machine.role == "relay"]
         self._nft(self._container(name), source_rules(self.plan, relays, self.plan.workstation))
 
@@ -219,7 +219,7 @@ class Engine:
 
     # machines
 
-    def machine_make(self, machine: Machine, host_key: Path, admin_key: str) -> None:
+    def machine_make(self, machine: SandboxMachine, host_key: Path, admin_key: str) -> None:
         container, program = self._container(machine.name), TOOLS[machine.role]
         if machine.slot >= GATE_SLOTS or self.plan.address(machine.slot) not in self.networks[FRONT]:
             raise SandboxError(
@@ -266,17 +266,17 @@ class Engine:
         )  # their words for: owners as in the tar
         self._run("cp", keep, "-", f"{container}:/", stdin=_seed(host_key, admin_key))
 
-    def machine_wire(self, machine: Machine) -> None:
+    def machine_wire(self, machine: SandboxMachine) -> None:
         """Nothing: a container's networks are part of it."""
 
-    def machine_start(self, machine: Machine, machines: Sequence[Machine]) -> None:
+    def machine_start(self, machine: SandboxMachine, machines: Sequence[SandboxMachine]) -> None:
         container = self._container(machine.name)
         if self._state(container) != "running":
             self._run("start", container)
         if machine.role == "source":
             self._apply_source_rules(machine.name, machines)
 
-    def machine_wait(self, machine: Machine) -> None:
+    def machine_wait(self, machine: SandboxMachine) -> None:
         container, deadline = self._container(machine.name), time.monotonic() + BOOT_SECONDS
         while True:
             if self._state(container) != "running":
@@ -293,7 +293,7 @@ class Engine:
                 )
             time.sleep(0.1)
 
-    def machine_stop(self, machine: Machine) -> None:
+    def machine_stop(self, machine: SandboxMachine) -> None:
         self._run("stop", "--time", "20", self._container(machine.name))
 
     def machine_drop(self, name: str, slot: int | None) -> None:  # noqa: ARG002
@@ -307,7 +307,7 @@ class Engine:
         """The same for every start of this sandbox, below the range from which the kernel lends ports."""
         return 20000 + int(self.plan.id, 16) % 790 * GATE_SLOTS + slot
 
-    def dial(self, machine: Machine) -> tuple[str, int]:
+    def dial(self, machine: SandboxMachine) -> tuple[str, int]:
         return "127.0.0.1", self._port(machine.slot)
 
     def command(self, name: str, argv: Sequence[str]) -> list[str]:
@@ -359,7 +359,7 @@ class Engine:
     def storage_dial(self) -> Iterator[str]:
         """A port of 127.0.0.1 whose connections are carried into the storage's container by the engine."""
         into = [self.name, "exec", "-i", self.plan.storage_ns, "nc", self.storage_address, "9000"]
-        with door(into) as port:
+        with serve_tcp_proxy(into) as port:
             yield f"https://127.0.0.1:{port}"
 
     @contextmanager

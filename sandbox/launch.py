@@ -71,32 +71,35 @@ def start(
     The script ends in `exec`, so the recorded process is the program itself. What still ran in the namespace,
     from a start that was killed before it was recorded, is ended first.
     """
-    argv = []
+    enter: list[str] = []
     if namespace is not None:
         end_namespace(netns.inode(namespace))
-        argv = ["nsenter", f"--net={netns.path(namespace)}"]
-    if on_systemd():
-        argv = [
-            "systemd-run",
-            "--scope",
-            "--quiet",
-            "--collect",
-            f"--unit={unit}",
-            "-p",
-            "Delegate=yes",
-            "--",
-            *argv,
-        ]
-        groups = []
-    else:
-        groups = [root / unit for root in _cgroup_roots()]
+        enter = ["nsenter", f"--net={netns.path(namespace)}"]
+    scope, join = _own_cgroup(unit)
+    # A private /run: the program's own sockets and locks never land in the workstation's.
+    whole = f"set -eu\n{join}mount -t tmpfs -o mode=755 tmpfs /run\n{script}"
+    argv = [*scope, *enter, "unshare", "--mount", "--propagation", "slave", "sh", "-c", whole, unit]
+    process = Process.of(_spawn([*argv, *arguments], log, {**CLEAN, **(environment or {})}))
+    if process is None:
+        raise failure(unit, log, record)
+    write_json(record, {"pid": process.pid, "started": process.started})
+    return process
+
+
+def _own_cgroup(unit: str) -> tuple[list[str], str]:
+    """A control group of the program's own: the words that come before its command line, and the lines that begin its script."""
     remove_cgroups(unit)
+    if on_systemd():
+        scope = ["systemd-run", "--scope", "--quiet", "--collect", f"--unit={unit}", "-p", "Delegate=yes"]
+        return [*scope, "--"], ""
+    groups = [root / unit for root in _cgroup_roots()]
     for group in groups:
         group.mkdir(exist_ok=True)
-    # A private /run: the program's own sockets and locks never land in the workstation's.
-    join = "".join(f"echo $$ >{group}/cgroup.procs\n" for group in groups)
-    whole = f"set -eu\n{join}mount -t tmpfs -o mode=755 tmpfs /run\n{script}"
-    argv += ["unshare", "--mount", "--propagation", "slave", "sh", "-c", whole, unit, *arguments]
+    return [], "".join(f"echo $$ >{group}/cgroup.procs\n" for group in groups)
+
+
+def _spawn(argv: Sequence[str], log: Path, environment: Mapping[str, str]) -> int:
+    """Start it in a session of its own, with both streams to the log; its process id."""
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         child = subprocess.Popen(
@@ -106,17 +109,13 @@ def start(
             stderr=handle,
             start_new_session=True,
             cwd="/",
-            env={**CLEAN, **(environment or {})},
+            env=environment,
         )
     except FileNotFoundError:
         raise SandboxError(f"`{argv[0]}` is not installed", fix="python -m sandbox prepare") from None
     finally:
         os.close(handle)
-    process = Process.of(child.pid)
-    if process is None:
-        raise failure(unit, log, record)
-    write_json(record, {"pid": process.pid, "started": process.started})
-    return process
+    return child.pid
 
 
 def failure(unit: str, log: Path, record: Path) -> SandboxError:

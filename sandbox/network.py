@@ -14,7 +14,7 @@ from typing import Any
 
 from sandbox import netns
 from sandbox.errors import SandboxError
-from sandbox.plan import Machine, Plan, ruleset
+from sandbox.plan import AddressPlan, SandboxMachine, ruleset
 from sandbox.run import run, try_run
 
 NOT_A_DEFAULT = 8  # a VPN takes all traffic by routes wider than this
@@ -30,7 +30,7 @@ def has_link(namespace: str | None, link: str) -> bool:
     return try_run("ip", *where, "link", "show", "dev", link).returncode == 0
 
 
-def refuse_range_in_use(plan: Plan) -> None:
+def refuse_range_in_use(plan: AddressPlan) -> None:
     """Stop when the workstation has a route within the range already (the default route aside)."""
     routes: list[dict[str, Any]] = json.loads(run("ip", "-j", "-4", "route", "show", "table", "all") or "[]")
     for route in routes:
@@ -48,7 +48,7 @@ def refuse_range_in_use(plan: Plan) -> None:
             raise SandboxError(f"{plan.network} is in use here", where=where, fix=fix)
 
 
-def ensure_base(plan: Plan, directory: Path) -> None:
+def ensure_base(plan: AddressPlan, directory: Path) -> None:
     """The router, its wire to the workstation and the workstation's route."""
     router = plan.router_ns
     netns.ensure(router)
@@ -66,7 +66,7 @@ def ensure_base(plan: Plan, directory: Path) -> None:
     _ip(None, "route", "replace", str(plan.network), *via)
 
 
-def ensure_leg(plan: Plan, namespace: str, leg: str, address: str) -> None:
+def ensure_leg(plan: AddressPlan, namespace: str, leg: str, address: str) -> None:
     """A wire from the router to eth0 of that namespace, its address and its only route out: the router."""
     router = plan.router_ns
     netns.ensure(namespace)
@@ -82,7 +82,7 @@ def ensure_leg(plan: Plan, namespace: str, leg: str, address: str) -> None:
     _ip(namespace, "route", "replace", "default", "via", str(plan.gateway), "dev", "eth0", "src", address)
 
 
-def drop_leg(plan: Plan, namespace: str, leg: str) -> None:
+def drop_leg(plan: AddressPlan, namespace: str, leg: str) -> None:
     """Remove a host from the network: its processes, its wire and its namespace."""
     _drop_link(plan.router_ns, leg)
     netns.remove(namespace)
@@ -96,7 +96,7 @@ def _drop_link(namespace: str | None, link: str) -> None:
             raise SandboxError(f"cannot remove the interface {link}: {done.stderr.strip()}")
 
 
-def apply_rules(plan: Plan, machines: Sequence[Machine]) -> None:
+def apply_rules(plan: AddressPlan, machines: Sequence[SandboxMachine]) -> None:
     """Replace the router's table in one transaction, and forward only from then on."""
     enter = ("nsenter", f"--net={netns.path(plan.router_ns)}")
     run(*enter, "nft", "-f", "-", stdin=ruleset(plan, machines))
@@ -105,7 +105,7 @@ def apply_rules(plan: Plan, machines: Sequence[Machine]) -> None:
     )  # refusals at once
 
 
-def remove_all(plan: Plan) -> None:
+def remove_all(plan: AddressPlan) -> None:
     """Every namespace of this sandbox, the processes in them, and the workstation's interface and routes."""
     _drop_link(None, plan.link)
     for name in netns.names(plan.prefix):

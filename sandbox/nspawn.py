@@ -14,7 +14,7 @@ from pathlib import Path
 from sandbox import image, launch, netns, network
 from sandbox.errors import SandboxError
 from sandbox.keys import greets
-from sandbox.plan import Machine, Plan
+from sandbox.plan import AddressPlan, SandboxMachine
 from sandbox.run import CLEAN, Process, child_with_pid_one, in_network_namespace
 from sandbox.storage_server import START_STORAGE, STORAGE_UID
 from sandbox.store import read_json, write_json
@@ -42,7 +42,7 @@ class Nspawn:
 
     name = "nspawn"
 
-    def __init__(self, directory: Path, plan: Plan) -> None:
+    def __init__(self, directory: Path, plan: AddressPlan) -> None:
         self.directory, self.plan = directory, plan
 
     @staticmethod
@@ -56,7 +56,7 @@ class Nspawn:
     def prepare(self) -> None:
         image.ensure_tree()
 
-    def network_up(self, machines: Sequence[Machine]) -> None:
+    def network_up(self, machines: Sequence[SandboxMachine]) -> None:
         network.ensure_base(self.plan, self.directory)
         network.apply_rules(self.plan, machines)
 
@@ -64,7 +64,7 @@ class Nspawn:
         network.remove_all(self.plan)
         launch.remove_cgroups(f"{self.plan.prefix}[-_]*")
 
-    def stands(self) -> bool:
+    def exists(self) -> bool:
         """Whether anything of this sandbox is in the kernel."""
         return bool(netns.names(self.plan.prefix)) or network.has_link(None, self.plan.link)
 
@@ -76,7 +76,7 @@ class Nspawn:
     def folder(self, name: str) -> Path:
         return self.directory / "machines" / name
 
-    def machine_make(self, machine: Machine, host_key: Path, admin_key: str) -> None:
+    def machine_make(self, machine: SandboxMachine, host_key: Path, admin_key: str) -> None:
         """The machine's own files, before its first boot: name, identity, host key, the admin's key."""
         folder = self.folder(machine.name)
         for part in ("upper", "work", "root"):
@@ -85,7 +85,7 @@ class Nspawn:
         _seed(folder / "upper", machine.name, host_key, admin_key)
         write_json(folder / "base.json", image.digest(machine.debian))
 
-    def _base(self, machine: Machine) -> Path:
+    def _base(self, machine: SandboxMachine) -> Path:
         """The tree on which the machine was made: what it wrote fits no other."""
         today = image.digest(machine.debian)
         made_on = read_json(self.folder(machine.name) / "base.json") or today
@@ -100,13 +100,13 @@ class Nspawn:
             )
         return image.tree(made_on)
 
-    def machine_wire(self, machine: Machine) -> None:
+    def machine_wire(self, machine: SandboxMachine) -> None:
         address = str(self.plan.address(machine.slot))
         network.ensure_leg(
             self.plan, self.plan.machine_ns(machine.name), self.plan.leg(machine.slot), address
         )
 
-    def machine_start(self, machine: Machine, machines: Sequence[Machine]) -> None:  # noqa: ARG002
+    def machine_start(self, machine: SandboxMachine, machines: Sequence[SandboxMachine]) -> None:  # noqa: ARG002
         """Start it unless it runs; `machine_wait` waits for it."""
         folder = self.folder(machine.name)
         if launch.running(folder / "process.json"):
@@ -119,7 +119,7 @@ class Nspawn:
         log, record = folder / "boot.log", folder / "process.json"
         launch.start(unit, unit, START, arguments, log=log, record=record, environment=ENVIRONMENT)
 
-    def machine_wait(self, machine: Machine) -> None:
+    def machine_wait(self, machine: SandboxMachine) -> None:
         """Return when it answers ssh and lets people in; with one connection, so that no penalty adds up."""
         folder, unit = self.folder(machine.name), self.plan.machine_ns(machine.name)
         deadline = time.monotonic() + BOOT_SECONDS
@@ -139,7 +139,7 @@ class Nspawn:
                 )
             time.sleep(0.05)
 
-    def machine_stop(self, machine: Machine) -> None:
+    def machine_stop(self, machine: SandboxMachine) -> None:
         process = launch.running(self.folder(machine.name) / "process.json")
         if process:
             process.end(grace=STOP_SECONDS)
@@ -153,7 +153,7 @@ class Nspawn:
     def machine_running(self, name: str) -> bool:
         return launch.running(self.folder(name) / "process.json") is not None
 
-    def dial(self, machine: Machine) -> tuple[str, int]:
+    def dial(self, machine: SandboxMachine) -> tuple[str, int]:
         """Where the workstation reaches its sshd."""
         return str(self.plan.address(machine.slot)), 22
 

@@ -35,7 +35,7 @@ def machine_name(name: str) -> str:
     return name
 
 
-def refuse_change(made: Machine, role: Role, debian: int, tool: bool, directory: Path) -> None:
+def refuse_change(made: SandboxMachine, role: Role, debian: int, tool: bool, directory: Path) -> None:
     """A machine stays what it was made as."""
     if made.role != role:
         what, where = f"{made.name} is a {made.role}, not a {role}", "--role"
@@ -63,7 +63,7 @@ def parse_network(text: str) -> IPv4Network:
 
 
 @dataclass(frozen=True)
-class Machine:
+class SandboxMachine:
     """A machine as the network sees it, its release of Debian, and whether it comes with its role's tool."""
 
     name: str
@@ -74,7 +74,7 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Plan:
+class AddressPlan:
     """The names and addresses of one sandbox."""
 
     id: str
@@ -142,7 +142,7 @@ class Plan:
         return next((slot for slot in self.slots if slot not in used), len(self.slots))
 
 
-def ruleset(plan: Plan, machines: Iterable[Machine]) -> str:
+def ruleset(plan: AddressPlan, machines: Iterable[SandboxMachine]) -> str:
     """The router's whole nft table, replaced in one transaction.
 
     Default is refusal. A packet passes only with the source address of the leg it came in by, and then:

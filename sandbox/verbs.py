@@ -17,17 +17,25 @@ from typing import Any
 
 from sandbox import bucket as buckets
 from sandbox import storage_server
-from sandbox.bucket import Bucket
+from sandbox.bucket import SandboxBucket
 from sandbox.driver import Driver, choose, driver
 from sandbox.errors import SandboxError
 from sandbox.image import ADMIN, DEBIAN
 from sandbox.keys import make_key
 from sandbox.nspawn import Nspawn
-from sandbox.plan import Machine, Plan, Role, machine_name, parse_network, refuse_change, sandbox_id
+from sandbox.plan import (
+    AddressPlan,
+    Role,
+    SandboxMachine,
+    machine_name,
+    parse_network,
+    refuse_change,
+    sandbox_id,
+)
 from sandbox.policy import BUCKET, check_identity
+from sandbox.records import new_record, recorded_machine
 from sandbox.store import hold, read_json, write_json
 
-FORMAT = 1
 Facts = dict[str, Any]
 
 
@@ -65,40 +73,40 @@ class Sandbox:
     def exists(self) -> bool:
         return self._record.exists()
 
-    def _open(self) -> tuple[Plan, Driver]:
+    def _open(self) -> tuple[AddressPlan, Driver]:
         record = read_json(self._record)
         if record is None:
             fix = f"python -m sandbox network-up --dir {self.directory} --network 198.51.100.0/24"
             raise SandboxError("there is no sandbox here", where=str(self.directory), fix=fix)
-        plan = Plan(record["id"], IPv4Network(record["network"]))
+        plan = AddressPlan(record["id"], IPv4Network(record["network"]))
         return plan, driver(record["driver"], self.directory, plan)
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> AddressPlan:
         return self._open()[0]
 
     @property
     def driver(self) -> Driver:
         return self._open()[1]
 
-    def machines(self) -> list[Machine]:
+    def machines(self) -> list[SandboxMachine]:
         """Every machine that was made, by slot."""
         found = []
         for file in sorted((self.directory / "machines").glob("*/machine.json")):
             known = read_json(file)
             if known:
-                found.append(_machine(file.parent.name, known))
+                found.append(recorded_machine(file.parent.name, known))
         return sorted(found, key=lambda machine: machine.slot)
 
-    def machine(self, name: str) -> Machine:
+    def machine(self, name: str) -> SandboxMachine:
         known = read_json(self._machine_folder(name) / "machine.json")
         if known is None:
             fix = f"python -m sandbox machine-up --dir {self.directory} --name {name} --role source"
             raise SandboxError(f"there is no machine {name}", where=str(self.directory), fix=fix)
-        return _machine(name, known)
+        return recorded_machine(name, known)
 
     @contextmanager
-    def _shared(self) -> Iterator[tuple[Plan, Driver]]:
+    def _shared(self) -> Iterator[tuple[AddressPlan, Driver]]:
         self._open()  # an error that helps, before any lock
         with hold(self.directory, shared=True):
             yield self._open()
@@ -111,7 +119,7 @@ class Sandbox:
         with hold(self.directory, make=True):
             record = read_json(self._record)
             if record is None:
-                record = self._new_record(range_, choose(wanted))
+                record = new_record(self.directory, range_, choose(wanted))
                 self._remove_lost()
             elif IPv4Network(record["network"]) != range_ or wanted not in ("auto", record["driver"]):
                 raise SandboxError(
@@ -119,7 +127,7 @@ class Sandbox:
                     where="--network, --driver",
                     fix=f"keep them, or python -m sandbox destroy --dir {self.directory} first",
                 )
-            plan, machines = Plan(record["id"], range_), self.machines()
+            plan, machines = AddressPlan(record["id"], range_), self.machines()
             chosen = driver(record["driver"], self.directory, plan)
             chosen.refuse_conflict()
             chosen.prepare()
@@ -136,11 +144,8 @@ class Sandbox:
             "host_address": str(plan.workstation),
         }
 
-    def _new_record(self, network: IPv4Network, name: str) -> dict[str, Any]:
-        return {"format": FORMAT, "id": sandbox_id(self.directory), "network": str(network), "driver": name}
-
     def network_down(self) -> Facts:
-        """As `destroy`: without the network nothing of the sandbox can stand."""
+        """As `destroy`: without the network nothing of the sandbox can exist."""
         return self.destroy()
 
     def resume(self) -> Facts:
@@ -151,7 +156,7 @@ class Sandbox:
         self.network_up(record["network"])
         made = read_json(self.storage_folder / "bucket.json")
         if made:
-            self.storage_up(Bucket(**made))
+            self.storage_up(SandboxBucket(**made))
         for machine in self.machines():
             self.machine_up(machine.name, machine.role, debian=machine.debian, tool=machine.tool)
         return self.status()
@@ -179,20 +184,20 @@ class Sandbox:
             chosen.machine_wait(machine)
             return self._machine_facts(plan, chosen, machine)
 
-    def _allot(self, plan: Plan, name: str, role: Role, debian: int, tool: bool) -> Machine:
+    def _allot(self, plan: AddressPlan, name: str, role: Role, debian: int, tool: bool) -> SandboxMachine:
         """The machine's slot, kept for its name for as long as the sandbox exists."""
         record = read_json(self._machine_folder(name) / "machine.json")
         if record:
-            refuse_change(_machine(name, record), role, debian, tool, self.directory)
+            refuse_change(recorded_machine(name, record), role, debian, tool, self.directory)
         file = self.directory / "slots.json"
         slots: dict[str, int] = read_json(file) or {}
         if name not in slots:
             slots[name] = plan.first_free(slots.values())
             plan.address(slots[name])  # refuses a full range before it is written down
             write_json(file, slots)
-        return Machine(name, role, slots[name], debian, tool)
+        return SandboxMachine(name, role, slots[name], debian, tool)
 
-    def _machine_facts(self, plan: Plan, chosen: Driver, machine: Machine) -> Facts:
+    def _machine_facts(self, plan: AddressPlan, chosen: Driver, machine: SandboxMachine) -> Facts:
         public = (self._machine_folder(machine.name) / "host_ed25519.pub").read_text().split()
         address, port = chosen.dial(machine)
         return {
@@ -238,7 +243,7 @@ class Sandbox:
 
     # storage
 
-    def storage_up(self, wanted: Bucket) -> Facts:
+    def storage_up(self, wanted: SandboxBucket) -> Facts:
         """The storage answers and the bucket has exactly this lock."""
         if not BUCKET.fullmatch(wanted.name):
             raise SandboxError(
@@ -359,15 +364,15 @@ class Sandbox:
         return {"removed": True}
 
     def _remove_lost(self) -> bool:
-        """Take away what stands of a sandbox whose folder somebody deleted; its id follows from the path."""
-        lost = Nspawn(self.directory, Plan(sandbox_id(self.directory), IPv4Network("198.51.100.0/24")))
-        if Nspawn.missing() or not lost.stands():
+        """Remove what is left of a sandbox whose folder somebody deleted; its id follows from the path."""
+        lost = Nspawn(self.directory, AddressPlan(sandbox_id(self.directory), IPv4Network("198.51.100.0/24")))
+        if Nspawn.missing() or not lost.exists():
             return False
         lost.network_down()
         return True
 
     def status(self) -> Facts:
-        """What stands where."""
+        """What exists, where, and whether it runs."""
         plan, chosen = self._open()
         machines = []
         for machine in self.machines():
@@ -392,8 +397,3 @@ class Sandbox:
                 **made,
             },
         }
-
-
-def _machine(name: str, record: dict[str, Any]) -> Machine:
-    """As it was written down; one of before there was a choice is Debian 13 with its tool."""
-    return Machine(name, record["role"], record["slot"], record.get("debian", 13), record.get("tool", True))

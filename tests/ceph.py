@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.vault.identities.ceph_policy import ceph_bucket_policy
-from sandbox.storage_server import make_certificates
+from sandbox.certificates import make_certificates
 from tests.enforced.servers import Document, Identity, Server, wait_until
 from tests.networks import free_port
 

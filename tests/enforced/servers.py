@@ -25,7 +25,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, ClientError
 
 from sandbox.bucket import _pool
-from sandbox.storage_server import make_certificates
+from sandbox.certificates import make_certificates
 from sandbox.tools import tool
 from tests.networks import free_port
 

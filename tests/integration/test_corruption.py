@@ -25,9 +25,9 @@ from components.relay import rclone_config as s3_remote
 from components.relay.source_account import Limits, serve_conf
 from components.storage.service_facts import ChecksumChoice
 from components.storage.services import SERVICES
-from sandbox.bucket import Bucket, ensure_bucket, ensure_identity
+from sandbox.bucket import SandboxBucket, ensure_bucket, ensure_identity
+from sandbox.certificates import make_certificates
 from sandbox.errors import SandboxError
-from sandbox.storage_server import make_certificates
 from tests.integration.checkout import Running
 from tests.integration.corrupter import Wire, tap_to, wire_to_storage
 from tests.networks import free_port
@@ -86,7 +86,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
             try:
                 urllib.request.urlopen(f"{origin}/minio/health/ready", context=trust, timeout=3).close()  # noqa: S310
                 # Both may be answered by 503 for a moment after "ready".
-                ensure_bucket(folder, origin, Bucket(BUCKET, "COMPLIANCE", 1))
+                ensure_bucket(folder, origin, SandboxBucket(BUCKET, "COMPLIANCE", 1))
                 ensure_identity(folder, origin, BUCKET, f"{SOURCE}/", "src-web1", SECRET)
                 break
             except (OSError, SandboxError) as error:

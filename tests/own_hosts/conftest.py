@@ -24,7 +24,7 @@ from minio.credentials import StaticProvider
 
 import toolchain
 from sandbox import Sandbox, netns
-from sandbox.bucket import Bucket
+from sandbox.bucket import SandboxBucket
 from tests.doc_shell import DocShell, Ended, blocks, commands, doc_shell
 from tests.integration.checkout import HERE, copy_checkout
 from tests.networks import free_network
@@ -86,7 +86,7 @@ def _machines(box: Sandbox) -> dict[str, dict[str, Any]]:
     with ThreadPoolExecutor() as pool:
         relay = pool.submit(box.machine_up, "own-relay", "relay")
         web1 = pool.submit(box.machine_up, "own-web1", "source")
-        storage = pool.submit(box.storage_up, Bucket("not-used", "GOVERNANCE", 1)).result()
+        storage = pool.submit(box.storage_up, SandboxBucket("not-used", "GOVERNANCE", 1)).result()
         facts = {"relay": relay.result(), "web1": web1.result(), "storage": storage}
     plan = box.plan
     # In the sandbox only the relay reaches the storage. An operator's break-glass verbs do as well.

@@ -26,12 +26,12 @@ from ops.recover.recovery import Recovery, recovery
 from ops.restic.repository import Repository, Tools, workplace
 from ops.storage.access import Access, Room, StorageKey, Where
 from ops.storage.client import Storage
-from sandbox.bucket import Bucket, ensure_bucket, wait_ready
+from sandbox.bucket import SandboxBucket, ensure_bucket, wait_ready
 from sandbox.storage_server import prepare_files, root_credentials
 from tests.networks import free_port
 from tests.unit.recover.model import named
 
-BUCKET = Bucket("backups", "COMPLIANCE", 1)
+BUCKET = SandboxBucket("backups", "COMPLIANCE", 1)
 PASSPHRASE = "six random words are easy to write down"
 PASSWORD = "the-repository-password-of-this-test"
 

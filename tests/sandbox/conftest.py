@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from sandbox import Sandbox
-from sandbox.bucket import Bucket
+from sandbox.bucket import SandboxBucket
 
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
 NETWORK = (
     f"198.18.{64 + WORKER}.0/24"  # a range for tests of networks; beside the user's own and other workers'
 )
-BUCKET = Bucket("backups", "COMPLIANCE", 1)
+BUCKET = SandboxBucket("backups", "COMPLIANCE", 1)
 MACHINES = {"relay": "relay", "web1": "source", "db1": "source"}
 KEYS = {"web1": ("web1key", "web1-secret-0123456789"), "db1": ("db1key", "db1-secret-0123456789")}
 

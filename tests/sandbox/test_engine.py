@@ -20,12 +20,12 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sandbox import Sandbox, SandboxError, image
-from sandbox.bucket import Bucket
+from sandbox.bucket import SandboxBucket
 from sandbox.engine import Engine, gate_rules, source_rules
-from sandbox.plan import Plan
+from sandbox.plan import AddressPlan
 from tests.sandbox.conftest import WORKER
 
-PLAN = Plan("0123abcd", IPv4Network("198.51.100.0/24"))
+PLAN = AddressPlan("0123abcd", IPv4Network("198.51.100.0/24"))
 NETWORK = f"198.18.{80 + WORKER}.0/24"
 # Debian's podman 4.3 refuses hybrid control groups and raises limits that root may not; neither is the product's.
 CONTAINERS_CONF = """\
@@ -63,7 +63,7 @@ def test_the_gate_takes_nothing_from_the_front() -> None:
 
 def test_a_network_too_small_for_three_parts_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SandboxError, match="too small"):
-        Engine("podman", tmp_path, Plan("0123abcd", IPv4Network("198.51.100.0/26")))
+        Engine("podman", tmp_path, AddressPlan("0123abcd", IPv4Network("198.51.100.0/26")))
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def pod(podman: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sand
         box.network_up(NETWORK, "podman")
         for name, role in (("relay", "relay"), ("web1", "source"), ("db1", "source")):
             box.machine_up(name, role)  # type: ignore[arg-type]
-        box.storage_up(Bucket("backups", "COMPLIANCE", 1))
+        box.storage_up(SandboxBucket("backups", "COMPLIANCE", 1))
         yield box
     finally:
         box.destroy()
@@ -237,6 +237,6 @@ def test_container_verbs_run_twice_change_nothing(pod: Sandbox) -> None:
     ]
     runs = [subprocess.run(argv, capture_output=True, text=True, check=True).stdout for _ in range(2)]
     assert runs[0] == runs[1]
-    assert pod.storage_up(Bucket("backups", "COMPLIANCE", 1)) == pod.storage_up(
-        Bucket("backups", "COMPLIANCE", 1)
+    assert pod.storage_up(SandboxBucket("backups", "COMPLIANCE", 1)) == pod.storage_up(
+        SandboxBucket("backups", "COMPLIANCE", 1)
     )

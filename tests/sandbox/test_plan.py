@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 
 from components.vault.identities.identity_policy import identity_policy
 from sandbox.errors import SandboxError
-from sandbox.plan import Machine, Plan, machine_name, parse_network, ruleset, sandbox_id
+from sandbox.plan import AddressPlan, SandboxMachine, machine_name, parse_network, ruleset, sandbox_id
 from sandbox.policy import check_identity
 
-PLAN = Plan("0123abcd", IPv4Network("203.0.113.0/24"))
+PLAN = AddressPlan("0123abcd", IPv4Network("203.0.113.0/24"))
 NAMES = st.from_regex(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", fullmatch=True)
 KEY, SECRET = "AKEY", "0123456789"
 
 
 @given(st.integers(16, 27), st.integers(0, 2**32 - 1))
 def test_every_host_has_an_address_of_its_own_within_the_network(length: int, base: int) -> None:
-    plan = Plan("0123abcd", IPv4Network((base >> (32 - length) << (32 - length), length)))
+    plan = AddressPlan("0123abcd", IPv4Network((base >> (32 - length) << (32 - length), length)))
     hosts = [plan.gateway, plan.workstation, plan.storage, *(plan.address(slot) for slot in plan.slots[:300])]
     assert len(set(hosts)) == len(hosts) >= 10
     usable = (plan.network.network_address, plan.network.broadcast_address)
@@ -32,7 +32,7 @@ def test_every_host_has_an_address_of_its_own_within_the_network(length: int, ba
 
 
 def test_a_full_network_refuses_another_machine() -> None:
-    plan = Plan("0123abcd", IPv4Network("203.0.113.0/27"))
+    plan = AddressPlan("0123abcd", IPv4Network("203.0.113.0/27"))
     assert plan.first_free([0, 1, 3]) == 2
     with pytest.raises(SandboxError, match="no address left"):
         plan.address(plan.first_free(plan.slots))
@@ -69,7 +69,11 @@ def test_two_folders_have_two_ids() -> None:
 
 
 def test_ruleset_admits_three_directions_and_refuses_the_rest() -> None:
-    machines = [Machine("db1", "source", 2), Machine("relay", "relay", 0), Machine("web1", "source", 1)]
+    machines = [
+        SandboxMachine("db1", "source", 2),
+        SandboxMachine("relay", "relay", 0),
+        SandboxMachine("web1", "source", 1),
+    ]
     accepted = [
         line.strip() for line in ruleset(PLAN, machines).splitlines() if line.strip().endswith("accept")
     ]
@@ -86,7 +90,9 @@ def test_ruleset_admits_three_directions_and_refuses_the_rest() -> None:
 
 @given(st.lists(NAMES, unique=True, max_size=12), st.randoms())
 def test_ruleset_depends_on_the_machines_only(names: list[str], random: object) -> None:
-    machines = [Machine(name, "relay" if slot == 0 else "source", slot) for slot, name in enumerate(names)]
+    machines = [
+        SandboxMachine(name, "relay" if slot == 0 else "source", slot) for slot, name in enumerate(names)
+    ]
     shuffled = list(machines)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     assert ruleset(PLAN, machines) == ruleset(PLAN, shuffled)

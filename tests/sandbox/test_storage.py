@@ -18,7 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from sandbox import Sandbox, SandboxError, netns
-from sandbox.bucket import Bucket
+from sandbox.bucket import SandboxBucket
 from tests.sandbox.conftest import BUCKET, KEYS, cli
 from tests.waiting import wait_until
 
@@ -159,7 +159,7 @@ def test_the_lock_proof_fails_on_a_bucket_without_a_lock(box: Sandbox) -> None:
         s3.delete_object(Bucket="unlocked", Key="x", VersionId=version)  # goes through
         assert "Versions" not in s3.list_object_versions(Bucket="unlocked")
     with pytest.raises(SandboxError, match="no Object Lock"):
-        box.storage_up(Bucket("unlocked", "COMPLIANCE", 1))
+        box.storage_up(SandboxBucket("unlocked", "COMPLIANCE", 1))
     assert box.storage_up(BUCKET)["bucket"] == BUCKET.name
 
 

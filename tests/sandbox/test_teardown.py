@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import Sandbox, SandboxError
-from sandbox.bucket import Bucket
+from sandbox.bucket import SandboxBucket
 from tests.sandbox.conftest import WORKER, cli
 
 NETWORK = f"198.18.{72 + WORKER}.0/24"  # beside the session's own sandbox
@@ -89,7 +89,7 @@ def test_destroy_leaves_nothing(box: Sandbox, second: Sandbox) -> None:
     marks = marks_of(second)
     try:
         second.machine_up("relay", "relay")
-        second.storage_up(Bucket("backups", "COMPLIANCE", 1))
+        second.storage_up(SandboxBucket("backups", "COMPLIANCE", 1))
         up = traces(marks)
         seen = {kind for kind, found in up.items() if found}
         assert seen >= {
@@ -125,7 +125,7 @@ def test_destroy_takes_away_what_was_half_made_or_lost(second: Sandbox) -> None:
     second.network_up(NETWORK, "nspawn")
     marks = marks_of(second)
     second.machine_up("web1", "source")
-    second.storage_up(Bucket("backups", "GOVERNANCE", 1))
+    second.storage_up(SandboxBucket("backups", "GOVERNANCE", 1))
     known = json.loads((second.directory / "machines/web1/process.json").read_text())
     os.kill(known["pid"], signal.SIGKILL)
     (second.directory / "storage/process.json").unlink()  # a server nobody knows

@@ -15,7 +15,7 @@ from attack_drill.http2 import Session
 from components.relay import rclone_config as s3_remote
 from components.relay import source_account as relay
 from components.storage.service_facts import Uploads
-from sandbox.storage_server import make_certificates
+from sandbox.certificates import make_certificates
 from tests.uploads.recorder import Recorder, recording
 
 KEY_ID, SECRET, PATH = "AKIAUPLOADS", "uploads-test-secret", "backups/web1/g1"

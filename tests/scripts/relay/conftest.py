@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from sandbox import Sandbox
-from sandbox.bucket import Bucket
+from sandbox.bucket import SandboxBucket
 from tests.networks import free_network
 from tests.scripts.relay.chain import Chain
 
-BUCKET = Bucket("backups", "COMPLIANCE", 1)
+BUCKET = SandboxBucket("backups", "COMPLIANCE", 1)
 IDENTITIES = {"web1": ("web1key", "web1-secret-0123456789"), "db1": ("db1key", "db1-secret-0123456789")}
 
 

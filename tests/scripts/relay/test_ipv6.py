@@ -12,7 +12,8 @@ import pytest
 
 import toolchain
 from sandbox import netns, network
-from sandbox.storage_server import PORT, make_certificates
+from sandbox.certificates import make_certificates
+from sandbox.storage_server import PORT
 from tests.scripts.relay.chain import Chain
 from tests.scripts.relay.conftest import IDENTITIES
 

@@ -1,4 +1,4 @@
-"""A door: a port of 127.0.0.1 whose connections a command carries on (`engine exec … nc HOST PORT`)."""
+"""A TCP proxy: a port of 127.0.0.1 whose connections a command carries on (`engine exec … nc HOST PORT`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 @contextmanager
-def door(command: Sequence[str]) -> Iterator[int]:
+def serve_tcp_proxy(command: Sequence[str]) -> Iterator[int]:
     """Within: each connection to the port yielded gets a run of `command` of its own, ended with the connection."""
 
     class Carry(socketserver.StreamRequestHandler):
