@@ -16,7 +16,7 @@ from attack_drill.findings import Finding, Outcome, RowResult, RowVerdict, Threa
 from attack_drill.options import DrillOptions, Level
 from attack_drill.threats import THREATS
 from ops.checkout import ROOT
-from ops.errors import RecoverError
+from ops.errors import LastcopyError
 from ops.verbs.options import ConfigFileOption, StackOption, errors_shown
 
 console = Console(highlight=False)
@@ -111,7 +111,7 @@ def _play(
     threats = runner.choose_rows(rows)
     problems = _wrong(asked.level, asked.storage_key, asked.sandbox, json_file, html_file)
     if problems:
-        raise RecoverError("\n".join(problems))
+        raise LastcopyError("\n".join(problems))
     started = datetime.now(UTC)
     results: list[RowResult] = []
     name, played = asked.stack or "", asked.source or ""
@@ -135,7 +135,7 @@ def _play(
 
             runner.play_rows(running, threats, on_start=on_start, on_finding=on_finding, on_end=on_end)
     except StackError as error:
-        raise RecoverError(str(error), where="--stack") from None
+        raise LastcopyError(str(error), where="--stack") from None
     finally:
         if results:
             run = report.DrillRun(

@@ -14,7 +14,7 @@ from attack_drill.http2 import Session
 from attack_drill.options import DrillOptions, Level
 from attack_drill.scratch_repository import ENTRIES, ScratchRepository, remove_leftovers
 from attack_drill.storage_admin import StorageAdmin, open_storage_admin
-from ops.errors import RecoverError
+from ops.errors import LastcopyError
 from ops.hosts.connection import Host, hosts
 from ops.hosts.endpoints import AdminKeys, admin_keys, endpoints, sandbox_endpoints
 from ops.private_folder import private_folder
@@ -153,16 +153,16 @@ class Drill:
         """Remove everything that the drill made, each part even if another could not be removed.
 
         Raises:
-            RecoverError: Something is left, and what removes it.
+            LastcopyError: Something is left, and what removes it.
         """
         problems = []
         for made in self._scratch_repositories:
             for work in (made.remove, lambda made=made: self._hide(made)):
                 try:
                     work()
-                except (RecoverError, OSError) as error:
+                except (LastcopyError, OSError) as error:
                     problems.append(
-                        RecoverError(
+                        LastcopyError(
                             f"{made.name} was not completely removed: {error}",
                             fix="run the drill again: it removes what an earlier one left",
                         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ops.errors import RecoverError
+from ops.errors import LastcopyError
 
 
-class DrillError(RecoverError):
+class DrillError(LastcopyError):
     """The drill cannot go on, or a host did not do what the drill needs. It proves nothing about a row."""

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from attack_drill.drill import Drill
 from attack_drill.scratch_repository import ScratchRepository, tree_digest
-from ops.errors import RecoverError, shown
+from ops.errors import LastcopyError, shown
 from ops.private_folder import private_folder
 from ops.recover.recovery import recovery
 from ops.recover.restore import restore
@@ -80,7 +80,7 @@ def recover_last_good(drill: Drill, made: ScratchRepository) -> RecoveryOutcome:
 
     try:
         return storage.call(work)
-    except RecoverError as error:
+    except LastcopyError as error:
         return RecoveryOutcome(
             moment=None, good=0, same=0, seen=shown(f"{error.what} {said[-1:]}", 300), seconds=0
         )

@@ -16,7 +16,7 @@ from attack_drill.forged_objects import MasterKey, open_master_key
 from attack_drill.http2 import RestRequest
 from attack_drill.scratch_repository import ScratchRepository, tree_digest
 from attack_drill.storage_admin import StorageAdmin
-from ops.errors import RecoverError
+from ops.errors import LastcopyError
 from ops.private_folder import private_folder
 from ops.prune.prune import Outlook, Pruned, Wishes, outlook, prune
 from ops.prune.retention import Keep
@@ -97,7 +97,7 @@ class OperatorSide:
             return self.with_recovery(
                 lambda found: prune(outlook(found, wishes(*set_aside, seen_until=seen_until)))
             ), ""
-        except RecoverError as refusal:
+        except LastcopyError as refusal:
             return None, str(refusal)
 
     def try_recover(self, snapshot: str) -> tuple[bool, str]:
@@ -110,7 +110,7 @@ class OperatorSide:
             target = folder / "back"
             try:
                 at = self.with_recovery(lambda found: _restored(found, snapshot, target))
-            except RecoverError as error:
+            except LastcopyError as error:
                 return False, str(error)
             tree = next((path for path in target.rglob("tree") if path.is_dir()), target)
             same = tree_digest(tree) == self.scratch.manifest
@@ -134,7 +134,7 @@ def _restored(found: Recovery, snapshot: str, target: Path) -> str:
     good = found.good(None, even_if_damaged=False)
     chosen = next((one for one in good.snapshots if one["id"] == snapshot), None)
     if chosen is None:
-        raise RecoverError(f"snapshot {snapshot[:8]} is not in the last good moment")
+        raise LastcopyError(f"snapshot {snapshot[:8]} is not in the last good moment")
     restore(good, chosen, target)
     return good.at.astimezone(UTC).isoformat(timespec="seconds")
 

@@ -9,14 +9,14 @@ from attack_drill.drill import Drill
 from attack_drill.findings import Finding, RowResult, Threat, failed
 from attack_drill.rows import PLAYS, Play
 from attack_drill.threats import THREATS
-from ops.errors import RecoverError
+from ops.errors import LastcopyError
 
 
 def choose_rows(words: str | None) -> list[Threat]:
     """The rows that an option such as ``S1,S2`` or ``S,R3`` names; all of them for None.
 
     Raises:
-        RecoverError: A name is no row, or there is none.
+        LastcopyError: A name is no row, or there is none.
     """
     if not words:
         return list(THREATS)
@@ -24,7 +24,7 @@ def choose_rows(words: str | None) -> list[Threat]:
     known = {threat.id for threat in THREATS}
     wrong = [word for word in wanted if word not in known and word not in {"S", "R", "A"}]
     if wrong or not wanted:
-        raise RecoverError(
+        raise LastcopyError(
             f"there is no row {', '.join(wrong)}" if wrong else "it names no row",
             where="--rows",
             allowed=f"S, R, A or any of {', '.join(t.id for t in THREATS)}, separated by commas",

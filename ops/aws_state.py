@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ops.errors import LastcopyError
+
 ALIAS = "alias/lastcopy-state"
-
-
-class NotMadeError(RuntimeError):
-    """AWS refused, or what stands there is not ours; the message says what to do."""
 
 
 def make(session: Any, bucket: str, region: str) -> list[str]:
@@ -53,8 +51,10 @@ def _ours(s3: Any, bucket: str, owner: str) -> bool:
         if code == "404":
             return False
         if code == "403":
-            raise NotMadeError(
-                f"{bucket} belongs to another account, or may not be seen\n  fix: another --bucket, or an administrator's session"
+            raise LastcopyError(
+                f"{bucket} belongs to another account, or may not be seen",
+                where="--bucket",
+                fix="give another name, or use an administrator's session",
             ) from None
         raise
     return True

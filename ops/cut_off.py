@@ -34,7 +34,7 @@ def _entry(source: str, stack: Stack) -> tuple[int, Mapping[str, Any]]:
     names = [str(one.get("name")) for one in entries]
     if names.count(source) != 1:
         known = ", ".join(names) or "none: the stack has no lastcopy:sources"
-        raise StackError(f"there is no source {source!a}\n  where:   --source\n  allowed: one of: {known}")
+        raise StackError(f"there is no source {source!a}", where="--source", allowed=f"one of: {known}")
     index = names.index(source)
     return index, entries[index]
 
@@ -48,6 +48,7 @@ def _must_be_in_the_file(stack: Stack) -> None:
     config = content.get("config") if isinstance(content, Mapping) else None
     if not isinstance(config, Mapping) or KEY not in config:
         raise StackError(
-            f"the list of sources is not in {stack.file}, so it comes from an environment\n  where:   {KEY}\n"
-            "  fix:     set or remove the source's `cutOff: true` there (`pulumi env edit`), then run this again: it brings it to the relay"
+            f"the list of sources is not in {stack.file}, so it comes from an environment",
+            where=KEY,
+            fix="set or remove the source's `cutOff: true` there (`pulumi env edit`), then run this again: it brings it to the relay",
         )

@@ -14,8 +14,11 @@ def shown(text: object, most: int = 200) -> str:
     return safe if len(safe) <= most else f"{safe[: most - 1]}…"
 
 
-class RecoverError(Exception):
-    """A verb refused or failed; nothing was lost by it. ``fix`` is a command or a step that a person can take."""
+class LastcopyError(Exception):
+    """Something was refused or failed; nothing was lost by it. The one type for all of day 2: what differs has a subclass beside its subject.
+
+    ``what`` is wrong, ``where`` (file, key, option, host), what is ``allowed`` there, and ``fix``: a command or a step that a person can take.
+    """
 
     def __init__(self, what: str, *, where: str = "", allowed: str = "", fix: str = "") -> None:
         self.what, self.where, self.allowed, self.fix = what, where, allowed, fix
@@ -26,12 +29,12 @@ class RecoverError(Exception):
         return "\n".join([self.what, *(f"  {label} {text}" for label, text in rows if text)])
 
 
-def all_of(problems: Iterable[RecoverError]) -> None:
+def raise_all(problems: Iterable[LastcopyError]) -> None:
     """Raise what was found, all at once; nothing when nothing was."""
     found = list(problems)
     if len(found) == 1:
         raise found[0]
     if found:
-        raise RecoverError(
+        raise LastcopyError(
             f"{len(found)} problems; nothing was changed.\n" + "\n".join(str(one) for one in found)
         )

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import toolchain
+from ops.errors import LastcopyError
 from ops.hosts.filtered_agent import named_keys_alone
 
 ENGINE = "pulumi"
 PROJECT = "lastcopy:"  # the namespace of this project's own configuration
 
 
-class StackError(RuntimeError):
+class StackError(LastcopyError):
     """The engine refused or failed; its own output is in the message, or was already shown."""
 
 
@@ -53,8 +54,9 @@ class Stack:
         if shutil.which(ENGINE) is None:
             if name is None and "PULUMI_STACK" not in environment:
                 raise StackError(
-                    "no stack is named, and without `pulumi` on PATH none is selected\n  where:   --stack\n"
-                    '  fix:     name it, or first `eval "$(.venv/bin/python -m toolchain env)"` and `pulumi stack select`'
+                    "no stack is named, and without `pulumi` on PATH none is selected",
+                    where="--stack",
+                    fix='name it, or first `eval "$(.venv/bin/python -m toolchain env)"` and `pulumi stack select`',
                 )
             try:
                 environment |= toolchain.engine_for_shell(root)

@@ -11,15 +11,12 @@ from pydantic import ValidationError
 
 from ops.cost import model as cost_model
 from ops.cost.model import Bucket, Line, Machine, Plan, Prices, Usage
+from ops.errors import LastcopyError
 
 if TYPE_CHECKING:
     from components.settings import AwsBucket
 
 PACK_MIB = 64
-
-
-class NoEstimateError(ValueError):
-    """The stack's settings, or an option, do not let it be calculated; the message says why."""
 
 
 def plan_of(config: Mapping[str, Any]) -> tuple[Plan, str]:
@@ -28,13 +25,13 @@ def plan_of(config: Mapping[str, Any]) -> tuple[Plan, str]:
 
     storage, intermediate = _below(config, "storage").get("aws"), _below(config, "intermediate").get("ec2")
     if storage is None and intermediate is None:
-        raise NoEstimateError("it has neither storage.aws nor intermediate.ec2: AWS is paid nothing by it")
+        raise LastcopyError("it has neither storage.aws nor intermediate.ec2: AWS is paid nothing by it")
     region = _below(config, "aws").get("region")
     if not isinstance(region, str):
-        raise NoEstimateError("it has no lastcopy:aws.region")
+        raise LastcopyError("it has no lastcopy:aws.region")
     sources = config.get("sources")
     if not isinstance(sources, list) or not sources:
-        raise NoEstimateError("it has no lastcopy:sources")
+        raise LastcopyError("it has no lastcopy:sources")
     packs = [
         _below(one, "restic").get("packSizeMiB", PACK_MIB) for one in sources if isinstance(one, Mapping)
     ]
@@ -44,7 +41,7 @@ def plan_of(config: Mapping[str, Any]) -> tuple[Plan, str]:
     except ValidationError as error:
         # Chained errors would show values.
         where = ", ".join(".".join(map(str, one["loc"])) for one in error.errors())
-        raise NoEstimateError(f"{where}: not allowed; `pulumi preview` says what is") from None
+        raise LastcopyError(f"{where}: not allowed; `pulumi preview` says what is") from None
     plan = Plan(
         sources=len(sources),
         pack_mib=min((pack for pack in packs if isinstance(pack, int) and pack > 0), default=PACK_MIB),
@@ -78,11 +75,11 @@ def config_of(file: Path) -> Mapping[str, Any]:
     try:
         content = yaml.safe_load(file.read_text())
     except FileNotFoundError:
-        raise NoEstimateError(
+        raise LastcopyError(
             "there is no such file; name another with --file, or the stack with --stack"
         ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise NoEstimateError(f"it cannot be read ({type(error).__name__})") from None
+        raise LastcopyError(f"it cannot be read ({type(error).__name__})") from None
     return {str(name).removeprefix("lastcopy:"): value for name, value in _below(content, "config").items()}
 
 
@@ -96,7 +93,7 @@ def given_prices(words: Sequence[str]) -> dict[str, float]:
         except ValueError:
             usd = -1.0
         if not name or not 0 <= usd < 1_000_000:
-            raise NoEstimateError(f"--price {word!r}: use NAME=USD, such as egress=0.09")
+            raise LastcopyError(f"--price {word!r}: use NAME=USD, such as egress=0.09")
         given[name] = usd
     return given
 

@@ -14,6 +14,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
+from ops.errors import LastcopyError
+
 PRICES: Final = Path(__file__).parent / "prices.toml"
 DAYS, HOURS = 365.25 / 12, 730.0
 ELSEWHERE: Final = "us-east-1"
@@ -22,10 +24,6 @@ LISTS_PER_RUN, GETS_PER_RUN, PUTS_PER_RUN = 8, 20, 4
 # restic renews its lock every 5 minutes with a new object and deletes the old one, which stays as a locked version.
 LOCKS_PER_HOUR, LOCK_GIB = 12, 1 / 1024 / 1024
 HEADS_PER_PUT = 1  # rclone looks for an object before it adds one
-
-
-class UnknownPriceError(LookupError):
-    """No price for what the stack uses; the message says how to give one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +37,11 @@ class Prices:
 
     def __getitem__(self, name: str) -> float:
         if name not in self.usd:
-            raise UnknownPriceError(f"no price {name} for {self.region}; give it with --price {name}=USD")
+            raise LastcopyError(
+                f"there is no price {name} for {self.region}",
+                where="ops/cost/prices.toml",
+                fix=f"give it: --price {name}=USD",
+            )
         return self.usd[name]
 
     def corrected(self, given: Mapping[str, float]) -> Prices:

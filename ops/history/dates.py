@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from ops.errors import RecoverError
+from ops.errors import LastcopyError
 from ops.history.versions import LOCKS, Entry, History, parse_moment
 
 # The lock counts from the beginning of an upload, the date from its end, both by one clock: an honest date is never earlier, and later by no more
@@ -46,7 +46,7 @@ def earlier(text: str, now: datetime) -> Retention:
     """A default retention of before, as a person gives it: ``60@2026-10-01T00:00:00Z``, 60 days until then."""
     form = _EARLIER.fullmatch(text)
     if form is None:
-        raise RecoverError(
+        raise LastcopyError(
             f"{text!a} is not an earlier default retention",
             where="--lock-was",
             allowed="DAYS@TIME: the days, and until when new versions got them, such as 60@2026-10-01T00:00:00Z",

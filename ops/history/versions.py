@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
-from ops.errors import RecoverError
+from ops.errors import LastcopyError
 
 TICK = timedelta(microseconds=1)
 LOCKS = "locks/"
@@ -108,11 +108,11 @@ def parse_moment(text: str, now: datetime, where: str = "--at") -> datetime:
             raise ValueError
         found = datetime.fromisoformat(text)
     except ValueError:
-        raise RecoverError(f"{text!a} is not a time", where=where, allowed=allowed, fix=fix) from None
+        raise LastcopyError(f"{text!a} is not a time", where=where, allowed=allowed, fix=fix) from None
     found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     if found > now:
         what = f"{iso(found)} is in the future; now is {iso(now.replace(microsecond=0))}"
-        raise RecoverError(what, where=where, allowed=allowed, fix=fix)
+        raise LastcopyError(what, where=where, allowed=allowed, fix=fix)
     return found
 
 

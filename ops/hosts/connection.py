@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ops.errors import RecoverError, shown
+from ops.errors import LastcopyError, shown
 from ops.private_folder import socket_folder
 
 SECONDS = 120
@@ -30,7 +30,7 @@ def ssh_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name in _KEPT}
 
 
-class HostError(RecoverError):
+class HostError(LastcopyError):
     """A host was not reached, or did not do what was asked of it."""
 
 

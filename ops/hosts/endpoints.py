@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ops.errors import RecoverError
+from ops.errors import LastcopyError
 from ops.hosts.connection import Door
 
 RELAY = "relay"
@@ -76,7 +76,7 @@ def endpoints(outputs: Mapping[str, Any], sources: Sequence[str], keys: AdminKey
     told = {RELAY: outputs.get(RELAY, {}), **{name: outputs["sources"][name] for name in sources}}
     silent = [name for name, one in told.items() if any(one.get(key) is None for key in _NEEDED)]
     if silent:
-        raise RecoverError(
+        raise LastcopyError(
             f"the stack does not tell where it reaches {', '.join(silent)}: it was last run by an older program",
             where="outputs relay and sources",
             fix="pulumi up",

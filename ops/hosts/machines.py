@@ -7,8 +7,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from ops.errors import LastcopyError
 
-class CommandFailed(RuntimeError):
+
+class MachineError(LastcopyError):
     """A command inside a machine ended with another status than the caller can use."""
 
 
@@ -50,7 +52,7 @@ class Machines:
         )
         if check and done.returncode != 0:
             said = f"{done.stdout}{done.stderr}"
-            raise CommandFailed(
+            raise MachineError(
                 f"on {machine}: {' '.join(command)[:160]}\nexit status {done.returncode}\n{said}"
             )
         return done

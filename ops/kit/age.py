@@ -12,11 +12,13 @@ import pyrage
 from pyrage import passphrase as by_passphrase
 from pyrage import x25519
 
+from ops.errors import LastcopyError
+
 MAGIC = b"age-encryption.org/v1\n"
 TRIES, PAUSE_SECONDS = 5, 2.0
 
 
-class AgeError(Exception):
+class AgeError(LastcopyError):
     """The file is not ours to open, is damaged, or what was given does not open it."""
 
 

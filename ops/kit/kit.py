@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr
 
-from ops.errors import RecoverError
+from ops.errors import LastcopyError
 from ops.history.versions import iso
 from ops.storage.access import (
     Access,
@@ -76,7 +76,7 @@ class Kit(Document):
         """The given storage key or else the kit's."""
         chosen = given or self.storage_key
         if chosen is None:
-            raise RecoverError(
+            raise LastcopyError(
                 "this kit holds no storage key",
                 where="--storage-key",
                 fix=f"get one and give its file: {self.how_to_get_identities}",
@@ -103,9 +103,9 @@ def parse(text: str, where: str) -> Kit:
     try:
         raw = json.loads(text)
     except ValueError:
-        raise RecoverError("what was decrypted is not a recovery kit", where=where) from None
+        raise LastcopyError("what was decrypted is not a recovery kit", where=where) from None
     if not isinstance(raw, dict) or raw.get("format") != 1:
-        raise RecoverError(
+        raise LastcopyError(
             "this kit is of another format than this program knows",
             where=where,
             allowed="format 1",

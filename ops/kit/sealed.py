@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from ops.errors import RecoverError, shown
+from ops.errors import LastcopyError, shown
 from ops.kit import age
 from ops.kit.kit import Kit, parse
 from ops.storage.access import read_private
@@ -24,7 +24,7 @@ def read_passphrase(file: str) -> str:
     """The first line of the file, or of standard input."""
     lines = read_private(file, "--passphrase-file").splitlines()
     if not lines or len(lines[0]) < _PASSPHRASE_LEAST:
-        raise RecoverError(
+        raise LastcopyError(
             "the passphrase is too short",
             where="--passphrase-file",
             allowed=f"at least {_PASSPHRASE_LEAST} characters in the first line; six random words are easy to write down",
@@ -41,7 +41,7 @@ def check_readers(*, recipients: Sequence[str], passphrase: str | None) -> None:
 def seal(text: str, *, recipients: Sequence[str], passphrase: str | None) -> bytes:
     """For all recipients of one kind, or for the passphrase."""
     if bool(recipients) == (passphrase is not None):
-        raise RecoverError(
+        raise LastcopyError(
             "say who may open the kit: recipients or a passphrase",
             where="--recipient, --passphrase-file",
             allowed=f"exactly one of them; a recipient is {RECIPIENT}",
@@ -50,7 +50,7 @@ def seal(text: str, *, recipients: Sequence[str], passphrase: str | None) -> byt
         return age.encrypt(text.encode(), passphrase=passphrase)
     wrong = [one for one in recipients if not age.is_recipient(one) and not _FINGERPRINT.fullmatch(one)]
     if wrong:
-        raise RecoverError(
+        raise LastcopyError(
             f"{', '.join(shown(one, 70) for one in wrong)}: not a recipient, or mistyped",
             where="--recipient",
             allowed=RECIPIENT,
@@ -59,7 +59,7 @@ def seal(text: str, *, recipients: Sequence[str], passphrase: str | None) -> byt
     if not fingerprints:
         return age.encrypt(text.encode(), recipients=recipients)
     if len(fingerprints) < len(recipients):
-        raise RecoverError(
+        raise LastcopyError(
             "age and GPG recipients cannot share one file", where="--recipient", fix="write two kits"
         )
     words = [word for one in fingerprints for word in ("--recipient", one)]
@@ -71,10 +71,12 @@ def unseal(file: Path, *, passphrase: str | None, identity_file: str | None) -> 
     try:
         sealed = file.read_bytes()
     except OSError as error:
-        raise RecoverError(f"{file} cannot be read: {error.strerror}", where="--kit") from None
+        raise LastcopyError(f"{file} cannot be read: {error.strerror}", where="--kit") from None
     if not sealed.startswith(age.MAGIC):
         if b"PGP MESSAGE" not in sealed[:200] and not (sealed[:1] and sealed[0] & 0x80):
-            raise RecoverError(f"{file} is not a recovery kit", where="--kit", allowed="an age or a GPG file")
+            raise LastcopyError(
+                f"{file} is not a recovery kit", where="--kit", allowed="an age or a GPG file"
+            )
         return parse(_gpg("--decrypt", stdin=sealed).decode("utf-8", "replace"), str(file))
     identities = [None]
     if identity_file is not None:
@@ -86,7 +88,7 @@ def unseal(file: Path, *, passphrase: str | None, identity_file: str | None) -> 
             return parse(age.decrypt(sealed, passphrase=passphrase, identity=identity).decode(), str(file))
         except age.AgeError as error:
             why = str(error)
-    raise RecoverError(
+    raise LastcopyError(
         f"{file} cannot be opened: {why}",
         where="--kit",
         allowed="--passphrase-file with the passphrase, or --identity with the age identity that it was sealed for",
@@ -96,7 +98,7 @@ def unseal(file: Path, *, passphrase: str | None, identity_file: str | None) -> 
 def write_new(path: Path, content: bytes, mode: int = 0o600) -> None:
     """A new file, whole or not there; what stands there is never replaced."""
     if path.exists():
-        raise RecoverError(f"{path} stands there already", where="--out, --page", fix="give another name")
+        raise LastcopyError(f"{path} stands there already", where="--out, --page", fix="give another name")
     for left in path.parent.glob(f".{path.name}.*"):  # half-written, by a run that was killed
         owner = left.suffix.removeprefix(".")
         if owner.isdecimal() and not Path(f"/proc/{owner}").exists():
@@ -109,7 +111,7 @@ def write_new(path: Path, content: bytes, mode: int = 0o600) -> None:
             os.fsync(file.fileno())
         os.link(fresh, path)  # unlike a rename, it fails where somebody was faster
     except OSError as error:
-        raise RecoverError(f"{path} cannot be written: {error.strerror}", where="--out, --page") from None
+        raise LastcopyError(f"{path} cannot be written: {error.strerror}", where="--out, --page") from None
     finally:
         fresh.unlink(missing_ok=True)
 
@@ -117,7 +119,7 @@ def write_new(path: Path, content: bytes, mode: int = 0o600) -> None:
 def _gpg(*words: str, stdin: bytes) -> bytes:
     program = shutil.which("gpg")
     if program is None:
-        raise RecoverError("this needs the program gpg", fix="apt install gnupg, or use age")
+        raise LastcopyError("this needs the program gpg", fix="apt install gnupg, or use age")
     done = subprocess.run(
         [program, "--quiet", "--batch", "--yes", *words],
         input=stdin,
@@ -127,5 +129,5 @@ def _gpg(*words: str, stdin: bytes) -> bytes:
     )
     if done.returncode != 0:
         said = shown(done.stderr.decode("utf-8", "replace").strip(), 300)
-        raise RecoverError(f"gpg refused: {said}", fix="gpg --list-keys; import the key that is missing")
+        raise LastcopyError(f"gpg refused: {said}", fix="gpg --list-keys; import the key that is missing")
     return done.stdout

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from ops.errors import RecoverError, all_of
+from ops.errors import LastcopyError, raise_all
 from ops.prune.retention import Arrived, Keep, kept
 from ops.prune.suspicion import Limits, Snapshot, new_paths, reasons, wrong_clock
 
@@ -105,12 +105,12 @@ def resolve(
         found.update(fitting)
         if len(fitting) != 1:
             problems.append(
-                RecoverError(
+                LastcopyError(
                     f"{len(fitting)} snapshots have the id {given!a}",
                     where=where,
                     allowed=f"8 to 64 hexadecimal digits of one, or the word {word}",
                     fix="take ids from `python -m ops prune plan`",
                 )
             )
-    all_of(problems)
+    raise_all(problems)
     return frozenset(found)

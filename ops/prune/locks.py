@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from ops.errors import RecoverError
+from ops.errors import LastcopyError
 from ops.history.versions import LOCKS, Entry, History, area, iso
 from ops.restic.repository import Repository
 from ops.storage.client import WORKERS, Storage
@@ -61,13 +61,13 @@ def _runs(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
-def refusal(young: Sequence[Entry], now: datetime) -> RecoverError | None:
+def refusal(young: Sequence[Entry], now: datetime) -> LastcopyError | None:
     """Why these forbid a prune, None when there are none."""
     if not young:
         return None
     newest = max(entry.at for entry in young)
     age = max(0, (now - newest).total_seconds()) / 60
-    return RecoverError(
+    return LastcopyError(
         f"{len(young)} locks are younger than {YOUNG.seconds // 60} minutes, the newest {age:.0f} min ({iso(newest)}): a backup may run",
         where="locks/",
         fix="wait until it is done; or, where they do not end, cut the source off (docs/operations.md) and wait 30 minutes",

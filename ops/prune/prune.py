@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 
-from ops.errors import RecoverError, all_of, shown
+from ops.errors import LastcopyError, raise_all, shown
 from ops.history.timeline import SIGNS, Act, acts, events
 from ops.history.versions import LOCKS, History, area, iso
 from ops.prune import acceptance, intent, locks
@@ -71,7 +71,7 @@ class Outlook:
     def done_already(self) -> bool:
         return not self.decision.drops and not self.intents
 
-    def problems(self) -> Iterator[RecoverError]:
+    def problems(self) -> Iterator[LastcopyError]:
         """What forbids a run, locks apart: these are asked for only when it comes to it."""
         if self.signs:
             yield _signs(self.signs)
@@ -81,7 +81,7 @@ class Outlook:
             for row in doubted:
                 by_reason.setdefault("; ".join(row.why), []).append(row.snapshot.short)
             lines = "".join(f"\n    {' '.join(ids)}: {why}" for why, ids in by_reason.items())
-            yield RecoverError(
+            yield LastcopyError(
                 f"{len(doubted)} snapshots are suspicious:{lines}",
                 where=self.recovery.access.path,
                 fix=(
@@ -91,15 +91,15 @@ class Outlook:
                 ),
             )
         if not any(row.snapshot.readable for row in self.decision.rows):
-            yield RecoverError(
+            yield LastcopyError(
                 "no readable snapshot stands",
                 where=self.recovery.access.path,
                 fix="python -m ops recover look",
             )
 
 
-def _signs(found: Sequence[Act]) -> RecoverError:
-    return RecoverError(
+def _signs(found: Sequence[Act]) -> LastcopyError:
+    return LastcopyError(
         f"somebody did to this repository what no backup does; look first:{_lines(found)}",
         fix="python -m ops recover look; then `recover rebuild`, or, where it is harmless, --seen-until the time of the last line",
     )
@@ -143,9 +143,9 @@ def accept(found: Outlook, asked: Sequence[str]) -> tuple[str, ...]:
     wanted = resolve(
         [one for one in asked if one != CLOCK], [row.snapshot for row in rows], "--snapshot", CLOCK
     )
-    all_of(
+    raise_all(
         [
-            RecoverError(
+            LastcopyError(
                 f"{row.snapshot.short} cannot be accepted: {'; '.join(row.why)}",
                 where="--snapshot",
                 allowed="snapshots of which nothing but the time that they claim is suspicious",
@@ -185,13 +185,13 @@ def prune(found: Outlook) -> Pruned:
         recovery.history, found.now, lambda entry: locks.dead_here(recovery.open(None), entry)
     )
     busy = locks.refusal(standing.young, found.now)
-    all_of([*found.problems(), *([busy] if busy else [])])
+    raise_all([*found.problems(), *([busy] if busy else [])])
     if standing.old:
         say(f"{len(standing.old)} locks that nobody holds any more are removed")
         locks.remove(recovery.storage, standing.old)
     answer = recovery.check(None, read_data=True)
     if not answer.ok:
-        raise RecoverError(
+        raise LastcopyError(
             f"restic's check of what stands fails; nothing was pruned:\n{answer.words}",
             where=recovery.access.path,
             fix="python -m ops recover look, then `recover rebuild`: it finds the last moment that passes",
@@ -228,7 +228,7 @@ def _quiet(before: History, after: History) -> None:
         if not name.startswith(LOCKS) and any(entry.id not in seen for entry in entries)
     ]
     if new:
-        raise RecoverError(
+        raise LastcopyError(
             f"{len(new)} objects came or went while the repository was read, for example {shown(new[0], 80)}; nothing was pruned",
             fix="run it when no backup runs, or cut the source off for the time (docs/operations.md)",
         )
@@ -244,7 +244,7 @@ def _forget_and_prune(before: Recovery, drops: Sequence[str]) -> None:
 
 def _went(answer: Answer, what: str) -> None:
     if not answer.ok:
-        raise RecoverError(
+        raise LastcopyError(
             f"restic {what} did not finish (exit code {answer.code}); no version was deleted:\n{answer.words}",
             fix="repair what it names, then run it again: it goes on",
         )
@@ -261,7 +261,7 @@ def _as_meant(found: Outlook, before: History, after: History) -> None:
     ]
     fix = f"python -m ops recover rebuild --at {iso(before.last or found.now)}: every version of then stands"
     if others:
-        raise RecoverError(f"while the prune ran, somebody else was there:{_lines(others)}", fix=fix)
+        raise LastcopyError(f"while the prune ran, somebody else was there:{_lines(others)}", fix=fix)
     live = after.live()
     wrong = [
         f"{row.snapshot.short} is {'gone' if row.verdict is not Verdict.DROP else 'still there'}"
@@ -269,10 +269,10 @@ def _as_meant(found: Outlook, before: History, after: History) -> None:
         if (f"snapshots/{row.snapshot.id}" in live) is (row.snapshot.id in found.decision.drops)
     ]
     if wrong:
-        raise RecoverError(f"the prune did not do what it was told: {', '.join(wrong[:20])}", fix=fix)
+        raise LastcopyError(f"the prune did not do what it was told: {', '.join(wrong[:20])}", fix=fix)
     lost = _versions(before) - _versions(after)
     if lost:
-        raise RecoverError(
+        raise LastcopyError(
             f"{len(lost)} versions are gone from the storage, which no step of this program does",
             fix="see who holds a key that deletes versions; then python -m ops recover look",
         )
@@ -297,7 +297,7 @@ def _versions(history: History) -> set[tuple[str, str]]:
 def _checked_again(found: Outlook, before: History, after: Recovery) -> None:
     answer = after.check(None, read_data=found.wishes.final_read)
     if not answer.ok:
-        raise RecoverError(
+        raise LastcopyError(
             f"after the prune restic's check fails; somebody wrote to the repository meanwhile:\n{answer.words}",
             fix=f"cut the source off, then python -m ops recover rebuild --at {iso(before.last or found.now)}: every version of then stands",
         )

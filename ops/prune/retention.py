@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from ops.errors import RecoverError
+from ops.errors import LastcopyError
 
 _SPAN = re.compile(r"([0-9]{1,5})([hd])")
 
@@ -44,13 +44,13 @@ class Keep:
     def __post_init__(self) -> None:
         for name in ("last", "hourly", "daily", "weekly", "monthly", "yearly"):
             if not 0 <= getattr(self, name) <= 100_000:
-                raise RecoverError(
+                raise LastcopyError(
                     f"{getattr(self, name)} is not a number of snapshots",
                     where=f"--keep-{name}",
                     allowed="0 to 100000",
                 )
         if self.last < 1:
-            raise RecoverError(
+            raise LastcopyError(
                 "the newest snapshot must stay", where="--keep-last", allowed="1 or more", fix="--keep-last 1"
             )
 
@@ -59,7 +59,7 @@ def span(text: str) -> timedelta:
     """A length of time that a person gave: 48h or 14d, as restic reads it, too."""
     found = _SPAN.fullmatch(text)
     if not found:
-        raise RecoverError(f"{text!a} is not a length of time", where="--keep-within", allowed="48h or 14d")
+        raise LastcopyError(f"{text!a} is not a length of time", where="--keep-within", allowed="48h or 14d")
     number = int(found[1])
     return timedelta(hours=number) if found[2] == "h" else timedelta(days=number)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import toolchain
-from ops.errors import RecoverError, shown
+from ops.errors import LastcopyError, shown
 from ops.hosts.connection import Door, Host, HostError, hosts
 from ops.recover.recovery import Recovery
 from ops.recover.restore import Seen
@@ -91,7 +91,7 @@ def parse_host(text: str, where: str = "--host") -> Address:
     """As a person gives it: ``admin@web1.example:22``. ``where``: the option's name."""
     form = _HOST.fullmatch(text)
     if form is None or not 0 < int(form[3] or 22) < 65536:
-        raise RecoverError(
+        raise LastcopyError(
             f"{text!a} is not a host",
             where=where,
             allowed="user@address or user@address:port; without a user root",
@@ -112,7 +112,7 @@ def door(
     ``name``: ``host`` or ``jump-host``, as the options begin.
     """
     if host_key is None or not _HOST_KEY.fullmatch(host_key):
-        raise RecoverError(
+        raise LastcopyError(
             "the host's own key is not known" if host_key is None else "that is no Ed25519 host key",
             where=f"--{name}-key",
             allowed="one line: ssh-ed25519 AAAA…",
@@ -138,7 +138,7 @@ class Onto:
     def make(self, target: Path) -> None:
         made = self.host.run("mkdir", "-p", "-m", "700", str(target), check=False)
         if made.code != 0:
-            raise RecoverError(
+            raise LastcopyError(
                 f"{shown(target)} cannot be made: {shown(made.said.strip())}", where="--target"
             )
 

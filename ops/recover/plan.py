@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from ops.errors import RecoverError
+from ops.errors import LastcopyError
 from ops.history.versions import LOCKS, Entry, History, area, iso, same_content
 
 
@@ -63,7 +63,7 @@ def plan(history: History, at: datetime, *, known_same: Collection[tuple[str, st
     wanted, now = history.view(at), history.live()
     if "config" not in wanted:
         first = f"; its first object is of {iso(history.first)}" if history.first else ""
-        raise RecoverError(
+        raise LastcopyError(
             f"no repository stood here at {iso(at)}{first}",
             where="--at",
             fix="take a time from `python -m ops recover look`",

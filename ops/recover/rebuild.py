@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import groupby
 from threading import Lock
 
-from ops.errors import RecoverError, shown
+from ops.errors import LastcopyError, shown
 from ops.history.versions import iso
 from ops.recover.plan import How, Plan, Step, plan, undecided
 from ops.recover.recovery import Good, Recovery
@@ -100,7 +100,7 @@ def rebuild(
     _nothing_left(planned(after, good.at))
     answer = after.check(None, read_data=read_data)
     if not answer.ok and good.whole:
-        raise RecoverError(
+        raise LastcopyError(
             f"every object is back, and yet restic's check of the live repository fails:\n{answer.words}",
             fix="run it again with an earlier --at; every version still stands",
         )
@@ -108,7 +108,7 @@ def rebuild(
         sorted(one["id"] for one in where) for where in (good.snapshots, after.open(None).snapshots())
     )
     if then != now:
-        raise RecoverError(
+        raise LastcopyError(
             f"the live repository has {len(now)} snapshots, and the one of {iso(good.at)} had {len(then)}: somebody writes to it",
             fix="cut the source off (docs/operations.md), then run this again",
         )
@@ -126,7 +126,7 @@ def _nothing_left(left: Plan) -> None:
     if not left.steps:
         return
     some = ", ".join(shown(step.name, 80) for step in left.steps[:3])
-    raise RecoverError(
+    raise LastcopyError(
         f"{len(left.steps)} objects are not as they were, for example {some}: somebody writes to the repository, or the storage did not do what it said",
         fix="cut the source off (docs/operations.md), then run this again: it goes on",
     )
@@ -137,7 +137,7 @@ def _note(after: Recovery, good: Good) -> bool:
         after.storage.write_note(
             *checkpoint.make(after.access, after.history, f"rebuilt as of {iso(good.at)}")
         )
-    except RecoverError as error:
+    except LastcopyError as error:
         after.say(f"the rebuild holds, but its note was not written: {error}")
         return False
     return True

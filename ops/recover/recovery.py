@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ops.errors import RecoverError
+from ops.errors import LastcopyError
 from ops.history.dates import late_markers, one_shift, written
 from ops.history.timeline import Proposal, propose
 from ops.history.versions import Entry, History, area, iso
@@ -98,7 +98,7 @@ class Recovery:
         proposal = self.proposal
         moment = at or proposal.at
         if moment is None:
-            raise RecoverError(
+            raise LastcopyError(
                 f"no good moment was found: {proposal.why}",
                 fix="look at the timeline with `python -m ops recover look`, then give --at",
             )
@@ -117,7 +117,7 @@ class Recovery:
                 why = f"the last snapshot's moment whose check passes; {iso(proposal.at or found)} did not"
                 self.say(f"moment: {iso(moment)} ({why})")
         if not answer.ok and not even_if_damaged:
-            raise RecoverError(
+            raise LastcopyError(
                 f"the repository as of {iso(moment)} does not pass restic's check:\n{answer.words}",
                 where="--at" if at else "",
                 fix=_NOT_ITS
@@ -167,7 +167,7 @@ class Recovery:
             self.storage.read(config)
             return
         first = f"; its first object is of {iso(self.history.first)}" if self.history.first else ""
-        raise RecoverError(
+        raise LastcopyError(
             f"no repository stood at {self.access.where.bucket}/{self.access.path} at {iso(moment)}{first}",
             where="--at, source and generation",
             fix="take a time from `python -m ops recover look`",
@@ -218,7 +218,7 @@ def recovery(
         storage = Storage(access, ca if ca.exists() else None)
         listed = storage.history(lambda seen: told("versions listed", seen))
         if not listed.names:
-            raise RecoverError(
+            raise LastcopyError(
                 f"the storage remembers nothing at {access.where.bucket}/{access.path}",
                 where="source, generation and storage",
                 allowed="the place of a repository: bucket/prefix/source/g1",

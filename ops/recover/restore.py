@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from ops.errors import RecoverError, shown
+from ops.errors import LastcopyError, shown
 from ops.recover.recovery import Good
 from ops.restic.repository import Answer, Repository
 
@@ -64,7 +64,7 @@ class Here:
         try:
             return "filled" if target.exists() and any(target.iterdir()) else "empty"
         except OSError as error:
-            raise RecoverError(
+            raise LastcopyError(
                 f"{shown(target)} cannot be read: {error.strerror}", where="--target"
             ) from None
 
@@ -72,7 +72,7 @@ class Here:
         try:
             target.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise RecoverError(
+            raise LastcopyError(
                 f"{shown(target)} cannot be made: {error.strerror}", where="--target"
             ) from None
 
@@ -93,11 +93,11 @@ def check_target(target: Path, existing: Existing, place: Place) -> None:
     """Asked before anything is read: a wrong target must not cost an hour first."""
     seen = place.seen(target)
     if seen == "other":
-        raise RecoverError(
+        raise LastcopyError(
             f"{shown(target)} is not a directory", where="--target", allowed="a directory, new or empty"
         )
     if seen == "filled" and existing == "refuse":
-        raise RecoverError(
+        raise LastcopyError(
             f"{shown(target)} is not empty; nothing was restored",
             where="--target",
             allowed="a directory, new or empty",
@@ -108,7 +108,7 @@ def check_target(target: Path, existing: Existing, place: Place) -> None:
 def choose(good: Good, wanted: str | None) -> dict[str, Any]:
     """The snapshot: by id, or the one that the storage got last, whatever date it claims for itself."""
     if not good.snapshots:
-        raise RecoverError(
+        raise LastcopyError(
             "there is no readable snapshot at that moment", where="--at", fix="give a later --at"
         )
     if wanted is None:
@@ -116,7 +116,7 @@ def choose(good: Good, wanted: str | None) -> dict[str, Any]:
     found = [one for one in good.snapshots if _ID.fullmatch(wanted) and one["id"].startswith(wanted)]
     if len(found) != 1:
         some = ", ".join(one["id"][:8] for one in good.snapshots[-8:])
-        raise RecoverError(
+        raise LastcopyError(
             f"{len(found)} snapshots have the id {wanted!a}",
             where="--snapshot",
             allowed=f"8 to 64 hexadecimal digits of one; the newest are {some}",
@@ -127,7 +127,7 @@ def choose(good: Good, wanted: str | None) -> dict[str, Any]:
 def pattern(path: str) -> str:
     """A path as an --include pattern that means only itself."""
     if not path.startswith("/") or any(part in (".", "..") for part in path.split("/")) or "\0" in path:
-        raise RecoverError(
+        raise LastcopyError(
             f"{shown(path)} is not a path in a snapshot", where="--path", allowed="absolute, without . and .."
         )
     return re.sub(r"([\\*?\[])", r"\\\1", path.rstrip("/") or "/")
@@ -174,20 +174,20 @@ def restore(
     seconds = time.monotonic() - began
     go_on = "make room, then run it again with --existing update: what is there and whole stays"
     if "no space left on device" in answer.words:
-        raise RecoverError(
+        raise LastcopyError(
             f"the disk of the target is full; the restore is not complete. {place.free(target)} bytes are free:\n{answer.words}",
             where=f"--target {shown(target)}",
             fix=go_on,
         )
     if not answer.ok:
-        raise RecoverError(
+        raise LastcopyError(
             f"the restore is not complete (restic exit code {answer.code}):\n{answer.words}",
             where=f"--target {shown(target)}",
             fix="repair what it names, then run it again with --existing update",
         )
     done = int(last.get("files_restored", 0)) + int(last.get("files_skipped", 0))
     if paths and done == 0:
-        raise RecoverError(
+        raise LastcopyError(
             f"snapshot {snapshot['id'][:8]} holds nothing at {', '.join(shown(path) for path in paths)}",
             where="--path",
             allowed="absolute paths as on the source",

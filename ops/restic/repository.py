@@ -17,7 +17,7 @@ from typing import Any
 
 import toolchain
 from components.relay import rclone_config as s3_remote
-from ops.errors import RecoverError, shown
+from ops.errors import LastcopyError, shown
 from ops.private_folder import private_folder
 from ops.storage.access import Access, Where
 
@@ -41,7 +41,7 @@ class Tools:
         try:
             found = toolchain.ensure("restic", "rclone")
         except toolchain.ToolError as error:
-            raise RecoverError(str(error)) from None
+            raise LastcopyError(str(error)) from None
         return cls(restic=found["restic"].path, rclone=found["rclone"].path)
 
 
@@ -179,7 +179,7 @@ class Repository:
         except ValueError:
             found = None
         if not isinstance(found, list):
-            raise RecoverError(
+            raise LastcopyError(
                 f"the snapshots cannot be listed (restic exit code {answer.code}):\n{answer.words}"
             )
         return [one for one in found if isinstance(one, dict) and isinstance(one.get("id"), str)]
@@ -235,7 +235,7 @@ def _quoted(word: str) -> str:
     if not set(word) & set(" \t'\"\\"):
         return word
     if "'" in word or "\\" in word:
-        raise RecoverError(
+        raise LastcopyError(
             "a path holds a quote or a backslash, which restic cannot hand on",
             where=word,
             fix="use another TMPDIR or LASTCOPY_CACHE",

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
-from ops.errors import RecoverError
+from ops.errors import LastcopyError
 from ops.history.versions import Entry, area
 from ops.socket_server import listening
 from ops.storage.client import Storage
@@ -87,7 +87,7 @@ def served(
             try:
                 for part in storage.parts(entry, first, last, CHUNK):
                     self.wfile.write(part)
-            except RecoverError as error:
+            except LastcopyError as error:
                 self.close_connection = True
                 reason = error.what.rpartition(": ")[2]
                 if reason not in reasons:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ops.errors import RecoverError, shown
+from ops.errors import LastcopyError, shown
 from ops.history.versions import iso
 from ops.restore_test.trial import Extent, Result
 
@@ -63,7 +63,7 @@ def append(file: Path, result: Result, extent: Extent) -> None:
         finally:
             os.close(handle)
     except OSError as error:
-        raise RecoverError(
+        raise LastcopyError(
             f"the record {shown(file)} cannot be written: {error.strerror}",
             where="--record",
             allowed="a plain file of yours, or a place for one",
@@ -73,7 +73,7 @@ def append(file: Path, result: Result, extent: Extent) -> None:
 def check_program(program: Path) -> None:
     """Asked before the drill: an alarm that cannot ring must not be found out by a fire."""
     if not program.is_absolute() or not program.is_file() or not os.access(program, os.X_OK):
-        raise RecoverError(
+        raise LastcopyError(
             f"{shown(program)} cannot be run",
             where="--on-failure",
             allowed="the absolute path of a program; it gets the text on standard input",

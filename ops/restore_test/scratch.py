@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from ops.errors import RecoverError, shown
+from ops.errors import LastcopyError, shown
 from ops.private_folder import private_folder
 
 
@@ -20,7 +20,7 @@ def scratch_below(parent: Path | None) -> Iterator[Path]:
         try:
             folder = opened.enter_context(private_folder("drill", place))
         except OSError as error:
-            raise RecoverError(
+            raise LastcopyError(
                 f"no folder can be made in {shown(place)}: {error.strerror}",
                 where="--scratch",
                 allowed="a directory that you may write to, with room for what is restored",

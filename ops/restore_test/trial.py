@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ops.errors import RecoverError, shown
+from ops.errors import LastcopyError, shown
 from ops.history.versions import History, area, iso
 from ops.private_folder import empty
 from ops.recover.recovery import Recovery, recovery
@@ -54,7 +54,7 @@ class Result:
     """What one source's drill found; ``tried``: a snapshot was restored at all. Without problems it passed."""
 
     source: str
-    problems: list[RecoverError] = field(default_factory=list)
+    problems: list[LastcopyError] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     tried: bool = False
     repository: str | None = None
@@ -72,7 +72,7 @@ class Result:
         return "failed" if self.tried else "not tried"
 
     def wrong(self, what: str, fix: str) -> None:
-        self.problems.append(RecoverError(what, fix=fix))
+        self.problems.append(LastcopyError(what, fix=fix))
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
@@ -91,7 +91,7 @@ def drill(access: Access, tools: Tools, extent: Extent, scratch: Path, say: Call
         try:
             with recovery(access, tools, say, parent=scratch) as found:
                 _drill(result, found, extent, target)
-        except RecoverError as error:
+        except LastcopyError as error:
             result.problems.append(error)
         except Exception as error:  # a fault of ours must not silence the other sources
             result.wrong(
@@ -150,7 +150,7 @@ def _identity(result: Result, found: Recovery, repository: Repository) -> str:
             _NO_REPOSITORY: f"it may be hidden, not lost: {_LOOK}",
             _WRONG_PASSWORD: "the password is not this repository's: write the kit again, or put back the stack's password",
         }
-        raise RecoverError(
+        raise LastcopyError(
             f"the repository cannot be opened:\n{answer.words}",
             where=f"{found.access.where.bucket}/{found.access.path}",
             fix=fixes.get(answer.code, _LOOK),
@@ -183,7 +183,7 @@ def _age(result: Result, history: History, newest: timedelta) -> None:
     now, arrivals = datetime.now(UTC), _arrivals(history)
     result.stored = max(arrivals.values(), default=None)
     if result.stored is None:
-        raise RecoverError(
+        raise LastcopyError(
             "no snapshot stands", fix=f"was there a first backup? Else it may be hidden: {_LOOK}"
         )
     if result.stored > now + _CLOCK:
@@ -220,10 +220,10 @@ def _newest(result: Result, history: History, repository: Repository, extent: Ex
             )
             name = next((name for name in reversed(order) if name in readable), "")
             if not name:
-                raise RecoverError("no snapshot can be read", fix=_LOOK)
+                raise LastcopyError("no snapshot can be read", fix=_LOOK)
             answer, sample = listed(name)
     if not answer.ok:
-        raise RecoverError(f"the files of snapshot {name[:8]} cannot be listed:\n{answer.words}", fix=_LOOK)
+        raise LastcopyError(f"the files of snapshot {name[:8]} cannot be listed:\n{answer.words}", fix=_LOOK)
     return name, sample
 
 
@@ -249,7 +249,7 @@ def _shrinkage(result: Result, found: Recovery, repository: Repository) -> None:
 def _room(scratch: Path, size: int) -> None:
     free, needed = shutil.disk_usage(scratch).free, size + ROOM_BESIDE
     if free < needed:
-        raise RecoverError(
+        raise LastcopyError(
             f"too little room for the restore: {needed >> 20} MiB are needed, {free >> 20} MiB are free",
             where=f"--scratch {shown(scratch.parent)}",
             fix="make room, give another --scratch, or a smaller --sample-mib",
@@ -276,7 +276,7 @@ def _restore(
     if answer.ok:
         return
     if "no space left on device" in answer.words or shutil.disk_usage(target).free < _FULL:
-        raise RecoverError(
+        raise LastcopyError(
             "the disk got full, so nothing was proved" + (f":\n{answer.words}" if answer.words else ""),
             where=f"--scratch {shown(target.parent.parent)}",
             fix="make room, give another --scratch, or a smaller --sample-mib",

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ops.checkout import ROOT
-from ops.errors import RecoverError, all_of, shown
+from ops.errors import LastcopyError, raise_all, shown
 
 NAME = "lastcopy-restore-drill"
 # What needs no quoting anywhere in a unit.
@@ -41,7 +41,9 @@ def units(
     given = [f"--stack={stack}"] if stack else []
     words = [*given, *words, *alarm]
     problems = [
-        RecoverError(f"{shown(word)} cannot stand in a unit", allowed="letters, digits and _ . / = @ : + , -")
+        LastcopyError(
+            f"{shown(word)} cannot stand in a unit", allowed="letters, digits and _ . / = @ : + , -"
+        )
         for word in (
             *credentials.values(),
             *([str(environment_file)] if environment_file else []),
@@ -53,7 +55,7 @@ def units(
         if not _PLAIN.fullmatch(word)
     ]
     problems += [
-        RecoverError(
+        LastcopyError(
             f"{shown(path)} is not an absolute path",
             where=f"--{name}",
             fix="the file's place on the trusted place",
@@ -70,7 +72,7 @@ def units(
     ]
     if bool(stack) is not bool(environment_file):
         problems.append(
-            RecoverError(
+            LastcopyError(
                 "a unit has no shell from which `pulumi` knows the stack's backend"
                 if stack
                 else "a kit needs no `pulumi`",
@@ -81,15 +83,15 @@ def units(
         )
     if not _SCHEDULE.fullmatch(schedule):
         problems.append(
-            RecoverError(
+            LastcopyError(
                 f"{shown(schedule)} is not a schedule",
                 where="--schedule",
                 allowed="a systemd OnCalendar expression",
             )
         )
     if not _USER.fullmatch(user):
-        problems.append(RecoverError(f"{shown(user)} is not a user's name", where="--user"))
-    all_of(problems)
+        problems.append(LastcopyError(f"{shown(user)} is not a user's name", where="--user"))
+    raise_all(problems)
     command = [sys.executable, "-m", "ops", "restore-drill", "run"]
     command += [f"--{name}=%d/{name}" for name in credentials]
     command += [f"--scratch=%C/{NAME}", f"--record=%S/{NAME}/record.jsonl"]
@@ -169,4 +171,4 @@ def write(path: Path, text: str) -> None:
         with path.open("x") as file:
             file.write(text)
     except OSError as error:
-        raise RecoverError(f"{shown(path)} cannot be written: {error.strerror}", where="--out") from None
+        raise LastcopyError(f"{shown(path)} cannot be written: {error.strerror}", where="--out") from None

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ops.errors import RecoverError, shown
+from ops.errors import LastcopyError, shown
 from ops.hosts.connection import Host, hosts
 from ops.hosts.endpoints import admin_keys, endpoints, sandbox_endpoints
 from ops.private_folder import private_folder
@@ -87,7 +87,7 @@ def last_run(host: Host) -> LastRun:
         if done.code in (124, 255):
             host.run("true", seconds=_SECONDS)  # for the reason in its own words
             return LastRun(not_read="the host did not answer in time")
-    except RecoverError as error:
+    except LastcopyError as error:
         return LastRun(not_read=shown(error.what, 300))
     if done.code != 0:
         return LastRun(not_read=f"no backup has ended there yet, or {STATUS} cannot be read")

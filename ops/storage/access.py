@@ -16,7 +16,7 @@ from pydantic.alias_generators import to_camel
 
 from components.storage.service_facts import Checksum, ChecksumChoice, ServiceName, Uploads
 from components.storage.services import SERVICES
-from ops.errors import RecoverError, all_of, shown
+from ops.errors import LastcopyError, raise_all, shown
 from ops.history.dates import Retention
 
 
@@ -76,13 +76,13 @@ class Document(BaseModel):
                 said = line["msg"].removeprefix("Value error, ")
                 rule = line["type"] == "value_error"
                 problems.append(
-                    RecoverError(
+                    LastcopyError(
                         "is not of the allowed form" if rule else said,
                         where=f"{where}: {at}",
                         allowed=said if rule else "",
                     )
                 )
-            all_of(problems)
+            raise_all(problems)
             raise AssertionError("a validation error has lines") from None
 
 
@@ -178,7 +178,7 @@ def where_of(outputs: Mapping[str, Any]) -> Where:
     """The storage of a stack's outputs; an rclone remote has no versions to go back to, so it is none."""
     vault = outputs.get("vault", {})
     if "bucket" not in vault:
-        raise RecoverError(
+        raise LastcopyError(
             "this stack does not tell where its storage is: it was last run by an older program, or stores on an rclone remote without versions",
             where="output vault",
             fix="pulumi up; or give the recovery kit",
@@ -208,9 +208,9 @@ def _room_of(source: str, summary: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": source} | {name: summary[name] for name in known if summary.get(name) is not None}
 
 
-def _unknown(source: str, known: Mapping[str, Any]) -> RecoverError:
+def _unknown(source: str, known: Mapping[str, Any]) -> LastcopyError:
     names = ", ".join(sorted(shown(name, 40) for name in known)) or "none"
-    return RecoverError(f"there is no source {source!a}", where="--source", allowed=f"one of: {names}")
+    return LastcopyError(f"there is no source {source!a}", where="--source", allowed=f"one of: {names}")
 
 
 def pick(rooms: Mapping[str, Room], source: str) -> Room:
@@ -245,7 +245,7 @@ def read_storage_key(file: str) -> StorageKey:
             if name.strip() in _NAMES:
                 found[_NAMES[name.strip()]] = value.strip().strip("\"'")
     if len(found) != 2:
-        raise RecoverError("does not hold a storage key", where=where, allowed=KEY_FORMS)
+        raise LastcopyError("does not hold a storage key", where=where, allowed=KEY_FORMS)
     return StorageKey.read(found, where)
 
 
@@ -257,10 +257,10 @@ def read_private(file: str, where: str) -> str:
     try:
         mode = path.stat().st_mode
         if stat.S_ISREG(mode) and mode & 0o077:
-            raise RecoverError(
+            raise LastcopyError(
                 f"{path} can be read by others than its owner", where=where, fix=f"chmod 600 {path}"
             )
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise RecoverError(f"{path} cannot be read: {why}", where=where) from None
+        raise LastcopyError(f"{path} cannot be read: {why}", where=where) from None

@@ -23,7 +23,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.httpsession import URLLib3Session
 
-from ops.errors import RecoverError, shown
+from ops.errors import LastcopyError, shown
 from ops.history.dates import Retention
 from ops.history.versions import AREAS, LOCKS, Entry, History, area
 from ops.storage.access import Place, StorageKey, Where
@@ -37,7 +37,7 @@ _RIGHTS = (
 )
 
 
-class Refused(RecoverError):
+class Refused(LastcopyError):
     """The storage does not let this key do it; there may be another way."""
 
 
@@ -129,7 +129,7 @@ class Storage:
         try:
             return parsedate_to_datetime(said)
         except ValueError:
-            raise RecoverError("the storage does not tell its time", where=f"bucket {self.bucket}") from None
+            raise LastcopyError("the storage does not tell its time", where=f"bucket {self.bucket}") from None
 
     def locks(
         self, history: History, told: Callable[[int], None] = lambda _: None
@@ -299,9 +299,9 @@ def _translated(what: str, where: str) -> Iterator[None]:
             "NoSuchBucket": "compare the bucket's name with the stack file",
             "RequestTimeTooSkewed": "set this machine's clock",
         }
-        raise RecoverError(f"{what}: {shown(code)}", where=where, fix=fixes.get(code, "")) from None
+        raise LastcopyError(f"{what}: {shown(code)}", where=where, fix=fixes.get(code, "")) from None
     except BotoCoreError as error:
         fix = "see to it that this machine reaches the storage"
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             fix = "the endpoint's certificate is not trusted here: set storage.s3.caCertificate, or take the kit's"
-        raise RecoverError(f"{what}: {shown(error)}", where=where, fix=fix) from None
+        raise LastcopyError(f"{what}: {shown(error)}", where=where, fix=fix) from None

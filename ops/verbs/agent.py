@@ -24,13 +24,12 @@ def agent(
         behind = os.environ.get("SSH_AUTH_SOCK")
         if not keys:
             raise StackError(
-                "no key of the agent is named\n  where:   lastcopy:admin.agentKeys, beside admin.agent: true\n"
-                "  fix:     pulumi config set --path 'lastcopy:admin.agentKeys[0]' \"$(cat ~/.ssh/backup-admin.pub)\""
+                "no key of the agent is named",
+                where="lastcopy:admin.agentKeys, beside admin.agent: true",
+                fix="pulumi config set --path 'lastcopy:admin.agentKeys[0]' \"$(cat ~/.ssh/backup-admin.pub)\"",
             )
         if not behind:
-            raise StackError(
-                "there is no ssh agent\n  where:   SSH_AUTH_SOCK\n  fix:     eval $(ssh-agent); ssh-add"
-            )
+            raise StackError("there is no ssh agent", where="SSH_AUTH_SOCK", fix="eval $(ssh-agent); ssh-add")
     except StackError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None

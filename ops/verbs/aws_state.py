@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ops.aws_state import ALIAS, NotMadeError, make
+from ops.aws_state import ALIAS, make
+from ops.errors import LastcopyError
 
 
 def aws_state(
@@ -21,7 +22,7 @@ def aws_state(
     console = Console(highlight=False, soft_wrap=True)
     try:
         changed = make(boto3.Session(), bucket, region)
-    except (NotMadeError, BotoCoreError, ClientError) as error:
+    except (LastcopyError, BotoCoreError, ClientError) as error:
         Console(stderr=True, highlight=False).print(f"error: {error}", markup=False)
         raise typer.Exit(1) from None
     console.print(f"made: {', '.join(changed)}" if changed else "everything stands already", markup=False)

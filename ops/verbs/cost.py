@@ -11,8 +11,9 @@ from rich.console import Console
 
 from ops.checkout import ROOT
 from ops.cost import model as cost_model
-from ops.cost.estimate import NoEstimateError, config_of, given_prices, plan_of, table
-from ops.cost.model import UnknownPriceError, Usage
+from ops.cost.estimate import config_of, given_prices, plan_of, table
+from ops.cost.model import Usage
+from ops.errors import LastcopyError
 from ops.verbs.options import ConfigFileOption, StackOption
 
 _AMOUNT = {"min": 0, "max": 10_000_000}
@@ -55,7 +56,7 @@ def cost(
         plan, region = plan_of(config)
         prices = cost_model.prices_of(region).corrected(given_prices(price or []))
         lines = cost_model.estimate(plan, usage, prices)
-    except (NoEstimateError, UnknownPriceError) as error:
+    except LastcopyError as error:
         Console(stderr=True).print(f"error: {where}: {error}", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
     print(table(lines, prices, usage, where))
@@ -69,6 +70,6 @@ def _of_stack(name: str | None, config_file: Path | None) -> tuple[str, Mapping[
         stack = chosen(ROOT, name, config_file=config_file)
         return stack.name, stack.config()
     except StackError as error:
-        raise NoEstimateError(
+        raise LastcopyError(
             f"{error}\n  or read a file without the engine: --file stacks/Pulumi.STACK.yaml"
         ) from None

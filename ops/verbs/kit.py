@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from ops.checkout import ROOT
-from ops.errors import RecoverError, shown
+from ops.errors import LastcopyError, shown
 from ops.kit.kit import from_outputs
 from ops.kit.page import page
 from ops.kit.sealed import check_readers, read_passphrase, seal, unseal, write_new
@@ -62,7 +62,7 @@ def write(
         paper = page_file or out.with_name(f"{out.name}.html")
         for path in (out, paper):
             if path.exists():
-                raise RecoverError(
+                raise LastcopyError(
                     f"{path} stands there already", where="--out, --page", fix="give another name"
                 )
         phrase = read_passphrase(passphrase_file) if passphrase_file else None
@@ -72,7 +72,7 @@ def write(
             of = chosen(ROOT, stack, sandbox=sandbox)
             outputs = of.outputs(secrets=True)
         except StackError as error:
-            raise RecoverError(str(error), where="--stack") from None
+            raise LastcopyError(str(error), where="--stack") from None
         pins = load().tools
         versions = {name: pins[name].version for name in ("restic", "rclone")}
         kit = from_outputs(of.name, outputs, versions, datetime.now(UTC), key=key, identities=identities)

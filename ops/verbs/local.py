@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.panel import Panel
 
 from ops.checkout import ROOT
-from ops.hosts.machines import CommandFailed, Machines
+from ops.hosts.machines import MachineError, Machines
 from ops.stack import LocalStack, StackError
 
 SANDBOX = ROOT / ".local" / "sandbox" / "local"
@@ -136,7 +136,7 @@ def up() -> None:
         timed("first backup of a real directory tree, by the timer's own service", first_backup)
         timed("restore and byte compare", restore_and_compare)
         timed("root on web1 tries to destroy it", attack)
-    except (StackError, CommandFailed) as error:
+    except (StackError, MachineError) as error:
         console.print(f"[red]error:[/] {error}", markup=True)
         console.print(
             "fix what it names and run `make local` again: it goes on where it stopped; `make clean-local` starts over"
@@ -154,7 +154,7 @@ def down() -> None:
             wake_up(stack)
             stack.destroy()
             stack.run("stack", "rm", "local", "--yes", quiet=True)
-    except (StackError, CommandFailed) as error:
+    except (StackError, MachineError) as error:
         console.print(f"[red]error:[/] {error}")
         raise typer.Exit(1) from None
     finally:

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from ops.checkout import ROOT
-from ops.errors import RecoverError, all_of
+from ops.errors import LastcopyError, raise_all
 from ops.history.dates import earlier
 from ops.storage.access import (
     Access,
@@ -106,7 +106,7 @@ def check(asked: Asked) -> None:
     problems = []
     if asked.stack is not None and asked.kit is not None:
         problems.append(
-            RecoverError(
+            LastcopyError(
                 "say where the passwords come from",
                 where="--stack, --kit",
                 allowed="one of them; without both, the stack that is selected in this shell",
@@ -114,7 +114,7 @@ def check(asked: Asked) -> None:
         )
     if asked.storage_key and asked.sandbox:
         problems.append(
-            RecoverError(
+            LastcopyError(
                 "the sandbox brings its own storage key",
                 where="--storage-key, --sandbox",
                 allowed="one of them",
@@ -122,7 +122,7 @@ def check(asked: Asked) -> None:
         )
     if not asked.kit and not asked.storage_key and not asked.sandbox:
         problems.append(
-            RecoverError(
+            LastcopyError(
                 "a stack holds no key that may list versions",
                 where="--storage-key",
                 fix="give the break-glass identity's file; for the local stack --sandbox .local/sandbox/local; or a recovery kit: --kit",
@@ -131,16 +131,16 @@ def check(asked: Asked) -> None:
     for text in asked.lock_was:
         try:
             earlier(text, datetime.now(UTC))
-        except RecoverError as error:
+        except LastcopyError as error:
             problems.append(error)
-    all_of(problems)
+    raise_all(problems)
 
 
 @contextmanager
 def reached(asked: Asked) -> Iterator[Access]:
     """The access that was asked for; within, its storage can be dialled."""
     with reached_all(asked, (asked.source,)) as ((_, found),):
-        if isinstance(found, RecoverError):
+        if isinstance(found, LastcopyError):
             raise found
         yield found
 
@@ -148,7 +148,7 @@ def reached(asked: Asked) -> Iterator[Access]:
 @contextmanager
 def reached_all(
     asked: Asked, sources: Sequence[str] = ()
-) -> Iterator[list[tuple[str, Access | RecoverError]]]:
+) -> Iterator[list[tuple[str, Access | LastcopyError]]]:
     """The same for these sources, or for all: by name, an access or why there is none. The kit is opened and the engine asked once."""
     key = _storage_key(asked)
     found = _accesses(
@@ -165,7 +165,7 @@ def reached_all(
         yield [
             (
                 name,
-                one if isinstance(one, RecoverError) else replace(one, where=there, lock_was=tuple(was)),
+                one if isinstance(one, LastcopyError) else replace(one, where=there, lock_was=tuple(was)),
             )
             for name, one in found
         ]
@@ -179,7 +179,7 @@ def places_reached(asked: Asked) -> Iterator[dict[str, Place]]:
     if asked.source:
         rooms = {asked.source: pick(rooms, asked.source)}
     if not rooms:
-        raise RecoverError("the stack has no source", where="--stack", fix="pulumi up")
+        raise LastcopyError("the stack has no source", where="--stack", fix="pulumi up")
     with _dialled(asked, where) as where:
         yield {name: Place(where=where, room=room, key=key) for name, room in rooms.items()}
 
@@ -196,7 +196,7 @@ def _storage_key(asked: Asked) -> StorageKey | None:
         box.status()
         user, secret = root_credentials(box.storage_folder)
     except (SandboxError, OSError) as error:
-        raise RecoverError(str(error), where="--sandbox") from None
+        raise LastcopyError(str(error), where="--sandbox") from None
     return StorageKey.read({"accessKeyId": user, "secretAccessKey": secret}, "--sandbox")
 
 
@@ -227,7 +227,7 @@ def _outputs(asked: Asked, *, secrets: bool) -> dict[str, Any]:
     try:
         return chosen(ROOT, asked.stack, sandbox=asked.sandbox).outputs(secrets=secrets)
     except StackError as error:
-        raise RecoverError(str(error), where="--stack", fix="or use the recovery kit: --kit") from None
+        raise LastcopyError(str(error), where="--stack", fix="or use the recovery kit: --kit") from None
 
 
 def _rooms(asked: Asked, key: StorageKey | None) -> tuple[Where, dict[str, Room], StorageKey]:
@@ -245,7 +245,7 @@ def _rooms(asked: Asked, key: StorageKey | None) -> tuple[Where, dict[str, Room]
 
 def _accesses(
     asked: Asked, key: StorageKey | None, sources: Sequence[str]
-) -> list[tuple[str, Access | RecoverError]]:
+) -> list[tuple[str, Access | LastcopyError]]:
     if asked.kit is not None:
         kit = _kit(asked)
         return [
@@ -261,10 +261,10 @@ def _accesses(
     ]
 
 
-def _access(asked: Asked, source: str, get: Callable[[str], Access]) -> Access | RecoverError:
+def _access(asked: Asked, source: str, get: Callable[[str], Access]) -> Access | LastcopyError:
     try:
         found = get(source)
-    except RecoverError as error:
+    except LastcopyError as error:
         return error
     if asked.generation is not None and asked.generation != found.room.generation:
         # What is recorded belongs to the stack's own generation.
@@ -283,7 +283,7 @@ def errors_shown(console: Console, interrupted: str = "") -> Iterator[None]:
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
-    except RecoverError as error:
+    except LastcopyError as error:
         console.print("error:", style="red", end=" ")
         console.print(str(error), markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None

@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from ops.errors import RecoverError, shown
+from ops.errors import LastcopyError, shown
 from ops.history.timeline import SNAPSHOTS_A_DAY
 from ops.history.versions import iso
 from ops.prune.decision import ALL_SUSPICIOUS, Decision, Verdict
@@ -153,7 +153,7 @@ def prune(
 def check_snapshots(action: Action, snapshot: list[str] | None) -> None:
     """``--snapshot`` belongs to accept, and accept needs it: nobody accepts by a slip."""
     if (action is Action.ACCEPT) != bool(snapshot):
-        raise RecoverError(
+        raise LastcopyError(
             "says which snapshots are accepted" if snapshot else "is missing: nothing is accepted unnamed",
             where="--snapshot",
             allowed=f"with accept, and there at least one: ids from `python -m ops prune plan`, or the word {CLOCK}",

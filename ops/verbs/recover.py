@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 from rich.text import Text
 
-from ops.errors import RecoverError, shown
+from ops.errors import LastcopyError, shown
 from ops.history.timeline import SIGNS, acts, events
 from ops.history.versions import area, iso, parse_moment
 from ops.hosts.connection import Door
@@ -228,7 +228,7 @@ def restore(
     with errors_shown(console):
         moment = moment_of(at)
         if existing not in ("refuse", "keep", "update"):
-            raise RecoverError(
+            raise LastcopyError(
                 f"{existing!a} is not a way", where="--existing", allowed="refuse, keep or update"
             )
         onto_host = None if host is None else parse_host(host)
@@ -240,7 +240,7 @@ def restore(
         if onto_host is None:
             check_target(target, cast(Existing, existing), Here())  # first: it must not cost an hour
         elif not target.is_absolute():
-            raise RecoverError(
+            raise LastcopyError(
                 f"{shown(target)} is not absolute", where="--target", allowed="an absolute path on the host"
             )
         with placed(asked, moment, onto_host, host_key, ssh_key, jump) as (found, place):

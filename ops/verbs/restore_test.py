@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ops.errors import RecoverError, shown
+from ops.errors import LastcopyError, shown
 from ops.history.dates import earlier
 from ops.restic.repository import Tools
 from ops.restore_test import record, units
@@ -68,7 +68,7 @@ def check_subset(text: str) -> None:
     form = _SUBSET.fullmatch(text)
     share = float(text[:-1]) if form and text.endswith("%") else 1.0
     if not form or not 0 < share <= 100 or (len(parts) == 2 and int(parts[0]) > int(parts[1])):
-        raise RecoverError(
+        raise LastcopyError(
             f"{text!a} is not a part of the data",
             where="--read-data-subset",
             allowed="a share such as 5%, a part such as 3/20, or a size such as 2G",
@@ -128,7 +128,7 @@ def run(
             _ring(on_failure, text)
             console.print(text, style="red")
             raise typer.Exit(130) from None
-        except RecoverError as error:
+        except LastcopyError as error:
             _ring(on_failure, f"the restore drill was not done:\n{error}")
             raise
         except Exception as error:
@@ -151,7 +151,7 @@ def run_all(
             with console.status(f"{shown(name, 40)} …"):
                 result = (
                     Result(source=name, problems=[access])
-                    if isinstance(access, RecoverError)
+                    if isinstance(access, LastcopyError)
                     else drill(access, tools, extent, folder, lambda _: None)
                 )
             _tell(result, extent)
@@ -228,7 +228,7 @@ def print_units(
     with errors_shown(console):
         check_subset(read_data_subset)
         if (stack is None) == (kit is None):
-            raise RecoverError(
+            raise LastcopyError(
                 "say where the passwords come from", where="--stack, --kit", allowed="exactly one of them"
             )
         words = [f"--sample-mib={sample_mib}"]

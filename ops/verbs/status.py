@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ops.checkout import ROOT
-from ops.errors import RecoverError, shown
+from ops.errors import LastcopyError, shown
 from ops.history.versions import iso
 from ops.restic.repository import certificate
 from ops.status.health import Limits, Seen, as_data, limits_of, look
@@ -94,7 +94,7 @@ def status(
 def _asked_of_hosts(asked: Asked, config_file: Path | None) -> dict[str, LastRun]:
     """What each host says of its last backup. ``config_file``: the settings that name the admin's keys, as `pulumi --config-file` takes it."""
     if asked.kit is not None:
-        raise RecoverError(
+        raise LastcopyError(
             "a kit does not know how hosts are reached",
             where="--hosts, --kit",
             allowed="--hosts with a stack",
@@ -106,7 +106,7 @@ def _asked_of_hosts(asked: Asked, config_file: Path | None) -> dict[str, LastRun
         known = stack.outputs().get("sources", {})
         return last_runs(stack, [asked.source] if asked.source in known else list(known), asked.sandbox)
     except StackError as error:
-        raise RecoverError(str(error), where="--stack") from None
+        raise LastcopyError(str(error), where="--stack") from None
 
 
 def table(seen: list[Seen]) -> Table:

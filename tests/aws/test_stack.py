@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ops.hosts.machines import CommandFailed
+from ops.hosts.machines import MachineError
 from tests.aws.document import BUILD, IN_SHORT, day_2
 from tests.aws.stack import BUCKET, AwsStack, steps
 from tests.aws.world import DOCS_REGION
@@ -186,7 +186,7 @@ def test_a_machine_that_took_the_address_is_not_trusted(aws: AwsStack) -> None:
         said = aws.machines.run("web1", "restic-backup", "snapshots", check=False)
         assert said.returncode != 0
         assert "Host key verification failed" in said.stdout + said.stderr
-        with pytest.raises(CommandFailed):
+        with pytest.raises(MachineError):
             aws.backup("web1")
     finally:
         aws.impostor_gone()

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from ops.errors import RecoverError
+from ops.errors import LastcopyError
 from ops.history.versions import iso
 from ops.kit.sealed import unseal
 from ops.recover.restore import _OVERWRITE, choose, restore
@@ -140,12 +140,12 @@ def test_one_path_is_restored_and_one_that_is_not_there_is_an_error(bed: Bed, tm
         assert done.files >= 1
         files = [path for path in (tmp_path / "one").rglob("*") if path.is_file()]
         assert [path.read_text() for path in files] == ["2"]
-        with pytest.raises(RecoverError, match="holds nothing at"):
+        with pytest.raises(LastcopyError, match="holds nothing at"):
             restore(good, choose(good, None), tmp_path / "none", paths=["/no/such"])
         for bad in ("relative", "/a/../b", "/nul\0"):
-            with pytest.raises(RecoverError, match="is not a path in a snapshot"):
+            with pytest.raises(LastcopyError, match="is not a path in a snapshot"):
                 restore(good, choose(good, None), tmp_path / "bad", paths=[bad])
-        with pytest.raises(RecoverError, match="0 snapshots have the id"):
+        with pytest.raises(LastcopyError, match="0 snapshots have the id"):
             choose(good, "../../etc")
 
 
@@ -153,7 +153,7 @@ def test_a_full_disk_is_told_and_the_restore_goes_on_when_there_is_room(bed: Bed
     target = small_disk / "target"
     with bed.recovery() as found:
         good = found.good(None, even_if_damaged=False)
-        with pytest.raises(RecoverError, match="the disk of the target is full") as caught:
+        with pytest.raises(LastcopyError, match="the disk of the target is full") as caught:
             restore(good, choose(good, None), target)
         assert "--existing update" in str(caught.value)
         subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
@@ -290,7 +290,7 @@ def test_wrong_times_keys_and_passwords_are_told(bed: Bed, tmp_path: Path) -> No
     assert (code, "--kit" in said) == (1, True)
 
     wrong = replace(bed.access, password=SecretStr("not the password at all"))
-    with bed.recovery(wrong) as found, pytest.raises(RecoverError) as caught:
+    with bed.recovery(wrong) as found, pytest.raises(LastcopyError) as caught:
         found.good(None, even_if_damaged=False)
     assert "the password is not this repository's" in str(caught.value)
     assert "not the password at all" not in str(caught.value)
@@ -303,7 +303,7 @@ def test_wrong_times_keys_and_passwords_are_told(bed: Bed, tmp_path: Path) -> No
         ),
     ):
         access = replace(bed.access, key=StorageKey.read(key, "test"))
-        with pytest.raises(RecoverError, match=expected) as caught, bed.recovery(access):
+        with pytest.raises(LastcopyError, match=expected) as caught, bed.recovery(access):
             pass
         assert "wrong-secret-1" not in str(caught.value)
     for change, expected in (
@@ -312,6 +312,6 @@ def test_wrong_times_keys_and_passwords_are_told(bed: Bed, tmp_path: Path) -> No
         ({"endpoint": "https://127.0.0.1:1"}, "see to it that this machine reaches the storage"),
     ):
         access = replace(bed.access, where=bed.access.where.model_copy(update=change))
-        with pytest.raises(RecoverError, match=expected), bed.recovery(access):
+        with pytest.raises(LastcopyError, match=expected), bed.recovery(access):
             pass
     assert not (tmp_path / "x").exists()

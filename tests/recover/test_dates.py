@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from ops.errors import RecoverError
+from ops.errors import LastcopyError
 from ops.history.dates import EARLY, earlier
 from ops.history.timeline import Kind, acts
 from ops.recover import recovery as whole
@@ -127,7 +127,7 @@ def test_sabotage_a_check_by_forged_dates_that_counts_loses_the_good_moment(bed:
         with forged.begun(moment) as begun:
             assert begun is not None
             wrong = replace(honest, ahead=begun)
-            with pytest.raises(RecoverError):
+            with pytest.raises(LastcopyError):
                 wrong.good(moment, even_if_damaged=False)
         assert honest.good(moment, even_if_damaged=False).whole
 
@@ -138,7 +138,7 @@ def test_r3_sabotage_by_the_dates_that_the_storage_tells_the_way_back_is_lost(
 ) -> None:
     monkeypatch.setattr(whole, "_by_writing", lambda _access, _storage, history, *_: history)
     later(attack, bed)
-    with pytest.raises(RecoverError):
+    with pytest.raises(LastcopyError):
         restored(bed, tmp_path / "back")
 
 
@@ -210,7 +210,7 @@ def test_a_changed_default_retention_is_told_and_given(bed: Bed, tmp_path: Path)
     bed.s3.put_object_lock_configuration(Bucket=BUCKET.name, ObjectLockConfiguration=change)
     try:
         said: list[str] = []
-        with whole.recovery(bed.access, bed.tools, said.append) as found, pytest.raises(RecoverError):
+        with whole.recovery(bed.access, bed.tools, said.append) as found, pytest.raises(LastcopyError):
             found.good(None, even_if_damaged=False)
         assert f"--lock-was {days}@TIME" in " ".join(said)
         at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
@@ -244,5 +244,5 @@ def test_r3_a_rebuild_undoes_what_was_dated_into_the_past(bed: Bed, tmp_path: Pa
 def test_r3_a_rebuild_says_that_it_cannot_outdate_the_future(bed: Bed) -> None:
     """This storage shows the version with the latest date, whatever is written after it: only a restore is left."""
     later(in_the_future, bed)
-    with pytest.raises(RecoverError):
+    with pytest.raises(LastcopyError):
         rebuilt(bed)

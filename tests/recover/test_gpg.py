@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.errors import RecoverError
+from ops.errors import LastcopyError
 from ops.kit.kit import from_outputs
 from ops.kit.sealed import seal, unseal
 from tests.unit.kit.test_kit import OUTPUTS
@@ -41,5 +41,5 @@ def test_a_gpg_key_opens_the_kit(fingerprint: str, tmp_path: Path) -> None:
     assert unseal(file, passphrase=None, identity_file=None) == kit
     by_hand = subprocess.run(["gpg", "--quiet", "--decrypt", file], check=True, capture_output=True).stdout
     assert json.loads(by_hand)["stack"] == "prod"
-    with pytest.raises(RecoverError, match="gpg refused"):
+    with pytest.raises(LastcopyError, match="gpg refused"):
         seal("", recipients=["0" * 40], passphrase=None)

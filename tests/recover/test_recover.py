@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ops.__main__ import app
-from ops.errors import RecoverError
+from ops.errors import LastcopyError
 from ops.history.timeline import Kind
 from ops.history.versions import TICK, area
 from ops.recover import rebuild as rebuilding
@@ -309,7 +309,7 @@ def test_a_key_that_lists_and_may_not_read_is_told_at_once(bed: Bed) -> None:
     blind = key_that(bed, "blind", "PutObject")
     access = replace(bed.access, key=blind)
     began = time.monotonic()
-    with bed.recovery(access) as found, pytest.raises(RecoverError, match="refuses it") as told:
+    with bed.recovery(access) as found, pytest.raises(LastcopyError, match="refuses it") as told:
         found.good(None, even_if_damaged=False)
     assert "s3:GetObjectVersion" in str(told.value)
     assert time.monotonic() - began < 60
@@ -327,7 +327,7 @@ def test_sabotage_a_rebuild_that_skips_overwritten_objects_is_caught(
     with bed.recovery() as found:
         good = found.good(None, even_if_damaged=False)
         monkeypatch.setattr(rebuilding, "carry_out", lazy)
-        with pytest.raises(RecoverError, match="objects are not as they were"):
+        with pytest.raises(LastcopyError, match="objects are not as they were"):
             rebuild(found, good, planned(found, good.at))
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from ops.errors import RecoverError
+from ops.errors import LastcopyError
 from ops.kit import sealed
 from ops.restic.repository import Answer, Repository
 from ops.restore_test import canary, record, scratch
@@ -205,7 +205,7 @@ def test_how_old_a_snapshot_may_be_follows_from_the_sources_schedule(
 
     def asked(_: Result, __: object, newest: timedelta) -> None:
         seen.append(newest)
-        raise RecoverError("far enough")
+        raise LastcopyError("far enough")
 
     monkeypatch.setattr(drill, "_age", asked)
     room = host.bed.access.room.model_copy(update={"silent_after_hours": 200})
@@ -365,7 +365,7 @@ def test_the_scratch_is_emptied_of_folders_without_rights_by_somebody_who_is_not
 
 @pytest.mark.parametrize("subset", ["5", "0%", "101%", "7/5", "0/3", "5 %", "-1%", "3k", "--x"])
 def test_a_wrong_subset_is_told(subset: str) -> None:
-    with pytest.raises(RecoverError, match="is not a part of the data"):
+    with pytest.raises(LastcopyError, match="is not a part of the data"):
         cli.check_subset(subset)
     for good in ("5%", "0.5%", "100%", "1/20", "2G"):
         cli.check_subset(good)
@@ -389,6 +389,6 @@ def test_wrong_words_are_told_and_a_bell_that_does_not_ring_is_too(host: Host, t
 def test_a_record_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "record").symlink_to(tmp_path / "victim")
     extent = Extent(everything=True, sample_bytes=1, read_subset="5%", newest=timedelta(), seed=1)
-    with pytest.raises(RecoverError, match="cannot be written"):
+    with pytest.raises(LastcopyError, match="cannot be written"):
         record.append(tmp_path / "record", Result(source="web1"), extent)
     assert not (tmp_path / "victim").exists()

@@ -9,7 +9,8 @@ import pytest
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from ops.aws_state import ALIAS, NotMadeError, make
+from ops.aws_state import ALIAS, make
+from ops.errors import LastcopyError
 
 REGION, BUCKET = "eu-central-1", "example-lastcopy-state"
 
@@ -60,5 +61,5 @@ def test_a_bucket_of_somebody_else_is_never_used(
         monkeypatch.setattr(
             session, "client", lambda name, **more: s3 if name == "s3" else client(name, **more)
         )
-        with pytest.raises(NotMadeError, match="belongs to another account"):
+        with pytest.raises(LastcopyError, match="belongs to another account"):
             make(session, BUCKET, REGION)

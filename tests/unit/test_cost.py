@@ -13,14 +13,13 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from ops.__main__ import app
-from ops.cost.estimate import NoEstimateError, given_prices, plan_of, table
+from ops.cost.estimate import given_prices, plan_of, table
 from ops.cost.model import (
     DAYS,
     Bucket,
     Machine,
     Plan,
     Prices,
-    UnknownPriceError,
     Usage,
     by_class,
     estimate,
@@ -28,6 +27,7 @@ from ops.cost.model import (
     total,
     versions_gib,
 )
+from ops.errors import LastcopyError
 from tests.unit.recording import SAMPLE_KEY
 from tests.unit.stacks import SHAPES, graph_of
 
@@ -143,7 +143,7 @@ def test_a_region_without_a_list_is_calculated_with_assumed_prices_only() -> Non
 
 def test_a_machine_without_a_price_is_not_left_out_in_silence() -> None:
     plan = Plan(sources=1, machine=Machine(instance_type="m7g.large", disk_gib=16))
-    with pytest.raises(UnknownPriceError, match="--price instance_m7g_large=USD"):
+    with pytest.raises(LastcopyError, match="--price instance_m7g_large=USD"):
         cost(plan, Usage(data_gib=1, change_gib_per_day=1))
     known = PRICES.corrected({"instance_m7g_large": 0.1})
     assert total(estimate(plan, Usage(data_gib=1, change_gib_per_day=1), known)) > 73
@@ -227,7 +227,7 @@ def test_a_missing_stack_file_is_said() -> None:
 
 @pytest.mark.parametrize("word", ["egress", "egress=", "=1", "egress=-1", "egress=nan"])
 def test_a_price_must_be_a_price(word: str) -> None:
-    with pytest.raises(NoEstimateError, match="NAME=USD"):
+    with pytest.raises(LastcopyError, match="NAME=USD"):
         given_prices([word])
 
 

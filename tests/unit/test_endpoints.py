@@ -13,7 +13,7 @@ import pytest
 from attack_drill.attempts import hold_open
 from attack_drill.connections import log_in
 from attack_drill.http2 import Session
-from ops.errors import RecoverError
+from ops.errors import LastcopyError
 from ops.hosts.connection import Door, Host, hosts
 from ops.hosts.endpoints import AdminKeys, admin_keys, endpoints
 
@@ -98,7 +98,7 @@ def test_of_an_agents_keys_the_named_ones_are_offered(tmp_path: Path) -> None:
 
 def test_outputs_of_an_older_program_are_an_error_that_names_the_hosts() -> None:
     old = {"relay": {"address": "r", "hostKey": "k"}, "sources": {"web1": OUTPUTS["sources"]["web1"]}}
-    with pytest.raises(RecoverError, match="relay: it was last run by an older program") as raised:
+    with pytest.raises(LastcopyError, match="relay: it was last run by an older program") as raised:
         endpoints(old, ["web1"], AdminKeys(common=None))
     assert "pulumi up" in str(raised.value)
 

@@ -32,7 +32,7 @@ from components.source.protected_source import ProtectedSource, ProtectedSourceA
 from components.source.restic_repository import ResticRepositoryArgs
 from components.storage.service_facts import rows_lost
 from components.storage.services import SERVICES
-from ops.errors import RecoverError
+from ops.errors import LastcopyError
 from ops.kit.kit import from_outputs as kit_of
 from ops.storage.access import StorageKey, from_outputs
 from tests.unit import stacks
@@ -474,7 +474,7 @@ def test_recovery_finds_its_way_from_the_exports(shape: Shape) -> None:
     """`ops recover` and the kit read what the program exports, whatever its shape."""
     exports = {name: bare(value) for name, value in graph_of(shape).exports.items()}
     if shape is REMOTE:
-        with pytest.raises(RecoverError, match="without versions"):
+        with pytest.raises(LastcopyError, match="without versions"):
             kit_of("prod", exports, {}, NOON, key=None)
         return
     kit = kit_of("prod", exports, {"restic": "0.19.1"}, NOON, key=None)

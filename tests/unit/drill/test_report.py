@@ -25,7 +25,7 @@ from attack_drill.findings import (
 from attack_drill.options import Level
 from attack_drill.runner import choose_rows, play_row
 from attack_drill.threats import THREATS
-from ops.errors import RecoverError
+from ops.errors import LastcopyError
 
 GOOD, HELD = control("reads", True, "200"), judged("delete", True, "403")
 BROKEN, DEAD = judged("delete", False, "gone"), control("reads", False, "no answer")
@@ -143,7 +143,7 @@ def test_rows_are_chosen_by_letter_and_by_id(words: str | None, rows: int) -> No
 
 @pytest.mark.parametrize("words", ["S12", "X", "S1;S2", ","])
 def test_an_unknown_row_is_refused(words: str) -> None:
-    with pytest.raises(RecoverError, match="no row"):
+    with pytest.raises(LastcopyError, match="no row"):
         choose_rows(words)
 
 

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ops.__main__ import app
-from ops.errors import RecoverError
+from ops.errors import LastcopyError
 from ops.kit.kit import from_outputs, parse
 from ops.kit.page import page
 from ops.stack import Stack
@@ -195,18 +195,18 @@ def test_wrong_words_are_refused_before_anything_is_written(
 )
 def test_a_kit_that_was_edited_is_refused_without_its_secrets(change: dict[str, Any], expected: str) -> None:
     raw = json.loads(from_outputs("prod", OUTPUTS, {}, NOON, key=None).text()) | change
-    with pytest.raises(RecoverError, match=expected) as caught:
+    with pytest.raises(LastcopyError, match=expected) as caught:
         parse(json.dumps(raw), "kit.age")
     assert PASSWORD not in str(caught.value)
-    with pytest.raises(RecoverError, match="not a recovery kit"):
+    with pytest.raises(LastcopyError, match="not a recovery kit"):
         parse("[", "kit.age")
 
 
 def test_a_kit_without_a_storage_key_says_how_to_get_one() -> None:
     kit = from_outputs("prod", OUTPUTS, {}, NOON, key=None, identities="ask Ada for the red envelope")
-    with pytest.raises(RecoverError, match="ask Ada for the red envelope"):
+    with pytest.raises(LastcopyError, match="ask Ada for the red envelope"):
         kit.access("web1", None)
-    with pytest.raises(RecoverError, match="one of: ext1, web1"):
+    with pytest.raises(LastcopyError, match="one of: ext1, web1"):
         kit.access("\x1b[2J", None)
 
 
@@ -233,6 +233,6 @@ def test_a_storage_key_that_rclone_would_misread_is_refused_without_being_repeat
         text = json.dumps({"accessKeyId": "AKIAEXAMPLE", "secretAccessKey": secret})
         file = tmp_path / "key"
         file.unlink(missing_ok=True)
-        with pytest.raises(RecoverError) as caught:
+        with pytest.raises(LastcopyError) as caught:
             read_storage_key(secret_file(file, text))
         assert secret not in str(caught.value)

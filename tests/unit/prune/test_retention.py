@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.errors import RecoverError
+from ops.errors import LastcopyError
 from ops.prune.decision import Decision, Verdict, decide
 from ops.prune.retention import Arrived, Keep, kept, span
 from ops.prune.suspicion import Limits, Snapshot, new_paths, read, reasons
@@ -158,7 +158,7 @@ def test_new_paths_are_only_noted() -> None:
 
 @pytest.mark.parametrize("word", ["", "0" * 7, "zz", "e" * 64, "0" * 64 + "0", "--keep-last", "0" * 8])
 def test_an_id_to_set_aside_must_name_one_snapshot(word: str) -> None:
-    with pytest.raises(RecoverError, match="snapshots have the id"):
+    with pytest.raises(LastcopyError, match="snapshots have the id"):
         told(honest(3), word)
 
 
@@ -173,11 +173,11 @@ def test_a_time_that_cannot_be_read_is_suspicious_and_no_crash(said: object) -> 
 
 @pytest.mark.parametrize("text", ["", "h", "3", "3w", "-3d", "3 d", "1000000d", "\u0661d"])
 def test_a_span_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(RecoverError, match="not a length of time"):
+    with pytest.raises(LastcopyError, match="not a length of time"):
         span(text)
 
 
 @pytest.mark.parametrize("given", [{"last": 0}, {"daily": -1}, {"weekly": 100_001}])
 def test_rules_that_could_drop_everything_are_refused(given: dict[str, int]) -> None:
-    with pytest.raises(RecoverError, match="--keep-"):
+    with pytest.raises(LastcopyError, match="--keep-"):
         Keep(**given)

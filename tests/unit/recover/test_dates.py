@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ops.errors import RecoverError
+from ops.errors import LastcopyError
 from ops.history.dates import EARLY, LATE, Retention, earlier, late_markers, one_shift, written
 from ops.history.versions import Entry, History
 
@@ -127,5 +127,5 @@ def test_an_earlier_default_is_read_or_refused_with_its_form() -> None:
         "x@2026-10-01T00:00:00Z",
         "60@2099-01-01T00:00:00Z",
     ):
-        with pytest.raises(RecoverError, match="--lock-was"):
+        with pytest.raises(LastcopyError, match="--lock-was"):
             earlier(wrong, T0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.errors import RecoverError
+from ops.errors import LastcopyError
 from ops.hosts.connection import Done, Host
 from ops.recover.onto import _RUN, Address, door, parse_host
 from tests.waiting import wait_until
@@ -34,20 +34,20 @@ def test_a_host_is_read_as_ssh_writes_it(text: str, found: Address) -> None:
     "text", ["", "-oProxyCommand=x", "a@-x", "a b", "web1:0", "web1:70000", "a@b@c@d", "web1;x", "[zz]"]
 )
 def test_what_is_no_host_is_refused(text: str) -> None:
-    with pytest.raises(RecoverError, match="--host"):
+    with pytest.raises(LastcopyError, match="--host"):
         parse_host(text)
 
 
 @pytest.mark.parametrize("key", [None, "ssh-rsa AAAA", "ssh-ed25519 short", f"{KEY}\nother"])
 def test_no_host_is_dialled_without_its_key(key: str | None) -> None:
-    with pytest.raises(RecoverError, match="--host-key"):
+    with pytest.raises(LastcopyError, match="--host-key"):
         door(parse_host("web1"), key, None)
 
 
 def test_a_jump_host_is_dialled_first_and_never_without_its_own_key() -> None:
-    with pytest.raises(RecoverError, match="--jump-host-key"):
+    with pytest.raises(LastcopyError, match="--jump-host-key"):
         door(parse_host("ops@jump"), None, None, name="jump-host")
-    with pytest.raises(RecoverError, match="--jump-host"):
+    with pytest.raises(LastcopyError, match="--jump-host"):
         parse_host("a b", "--jump-host")
     jump = door(parse_host("ops@jump:2022"), KEY, None, name="jump-host")
     there = door(parse_host("admin@10.0.0.21"), KEY, None, jump=jump)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.errors import RecoverError
+from ops.errors import LastcopyError
 from ops.history.timeline import propose
 from ops.history.versions import History
 from ops.recover.plan import How, locks_of, plan, undecided
@@ -110,10 +110,10 @@ def test_the_configuration_comes_last_and_what_is_referred_to_first() -> None:
 def test_a_moment_without_a_repository_is_refused() -> None:
     store = healthy()
     with pytest.raises(
-        RecoverError, match=r"no repository stood here at .*its first object is of 2026-11-01"
+        LastcopyError, match=r"no repository stood here at .*its first object is of 2026-11-01"
     ):
         plan(store.history(), START - timedelta(days=1))
-    with pytest.raises(RecoverError, match="no repository stood here"):
+    with pytest.raises(LastcopyError, match="no repository stood here"):
         plan(History([]), START)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.errors import RecoverError, shown
+from ops.errors import LastcopyError, shown
 from ops.history.timeline import GAP, SIGNS, Kind, acts, events, propose
 from ops.history.versions import TICK, Entry, History, area, iso, parse_moment
 from tests.unit.recover.model import Store, healthy, named
@@ -315,7 +315,7 @@ def test_times_are_read_as_utc(text: str, seconds: float) -> None:
     ],
 )
 def test_a_wrong_time_is_refused_with_its_form(text: str) -> None:
-    with pytest.raises(RecoverError, match="is not a time") as caught:
+    with pytest.raises(LastcopyError, match="is not a time") as caught:
         parse_moment(text, NOW)
     assert "2026-11-23T13:54:02Z" in str(caught.value)
     assert "--at" in str(caught.value)
@@ -326,7 +326,7 @@ def test_a_wrong_time_is_refused_with_its_form(text: str) -> None:
     "text", ["2026-11-24T12:00:01Z", "2026-11-24T12:30:00-01:00", "9999-01-01T00:00:00Z"]
 )
 def test_a_future_time_is_refused(text: str) -> None:
-    with pytest.raises(RecoverError, match="is in the future"):
+    with pytest.raises(LastcopyError, match="is in the future"):
         parse_moment(text, NOW)
 
 
