@@ -16,37 +16,9 @@ from components.settings.stack import Settings
 from components.vault.identities.ceph_policy import ceph_bucket_policy
 from components.vault.identities.identity_policy import identity_policy
 from components.vault.policy_documents import Document
-from docs import storage_table, threat_table
+from docs import commands_page, picture, storage_table, threat_table
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMON = (
-    "environment",
-    "protect",
-    "admin.privateKeyFile",
-    "admin.agent",
-    "admin.secondFactor",
-    "intermediate.existing.address",
-    "intermediate.existing.hostKey",
-    "intermediate.existing.sourcesReachItAt",
-    "storage.s3.endpoint",
-    "storage.s3.bucket",
-    "storage.s3.provider",
-    "storage.s3.lock.mode",
-    "storage.s3.lock.minimumDays",
-    "sources[].name",
-    "sources[].host.address",
-    "sources[].host.hostKey",
-    "sources[].publicKey",
-    "sources[].paths",
-    "sources[].exclude",
-    "sources[].schedule",
-    "sources[].preHook",
-    "sources[].from",
-    "sources[].identity.accessKeyId",
-    "sources[].identity.secretAccessKey",
-    "sources[].limits.sessions",
-    "sources[].restic.connections",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,11 +111,6 @@ def _has_below(row: Row, every: list[Row]) -> bool:
     return any(other.key.startswith((f"{row.key}.", f"{row.key}[].")) for other in every)
 
 
-def common_options() -> str:
-    found = {row.key: row for row in rows()}
-    return table([found[key] for key in COMMON])
-
-
 def _policy(document: Document) -> str:
     """Made of valid names, shown with the words that a reader replaces."""
     policy = json.dumps(document, indent=2)
@@ -195,7 +162,8 @@ PARTS: dict[str, dict[str, Callable[[], str]]] = {
         "sources": storage_table.sources,
         "gates": storage_table.gates,
     },
-    "README.md": {"options": common_options},
+    "docs/commands.md": {"commands": commands_page.commands},
+    "README.md": {"state": threat_table.state},
 }
 
 
@@ -210,7 +178,14 @@ def rewritten(file: str, text: str) -> str:
     return text
 
 
+def pictures() -> dict[str, str]:
+    """Whole files, by their names."""
+    return {name: picture.picture(theme) for name, theme in picture.FILES.items()}
+
+
 def main() -> None:
+    for name, text in pictures().items():
+        (ROOT / name).write_text(text)
     for file in PARTS:
         path = ROOT / file
         text = path.read_text()

@@ -398,10 +398,10 @@ def proofs() -> str:
 
 
 def state() -> str:
-    """The project's state in one line. What is not proven is what needs AWS: `tests/unit/test_docs.py` holds that to be so."""
+    """The project's state in one line. Every row that is not proven lacks AWS: tests/unit/test_docs.py holds that to be so."""
     proven = [row for row, proof in PROOFS.items() if proof.state == PROVEN]
     open_ = [row for row in PROOFS if row not in proven]
     return (
         f"**{len(proven)} of {len(PROOFS)} attacks are tried against real servers; the other {len(open_)} "
-        f"({', '.join(open_)}) hold on local servers and were not tried on AWS.**"
+        f"({', '.join(open_)}) hold on local servers and need a trial on AWS.**"
     )

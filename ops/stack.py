@@ -142,7 +142,7 @@ class Stack:
         """Where the engine looked: the commonest reason for a stack that is not found."""
         backend = self.environment.get("PULUMI_BACKEND_URL", "")
         known = backend if re.fullmatch(r"[a-z0-9]+://[^@]*", backend) else "the one `pulumi whoami -v` shows"
-        return f"  backend: {known}\n  fix:     `pulumi stack ls` in this shell must show the stack (README, chapter Your own hosts, step 2)"
+        return f"  backend: {known}\n  fix:     `pulumi stack ls` in this shell must show the stack (docs/own-hosts.md, step 2)"
 
 
 class LocalStack(Stack):

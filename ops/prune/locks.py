@@ -70,7 +70,7 @@ def refusal(young: Sequence[Entry], now: datetime) -> LastcopyError | None:
     return LastcopyError(
         f"{len(young)} locks are younger than {YOUNG.seconds // 60} minutes, the newest {age:.0f} min ({iso(newest)}): a backup may run",
         where="locks/",
-        fix="wait until it is done; or, where they do not end, cut the source off (docs/operations.md) and wait 30 minutes",
+        fix="wait until it is done; or, where they do not end, cut the source off (docs/runbook.md) and wait 30 minutes",
     )
 
 

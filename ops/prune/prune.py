@@ -230,7 +230,7 @@ def _quiet(before: History, after: History) -> None:
     if new:
         raise LastcopyError(
             f"{len(new)} objects came or went while the repository was read, for example {shown(new[0], 80)}; nothing was pruned",
-            fix="run it when no backup runs, or cut the source off for the time (docs/operations.md)",
+            fix="run it when no backup runs, or cut the source off for the time (docs/runbook.md)",
         )
 
 

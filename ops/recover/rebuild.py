@@ -110,7 +110,7 @@ def rebuild(
     if then != now:
         raise LastcopyError(
             f"the live repository has {len(now)} snapshots, and the one of {iso(good.at)} had {len(then)}: somebody writes to it",
-            fix="cut the source off (docs/operations.md), then run this again",
+            fix="cut the source off (docs/runbook.md), then run this again",
         )
     noted = good.whole and _note(after, good)
     return Rebuilt(
@@ -128,7 +128,7 @@ def _nothing_left(left: Plan) -> None:
     some = ", ".join(shown(step.name, 80) for step in left.steps[:3])
     raise LastcopyError(
         f"{len(left.steps)} objects are not as they were, for example {some}: somebody writes to the repository, or the storage did not do what it said",
-        fix="cut the source off (docs/operations.md), then run this again: it goes on",
+        fix="cut the source off (docs/runbook.md), then run this again: it goes on",
     )
 
 

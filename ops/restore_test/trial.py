@@ -33,7 +33,7 @@ _CLOCK = timedelta(minutes=5)
 _NO_REPOSITORY, _WRONG_PASSWORD = 10, 12  # restic's exit codes
 _LOOK = "look at it with `python -m ops recover look`"
 _ENCRYPTED = (
-    "cut the source off (docs/operations.md) before its good snapshots get old, look for what encrypts there,"
+    "cut the source off (docs/runbook.md) before its good snapshots get old, look for what encrypts there,"
     " then restore a snapshot of before: `python -m ops recover restore --snapshot`"
 )
 

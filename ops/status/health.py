@@ -173,7 +173,7 @@ def _problems(seen: Seen, limits: Limits) -> list[Problem]:
         found.append(
             Problem(
                 what=f"{seen.last_run.alarm} (its host, {seen.last_run.ended})",
-                fix='docs/operations.md, "When a backup fails"; on the source: systemctl status lastcopy-backup',
+                fix='docs/runbook.md, "A backup failed"; on the source: systemctl status lastcopy-backup',
             )
         )
     return found

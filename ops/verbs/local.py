@@ -106,7 +106,7 @@ def attack() -> None:
 def summary(seconds: float) -> None:
     console.print(
         Panel.fit(
-            f"""Everything stands, {seconds:.0f} s after the first command.
+            f"""Everything held, {seconds:.0f} s after the first command.
 
   web1, db1  two source hosts; each can reach the relay and nothing else
   relay      sshd with forced commands, rclone append-only, one account and storage identity per source
@@ -118,7 +118,7 @@ What to try next
   eval "$(.venv/bin/python -m toolchain env --local)"   # then: pulumi preview -s local, pulumi stack -s local, …
   make clean-local                                # leaves nothing behind
 
-Your own hosts: README, chapter "Your own hosts".""",
+Your own hosts: docs/own-hosts.md""",
             title="lastcopy local stack",
         )
     )
@@ -168,4 +168,4 @@ def down() -> None:
         console.print(f"kept .local: it holds the state of {', '.join(others)}")
     else:
         shutil.rmtree(ROOT / ".local")
-    console.print("nothing of the local stack is left (the tool cache stays; see README, Tear-down)")
+    console.print("nothing of the local stack is left (the tool cache is kept; see docs/faq.md)")

@@ -365,4 +365,4 @@ def tell_plan(found: Recovery, steps: Plan) -> None:
         say(f"{locks_of(steps)} locks are hidden too: no backup may run now")
     last = found.history.last
     if last and (datetime.now(UTC) - last).total_seconds() < _BUSY_SECONDS:
-        say(f"somebody wrote as late as {iso(last)}: cut the source off first (docs/operations.md)")
+        say(f"somebody wrote as late as {iso(last)}: cut the source off first (docs/runbook.md)")

@@ -38,7 +38,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
 
 @pytest.fixture(scope="package")
 def reader(account: Moto, ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:  # noqa: ARG001
-    """A shell in which docs/aws.md was followed up to its preview, and README's chapter."""
+    """A shell in which docs/aws.md was followed up to its preview, and its short form."""
     account.wait()
     with following(account, tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("shell")) as made:
         yield made

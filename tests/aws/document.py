@@ -1,4 +1,4 @@
-"""What of docs/aws.md and of README's chapter "On AWS" is executed, and by which test; what cannot be, and why.
+"""What of docs/aws.md is executed, and by which test; what cannot be, and why.
 
 A test takes the commands from here, so that it runs what the document says. `tests/unit/test_aws_docs.py` fails on a block, a row or a command
 that nobody is named for; `test_zz_destroy.py` fails on one that was not run to success.
@@ -14,8 +14,7 @@ from pathlib import Path
 from tests.doc_shell import blocks, commands
 
 HERE = Path(__file__).resolve().parents[2]
-AWS, README = "docs/aws.md", "README.md"
-README_CHAPTER = "## On AWS"
+AWS = "docs/aws.md"
 DAY_2, ERRORS = "## Day 2", "## Errors in AWS's own words"
 
 
@@ -23,12 +22,11 @@ DAY_2, ERRORS = "## Day 2", "## Errors in AWS's own words"
 class Block:
     """A shell block: the ``number``-th of its chapter."""
 
-    file: str
     heading: str
     number: int = 0
 
     def commands(self) -> list[Command]:
-        text = blocks(HERE / self.file, self.heading)[self.number]
+        text = blocks(HERE / AWS, self.heading)[self.number]
         return [Command(one, self) for one in commands(text)]
 
 
@@ -40,14 +38,14 @@ class Command:
     block: Block
 
 
-ROLES, SESSION = Block(AWS, "## 2. Two roles"), Block(AWS, "## 2. Two roles", 1)
-STATE_ONCE, STATE = Block(AWS, "## 3. State"), Block(AWS, "## 3. State", 1)
+ROLES, SESSION = Block("## 2. Two roles"), Block("## 2. Two roles", 1)
+STATE_ONCE, STATE = Block("## 3. State"), Block("## 3. State", 1)
 _PREVIEWED = "## 4. The stack file, the cost, the preview"
-COST, PREVIEW = Block(AWS, _PREVIEWED), Block(AWS, _PREVIEWED, 1)
+COST, PREVIEW = Block(_PREVIEWED), Block(_PREVIEWED, 1)
 _BUILT = "## 5. Build it, back up, restore"
-BUILD, TUNNEL = Block(AWS, _BUILT), Block(AWS, _BUILT, 1)
-TRIAL = Block(AWS, "## A trial first")
-IN_SHORT = Block(README, README_CHAPTER)
+BUILD, TUNNEL = Block(_BUILT), Block(_BUILT, 1)
+TRIAL = Block("## A trial first")
+IN_SHORT = Block("## In short")
 
 _DOCS, _STACK = "tests/aws/test_docs_aws.py", "tests/aws/test_stack.py"
 RUN_BY = {
@@ -89,14 +87,14 @@ def not_run(command: str) -> bool:
     return command.startswith(tuple(NOT_RUN))
 
 
-def shell_blocks(file: str, text: str) -> Iterator[Block]:
-    """Every shell block of the document; of README, those of its chapter."""
+def shell_blocks(text: str) -> Iterator[Block]:
+    """Every shell block of the document."""
     counted: dict[str, int] = {}
     heading = ""
     for found in re.finditer(r"^(## .*)$|^```sh$", text, re.MULTILINE):
         heading = found[1] or heading
-        if found[1] is None and (file == AWS or heading == README_CHAPTER):
-            yield Block(file, heading, counted.get(heading, 0))
+        if found[1] is None:
+            yield Block(heading, counted.get(heading, 0))
             counted[heading] = counted.get(heading, 0) + 1
 
 
@@ -112,13 +110,12 @@ def code(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
 
 
-def unnamed(file: str, text: str) -> list[str]:
+def unnamed(text: str) -> list[str]:
     """What of the document nobody executes and nobody excuses."""
-    found = [f"{one.heading}: block {one.number}" for one in shell_blocks(file, text) if not _named(one)]
-    if file == AWS:
-        known = {"to", *ROW_RUN_BY, *ROWS_NOT_RUN}
-        found += [f"{DAY_2}: {row}" for row in rows(text, DAY_2) if row not in known]
-        found += [f"{ERRORS}: {one}" for one in advice(text) if not (not_run(one) or one.startswith(ADVISED))]
+    found = [f"{one.heading}: block {one.number}" for one in shell_blocks(text) if not _named(one)]
+    known = {"to", *ROW_RUN_BY, *ROWS_NOT_RUN}
+    found += [f"{DAY_2}: {row}" for row in rows(text, DAY_2) if row not in known]
+    found += [f"{ERRORS}: {one}" for one in advice(text) if not (not_run(one) or one.startswith(ADVISED))]
     return found
 
 

@@ -1,4 +1,4 @@
-"""Who follows docs/aws.md and README's chapter in one shell, from the empty account on: a clean home, a checkout, alice's profiles.
+"""Who follows docs/aws.md in one shell, from the empty account on: a clean home, a checkout, alice's profiles.
 
 By AWS's own command and the real engine, against moto; the provider is the double. The command is of version 1, which registries have; what only
 version 2 has, `configure export-credentials`, is a double's.
@@ -92,7 +92,7 @@ class Reader:
 
 @contextmanager
 def following(account: Moto, home: Path, folder: Path) -> Iterator[Reader]:
-    """Chapters 2 to 4 followed, then README's block up to its preview; the shell is left in README's stack `prod`."""
+    """Chapters 2 to 4 followed, then "In short" up to its preview; the shell is left in the latter's stack `prod`."""
     checkout = home / "lastcopy"
     checkout.mkdir()
     copy_checkout(checkout)
@@ -111,7 +111,7 @@ def following(account: Moto, home: Path, folder: Path) -> Iterator[Reader]:
         shell.run("$EDITOR stacks/Pulumi.prod.yaml").ok()
         reader.follow(COST)
         reader.follow(PREVIEW)
-        # README says the same in short: from the beginning, so without the stack that is there by now.
+        # The page says the same in short: from the beginning, so without the stack that is there by now.
         shell.run("pulumi stack rm prod --yes && unset PULUMI_BACKEND_URL").ok()
         *until_preview, _ = IN_SHORT.commands()
         for command in until_preview:

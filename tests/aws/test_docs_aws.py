@@ -1,4 +1,4 @@
-"""docs/aws.md, chapters 2 to 4, and README's chapter, executed as they are written: two roles, state in S3 under a KMS key, cost, preview with the
+"""docs/aws.md, "In short" and chapters 2 to 4, executed as they are written: two roles, state in S3 under a KMS key, cost, preview with the
 policy pack. Then a verb of the operator's on that very state. Machines come with chapter 5 and the trial: test_stack.py.
 """
 
@@ -50,7 +50,7 @@ def test_the_estimate_and_the_preview_say_what_the_document_shows(reader: Reader
             assert " ".join(line.split()[1:3]) in said, line
     (count,) = re.findall(r"\+ (\d+) to create", preview)
     assert f"+ {count} to create" in said
-    # README's chapter in short leads to the same.
+    # The page in short leads to the same.
     assert reader.said(IN_SHORT, ".venv/bin/python -m ops cost") == cost
     assert f"+ {count} to create" in reader.said(IN_SHORT, "pulumi preview --policy-pack policy")
 

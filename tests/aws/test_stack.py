@@ -174,7 +174,7 @@ def test_the_machine_is_replaced_by_one_number_and_sources_go_on(aws: AwsStack, 
     aws.backup("db1")
     assert len(aws.snapshots("web1")) == count + 1
     assert aws.restored("web1") == tree
-    # README's chapter ends so, too; its stack `prod` has no machines here, so on this one.
+    # The page in short ends so, too; its stack `prod` has no machines here, so on this one.
     *_, last = IN_SHORT.commands()
     assert steps(aws.reader.run(last)) == set()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.aws.document import AWS, HERE, README, ROW_RUN_BY, not_run, rows_used, shell_blocks
+from tests.aws.document import AWS, HERE, ROW_RUN_BY, not_run, rows_used, shell_blocks
 from tests.aws.reader import Reader
 from tests.aws.stack import BUCKET, AwsStack, Ground
 from tests.integration.test_zz_destroy import traces
@@ -28,10 +28,14 @@ def test_destroy_leaves_nothing(aws: AwsStack, ground: Ground) -> None:
     assert not any(traces(aws.machines).values()), traces(aws.machines)
 
 
-def test_every_command_of_the_documents_was_run(reader: Reader) -> None:
+def test_every_command_of_the_document_was_run(reader: Reader) -> None:
     """In this session, to success: it needs the whole folder's tests before it."""
-    blocks = [one for file in (AWS, README) for one in shell_blocks(file, (HERE / file).read_text())]
-    wanted = [command for block in blocks for command in block.commands() if not not_run(command.text)]
+    wanted = [
+        command
+        for block in shell_blocks((HERE / AWS).read_text())
+        for command in block.commands()
+        if not not_run(command.text)
+    ]
     assert len(wanted) > 20
     assert [one for one in wanted if one not in reader.ran] == []
     assert ROW_RUN_BY.keys() - rows_used() == set()

@@ -19,7 +19,7 @@ def test_nothing_that_is_not_written_whole_stands_beside_the_state(stack: Stack)
 
 
 def test_sabotage_without_the_setting_a_kill_can_shut_the_state(stack: Stack) -> None:
-    """A kill between the making of such a file and its first byte; and the way out that the README names."""
+    """A kill between the making of such a file and its first byte; and the way out that docs/troubleshooting.md names."""
     stack.environ["PULUMI_BACKEND_URL"] = (stack.folder / "state").as_uri()
     stack.up("pulumi.export('x', 1)")
     written = [file for file in beside_the_state(stack) if file.name == "test.json.attrs"]

@@ -36,7 +36,7 @@ class Room:
         service: ServiceName | None = None,
         checksum: ChecksumChoice = "auto",
     ) -> None:
-        """`at`: look at the bucket as it was then, as docs/operations.md tells. `service`: what the stack file calls the storage."""
+        """`at`: look at the bucket as it was then, as docs/runbook.md tells. `service`: what the stack file calls the storage."""
         self.folder, self.ca = folder, vault.server.ca
         self.folder.mkdir(parents=True, exist_ok=True)
         uploads = SERVICES[service or SERVICE[vault.server.name]].uploads(checksum)

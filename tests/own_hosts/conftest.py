@@ -1,4 +1,4 @@
-"""A new user: a clean home, a checkout, two Debian machines and an S3 server of his own, and README's chapter followed word for word.
+"""A new user: a clean home, a checkout, two Debian machines and an S3 server of his own, and docs/own-hosts.md followed word for word.
 
 The hosts are sandbox machines that are reached as any other: by name, by the admin's key, with sudo. Nothing of the sandbox is used by the
 stack: it names `existing` hosts and an `s3` storage.
@@ -31,8 +31,14 @@ from tests.networks import free_network
 
 BUCKET = "own-hosts"
 ACCESS_KEY, SECRET_KEY = "own-web1", "a-secret-of-web1-alone-0123456789"
-# The template's own names, and those of README's commands.
+# The template's own names, and those of the document's commands.
 RELAY, WEB1 = ("relay.prod.example.com", "relay.example.com"), ("web1.prod.example.com", "web1")
+CHAPTERS = (
+    "## 1. What you need",
+    "## 2. Pulumi and its state",
+    "## 3. The stack file",
+    "## 4. Build it, back up, prove it",
+)
 # What a person has done already, or a test cannot afford.
 NOT_RUN = {
     "python3 -m venv .venv": "the packages are those of the environment that runs the tests",
@@ -41,7 +47,7 @@ NOT_RUN = {
 
 @dataclass
 class OwnHosts:
-    """``ran``: README's commands in their order, as they ended."""
+    """``ran``: the document's commands in their order, as they ended."""
 
     box: Sandbox
     shell: DocShell
@@ -51,7 +57,7 @@ class OwnHosts:
     ran: list[Ended] = field(default_factory=list)
 
     def ops(self, words: str, **given: Any) -> Ended:
-        """A verb, in the very shell in which README's commands were run."""
+        """A verb, in the very shell in which the document's commands were run."""
         return self.shell.run(f".venv/bin/python -m ops {words}", **given)
 
     def on(self, machine: str, script: str) -> str:
@@ -178,8 +184,8 @@ def _editor(folder: Path, facts: dict[str, dict[str, Any]]) -> Path:
 
 
 def _follow(own: OwnHosts) -> None:
-    """Every command of the chapter, with nothing changed but what stands for the reader's own."""
-    for block in blocks(HERE / "README.md", "## Your own hosts"):
+    """Every command of the chapters, with nothing changed but what is the reader's own."""
+    for block in (block for chapter in CHAPTERS for block in blocks(HERE / "docs" / "own-hosts.md", chapter)):
         for command in commands(block):
             if any(command.startswith(known) for known in NOT_RUN):
                 continue

@@ -82,7 +82,7 @@ def test_an_architecture_without_a_release_is_refused_by_name(b):
 
 
 def test_a_file_to_carry_is_written_with_its_digest(tmp_path):
-    """What the README's sources without a way to the Internet need; the enrolment script takes both as arguments."""
+    """What sources without a way to the Internet need; the enrolment script takes both as arguments."""
     command = [
         sys.executable,
         "-m",

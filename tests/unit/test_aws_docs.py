@@ -1,4 +1,4 @@
-"""docs/aws.md and README's chapter "On AWS": every block, row and command is executed by a test that is there, or excused with a reason."""
+"""docs/aws.md: every block, row and command is executed by a test that is there, or excused with a reason."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from tests.aws.document import (
     AWS,
     DAY_2,
     HERE,
-    README,
     ROW_RUN_BY,
     ROWS_NOT_RUN,
     RUN_BY,
@@ -22,36 +21,34 @@ from tests.aws.document import (
 )
 
 PLANTED = {
-    "a block": (AWS, "## 5. Build it, back up, restore\n", "```sh\npulumi refresh\n```\n"),
-    "a chapter": (AWS, "## Day 2\n", "## Day 1\n\n```sh\npulumi refresh\n```\n"),
-    "a row": (AWS, "| see why a call was refused |", "| move to another region | `pulumi up` |\n"),
-    "an advice": (AWS, "| `AddressLimitExceeded` (AWS) |", "| `X` (AWS) | y | `aws ec2 release-address` |\n"),
-    "a block of README": (README, "The estimate for 500 GiB at first", "```sh\npulumi refresh\n```\n"),
+    "a block": ("## 5. Build it, back up, restore\n", "```sh\npulumi refresh\n```\n"),
+    "a chapter": ("## Day 2\n", "## Day 1\n\n```sh\npulumi refresh\n```\n"),
+    "a row": ("| see why a call was refused |", "| move to another region | `pulumi up` |\n"),
+    "an advice": ("| `AddressLimitExceeded` (AWS) |", "| `X` (AWS) | y | `aws ec2 release-address` |\n"),
+    "a block in short": ("The estimate for 500 GiB at first", "```sh\npulumi refresh\n```\n"),
 }
 
 
-@pytest.mark.parametrize("file", [AWS, README])
-def test_everything_is_executed_or_excused(file: str) -> None:
-    assert unnamed(file, (HERE / file).read_text()) == []
+def test_everything_is_executed_or_excused() -> None:
+    assert unnamed((HERE / AWS).read_text()) == []
 
 
 @pytest.mark.parametrize("what", PLANTED)
 def test_what_nobody_executes_is_noticed(what: str) -> None:
-    file, place, text = PLANTED[what]
-    before, found, after = (HERE / file).read_text().partition(place)
+    place, text = PLANTED[what]
+    before, found, after = (HERE / AWS).read_text().partition(place)
     assert found
     planted = (
         f"{before}{text}{found}{after}"
         if place.startswith(("| ", "The", "## Day"))
         else f"{before}{found}{text}{after}"
     )
-    assert len(unnamed(file, planted)) == 1
+    assert len(unnamed(planted)) == 1
 
 
 def test_the_register_names_what_there_is() -> None:
     """No block, row or test that has gone."""
-    there = {one for file in (AWS, README) for one in shell_blocks(file, (HERE / file).read_text())}
-    assert there == {*RUN_BY, TUNNEL}
+    assert set(shell_blocks((HERE / AWS).read_text())) == {*RUN_BY, TUNNEL}
     assert {*ROW_RUN_BY, *ROWS_NOT_RUN} == rows((HERE / AWS).read_text(), DAY_2).keys() - {"to"}
     for named in {*RUN_BY.values(), *ROW_RUN_BY.values(), ADVICE_RUN_BY}:
         file, test = named.split("::")

@@ -8,12 +8,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
+import yaml
 
 from components.settings.explain import KEYS, key_at
 from components.settings.model import Key
-from docs import generate
+from docs import generate, threat_table
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / ".github").rglob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -47,7 +49,8 @@ def anchors(text: str) -> set[str]:
 
 
 def dead_links(text: str, file: Path) -> Iterator[str]:
-    for target in re.findall(r"\]\(([^)\s]+)\)", without_blocks(text)):
+    plain = without_blocks(text)
+    for target in re.findall(r"\]\(([^)\s]+)\)", plain) + re.findall(r'\b(?:src|srcset)="([^"]+)"', plain):
         if re.match(r"https?://", target):
             continue
         place, _, anchor = target.partition("#")
@@ -199,6 +202,7 @@ def machine_paths(text: str, _: Path) -> Iterator[str]:
 # Each look with a text in which it must find a mistake.
 LOOKS: dict[str, tuple[Look, str]] = {
     "links": (dead_links, "see [x](nowhere.md)"),
+    "pictures": (dead_links, '<img src="docs/no-such.svg" alt="x">'),
     "headings": (dead_links, "# Here\n\nsee [x](#there)"),
     "files": (missing_files, "look at `components/no_such.py`"),
     "tests": (missing_tests, "`tests/unit/test_docs.py::test_no_such`"),
@@ -234,7 +238,7 @@ def test_a_planted_mistake_is_noticed(look: str) -> None:
     check, planted = LOOKS[look]
     file = ROOT / "README.md"
     if look == "tables":
-        planted = file.read_text().replace("Name of the environment", "The environment's name")
+        planted = file.read_text().replace("attacks are tried", "attacks were tried")
     assert list(check(planted, file))
 
 
@@ -250,12 +254,68 @@ def test_every_decision_is_in_the_index_under_its_title() -> None:
     assert all(title for title in titles.values())
 
 
+def _readme() -> str:
+    return (ROOT / "README.md").read_text()
+
+
+def _block(heading: str, language: str) -> str:
+    """The first block of that language below the heading."""
+    found = re.search(rf"^## {heading}.*?^```{language}\n(.*?)^```$", _readme(), re.DOTALL | re.MULTILINE)
+    assert found
+    return found[1]
+
+
+def test_the_readme_is_read_in_one_go() -> None:
+    assert 8_000 <= len(_readme().encode()) <= 10_000
+
+
 def test_the_readme_begins_with_exactly_two_commands() -> None:
-    first = re.search(
-        r"^## Try it.*?^```sh\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE
-    )
-    assert first
-    assert [line.split("#")[0].strip() for line in first[1].splitlines()] == ["make local", "make test"]
+    lines = _block("Try it", "sh").splitlines()
+    assert [line.split("#")[0].strip() for line in lines] == ["make local", "make test"]
+
+
+def test_the_readme_shows_what_make_local_says() -> None:
+    """Headings and verdicts of the shown run are sentences of the program; what a run itself decides (ids, sizes, times) is not compared."""
+    program = sources("ops", "sandbox")
+    for line in _block("Try it", "").splitlines():
+        said = re.sub(r"^(?:==> | {4})| \(.*", "", line)
+        if line.startswith("==> ") or ": refused" in line or "restored copy" in line:
+            parts = [
+                part for part in re.split(r": refused$|\bweb1\b|/srv/data", said) if len(part.strip()) > 8
+            ]
+            assert parts, line
+            assert [part for part in parts if part.strip() not in program] == [], line
+
+
+def test_the_readmes_stack_file_is_the_templates() -> None:
+    template = (ROOT / "stacks/templates/prod.yaml").read_text()
+    assert yaml.safe_load(_block("Your own hosts", "yaml")) == yaml.safe_load(template)
+
+
+def test_the_readmes_commands_are_those_of_the_whole_chapter() -> None:
+    """In their order; tests/own_hosts runs that chapter."""
+    whole = (ROOT / "docs/own-hosts.md").read_text().splitlines()
+    for line in _block("Your own hosts", "sh").splitlines():
+        assert line in whole, line
+        whole = whole[whole.index(line) + 1 :]
+
+
+@pytest.mark.parametrize("name", generate.pictures())
+def test_a_picture_is_as_its_program_makes_it(name: str) -> None:
+    text = (ROOT / name).read_text()
+    assert text == generate.pictures()[name], "run: .venv/bin/python -m docs.generate"
+    width = float(ElementTree.fromstring(text).attrib["width"])  # noqa: S314 - our own file
+    assert width <= 960
+    assert name in _readme()
+
+
+def test_the_state_of_the_project_is_counted() -> None:
+    states = {row: proof.state for row, proof in threat_table.PROOFS.items()}
+    proven = sum(state == threat_table.PROVEN for state in states.values())
+    assert f"**{proven} of {len(states)} attacks are tried" in _readme()
+    lacking = [row for row, state in states.items() if state != threat_table.PROVEN]
+    assert all("AWS" in states[row] or "as R1" in states[row] for row in lacking), lacking
+    assert "AWS" in states["R1"]
 
 
 def test_every_threat_row_has_a_state() -> None:
@@ -278,9 +338,8 @@ def test_every_threat_row_has_a_state() -> None:
     }
 
 
-def test_the_options_of_the_readme_are_a_part_of_all() -> None:
+def test_every_key_is_among_the_options() -> None:
     everything = generate.all_options().splitlines()
-    assert set(generate.common_options().splitlines()) <= set(everything)
     keys = {line.split("`")[1].replace("[]", "") for line in everything if line.startswith("| `")}
     assert keys == set(_every_key(KEYS))
 

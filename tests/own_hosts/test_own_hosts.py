@@ -1,4 +1,4 @@
-"""README's chapter "Your own hosts", in a clean home with a file backend elsewhere; then every verb of the operator's, from that very shell."""
+"""docs/own-hosts.md, in a clean home with a file backend elsewhere; then every verb of the operator's, from that very shell."""
 
 from __future__ import annotations
 
