@@ -4,6 +4,8 @@ PY := .venv/bin/python
 READY := .venv/.ready
 
 DRILL_DIR := .local/drill
+# Of the tests. Twice as many as cores: a test on machines waits almost half of its time. Each takes about a GiB of memory.
+WORKERS ?= 4
 
 .PHONY: local drill clean-local setup test test-all check unit bench
 
@@ -28,13 +30,13 @@ test: ALSO := --tests
 test: setup ## everything, against real parts; what CI runs
 	@$(PY) -m ops test-packages
 	@$(PY) -m ops check --no-unit
-	@$(PY) -m pytest -n 2 --no-loadscope-reorder
+	@$(PY) -m pytest -n $(WORKERS) --no-loadscope-reorder
 
 test-all: ALSO := --tests
 test-all: setup ## all of `make test`, the tests marked nightly, and property tests with many new examples
 	@$(PY) -m ops test-packages
 	@$(PY) -m ops check --no-unit
-	@HYPOTHESIS_PROFILE=thorough $(PY) -m pytest -n 2 --no-loadscope-reorder --nightly
+	@HYPOTHESIS_PROFILE=thorough $(PY) -m pytest -n $(WORKERS) --no-loadscope-reorder --nightly
 
 bench: setup ## figures for the docs, measured on this machine
 	@$(PY) -m bench
