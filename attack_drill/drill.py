@@ -85,7 +85,7 @@ class Drill:
         return level <= self.level
 
     def path(self, source: str | None = None) -> str:
-        """The prefix of a source's repository in the bucket, such as ``prefix/web1/g1/``."""
+        """A source's repository prefix in the bucket, such as ``prefix/web1/g1/``."""
         name = source or self.source
         return f"{self.where.prefix}/{name}/g{self.repositories[name].generation}/".lstrip("/")
 

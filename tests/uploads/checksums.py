@@ -8,13 +8,13 @@ import hmac
 import zlib
 from urllib.parse import quote
 
-from tests.uploads.recorder import Request
+from tests.uploads.recorder import RecordedRequest
 
 CRC = "x-amz-checksum-crc32"
 BODIES = ("PutObject", "UploadPart")
 
 
-def content(request: Request) -> bytes:
+def content(request: RecordedRequest) -> bytes:
     """The object's own bytes: what is left of the body without the framing of a trailer."""
     if "aws-chunked" not in request.headers.get("content-encoding", ""):
         return request.body
@@ -27,12 +27,12 @@ def content(request: Request) -> bytes:
         found, rest = found + rest[:size], rest[size + 2 :]
 
 
-def _trailer(request: Request) -> str:
+def _trailer(request: RecordedRequest) -> str:
     lines = request.body.rpartition(b"0\r\n")[2].decode().split("\r\n")
     return dict(line.split(":", 1) for line in lines if line).get(CRC, "")
 
 
-def carried(request: Request) -> set[str]:
+def carried(request: RecordedRequest) -> set[str]:
     """The checksums that came with the body and are right, by their names; a wrong one raises."""
     body, found = content(request), set()
     crc = base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
@@ -49,14 +49,14 @@ def carried(request: Request) -> set[str]:
     return found
 
 
-def newer_checksums(request: Request) -> set[str]:
+def newer_checksums(request: RecordedRequest) -> set[str]:
     """Headers that older services refuse outright (Backblaze B2: 400 "Unsupported header", Ceph: 400 XAmzContentSHA256Mismatch)."""
     named = {name for name in request.headers if name.startswith(("x-amz-checksum", "x-amz-sdk-checksum"))}
     framed = {name for name in ("x-amz-trailer", "x-amz-decoded-content-length") if name in request.headers}
     return named | framed
 
 
-def is_signed_with(request: Request, secret: str) -> bool:
+def is_signed_with(request: RecordedRequest, secret: str) -> bool:
     """Whether the signature (AWS Signature Version 4) was made with this secret access key."""
     scope = request.headers["authorization"].removeprefix("AWS4-HMAC-SHA256 ")
     parts = dict(part.split("=", 1) for part in scope.split(", "))

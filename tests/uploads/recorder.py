@@ -19,7 +19,7 @@ WRITES = ("PUT", "POST")
 
 
 @dataclass(frozen=True)
-class Request:
+class RecordedRequest:
     """One request as it was sent: header names in lower case, the body with its framing."""
 
     method: str
@@ -45,7 +45,7 @@ class Recorder:
 
     folder: Path
     port: int = 0
-    requests: list[Request] = field(default_factory=list)
+    requests: list[RecordedRequest] = field(default_factory=list)
     sizes: dict[str, int] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -57,10 +57,10 @@ class Recorder:
     def ca(self) -> Path:
         return self.folder / "ca.crt"
 
-    def writes(self) -> list[Request]:
+    def writes(self) -> list[RecordedRequest]:
         return [one for one in self.requests if one.method in WRITES]
 
-    def take(self, request: Request) -> None:
+    def take(self, request: RecordedRequest) -> None:
         with self.lock:
             self.requests.append(request)
             length = request.headers.get("x-amz-decoded-content-length", str(len(request.body)))
@@ -88,7 +88,7 @@ def _handler(recorder: Recorder) -> type[BaseHTTPRequestHandler]:
             query = {name: values[0] for name, values in parse_qs(path.query, keep_blank_values=True).items()}
             headers = {name.lower(): value for name, value in self.headers.items()}
             key = path.path.strip("/").partition("/")[2]
-            request = Request(self.command, path.path, key, query, headers, self.body())
+            request = RecordedRequest(self.command, path.path, key, query, headers, self.body())
             recorder.take(request)
             if request.method == "GET" and "prefix" in query:
                 self.answer(200, NOTHING)

@@ -11,14 +11,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from attack_drill.http2 import RestRequest as Ask
-from attack_drill.http2 import Session
+from attack_drill.http2 import RestRequest, Session
 from components.relay.rclone_config import ENVIRONMENT
 from components.storage.service_facts import Checksum, StorageService
 from components.storage.services import SERVICES
 from tests.uploads.checksums import BODIES, carried, content, is_signed_with, newer_checksums
 from tests.uploads.conftest import KEY_ID, SECRET, Relay
-from tests.uploads.recorder import RestRequest
+from tests.uploads.recorder import RecordedRequest
 
 MIB = 1 << 20
 # A key, restic's empty lock, a small pack.
@@ -33,18 +32,18 @@ def upload(relayed: Relay, service: StorageService, objects: dict[str, int] = OB
     """Sends the objects as a source does, all at once; what was sent, by its name in the repository."""
     bodies = {name: os.urandom(size) for name, size in objects.items()}
     with relayed.session(service.uploads()) as session:
-        answers = session.together([Ask("POST", f"/{name}", body) for name, body in bodies.items()])
+        answers = session.together([RestRequest("POST", f"/{name}", body) for name, body in bodies.items()])
     assert [answer.status for answer in answers] == [200] * len(answers), relayed.log()
     return bodies
 
 
-def pieces(relayed: Relay, name: str) -> list[RestRequest]:
+def pieces(relayed: Relay, name: str) -> list[RecordedRequest]:
     """The requests that carried an object, in the order of its bytes."""
     found = [one for one in relayed.recorder.writes() if one.key.endswith(name[-40:]) and one.step in BODIES]
     return sorted(found, key=lambda one: int(one.query.get("partNumber", 0)))
 
 
-def unchecked(requests: Sequence[RestRequest]) -> list[RestRequest]:
+def unchecked(requests: Sequence[RecordedRequest]) -> list[RecordedRequest]:
     """What a bucket with a default retention refuses (S3: 400 InvalidRequest, "Content-MD5 OR x-amz-checksum- HTTP header is required")."""
     return [one for one in requests if one.step in BODIES and not carried(one)]
 
