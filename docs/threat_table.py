@@ -402,6 +402,6 @@ def state() -> str:
     proven = [row for row, proof in PROOFS.items() if proof.state == PROVEN]
     open_ = [row for row in PROOFS if row not in proven]
     return (
-        f"**{len(proven)} of {len(PROOFS)} attacks are tried against real servers; the other {len(open_)} "
-        f"({', '.join(open_)}) hold on local servers and need a trial on AWS.**"
+        f"**{len(proven)} of {len(PROOFS)} attacks are tried against real servers**, each with a sabotage that makes its test fail; "
+        f"the other {len(open_)} ({', '.join(open_)}) hold on local servers and need a trial on AWS: [threat model](docs/threat-model.md)."
     )
