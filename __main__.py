@@ -6,7 +6,7 @@ from components.infrastructure import create_infrastructure, people
 from components.relay.hardened_sshd import HardenedSshd, HardenedSshdArgs
 from components.relay.rclone_remote import RcloneRemote, RcloneRemoteArgs
 from components.relay.relay_firewall import RelayFirewall, RelayFirewallArgs
-from components.settings import load_settings
+from components.settings import list_warnings, load_settings
 from components.source.protected_source import ProtectedSource, ProtectedSourceArgs
 
 settings = load_settings()  # reports every problem at once, before any resource exists
@@ -49,7 +49,7 @@ sources = {
     for source in settings.sources
 }
 
-for warning in settings.warnings():
+for warning in list_warnings(settings):
     pulumi.log.warn(warning)
 pulumi.export("relay", relay_host.summary())
 pulumi.export("vault", vault.summary())

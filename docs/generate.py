@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from pydantic_core import PydanticUndefined
 
-from components.settings.model import Key, Model, OneOf, aliases, keys
+from components.settings.model import Model, OneOf, aliases, union_of
+from components.settings.reference import Key, child_of, list_keys
 from components.settings.stack import Settings
 from components.vault.identities.ceph_policy import ceph_bucket_policy
 from components.vault.identities.identity_policy import identity_policy
@@ -52,10 +53,10 @@ def _default(value: object, *, required: bool, group: bool) -> str:
 
 def rows(model: type[Model] = Settings, before: str = "") -> Iterator[Row]:
     """Every key of a model with those below it, in the models' order. Below a choice, `required` means: where it is chosen."""
-    known = keys(model)
+    known = list_keys(model)
     for alias, field in aliases(model).items():
-        union = next((mark for mark in field.metadata if isinstance(mark, OneOf)), None)
-        if union is not None and model.located((alias,)) == ():
+        union = union_of(field)
+        if union is not None and union.inline:
             yield from _choice(union, before, known)
             continue
         name = f"{before}{alias}"
@@ -67,27 +68,16 @@ def rows(model: type[Model] = Settings, before: str = "") -> Iterator[Row]:
         )
         if union is not None:
             yield from _choice(union, f"{name}.", known[alias].children)
-        elif below:
+        elif (child := child_of(field)) is not None:
             many = str(field.annotation).startswith("tuple")
-            yield from rows(_child(field.annotation), f"{name}[]." if many else f"{name}.")
+            yield from rows(child, f"{name}[]." if many else f"{name}.")
 
 
-def _choice(union: OneOf, before: str, known: dict[str, Key] | object) -> Iterator[Row]:
-    assert isinstance(known, dict)  # noqa: S101 - keys() makes dicts
+def _choice(union: OneOf, before: str, known: Mapping[str, Key]) -> Iterator[Row]:
     for name, member in union.members.items():
         yield Row(key=f"{before}{name}", default="one of these", meaning=known[name].description)
         if name not in aliases(member):
             yield from rows(member, f"{before}{name}.")
-
-
-def _child(annotation: object) -> type[Model]:
-    found = [annotation]
-    while found:
-        one = found.pop()
-        if isinstance(one, type) and issubclass(one, Model):
-            return one
-        found.extend(getattr(one, "__args__", ()))
-    raise AssertionError(f"no settings model in {annotation}")
 
 
 def table(which: list[Row]) -> str:

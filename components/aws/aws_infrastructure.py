@@ -14,7 +14,7 @@ from components.relay.source_account import storage_path
 from components.settings import AwsAccount, AwsBucket, Ec2Vm, RcloneRemoteSection, S3Bucket, Settings, Source
 from components.settings.aws_bucket import Alarms
 from components.settings.problems import Problem
-from components.settings.values import host_port
+from components.settings.values import parse_host_port
 from components.vault.alarms.vault_alarms import VaultAlarms, VaultAlarmsArgs
 from components.vault.bucket.lifecycle import Transition
 from components.vault.bucket.locked_bucket import LockedBucket, LockedBucketArgs
@@ -209,8 +209,8 @@ def _storage_ports(settings: Settings) -> tuple[int, ...]:
     """The TCP ports at which the relay reaches the storage."""
     match settings.storage:
         case S3Bucket() as s3:
-            return (host_port(urlsplit(s3.endpoint).netloc, default=443).port,)
+            return (parse_host_port(urlsplit(s3.endpoint).netloc, default=443).port,)
         case RcloneRemoteSection() as remote:
-            return tuple(sorted({host_port(egress).port for egress in remote.egress}))
+            return tuple(sorted({parse_host_port(egress).port for egress in remote.egress}))
         case _:
             return (443,)

@@ -1,10 +1,10 @@
 """Stack configuration as frozen, typed settings: every rule with its error text, and no resources."""
 
+from components.settings.admin import Admin
 from components.settings.aws import AwsAccount
 from components.settings.aws_bucket import Alarms, AwsBucket, DefaultRetention, StorageClassMove
 from components.settings.ec2 import Ec2Vm
 from components.settings.hosts import (
-    Admin,
     ExistingHost,
     ManagedHost,
     Sandbox,
@@ -18,6 +18,7 @@ from components.settings.people import Person
 from components.settings.problems import Problem, SettingsError
 from components.settings.sources import Limits, Restic, Source
 from components.settings.stack import Settings
+from components.settings.stack_warnings import list_warnings
 from components.settings.storage import Identity, ObjectLock, RcloneRemoteSection, S3Bucket, SandboxVault
 from components.settings.values import HostPort
 
@@ -49,6 +50,7 @@ __all__ = [
     "Source",
     "StorageClassMove",
     "UnmanagedSource",
+    "list_warnings",
     "load_settings",
     "parse_settings",
 ]

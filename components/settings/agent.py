@@ -9,11 +9,13 @@ from __future__ import annotations
 import base64
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
+from components.settings.admin import Admin
 from components.settings.explain import Explainer
-from components.settings.keys import blob_of
-from components.settings.problems import Fix, Problem
+from components.settings.model import read_if_known
+from components.settings.problems import Finding, Fix, Loc, Problem
+from components.settings.ssh_keys import key_data
 
 TRIES = 6
 """sshd's MaxAuthTries, where nobody changed it: the sixth key can still be the right one."""
@@ -23,7 +25,7 @@ _LONGEST = 256 * 1024  # of one message, as OpenSSH's own agent has it
 _SECONDS = 5
 
 
-def agent_keys() -> list[str] | None:
+def list_agent_keys() -> list[str] | None:
     """The base64 parts of the agent's keys in the order in which they are offered; None where no agent answers."""
     with socket.socket(socket.AF_UNIX) as agent:
         agent.settimeout(_SECONDS)
@@ -58,15 +60,14 @@ def _listed(answer: bytes) -> list[str] | None:
     return [base64.b64encode(blob).decode() for blob in fields[::2]]
 
 
-def agent_problems(raw: Mapping[str, object], explainer: Explainer) -> Iterator[Problem]:
+def find_agent_problems(admin: Admin, explainer: Explainer) -> Iterator[Problem]:
     """What would keep the agent from opening a host, in the preview already."""
-    admin = raw.get("admin")
-    admin = admin if isinstance(admin, Mapping) else {}
-    held = agent_keys() if admin.get("agent") is True or os.environ.get("SSH_AUTH_SOCK") else []
-    if held is None and admin.get("agent") is True:
+    is_used = read_if_known(lambda: admin.agent) or False
+    held = list_agent_keys() if is_used or os.environ.get("SSH_AUTH_SOCK") else []
+    if held is None and is_used:
         fix = Fix(say="run `eval $(ssh-agent)` and `ssh-add`, or use privateKeyFile instead:", remove=True)
         what, allowed = "no ssh agent answers at SSH_AUTH_SOCK", "a running agent"
-        yield explainer.problem(("admin", "agent"), what, allowed, fix)
+        yield explainer.problem(Finding(("admin", "agent"), what, allowed, fix))
     elif held is None:
         # The command plugin gives up on every step where SSH_AUTH_SOCK leads nowhere, also without a use for it.
         yield Problem(
@@ -75,39 +76,30 @@ def agent_problems(raw: Mapping[str, object], explainer: Explainer) -> Iterator[
             allowed="the socket of a running agent, or nothing",
             fix="unset SSH_AUTH_SOCK",
         )
-    elif admin.get("agent") is True:
-        yield from _out_of_reach(held, admin.get("agentKeys"), explainer)
+    elif is_used:
+        wanted = read_if_known(lambda: admin.agent_keys) or ()
+        yield from _find_out_of_reach(held, [key_data(key) for key in wanted], explainer)
 
 
-def _out_of_reach(held: Sequence[str], wanted: object, explainer: Explainer) -> Iterator[Problem]:
-    for number, line in enumerate(wanted if isinstance(wanted, list) else []):
-        blob, where = blob_of(line), ("admin", "agentKeys", number)
-        if blob is None:
-            continue  # the key's own rule says what is wrong with it
-        if blob not in held:
-            fix = Fix(
-                say="add the private half to the agent with `ssh-add FILE`, or take this line out:",
-                remove=True,
-            )
-            what, allowed = (
-                "is not in the agent at SSH_AUTH_SOCK",
-                "the public half of a key that `ssh-add -L` shows",
-            )
-            yield explainer.problem(where, what, allowed, fix)
-        elif held.index(blob) >= TRIES:
-            what = f"is key {held.index(blob) + 1} of the agent, and sshd ends a login after {TRIES} that do not fit"
+def _find_out_of_reach(held: Sequence[str], wanted: Sequence[str], explainer: Explainer) -> Iterator[Problem]:
+    for number, key in enumerate(wanted):
+        where: Loc = ("admin", "agentKeys", number)
+        if key not in held:
+            say = "add the private half to the agent with `ssh-add FILE`, or take this line out:"
+            what = "is not in the agent at SSH_AUTH_SOCK"
+            allowed = "the public half of a key that `ssh-add -L` shows"
+            yield explainer.problem(Finding(where, what, allowed, Fix(say=say, remove=True)))
+        elif held.index(key) >= TRIES:
+            what = f"is key {held.index(key) + 1} of the agent, and sshd ends a login after {TRIES} that do not fit"
             allowed = f"one of the first {TRIES} that `ssh-add -L` shows"
             command = explainer.command(".venv/bin/python -m ops agent")
             told = f"run it beside an agent that offers these keys alone:\n{command} -- pulumi up"
             yield Problem(where=explainer.place(where), what=what, allowed=allowed, fix=told)
 
 
-def too_many_keys(raw: Mapping[str, object]) -> str | None:
+def warn_of_many_keys(admin: Admin) -> str | None:
     """The warning where nobody said which of the agent's many keys is meant."""
-    admin = raw.get("admin")
-    if not isinstance(admin, Mapping) or admin.get("agent") is not True or admin.get("agentKeys"):
-        return None
-    held = agent_keys() or []
+    held = (list_agent_keys() or []) if admin.agent and not admin.agent_keys else []
     if len(held) <= TRIES:
         return None
     return (

@@ -8,9 +8,9 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictStr
 
+from components.settings.form import Form, Looks
 from components.settings.model import Model
 from components.settings.problems import refuse, shown
-from components.settings.values import match
 
 ACCOUNT = "123456789012"
 REGION = "eu-central-1"
@@ -28,32 +28,23 @@ class Arn:
     resource: str
 
     @classmethod
-    def read(cls, text: object) -> Self | None:
+    def read(cls, text: str) -> Self | None:
         """The parts, None where the text is no ARN of the standard partition."""
         form = r"arn:aws:([a-z0-9-]+):([a-z0-9-]*):([0-9]{12}):([A-Za-z0-9_+=,.@/:-]+)"
-        found = re.fullmatch(form, text, re.ASCII) if isinstance(text, str) else None
+        found = re.fullmatch(form, text, re.ASCII)
         return None if found is None else cls(*found.groups())
 
 
 def _region(value: str) -> str:
-    match(value, r"[a-z]{2,4}(-[a-z]+){1,2}-[1-9][0-9]?", _REGION)
     if value.startswith(("cn-", "us-gov-", "us-iso", "eu-iso", "eusc-")):
         # Other names in ARNs and endpoints, other Debian images: nothing of it was ever tried.
         raise refuse(f"{shown(value)} belongs to another partition of AWS", allowed=_REGION)
     return value
 
 
-def account_text(value: object) -> object:
+def _account_as_text(value: object) -> object:
     """`pulumi config set --path` makes a number of twelve digits; here it is a name."""
     return str(value) if type(value) is int else value
-
-
-def _account(value: str) -> str:
-    return match(value, r"[0-9]{12}", _ACCOUNT)
-
-
-def _profile(value: str) -> str:
-    return match(value, r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}", "the name of a profile in ~/.aws/config")
 
 
 def _role(value: str) -> str:
@@ -80,18 +71,25 @@ def _topic(value: str) -> str:
     return value
 
 
-def _email(value: str) -> str:
-    allowed = "one e-mail address: name@host, without display name and spaces"
-    form = r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})+"
-    return match(value, form, allowed)
-
-
-Region = Annotated[StrictStr, AfterValidator(_region)]
-Account = Annotated[StrictStr, BeforeValidator(account_text), AfterValidator(_account)]
-RoleArn = Annotated[StrictStr, AfterValidator(_role)]
-KeyArn = Annotated[StrictStr, AfterValidator(_key)]
-TopicArn = Annotated[StrictStr, AfterValidator(_topic)]
-Email = Annotated[StrictStr, AfterValidator(_email)]
+Region = Annotated[StrictStr, Form(r"[a-z]{2,4}(-[a-z]+){1,2}-[1-9][0-9]?", _REGION), AfterValidator(_region)]
+Account = Annotated[
+    StrictStr,
+    Form(r"[0-9]{12}", _ACCOUNT),
+    BeforeValidator(_account_as_text, json_schema_input_type=str | int),
+]
+Profile = Annotated[
+    StrictStr, Form(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}", "the name of a profile in ~/.aws/config")
+]
+RoleArn = Annotated[StrictStr, AfterValidator(_role), Looks(r"^arn:aws:iam::[0-9]{12}:role/")]
+KeyArn = Annotated[StrictStr, AfterValidator(_key), Looks(r"^arn:aws:kms:[a-z0-9-]+:[0-9]{12}:key/")]
+TopicArn = Annotated[StrictStr, AfterValidator(_topic), Looks(r"^arn:aws:sns:[a-z0-9-]+:[0-9]{12}:")]
+Email = Annotated[
+    StrictStr,
+    Form(
+        r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})+",
+        "one e-mail address: name@host, without display name and spaces",
+    ),
+]
 
 
 class AwsAccount(Model):
@@ -106,7 +104,7 @@ class AwsAccount(Model):
         description="Account number, 12 digits; credentials of another account are refused.",
         examples=[ACCOUNT],
     )
-    profile: Annotated[StrictStr, AfterValidator(_profile)] | None = Field(
+    profile: Profile | None = Field(
         None,
         description="Profile of ~/.aws/config; default: the credentials that the aws command would use.",
         examples=["backup"],

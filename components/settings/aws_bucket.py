@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, StrictInt
 
 from components.settings.aws import ACCOUNT, REGION, Email, KeyArn, RoleArn, TopicArn
-from components.settings.model import Model
-from components.settings.problems import Finding, Fix, finding, refuse, shown
-from components.settings.values import Bucket, LockMode, Prefix
+from components.settings.model import Model, read_if_known
+from components.settings.problems import Finding, Fix, Loc, refuse, shown
+from components.settings.values import MOST_LOCK_DAYS, Bucket, LockDays, LockMode, Prefix
 
 IN_ITS_CLASS = {"STANDARD_IA": 30, "GLACIER_IR": 90}  # days that AWS bills at least
 _ONE_CHANNEL = "exactly one of: email, topic"
-Days = Annotated[StrictInt, Field(ge=1, le=36500)]
-LOCK_DAYS = 30
+_LEAST_AGE = 30  # days before S3 moves anything to STANDARD_IA, and between that and GLACIER_IR
+MOST_SILENT_HOURS = 168
+TEST_DAYS = 7
+"""The longest lock of a vault whose purpose is test."""
 
 
 class DefaultRetention(Model):
@@ -25,10 +27,10 @@ class DefaultRetention(Model):
         "COMPLIANCE",
         description="COMPLIANCE: nobody shortens the lock. GOVERNANCE: the break-glass role can.",
     )
-    days: Days = Field(
-        LOCK_DAYS, description="How long each object is locked from its upload, in days, 1 to 36500."
+    days: LockDays = Field(
+        30, description="How long each object is locked from its upload, in days, 1 to 36500."
     )
-    maximum_days: Days | None = Field(
+    maximum_days: LockDays | None = Field(
         None,
         description="Longest lock that anybody may ask for, in days; default: twice days. Bounds what an"
         " attacker can make you pay.",
@@ -37,14 +39,16 @@ class DefaultRetention(Model):
 
     def cap(self) -> int:
         """The longest lock that the bucket's policy lets through, in days."""
-        return min(2 * self.days, 36500) if self.maximum_days is None else self.maximum_days
+        return min(2 * self.days, MOST_LOCK_DAYS) if self.maximum_days is None else self.maximum_days
 
-    @classmethod
-    def rules(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
-        days, most = raw.get("days", LOCK_DAYS), raw.get("maximumDays")
-        if type(days) is int and type(most) is int and 1 <= most < days <= 36500:
+    def rules(self) -> Iterator[Iterator[Finding]]:
+        yield self._require_cap_above_default()
+
+    def _require_cap_above_default(self) -> Iterator[Finding]:
+        most, days = self.maximum_days, self.days
+        if most is not None and most < days:
             what = f"{most} is below lock.days, {days}: the bucket would refuse its own default"
-            yield finding(("maximumDays",), what, f"at least {days}", Fix(value=days))
+            yield Finding(("maximumDays",), what, f"at least {days}", Fix(value=days))
 
 
 class StorageClassMove(Model):
@@ -75,7 +79,7 @@ class Alarms(Model):
         description="ARN of an existing SNS topic, in place of an address.",
         examples=[f"arn:aws:sns:{REGION}:{ACCOUNT}:ops"],
     )
-    silent_hours: Annotated[StrictInt, Field(ge=1, le=168)] | None = Field(
+    silent_hours: Annotated[StrictInt, Field(ge=1, le=MOST_SILENT_HOURS)] | None = Field(
         None,
         description="Alarm when a source made no new snapshot for so many hours, 1 to 168, for all sources alike."
         " Default: each source's silentAfterHours.",
@@ -87,16 +91,16 @@ class Alarms(Model):
         description="Alarm when the bucket grows by more than so many GiB in a day.",
     )
 
-    @classmethod
-    def rules(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
-        chosen = [way for way in ("email", "topic") if raw.get(way) is not None]
-        if not chosen:
-            yield finding(
-                (), "has none of email, topic: nobody would be told", _ONE_CHANNEL, Fix(add=cls.EXAMPLE)
-            )
-        elif len(chosen) == 2:
+    def rules(self) -> Iterator[Iterator[Finding]]:
+        yield self._require_one_channel()
+
+    def _require_one_channel(self) -> Iterator[Finding]:
+        if self.email is None and self.topic is None:
+            what = "has none of email, topic: nobody would be told"
+            yield Finding((), what, _ONE_CHANNEL, Fix(add=self.EXAMPLE))
+        elif self.email is not None and self.topic is not None:
             fix = Fix(say="keep one, for example:", remove=True, at=("topic",))
-            yield finding((), "has email and topic, which exclude each other", _ONE_CHANNEL, fix)
+            yield Finding((), "has email and topic, which exclude each other", _ONE_CHANNEL, fix)
 
 
 def _without_dots(value: str) -> str:
@@ -147,28 +151,35 @@ class AwsBucket(Model):
     )
     alarms: Alarms | None = Field(None, description="Alarms of the vault; default: none.")
 
-    @classmethod
-    def rules(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
+    def rules(self) -> Iterator[Iterator[Finding]]:
         """S3's own rules for moves; it would refuse them in the middle of a run."""
-        moves = raw.get("storageClasses")
-        known: dict[str, int] = {}
-        for index, move in enumerate(moves if isinstance(moves, list | tuple) else []):
-            if not isinstance(move, Mapping) or move.get("class") not in IN_ITS_CLASS:
-                continue  # their own rules speak
-            age, into, loc = move.get("afterDays"), str(move["class"]), ("storageClasses", index)
-            if into in known:
-                yield finding(
-                    loc, "is a class that stands in the list twice", "each class once", Fix(remove=True)
-                )
-            elif type(age) is int and age >= 0:
-                known[into] = age
-                if into == "STANDARD_IA" and age < 30:
-                    what = f"{age} is too early: S3 moves nothing to STANDARD_IA before"
-                    yield finding((*loc, "afterDays"), what, "30 or more", Fix(value=30))
-        first, last = known.get("STANDARD_IA"), known.get("GLACIER_IR")
-        if first is not None and last is not None and last < first + 30:
-            what = f"has GLACIER_IR {last} days after upload, STANDARD_IA {first}: S3 wants 30 days between the two"
-            fix = Fix(say="keep one, for example:", remove=True, at=(0,))
-            yield finding(
-                ("storageClasses",), what, "STANDARD_IA first, GLACIER_IR at least 30 days later", fix
+        yield self._refuse_classes_twice()
+        yield self._require_age_between_classes()
+        for index, move in enumerate(self.storage_classes):
+            yield _require_age(("storageClasses", index, "afterDays"), move)
+
+    def _refuse_classes_twice(self) -> Iterator[Finding]:
+        known: set[str | None] = set()
+        for index, move in enumerate(self.storage_classes):
+            name = read_if_known(lambda move=move: move.class_)  # type: ignore[misc]
+            if name is not None and name in known:
+                what = "is a class that is in the list twice"
+                yield Finding(("storageClasses", index), what, "each class once", Fix(remove=True))
+            known.add(name)
+
+    def _require_age_between_classes(self) -> Iterator[Finding]:
+        ages = {move.class_: move.after_days for move in reversed(self.storage_classes)}
+        if len(ages) == 2 and ages["GLACIER_IR"] < ages["STANDARD_IA"] + _LEAST_AGE:
+            what = (
+                f"has GLACIER_IR {ages['GLACIER_IR']} days after upload, STANDARD_IA {ages['STANDARD_IA']}: S3 wants"
+                f" {_LEAST_AGE} days between the two"
             )
+            fix = Fix(say="keep one, for example:", remove=True, at=(0,))
+            allowed = f"STANDARD_IA first, GLACIER_IR at least {_LEAST_AGE} days later"
+            yield Finding(("storageClasses",), what, allowed, fix)
+
+
+def _require_age(loc: Loc, move: StorageClassMove) -> Iterator[Finding]:
+    if move.class_ == "STANDARD_IA" and move.after_days < _LEAST_AGE:
+        what = f"{move.after_days} is too early: S3 moves nothing to STANDARD_IA before {_LEAST_AGE} days"
+        yield Finding(loc, what, f"{_LEAST_AGE} or more", Fix(value=_LEAST_AGE))

@@ -1,45 +1,48 @@
-"""Settings of the relay that the program makes in AWS: the machine, its network, its doors."""
+"""Settings of the relay that the program makes in AWS: the machine, its network, who may connect."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, StrictInt, StrictStr
 
 from components.settings.aws import Email
-from components.settings.keys import PUBLIC_KEY_EXAMPLE, PublicKey
-from components.settings.model import Model
-from components.settings.problems import Finding, Fix, finding, refuse, shown
-from components.settings.values import match, network
+from components.settings.form import Form, Looks
+from components.settings.model import Model, read_if_known
+from components.settings.problems import Finding, Fix, refuse, shown
+from components.settings.reference import Hint
+from components.settings.ssh_keys import PUBLIC_KEY_EXAMPLE, PublicKey
+from components.settings.values import Generation, parse_network
 
 NETWORK = "10.77.0.0/24"
+INSTANCE_TYPE = "t4g.small"
 HOW_TO_GET_THE_PUBLIC_KEY = (
     "`ssh-keygen -t ed25519 -f ~/.ssh/backup-admin`, then the one line of the .pub file:"
 )
 
 
+_INSTANCE_TYPE = Form(
+    r"[a-z][a-z0-9-]{1,15}\.[a-z0-9-]{2,16}",
+    f"FAMILY.SIZE, such as {INSTANCE_TYPE} (arm64) or t3.small (amd64)",
+)
+
+
 def _instance_type(value: str) -> str:
-    allowed = "FAMILY.SIZE, such as t4g.small (arm64) or t3.small (amd64)"
-    match(value, r"[a-z][a-z0-9-]{1,15}\.[a-z0-9-]{2,16}", allowed)
     if value.startswith("mac"):
-        raise refuse(f"{shown(value)} cannot run Debian", allowed=allowed)
+        raise refuse(f"{shown(value)} cannot run Debian", allowed=_INSTANCE_TYPE.allowed)
     return value
 
 
-def _ami(value: str) -> str:
-    return match(value, r"ami-[0-9a-f]{8}([0-9a-f]{9})?", "ami- and 8 or 17 of 0-9 a-f")
-
-
-def _subnet(value: str) -> str:
-    return match(value, r"subnet-[0-9a-f]{8}([0-9a-f]{9})?", "subnet- and 8 or 17 of 0-9 a-f")
+def _id_of(kind: str) -> Form:
+    return Form(rf"{kind}-[0-9a-f]{{8}}([0-9a-f]{{9}})?", f"{kind}- and 8 or 17 of 0-9 a-f")
 
 
 def _vpc_range(value: str) -> str:
     allowed = f"a private IPv4 network from /16 to /28, such as {NETWORK}, without host bits"
-    found = network(value)
+    found = parse_network(value)
     if (
         not isinstance(found, ipaddress.IPv4Network)
         or not 16 <= found.prefixlen <= 28
@@ -56,9 +59,9 @@ def _reason(value: str) -> str:
     return value
 
 
-def _door_range(value: str) -> str:
+def _client_range(value: str) -> str:
     allowed = "an IPv4 address or a network in CIDR form, such as 203.0.113.0/24, without host bits"
-    found = network(value)
+    found = parse_network(value)
     if found is not None and found.version == 4:
         return str(found)
     if found is not None:
@@ -70,13 +73,13 @@ def _door_range(value: str) -> str:
     raise refuse(f"{shown(value)} has host bits", allowed=allowed, fix=Fix(value=whole))
 
 
-def is_wide(value: object) -> bool:
+def _is_wide(value: str) -> bool:
     """Whether the network is the whole Internet, or so large a part of it that it must be said why."""
-    found = network(value)
+    found = parse_network(value)
     return found is not None and found.prefixlen < 8
 
 
-DoorRange = Annotated[StrictStr, AfterValidator(_door_range)]
+ClientRange = Annotated[StrictStr, AfterValidator(_client_range), Looks(r"^[0-9.]+(/[0-9]{1,2})?$")]
 
 
 class Ec2Vm(Model):
@@ -85,17 +88,17 @@ class Ec2Vm(Model):
     EXAMPLE: ClassVar[object] = {
         "adminPublicKey": PUBLIC_KEY_EXAMPLE,
         "adminsFrom": ["203.0.113.0/24"],
-        "sourcesFrom": ["198.51.100.0/24"],
+        "sourcesFrom": ["192.0.2.0/24"],
     }
 
-    generation: Annotated[StrictInt, Field(ge=1, le=999999)] = Field(
+    generation: Generation = Field(
         1,
         description="A new number replaces the machine; the sources learn its new host key in the same run.",
     )
-    instance_type: Annotated[StrictStr, AfterValidator(_instance_type)] = Field(
-        "t4g.small", description="EC2 instance type; its family decides the architecture, arm64 or amd64."
+    instance_type: Annotated[StrictStr, _INSTANCE_TYPE, AfterValidator(_instance_type)] = Field(
+        INSTANCE_TYPE, description="EC2 instance type; its family decides the architecture, arm64 or amd64."
     )
-    ami: Annotated[StrictStr, AfterValidator(_ami)] | None = Field(
+    ami: Annotated[StrictStr, _id_of("ami")] | None = Field(
         None,
         description="Image; default: the newest Debian 13 when the machine is made, kept from then on.",
         examples=["ami-0123456789abcdef0"],
@@ -103,28 +106,27 @@ class Ec2Vm(Model):
     disk_gib: Annotated[StrictInt, Field(ge=8, le=16384)] = Field(
         16, alias="diskGiB", description="Size of the encrypted root disk in GiB, 8 to 16384."
     )
-    admin_public_key: PublicKey = Field(
+    admin_public_key: Annotated[PublicKey, Hint(how=HOW_TO_GET_THE_PUBLIC_KEY)] = Field(
         description="Public half of lastcopy:admin's key: one line, ssh-ed25519 AAAA…; for account admin. A new one needs a new"
         " generation.",
         examples=[PUBLIC_KEY_EXAMPLE],
-        json_schema_extra={"how": HOW_TO_GET_THE_PUBLIC_KEY},
     )
-    network: Annotated[StrictStr, AfterValidator(_vpc_range)] | None = Field(
+    network: Annotated[StrictStr, AfterValidator(_vpc_range), Looks(r"^[0-9.]+/[0-9]{1,2}$")] | None = Field(
         NETWORK, description="IPv4 network of a VPC of its own, /16 to /28, private; not with subnet."
     )
-    subnet: Annotated[StrictStr, AfterValidator(_subnet)] | None = Field(
+    subnet: Annotated[StrictStr, _id_of("subnet")] | None = Field(
         None,
         description="An existing public subnet, in place of a network of its own.",
         examples=["subnet-0123456789abcdef0"],
     )
-    admins_from: tuple[DoorRange, ...] = Field(
+    admins_from: tuple[ClientRange, ...] = Field(
         (),
         description="IPv4 networks that the operators' SSH comes from; may be empty with door ssm only.",
         examples=[["203.0.113.0/24"]],
     )
-    sources_from: Annotated[tuple[DoorRange, ...], Field(min_length=1)] = Field(
+    sources_from: Annotated[tuple[ClientRange, ...], Field(min_length=1)] = Field(
         description="IPv4 networks that the sources' SSH comes from, at least one.",
-        examples=[["198.51.100.0/24"]],
+        examples=[["192.0.2.0/24"]],
     )
     open_to_all_because: Annotated[StrictStr, AfterValidator(_reason)] | None = Field(
         None,
@@ -142,45 +144,45 @@ class Ec2Vm(Model):
         examples=["ops@example.com"],
     )
 
-    @classmethod
-    def prepare(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    def completed(self) -> Self:
         """In an existing subnet there is no network of its own."""
-        return {**raw, "network": None} if "subnet" in raw and "network" not in raw else raw
+        return self if self.subnet is None else self.model_copy(update={"network": None})
 
-    @classmethod
-    def rules(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
-        if raw.get("network") is not None and raw.get("subnet") is not None:
+    def rules(self) -> Iterator[Iterator[Finding]]:
+        yield self._refuse_network_beside_subnet()
+        yield self._require_a_way_for_operators()
+        yield self._require_reason_for_wide_networks()
+
+    def _refuse_network_beside_subnet(self) -> Iterator[Finding]:
+        if "network" in self.model_fields_set and self.network is not None and self.subnet is not None:
             fix = Fix(say="keep one, for example:", remove=True, at=("subnet",))
-            allowed = "exactly one of: network, subnet"
-            yield finding((), "has network and subnet, which exclude each other", allowed, fix)
-        admins, door = raw.get("adminsFrom"), raw.get("door", "ssh")
-        if door == "ssh" and admins in (None, [], ()):
-            what, allowed = "is empty, so no operator could come in", "at least one network, or door ssm"
-            yield finding(("adminsFrom",), what, allowed)
-        if door == "ssm" and admins not in (None, [], ()):
+            what = "has network and subnet, which exclude each other"
+            yield Finding((), what, "exactly one of: network, subnet", fix)
+
+    def _require_a_way_for_operators(self) -> Iterator[Finding]:
+        if self.door == "ssh" and not self.admins_from:
+            what = "is empty, so no operator could log in"
+            yield Finding(("adminsFrom",), what, "at least one network, or door ssm")
+        if self.door == "ssm" and self.admins_from:
             what = "is not used with door ssm: port 22 is for the sources only"
-            yield finding(("adminsFrom",), what, "with door ssh only", Fix(remove=True))
-        yield from _openness(raw)
+            yield Finding(("adminsFrom",), what, "with door ssh only", Fix(remove=True))
+
+    def _require_reason_for_wide_networks(self) -> Iterator[Finding]:
+        """Everybody may connect where two keys agree, never by one."""
+        ranges = {
+            "adminsFrom": read_if_known(lambda: self.admins_from),
+            "sourcesFrom": read_if_known(lambda: self.sources_from),
+        }
+        wide = [f"{one} in {key}" for key, given in ranges.items() for one in given or () if _is_wide(one)]
+        if wide and self.open_to_all_because is None:
+            what = f"is missing, but {' and '.join(wide)} lets everybody connect"
+            allowed = "smaller networks, or the reason in one line of 10 to 200 characters"
+            yield Finding(("openToAllBecause",), what, allowed)
+        if not wide and None not in ranges.values() and self.open_to_all_because is not None:
+            what = "is a reason for nothing: no network is open to all"
+            yield Finding(("openToAllBecause",), what, "only where one is", Fix(remove=True))
 
     def architecture(self) -> Literal["arm64", "amd64"]:
         """As Debian names it; AWS marks its own ARM processors by a g behind the generation's number."""
         family = self.instance_type.split(".")[0]
         return "arm64" if re.match(r"a1$|[a-z]+[0-9]+g", family) else "amd64"
-
-
-def _openness(raw: Mapping[str, Any]) -> Iterator[Finding]:
-    """A door for everybody is opened by two keys that agree, never by one."""
-    wide = [
-        f"{network} in {key}"
-        for key in ("adminsFrom", "sourcesFrom")
-        for network in (raw[key] if isinstance(raw.get(key), list | tuple) else [])
-        if is_wide(network)
-    ]
-    reason = raw.get("openToAllBecause")
-    if wide and reason is None:
-        what = f"is missing, but {' and '.join(wide)} lets everybody connect"
-        allowed = "smaller networks, or the reason in one line of 10 to 200 characters"
-        yield finding(("openToAllBecause",), what, allowed)
-    if not wide and reason is not None:
-        what = "is a reason for nothing: no network is open to all"
-        yield finding(("openToAllBecause",), what, "only where one is", Fix(remove=True))

@@ -1,62 +1,66 @@
-"""From pydantic's errors to problems that a person can repair: where, what, the allowed form, the fix."""
+"""From findings to problems that a person can repair: where, what, the allowed form, the fix."""
 
 from __future__ import annotations
 
 import difflib
 import re
 import shlex
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 import yaml
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
-from components.settings.model import Key, keys
-from components.settings.problems import RULE, SECRET, Fix, Loc, Problem, path_text
+from components.settings.problems import (
+    RULE,
+    SECRET,
+    TOO_SHORT,
+    UNKNOWN_KEY,
+    Finding,
+    Fix,
+    Loc,
+    Problem,
+    path_text,
+)
+from components.settings.reference import Key, list_keys
 from components.settings.stack import Settings
 
-KEYS = keys(Settings)
-
-_WHAT = {
-    "missing": "is missing",
-    "string_type": "is not text",
-    "int_type": "is not a whole number (quotes make text of it)",
-    "bool_type": "is not true or false (quotes make text of it)",
-    "tuple_type": "is not a list",
-    "model_type": "is not a map",
-    "too_short": "is empty",
-}
+KEYS = list_keys(Settings)
 
 
 def key_at(loc: Loc) -> Key | None:
-    """The key that stands at this place, None where no setting belongs."""
-    found, below = None, KEYS
+    """The key of this place, None where no setting belongs."""
+    found: Key | None = None
+    below: Mapping[str, Key] = KEYS
     for part in loc:
         if isinstance(part, int):
             continue
         found = below.get(part)
         if found is None:
             return None
-        below = dict(found.children)
+        below = found.children
     return found
 
 
-def _echoes_another(line: ErrorDetails, lines: list[ErrorDetails]) -> bool:
-    """Whether the line says only that a place is empty where another one says why."""
-    if line["type"] == RULE:
+def _echoes_another(finding: Finding, findings: Sequence[Finding]) -> bool:
+    """Whether it says only that a value is missing or has a wrong form where another one says why."""
+    if finding.kind == RULE:
         return False
-    size, loc = len(line["loc"]), line["loc"]
-    if line["type"] == "too_short" and any(len(o["loc"]) > size and o["loc"][:size] == loc for o in lines):
-        return True
-    return any(other["type"] == RULE and other["loc"] == loc for other in lines)
+    loc = finding.loc
+    if finding.kind == TOO_SHORT:  # so says pydantic of a list whose entries were refused
+        return any(len(other.loc) > len(loc) and other.loc[: len(loc)] == loc for other in findings)
+    return any(other.kind == RULE and other.loc == loc for other in findings)
 
 
-def _place(line: ErrorDetails) -> tuple[int, int]:
-    """Sorts by top-level key and, in a list, by entry."""
-    top, entry = (*line["loc"], -1, -1)[:2]
-    order = list(KEYS)
-    return order.index(str(top)) if top in order else len(order), entry if isinstance(entry, int) else -1
+def _place(finding: Finding) -> tuple[int, ...]:
+    """Sorts by the order of the keys at every level; a key that nobody knows comes last."""
+    found: list[int] = []
+    below: Mapping[str, Key] = KEYS
+    for part in finding.loc:
+        if isinstance(part, int):
+            found.append(part)
+            continue
+        found.append(list(below).index(part) if part in below else len(below))
+        below = below[part].children if part in below else {}
+    return tuple(found)
 
 
 class Explainer:
@@ -67,11 +71,11 @@ class Explainer:
         stack = re.search(r"Pulumi\.([A-Za-z0-9._-]+)\.yaml$", stack_file)
         self._stack = ["--stack", stack[1]] if stack else []
 
-    def problems(self, error: ValidationError) -> list[Problem]:
+    def problems(self, findings: Iterable[Finding]) -> list[Problem]:
         """One problem per mistake, in the order of the keys."""
-        lines = error.errors(include_url=False, include_input=False)
-        told = [line for line in lines if not _echoes_another(line, lines)]
-        return list(dict.fromkeys(self._problem(line) for line in sorted(told, key=_place)))
+        every = list(findings)
+        told = [finding for finding in every if not _echoes_another(finding, every)]
+        return list(dict.fromkeys(self.problem(finding) for finding in sorted(told, key=_place)))
 
     def place(self, loc: Loc) -> str:
         """A place in the stack file, as problems name it."""
@@ -81,27 +85,17 @@ class Explainer:
         """A command of ours for this stack."""
         return " ".join([words, *self._stack])
 
-    def problem(self, loc: Loc, what: str, allowed: str, fix: Fix) -> Problem:
-        """A problem at this place with its repair spelled out."""
-        return Problem(where=self.place(loc), what=what, allowed=allowed, fix=self._fix(loc, fix))
-
-    def _problem(self, line: ErrorDetails) -> Problem:
-        loc, kind, context = line["loc"], line["type"], line.get("ctx", {})
-        key = key_at(loc)
-        if kind == RULE:
-            return self.problem(
-                loc, context["what"], context["allowed"] or (key.description if key else ""), context["fix"]
-            )
-        if kind == "extra_forbidden":
-            return self._unknown(loc)
-        if kind in ("greater_than_equal", "less_than_equal"):
-            what = f"is below {context['ge']}" if "ge" in context else f"is above {context['le']}"
-        elif kind == "literal_error":
-            what = "is not one of the words allowed here"
-            return self.problem(loc, what, context["expected"].replace("'", ""), Fix())
-        else:
-            what = _WHAT.get(kind, "is not of the allowed form")
-        return self.problem(loc, what, key.description if key else "", Fix())
+    def problem(self, finding: Finding) -> Problem:
+        """The problem with its allowed form and its repair spelled out."""
+        if finding.kind == UNKNOWN_KEY:
+            return self._unknown(finding.loc)
+        key = key_at(finding.loc)
+        return Problem(
+            where=self.place(finding.loc),
+            what=finding.what,
+            allowed=finding.allowed or (key.description if key else ""),
+            fix=self._fix(finding.loc, finding.fix),
+        )
 
     def _unknown(self, loc: Loc) -> Problem:
         """A key that nobody reads. Its value is never shown, and the key only where it is a plain word."""
@@ -118,19 +112,15 @@ class Explainer:
         )
         guess = next((key for key in known if close and key.lower() == close[0]), None)
         if guess is None:
-            return self.problem(loc, "is not a setting", allowed, Fix(remove=True))
+            return self.problem(Finding(loc, "is not a setting", allowed, Fix(remove=True)))
         what = f'is not a setting; did you mean "{guess}"?'
-        return self.problem(
-            loc,
-            what,
-            allowed,
-            Fix(say=f"write `{guess}` instead of `{name}` in {self.stack_file}, or remove it:", remove=True),
-        )
+        say = f"write `{guess}` instead of `{name}` in {self.stack_file}, or remove it:"
+        return self.problem(Finding(loc, what, allowed, Fix(say=say, remove=True)))
 
     def _fix(self, loc: Loc, fix: Fix) -> str:
         at = (*loc, *fix.at)
         key = key_at(at)
-        say = fix.say or (key.how if key and not fix.remove else "")
+        say = fix.say or (key.hint.how if key and not fix.remove else "")
         lines = [say] if say else []
         if fix.remove:
             lines.append(self._command("rm", at))
@@ -138,7 +128,7 @@ class Explainer:
             lines += self._yaml(loc, fix.add, "add to {}, below config:")
         elif fix.remove:
             pass
-        elif key is not None and (key.secret or key.file):
+        elif key is not None and (key.secret or key.hint.file):
             lines.append(self._command("set", at))
         elif fix.value is not None:
             lines.append(self._command("set", at, fix.value))
@@ -159,7 +149,7 @@ class Explainer:
             return [self._command("rm", loc)]
         return self._yaml(loc, example, "write in {}, below config, for the whole of this key:")
 
-    def _command(self, verb: str, loc: Loc, value: Any = None) -> str:
+    def _command(self, verb: str, loc: Loc, value: str | int | bool | None = None) -> str:
         """A `pulumi config` command. A secret's value is typed at a prompt or piped in, never an argument."""
         key = key_at(loc)
         words = ["pulumi config", verb]
@@ -171,8 +161,8 @@ class Explainer:
         if value is not None:
             words.append(shlex.quote(str(value).lower() if isinstance(value, bool) else str(value)))
         words += self._stack
-        if key is not None and key.file and verb == "set":
-            words.append(f"< {key.file}")
+        if key is not None and key.hint.file and verb == "set":
+            words.append(f"< {key.hint.file}")
         return " ".join(words)
 
     def _yaml(self, loc: Loc, value: object, how: str) -> list[str]:

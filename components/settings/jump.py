@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PlainValidator
+from pydantic import Field, PlainValidator, ValidationInfo
 
-from components.settings.keys import HOW_TO_PIN, PUBLIC_KEY_EXAMPLE, PublicKey
 from components.settings.model import Model
 from components.settings.problems import Fix, refuse
-from components.settings.values import Account, Address, KeyFile, Port, is_loopback
+from components.settings.reference import Hint
+from components.settings.ssh_keys import HOW_TO_PIN, PUBLIC_KEY_EXAMPLE, PublicKey
+from components.settings.values import SSH_PORT, Account, Address, KeyFile, Port, is_loopback
 
 NONE: Literal["none"] = "none"
 
@@ -23,16 +24,15 @@ class JumpHost(Model):
     address: Address = Field(
         description="Host name or IP address that this workstation dials.", examples=["jump.example.com"]
     )
-    port: Port = Field(22, description="Port of its SSH server, 1 to 65535.")
+    port: Port = Field(SSH_PORT, description="Port of its SSH server, 1 to 65535.")
     user: Account | None = Field(
         None,
         description="Unix account there; needs no sudo. Default: the user of lastcopy:admin.",
         examples=["admin"],
     )
-    host_key: PublicKey = Field(
+    host_key: Annotated[PublicKey, Hint(how=HOW_TO_PIN)] = Field(
         description="The jump host's own ed25519 public key: one line, ssh-ed25519 AAAA…. Pinned as well.",
         examples=[PUBLIC_KEY_EXAMPLE],
-        json_schema_extra={"how": HOW_TO_PIN},
     )
     private_key_file: KeyFile | None = Field(
         None,
@@ -41,16 +41,18 @@ class JumpHost(Model):
     )
 
 
-def _jump_host_or_none(raw: Any) -> JumpHost | Literal["none"]:
-    if raw == NONE or isinstance(raw, JumpHost):
-        return raw  # type: ignore[no-any-return]
+def _jump_host_or_none(raw: object, info: ValidationInfo) -> JumpHost | Literal["none"]:
+    if raw == NONE:
+        return NONE
+    if isinstance(raw, JumpHost):
+        return raw
     if not isinstance(raw, Mapping):
         raise refuse(
             "is neither a jump host nor none",
             allowed="a map with address and hostKey; or none: dialled directly whatever lastcopy:admin.jumpHost says",
             fix=Fix(value=NONE),
         )
-    return JumpHost.model_validate(raw)
+    return JumpHost.model_validate(raw, context=info.context)
 
 
 JumpHostOrNone = Annotated[JumpHost | Literal["none"], PlainValidator(_jump_host_or_none)]

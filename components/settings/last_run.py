@@ -1,4 +1,4 @@
-"""What the last run left standing, so that no change of the stack file leaves the backups behind."""
+"""What the last run left behind, so that no change of the stack file leaves the backups behind."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import pulumi
 
 from components.settings.aws_bucket import AwsBucket
-from components.settings.problems import Fix, Loc
+from components.settings.problems import Finding, Fix, Loc
 from components.settings.stack import Settings
 
 
-def last_vault() -> Mapping[str, Any]:
+def read_last_vault() -> Mapping[str, Any]:
     """The stack's own output ``vault`` as its state has it; empty before the first run that ended well.
 
     The engine reads it for the program: no file, no cloud, a few hundredths of a second, the same with every backend.
@@ -24,15 +24,15 @@ def last_vault() -> Mapping[str, Any]:
     return vault if isinstance(vault, Mapping) else {}
 
 
-def moved_vault(settings: Settings) -> Iterator[tuple[Loc, str, str, Fix]]:
-    """Changes that would put another vault in the place of a production one: place, what, allowed form, fix.
+def refuse_other_vault(settings: Settings) -> Iterator[Finding]:
+    """Changes that would put another vault in the place of a production one.
 
     The second fence is the engine's ``protect``, which knows what this output does not: a vault whose first run was cut off.
     """
     bucket, aws = settings.storage, settings.aws
     if not isinstance(bucket, AwsBucket) or aws is None:
         return
-    old = last_vault()
+    old = read_last_vault()
     if old.get("purpose") != "production":
         return
     now: tuple[tuple[str, Loc, str], ...] = (
@@ -44,7 +44,7 @@ def moved_vault(settings: Settings) -> Iterator[tuple[Loc, str, str, Fix]]:
     for name, loc, value in now:
         before = old.get(name)
         if isinstance(before, str) and before != value:
-            what = f'is {value}, but the vault of this stack stands: {name} "{before}", with backups that nobody may leave behind'
+            what = f'is {value}, but this stack has a vault: {name} "{before}", with backups that nobody may leave behind'
             allowed = f"{before}, as long as this stack lives"
             say = "set it back; another vault belongs to another stack (pulumi stack init):"
-            yield loc, what, allowed, Fix(say=say, value=before)
+            yield Finding(loc, what, allowed, Fix(say=say, value=before))

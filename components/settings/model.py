@@ -1,17 +1,68 @@
-"""The base of all settings models: frozen, closed, and reporting every problem instead of the first one."""
+"""The base of all settings models: frozen, closed, and reporting every problem instead of the first one.
+
+Every field is validated by itself. A model whose fields are not all valid is *partial*: its valid fields can be read, any other raises
+`UnknownValue`. Rules over several values are written for valid ones, in plain typed code; where one of them is unknown, the rule ends, and
+all others go on.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Self, get_args
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
-from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, PydanticUndefined, core_schema
+from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, core_schema
 
-from components.settings.problems import RULE, Finding, Fix, Loc, refuse
+from components.settings.problems import RULE, UNKNOWN_KEY, Finding, Fix, Loc, as_error
+
+_T = TypeVar("_T")
+
+KEEP_PARTIAL = "keep partial models"
+"""The context of a validation that returns partial models with their findings, where it would raise otherwise."""
+
+_WHAT = {
+    "string_type": "is not text",
+    "int_type": "is not a whole number (quotes make text of it)",
+    "bool_type": "is not true or false (quotes make text of it)",
+    "tuple_type": "is not a list",
+    "too_short": "is empty",
+}
+_OTHER_FORM = "is not of the allowed form"
+
+
+class UnknownValue(AttributeError):
+    """A value was read that is missing or was refused."""
+
+
+def until_unknown(found: Iterator[_T]) -> Iterator[_T]:
+    """What a rule finds before it reads a value that is missing or was refused."""
+    try:
+        yield from found
+    except UnknownValue:
+        return
+
+
+def read_if_known(read: Callable[[], _T]) -> _T | None:
+    """What ``read`` returns, None where it reads a value that is missing or was refused."""
+    try:
+        return read()
+    except UnknownValue:
+        return None
 
 
 class Model(BaseModel):
@@ -23,94 +74,161 @@ class Model(BaseModel):
 
     EXAMPLE: ClassVar[object] = None
 
-    @classmethod
-    def rules(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:  # noqa: ARG003
-        """Rules over several keys. They see what was written, of any type, beside the keys' own rules."""
+    _findings: tuple[Finding, ...] = PrivateAttr(())
+
+    def rules(self) -> Iterator[Iterator[Finding]]:
+        """The rules over several of this model's values, each of which ends where it reads an unknown one."""
         yield from ()
 
-    @classmethod
-    def prepare(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What the fields read, made from what the user wrote."""
-        return raw
+    def completed(self) -> Self:
+        """The model with what follows from its own values, where a default depends on another value."""
+        return self
 
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What was refused here and below. Empty, unless the model is partial."""
+        return self._findings
+
+    @field_validator("*", mode="wrap")
     @classmethod
-    def located(cls, loc: Loc) -> Loc:
-        """A field's place in what the user wrote: undoes for places what `prepare` did to values."""
-        return loc
+    def _validate_field(cls, value: object, handler: ValidatorFunctionWrapHandler) -> object:
+        """One refused value does not keep the other fields from being validated: `_validate_all` takes it out again."""
+        if value is _MISSING:
+            return _Refused((Finding((), "is missing", kind="missing"),))
+        try:
+            return handler(value)
+        except ValidationError as error:
+            return _Refused(tuple(map(_finding, error.errors(include_url=False, include_input=False))))
 
     @model_validator(mode="wrap")
     @classmethod
-    def _report_everything(cls, raw: Any, handler: Any) -> Self:
-        if not isinstance(raw, Mapping):
-            return handler(raw)  # type: ignore[no-any-return]
-        lines = [InitErrorDetails(type=error, loc=loc, input=None) for loc, error in cls.rules(raw)]
-        model = None
-        try:
-            model = handler(cls.prepare(raw))
-        except ValidationError as error:
-            lines += lines_of(error, cls.located)
-        if model is None or lines:
-            raise ValidationError.from_exception_data(cls.__name__, lines, hide_input=True)
-        return model  # type: ignore[no-any-return]
+    def _validate_all(
+        cls, raw: object, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo
+    ) -> Self:
+        if isinstance(raw, cls):
+            return raw
+        model, found = cls._read(raw, handler)
+        if found and info.context != KEEP_PARTIAL:
+            raise ValidationError.from_exception_data(
+                cls.__name__, [_line(finding) for finding in found], hide_input=True
+            )
+        model._findings = tuple(found)
+        completed = read_if_known(model.completed)
+        return model if completed is None else completed
+
+    @classmethod
+    def _read(cls, raw: object, handler: ModelWrapValidatorHandler[Self]) -> tuple[Self, list[Finding]]:
+        """The model, without the values that were refused, and a finding for everything that is wrong."""
+        is_map = isinstance(raw, Mapping)
+        left = {str(key): value for key, value in raw.items()} if isinstance(raw, Mapping) else {}
+        fields = _fields_of(cls)
+        given = {field.alias: field.take(left) for field in fields}
+        model = handler({alias: value for alias, value in given.items() if value is not _DEFAULT})
+        found = [finding for field in fields for finding in field.take_findings(model)]
+        if not is_map:
+            for field in fields:
+                model.__dict__.pop(field.name, None)
+            return model, [Finding((), "is not a map", kind="model_type")]
+        found += [Finding((key,), "is not a setting", kind=UNKNOWN_KEY) for key in left]
+        for rule in until_unknown(model.rules()):
+            found += until_unknown(rule)
+        return model, found
+
+    if not TYPE_CHECKING:  # mypy would take any name for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            if name in type(self).model_fields:
+                raise UnknownValue(f"{type(self).__name__}.{name} is missing or was refused")
+            return super().__getattr__(name)
 
 
-def lines_of(
-    error: ValidationError, located: Any = lambda loc: loc, prefix: Loc = ()
-) -> list[InitErrorDetails]:
-    """The error's lines, to be raised again together with others and without the values that caused them."""
-    lines = []
-    for line in error.errors(include_url=False, include_input=False):
-        context = line.get("ctx", {})
-        kind = PydanticCustomError(RULE, "{what}", context) if line["type"] == RULE else line["type"]
-        lines.append(
-            InitErrorDetails(type=kind, loc=(*prefix, *located(line["loc"])), input=None, ctx=context)
-        )
-    return lines
+_MISSING, _DEFAULT = object(), object()
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """In the place of a value that was refused."""
+
+    findings: tuple[Finding, ...]
+
+
+def _line(finding: Finding) -> InitErrorDetails:
+    return InitErrorDetails(type=as_error(finding), loc=finding.loc, input=None)
+
+
+def _finding(line: ErrorDetails) -> Finding:
+    kind, context, loc = line["type"], line.get("ctx", {}), line["loc"]
+    if kind == RULE:
+        finding: Finding = context["finding"]
+        return replace(finding, loc=loc)
+    if kind in ("greater_than_equal", "less_than_equal"):
+        what = f"must be at least {context['ge']}" if "ge" in context else f"must be at most {context['le']}"
+        return Finding(loc, what, kind=kind)
+    if kind == "literal_error":
+        allowed = context["expected"].replace("'", "")
+        return Finding(loc, "is not one of the words allowed here", allowed, kind=kind)
+    return Finding(loc, _WHAT.get(kind, _OTHER_FORM), kind=kind)
 
 
 class OneOf:
-    """A field whose value is a map with exactly one of these keys; it becomes that key's model, unwrapped."""
+    """A field whose value is a map with exactly one of these keys; it becomes that key's model, unwrapped.
 
-    def __init__(self, **members: type[Model]) -> None:
+    ``inline``: the keys are written beside those of the model that has the field, not below a key of their own. A member with a field of
+    its own key's name is written as that field's value alone.
+    """
+
+    def __init__(self, *, inline: bool = False, **members: type[Model]) -> None:
+        self.inline = inline
         self.members = members
         self.names = ", ".join(members)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(self.choose)
+        return core_schema.with_info_plain_validator_function(self._choose)
 
-    def choose(self, raw: Any) -> Model:
+    def key_of(self, model: Model) -> str:
+        """The key under which a member is written."""
+        return next(key for key, member in self.members.items() if isinstance(model, member))
+
+    def is_written_as_value(self, key: str) -> bool:
+        """Whether the member is written as the value of its only field."""
+        return key in aliases(self.members[key])
+
+    def loc_of(self, model: Model) -> Loc:
+        """Where the member's own keys are, seen from the field."""
+        key = self.key_of(model)
+        return () if self.is_written_as_value(key) else (key,)
+
+    def _choose(self, raw: object, info: core_schema.ValidationInfo) -> Model:
         if isinstance(raw, Model) and type(raw) in self.members.values():
             return raw
+        found: list[Finding] = []
+        model = self._member(raw, found)
+        if model is not None and not found and info.context == KEEP_PARTIAL:
+            return model
+        found += [finding.below(self.loc_of(model)) for finding in model.findings] if model else []
+        if model is None or found:
+            raise ValidationError.from_exception_data("OneOf", [_line(one) for one in found], hide_input=True)
+        return model
+
+    def _member(self, raw: object, found: list[Finding]) -> Model | None:
+        """The chosen member; None where there is none, or more than one. What is wrong with the choice itself is added to ``found``."""
         allowed = f"exactly one of: {self.names}"
         if not isinstance(raw, Mapping):
-            raise refuse("is not a map", allowed=allowed)
+            found.append(Finding((), "is not a map", allowed))
+            return None
         unknown = [str(key) for key in raw if key not in self.members]
-        lines = [InitErrorDetails(type="extra_forbidden", loc=(key,), input=None) for key in unknown]
-        found = [key for key in self.members if key in raw]
-        if len(found) > 1:
-            fix = Fix(say="keep one, for example:", remove=True, at=(found[-1],))
-            error = refuse(f"has {' and '.join(found)}, which exclude each other", allowed=allowed, fix=fix)
-            lines.append(InitErrorDetails(type=error, loc=(), input=None))
-        elif not found and not unknown:
-            lines.append(
-                InitErrorDetails(
-                    type=refuse(f"has none of {self.names}", allowed=allowed), loc=(), input=None
-                )
-            )
-        models = []
-        for key in found if len(found) == 1 else ():  # of several, one goes: no word on what is inside
-            try:
-                models.append(self._member(key, raw[key]))
-            except ValidationError as error:
-                scalar = key in aliases(self.members[key])
-                lines += lines_of(error, prefix=() if scalar else (key,))
-        if lines:
-            raise ValidationError.from_exception_data("OneOf", lines, hide_input=True)
-        return models[0]
-
-    def _member(self, key: str, value: Any) -> Model:
-        member = self.members[key]
-        return member.model_validate({key: value} if key in aliases(member) else value)
+        chosen = [key for key in self.members if key in raw]
+        found += [Finding((key,), "is not a setting", kind=UNKNOWN_KEY) for key in unknown]
+        if len(chosen) > 1:
+            fix = Fix(say="keep one, for example:", remove=True, at=(chosen[-1],))
+            found.append(Finding((), f"has {' and '.join(chosen)}, which exclude each other", allowed, fix))
+        elif not chosen and not unknown:
+            found.append(Finding((), f"has none of {self.names}", allowed))
+        if len(chosen) != 1:  # of several, one goes: no word on what is inside
+            return None
+        (key,) = chosen
+        value = {key: raw[key]} if self.is_written_as_value(key) else raw[key]
+        return self.members[key].model_validate(value, context=KEEP_PARTIAL)
 
 
 def aliases(model: type[Model]) -> dict[str, FieldInfo]:
@@ -118,64 +236,47 @@ def aliases(model: type[Model]) -> dict[str, FieldInfo]:
     return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
+def union_of(field: FieldInfo) -> OneOf | None:
+    """The choice of which a field holds one member."""
+    return next((mark for mark in field.metadata if isinstance(mark, OneOf)), None)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Key:
-    """One key that a stack file may hold, and those below it.
+class _Field:
+    """One field of a model, as it is written."""
 
-    ``how`` tells the way to a value, ``file`` names the file that is piped in where the value has several lines.
-    """
+    name: str
+    alias: str
+    required: bool
+    union: OneOf | None
 
-    description: str
-    how: str
-    file: str
-    example: object
-    secret: bool
-    children: Mapping[str, Key]
+    @property
+    def _loc(self) -> Loc:
+        return () if self.union is not None and self.union.inline else (self.alias,)
+
+    def take(self, written: dict[str, object]) -> object:
+        """What was written for the field, taken out of the keys that are left."""
+        if self.union is not None and self.union.inline:
+            return {key: written.pop(key) for key in self.union.members if key in written}
+        return written.pop(self.alias, _MISSING if self.required else _DEFAULT)
+
+    def take_findings(self, model: Model) -> Iterator[Finding]:
+        """The findings for the field and in the models that it holds; a refused value is taken out of the model."""
+        value = getattr(model, self.name)
+        if isinstance(value, _Refused):
+            del model.__dict__[self.name]
+            yield from (finding.below(self._loc) for finding in value.findings)
+            return
+        for index, one in enumerate(value if isinstance(value, tuple) else (value,)):
+            if isinstance(one, Model):
+                at: Loc = (index,) if isinstance(value, tuple) else ()
+                at = (*at, *self.union.loc_of(one)) if self.union is not None else at
+                yield from (finding.below((*self._loc, *at)) for finding in one.findings)
 
 
-def keys(model: type[Model]) -> dict[str, Key]:
-    """Every key of a model as it is written in YAML."""
-    found: dict[str, Key] = {}
-    for alias, field in aliases(model).items():
-        union = next((mark for mark in field.metadata if isinstance(mark, OneOf)), None)
-        if union is not None and model.located((alias,)) == ():
-            found |= _members(union)  # written beside the other keys, not below one of its own
-        else:
-            found[alias] = _key(field, union)
-    return found
-
-
-def _key(field: FieldInfo, union: OneOf | None) -> Key:
-    kinds = list(_leaves(field.annotation))
-    child = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Model)), None)
-    children = _members(union) if union else keys(child) if child else {}
-    example = field.examples[0] if field.examples else child.EXAMPLE if child and not union else field.default
-    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    return Key(
-        description=field.description or "",
-        how=str(extra.get("how", "")),
-        file=str(extra.get("file", "")),
-        example=None if example is PydanticUndefined else example,
-        secret=SecretStr in kinds,
-        children=children,
+@cache
+def _fields_of(model: type[Model]) -> tuple[_Field, ...]:
+    return tuple(
+        _Field(name=name, alias=field.alias or name, required=field.is_required(), union=union_of(field))
+        for name, field in model.model_fields.items()
     )
-
-
-def _members(union: OneOf) -> dict[str, Key]:
-    found = {}
-    for name, member in union.members.items():
-        below = keys(member)
-        description = (member.__doc__ or "").split("\n", maxsplit=1)[0]
-        own = Key(
-            description=description, how="", file="", example=member.EXAMPLE, secret=False, children=below
-        )
-        found[name] = below.get(name, own)
-    return found
-
-
-def _leaves(annotation: Any) -> Iterable[Any]:
-    arguments = get_args(annotation)
-    if not arguments:
-        yield annotation
-    for argument in arguments:
-        yield from _leaves(argument)

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pulumi
 from pydantic_core import PydanticCustomError
 
 Loc = tuple[int | str, ...]
-"""Where a value stands: ("sources", 1, "paths") is ``lastcopy:sources[1].paths``."""
-
-Finding = tuple[Loc, PydanticCustomError]
+"""The place of a value: ("sources", 1, "paths") is ``lastcopy:sources[1].paths``."""
 
 RULE = "lastcopy_rule"
-SECRET = "<secret>"  # noqa: S105 - the mark of a secret in an example; never a value
+UNKNOWN_KEY = "extra_forbidden"
+TOO_SHORT = "too_short"
+SECRET = "<secret>"  # noqa: S105 - marks a secret in an example; never a value
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fix:
     """How to repair a value. Empty: set the key to its example; a secret is typed at a prompt.
 
-    ``add`` is YAML to write at the place beside what stands there; ``remove`` takes out what stands ``at`` (below the place).
+    ``add`` is YAML to write at the place, beside what is there; ``remove`` takes out what is ``at`` (below the place).
     """
 
     say: str = ""
@@ -32,14 +32,33 @@ class Fix:
     at: Loc = ()
 
 
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with the value at one place. ``allowed`` empty: what the key's description says.
+
+    ``kind``: which rule says so, RULE for those of this project, otherwise the type of pydantic's error. ``what`` must hold nothing
+    that could be secret: quote with `shown` only.
+    """
+
+    loc: Loc
+    what: str
+    allowed: str = ""
+    fix: Fix = Fix()
+    kind: str = RULE
+
+    def below(self, loc: Loc) -> Finding:
+        """The same finding in a section that is itself at ``loc``."""
+        return replace(self, loc=(*loc, *self.loc))
+
+
 def refuse(what: str, *, allowed: str = "", fix: Fix | None = None) -> PydanticCustomError:
-    """The error a rule raises. ``what`` must hold nothing that could be secret: quote with `shown` only."""
-    return PydanticCustomError(RULE, "{what}", {"what": what, "allowed": allowed, "fix": fix or Fix()})
+    """The error that a rule for one value raises. ``what`` must hold nothing that could be secret: quote with `shown` only."""
+    return as_error(Finding((), what, allowed, fix or Fix()))
 
 
-def finding(loc: Loc, what: str, allowed: str, fix: Fix | None = None) -> Finding:
-    """What a rule over several keys says of one place."""
-    return loc, refuse(what, allowed=allowed, fix=fix)
+def as_error(finding: Finding) -> PydanticCustomError:
+    """The finding as pydantic carries it to the model's end; its place is pydantic's to tell."""
+    return PydanticCustomError(RULE, "{what}", {"what": finding.what, "finding": finding})
 
 
 _HARMLESS = re.compile(r"[A-Za-z0-9 ._:/,*@+=~-]{1,48}")
@@ -66,7 +85,7 @@ def path_text(loc: Loc) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One refused setting: where it stands, what is wrong with it, what is allowed, and what repairs it."""
+    """One refused setting: its place, what is wrong with it, what is allowed, and what repairs it."""
 
     where: str
     what: str

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar
+from collections.abc import Iterator
+from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field, StrictInt, StrictStr
 
-from components.settings.model import Model
-from components.settings.problems import Finding, Fix, finding, refuse, shown
-from components.settings.values import BackupPath, match
+from components.settings.form import Form, Looks
+from components.settings.model import Model, until_unknown
+from components.settings.problems import Finding, Fix, refuse, shown
+from components.settings.values import BackupPath
 
 # What the restore drill compares (ops/restore_test/canary.py) must not be left out by name or size.
 CANARY_NAMES = (
@@ -24,7 +25,6 @@ CANARY_NAMES = (
 )
 _LEAST_SIZE = 1 << 20
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_TIME = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]", re.ASCII)
 _DAY = 24 * 60
 KIBPS = Annotated[StrictInt, Field(ge=16, le=1 << 30)]
 
@@ -54,13 +54,12 @@ def _tag_file(value: str) -> str:
     return value
 
 
-def _time_of_day(value: str) -> str:
-    return match(value, _TIME.pattern, 'a time of day as "HH:MM", in quotes, "00:00" to "23:59"')
-
-
 TagFile = Annotated[StrictStr, AfterValidator(_tag_file)]
-Size = Annotated[StrictStr, AfterValidator(_size)]
-TimeOfDay = Annotated[StrictStr, AfterValidator(_time_of_day)]
+Size = Annotated[StrictStr, AfterValidator(_size), Looks(r"^[1-9][0-9]{0,8}[KMGT]$")]
+TimeOfDay = Annotated[
+    StrictStr,
+    Form(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]", 'a time of day as "HH:MM", in quotes, "00:00" to "23:59"'),
+]
 
 
 def minute(time_of_day: str) -> int:
@@ -89,14 +88,18 @@ class RateHours(Model):
         description="Download in these hours in KiB/s, 16 or more. Default: as at all other hours.",
     )
 
-    @classmethod
-    def rules(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
-        if raw.get("from") is not None and raw.get("from") == raw.get("to"):
-            yield finding(("to",), "is when they begin", "another time than `from`", Fix(value="18:00"))
-        if "uploadKiBps" not in raw and "downloadKiBps" not in raw:
-            yield finding(
-                (), "limits nothing", "uploadKiBps, downloadKiBps or both", Fix(add={"uploadKiBps": 2048})
-            )
+    def rules(self) -> Iterator[Iterator[Finding]]:
+        yield self._require_two_times()
+        yield self._require_a_limit()
+
+    def _require_two_times(self) -> Iterator[Finding]:
+        if self.from_ == self.to:
+            yield Finding(("to",), "is when they begin", "another time than `from`", Fix(value="18:00"))
+
+    def _require_a_limit(self) -> Iterator[Finding]:
+        if not self.model_fields_set & {"upload_kibps", "download_kibps"}:
+            fix = Fix(add={"uploadKiBps": 2048})
+            yield Finding((), "limits nothing", "uploadKiBps, downloadKiBps or both", fix)
 
     def minutes(self) -> frozenset[int]:
         """The minutes of the day that are meant."""
@@ -126,28 +129,23 @@ class Rate(Model):
         examples=[[RateHours.EXAMPLE]],
     )
 
-    @classmethod
-    def rules(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
-        hours = raw.get("hours")
+    def rules(self) -> Iterator[Iterator[Finding]]:
+        yield self._refuse_overlaps()
+
+    def _refuse_overlaps(self) -> Iterator[Finding]:
         taken: dict[int, int] = {}
-        for index, one in enumerate(hours if isinstance(hours, list | tuple) else []):
-            if not _whole(one):
-                continue  # its own rules speak
-            for at in RateHours.model_validate({**one, "uploadKiBps": 16}).minutes():
-                if taken.setdefault(at, index) != index:
-                    what = f"overlaps with hours[{taken[at]}]"
-                    yield finding(
-                        ("hours", index), what, "each hour of the day at most once", Fix(remove=True)
-                    )
-                    break
+        for index, hours in enumerate(self.hours):
+            yield from until_unknown(_overlap(index, hours, taken))
 
 
-def _whole(one: object) -> bool:
-    """Whether an entry of ``hours`` has two times that can be compared."""
-    if not isinstance(one, Mapping):
-        return False
-    times = [one.get("from"), one.get("to")]
-    return times[0] != times[1] and all(isinstance(time, str) and _TIME.fullmatch(time) for time in times)
+def _overlap(index: int, hours: RateHours, taken: dict[int, int]) -> Iterator[Finding]:
+    """``taken``: which entry of the list has a minute of the day."""
+    if hours.from_ == hours.to:
+        return  # their own rule says so
+    others = {taken.setdefault(minute, index) for minute in sorted(hours.minutes())} - {index}
+    if others:
+        what = f"overlaps with hours[{min(others)}]"
+        yield Finding(("hours", index), what, "each hour of the day at most once", Fix(remove=True))
 
 
 class Expect(Model):

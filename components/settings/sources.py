@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StrictBool, StrictInt
 
 from components.settings.calendar import Calendar, TimeSpan
 from components.settings.hosts import ManagedHost, SandboxSource, UnmanagedSource
-from components.settings.model import Model, OneOf
-from components.settings.problems import SECRET, Finding, Fix, Loc, finding
+from components.settings.model import Model, OneOf, read_if_known
+from components.settings.problems import SECRET, Finding, Fix
 from components.settings.selection import Expect, Rate, Size, TagFile
 from components.settings.silence import MOST_HOURS, silent_after
 from components.settings.storage import Identity
-from components.settings.values import BackupPath, Cidr, Exclude, Password, Program, SourceName
+from components.settings.values import BackupPath, Cidr, Exclude, Generation, Password, Program, SourceName
 
 NOBODYS_ADDRESS = "192.0.2.1/32"  # kept for documentation: RFC 5737
 DEFAULT_SCHEDULE = (
     "*-*-* 04:00:00"  # no zone's clock is put forward over it (tests/unit/settings/test_on_calendar.py)
 )
 DEFAULT_DELAY = "30m"
-HOSTS = OneOf(host=ManagedHost, sandbox=SandboxSource, publicKey=UnmanagedSource)
+HOSTS = OneOf(inline=True, host=ManagedHost, sandbox=SandboxSource, publicKey=UnmanagedSource)
 
 
 class Limits(Model):
@@ -145,7 +145,7 @@ class Source(Model):
         False,
         description="true: the source's key opens nothing and its sessions end; its host is not asked, `from` is kept.",
     )
-    generation: Annotated[StrictInt, Field(ge=1, le=999999)] = Field(
+    generation: Generation = Field(
         1, description="A new number starts a new repository and leaves the old one as it is."
     )
     password: Password | None = Field(
@@ -154,7 +154,7 @@ class Source(Model):
         examples=[SECRET],
     )
     identity: Identity | None = Field(None, description="Storage identity of this source alone.")
-    identity_generation: Annotated[StrictInt, Field(ge=1, le=999999)] = Field(
+    identity_generation: Generation = Field(
         1,
         description="With storage.aws: a new number gives the source a new storage key without a gap and deletes"
         " the old one; a backup that runs then is cut and tried again a minute later.",
@@ -172,83 +172,50 @@ class Source(Model):
         """From where its key opens anything: an address that nobody has, while it is cut off."""
         return (NOBODYS_ADDRESS,) if self.cut_off else self.from_
 
-    @classmethod
-    def prepare(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
-        """``host``, ``sandbox`` and ``publicKey`` stand beside the other keys; they become ``host``."""
-        rest = {key: value for key, value in raw.items() if key not in HOSTS.members}
-        return {**rest, "host": {key: raw[key] for key in HOSTS.members if key in raw}}
+    def rules(self) -> Iterator[Iterator[Finding]]:
+        yield self._refuse_paths_twice()
+        yield self._require_paths_for_exceptions()
+        yield self._require_limits_for_connections()
+        yield self._require_time_for_a_run()
 
-    @classmethod
-    def located(cls, loc: Loc) -> Loc:
-        return loc[1:] if loc[:1] == ("host",) else loc
-
-    @classmethod
-    def rules(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
-        paths = raw.get("paths")
-        paths = paths if isinstance(paths, list | tuple) else []
-        for index, path in enumerate(paths):
-            if path in paths[:index]:
+    def _refuse_paths_twice(self) -> Iterator[Finding]:
+        for index, path in enumerate(self.paths):
+            if path in self.paths[:index]:
                 fix = Fix(say="remove one of the two:", remove=True)
-                yield finding(("paths", index), "stands in the list twice", "each path once", fix)
-        yield from _outside_of(paths, raw.get("expect"))
-        yield from _room_for_connections(raw)
-        yield from _silent_after_a_run_is_due(raw)
+                yield Finding(("paths", index), "is in the list twice", "each path once", fix)
 
+    def _require_paths_for_exceptions(self) -> Iterator[Finding]:
+        """A slip in ``expect.mayBeEmpty`` would go unnoticed until the day on which it matters."""
+        for index, given in enumerate(self.expect.may_be_empty):
+            if not any(f"{given}/".startswith(f"{path.rstrip('/')}/") for path in self.paths):
+                what = "is none of the paths, and is below none"
+                yield Finding(
+                    ("expect", "mayBeEmpty", index), what, "one of paths, or below one", Fix(remove=True)
+                )
 
-def silent_hours_of(raw: Mapping[str, Any]) -> int | None:
-    """`Source.silent_hours` of what was written, of any shape; None where its own rules speak."""
-    given, schedule = raw.get("silentAfterHours"), raw.get("schedule", DEFAULT_SCHEDULE)
-    delay = raw.get("randomizedDelay", DEFAULT_DELAY)
-    if given is not None:
-        return given if type(given) is int else None
-    return silent_after(schedule, delay) if isinstance(schedule, str) and isinstance(delay, str) else None
-
-
-def _silent_after_a_run_is_due(raw: Mapping[str, Any]) -> Iterator[Finding]:
-    """Shorter than the schedule's own pauses, it would be told every time."""
-    given, schedule = raw.get("silentAfterHours"), raw.get("schedule", DEFAULT_SCHEDULE)
-    delay = raw.get("randomizedDelay", DEFAULT_DELAY)
-    if type(given) is not int or not isinstance(schedule, str) or not isinstance(delay, str):
-        return
-    least = silent_after(schedule, delay, margin=0)
-    if least is not None and 1 <= given < least:
-        what = f"is {given}, but by its schedule {least} hours may pass between two snapshots"
-        yield finding(
-            ("silentAfterHours",), what, f"at least {least}, and time for the backup itself", Fix(remove=True)
+    def _require_limits_for_connections(self) -> Iterator[Finding]:
+        """If the relay allows less than restic asks for, restic hangs (restic issue 2925): refuse that here."""
+        sessions, connections = self.limits.sessions, self.restic.connections
+        # 16 threads are what an idle Go program of rclone's size takes; each connection may hold one more.
+        needs = (
+            ("processes", lambda: self.limits.processes, sessions * (16 + connections)),
+            ("openFiles", lambda: self.limits.open_files, 64 + 8 * connections),
+            ("memoryMiB", lambda: self.limits.memory_mib, 128 + 16 * connections),
         )
+        for key, read, least in needs:
+            given = read_if_known(read)
+            if given is not None and given < least:
+                what = f"must be at least {least}, or restic hangs in {sessions} sessions of {connections} connections"
+                allowed = f"at least {least}, or fewer restic.connections"
+                yield Finding(("limits", key), what, allowed, Fix(value=least))
 
-
-def _outside_of(paths: Sequence[object], expect: object) -> Iterator[Finding]:
-    """A slip in ``expect.mayBeEmpty`` would go unnoticed until the day on which it matters."""
-    empty = expect.get("mayBeEmpty") if isinstance(expect, Mapping) else None
-    for index, given in enumerate(empty if isinstance(empty, list | tuple) else ()):
-        if isinstance(given, str) and not any(
-            isinstance(path, str) and f"{given}/".startswith(f"{path.rstrip('/')}/") for path in paths
-        ):
-            loc = ("expect", "mayBeEmpty", index)
-            yield finding(
-                loc, "is none of the paths, and lies in none", "one of paths, or below one", Fix(remove=True)
-            )
-
-
-def _room_for_connections(raw: Mapping[str, Any]) -> Iterator[Finding]:
-    """If the relay allows less than restic asks for, restic hangs (restic issue 2925): refuse that here."""
-    limits, restic = raw.get("limits", {}), raw.get("restic", {})
-    if not isinstance(limits, Mapping) or not isinstance(restic, Mapping):
-        return
-    connections = restic.get("connections", 8)
-    sessions = limits.get("sessions", 4)
-    if connections not in range(1, 33) or sessions not in range(1, 65):
-        return  # their own rules speak
-    # 16 threads are what an idle Go program of rclone's size takes; each connection may hold one more.
-    needs = {
-        "processes": (256, 64, sessions * (16 + connections)),
-        "openFiles": (1024, 128, 64 + 8 * connections),
-        "memoryMiB": (1024, 256, 128 + 16 * connections),
-    }
-    for key, (default, floor, least) in needs.items():
-        given = limits.get(key, default)
-        if type(given) is int and floor <= given < least:
-            what = f"{given} is too little: restic hangs in {sessions} sessions of {connections} connections"
-            allowed = f"at least {least}, or fewer restic.connections"
-            yield finding(("limits", key), what, allowed, Fix(value=least))
+    def _require_time_for_a_run(self) -> Iterator[Finding]:
+        """Shorter than the schedule's own pauses, silence would be reported every time."""
+        given = self.silent_after_hours
+        if given is None:
+            return
+        least = silent_after(self.schedule, self.randomized_delay, margin=0)
+        if least is not None and given < least:
+            what = f"is {given}, but by its schedule {least} hours may pass between two snapshots"
+            allowed = f"at least {least}, and time for the backup itself"
+            yield Finding(("silentAfterHours",), what, allowed, Fix(remove=True))

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, StrictBool
+from pydantic import BeforeValidator, Field, StrictBool
 
-from components.settings import across, across_aws, across_jump
+from components.settings.admin import Admin
 from components.settings.aws import AwsAccount
 from components.settings.aws_bucket import AwsBucket
 from components.settings.ec2 import Ec2Vm
-from components.settings.hosts import Admin, ExistingHost, ManagedHost, Sandbox, SandboxVm
+from components.settings.hosts import ExistingHost, ManagedHost, Sandbox, SandboxVm
 from components.settings.jump import JumpHost, jump_host_for
-from components.settings.model import Model, OneOf
-from components.settings.problems import Finding
+from components.settings.model import Model, OneOf, until_unknown
+from components.settings.problems import Loc
 from components.settings.sources import Source
 from components.settings.storage import RcloneRemoteSection, S3Bucket, SandboxVault
-from components.settings.values import EnvironmentName, is_account
-from components.settings.warn import warnings_of
+from components.settings.values import EnvironmentName
 
 INTERMEDIATE = OneOf(existing=ExistingHost, ec2=Ec2Vm, sandbox=SandboxVm)
 STORAGE = OneOf(s3=S3Bucket, aws=AwsBucket, rclone=RcloneRemoteSection, sandbox=SandboxVault)
+
+
+def _none_if_empty(value: object) -> object:
+    """Pulumi.yaml declares ``{}`` as the default of a map that a stack file leaves out."""
+    return None if value == {} else value
 
 
 class Settings(Model):
@@ -40,7 +44,7 @@ class Settings(Model):
         Admin(),
         description="How the operator reaches the hosts; not for the sandbox, which brings its own way.",
     )
-    aws: AwsAccount | None = Field(
+    aws: Annotated[AwsAccount | None, BeforeValidator(_none_if_empty)] = Field(
         None, description="The AWS account; only with storage.aws or intermediate.ec2, which need it."
     )
     intermediate: Annotated[ExistingHost | Ec2Vm | SandboxVm, INTERMEDIATE] = Field(
@@ -58,26 +62,28 @@ class Settings(Model):
         description="The backed-up hosts, at least one.", examples=[[Source.EXAMPLE]]
     )
 
-    @classmethod
-    def prepare(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A managed source without a user of its own is reached as the admin's user; an empty aws is none."""
-        raw = {key: value for key, value in raw.items() if key != "aws" or value != {}}
-        user = across.mapping(raw.get("admin")).get("user")
-        sources = raw.get("sources")
-        if not is_account(user) or not isinstance(sources, list | tuple):
-            return raw
-        return {**raw, "sources": [across.with_user(source, user) for source in sources]}
-
-    @classmethod
-    def rules(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
-        yield from across.rules(raw)
-        yield from across_aws.rules(raw)
-        yield from across_jump.rules(raw)
+    def completed(self) -> Self:
+        """A managed source without a user of its own is reached as the admin's user."""
+        user = self.admin.user
+        return self.model_copy(update={"sources": tuple(_with_user(one, user) for one in self.sources)})
 
     def jump_host(self, host: ExistingHost | ManagedHost) -> JumpHost | None:
         """The jump host that leads to this host, None where it is dialled directly."""
         return jump_host_for(host.address, host.jump_host, self.admin.jump_host)
 
-    def warnings(self) -> tuple[str, ...]:
-        """What is allowed but weakens the promise, each with its remedy; said on every run."""
-        return tuple(warnings_of(self))
+    def managed_hosts(self) -> Iterator[tuple[Loc, ManagedHost]]:
+        """The hosts of the sources that are reached by SSH, as far as they are valid, with their places."""
+        for index, source in enumerate(self.sources):
+            yield from until_unknown(_managed_host(index, source))
+
+
+def _managed_host(index: int, source: Source) -> Iterator[tuple[Loc, ManagedHost]]:
+    if isinstance(source.host, ManagedHost):
+        yield ("sources", index, "host"), source.host
+
+
+def _with_user(source: Source, user: str) -> Source:
+    for _, host in until_unknown(_managed_host(0, source)):
+        if "user" not in host.model_fields_set:
+            return source.model_copy(update={"host": host.model_copy(update={"user": user})})
+    return source

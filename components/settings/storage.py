@@ -5,32 +5,29 @@ from __future__ import annotations
 import re
 import ssl
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, StrictStr
-from pydantic.types import StrictInt
+from pydantic import AfterValidator, Field, SecretStr, StrictInt, StrictStr
 
+from components.settings.form import Form
 from components.settings.model import Model
-from components.settings.problems import SECRET, Finding, Fix, finding, refuse, shown
+from components.settings.problems import SECRET, Finding, Fix, refuse
+from components.settings.reference import Hint
 from components.settings.values import (
     AccessKeyId,
     Bucket,
     Egress,
     Endpoint,
+    LockDays,
     LockMode,
     Prefix,
     RemotePath,
     SecretAccessKey,
-    carried_by_rclone,
-    match,
+    is_carried_by_rclone,
 )
 from components.storage.service_facts import ChecksumChoice, ServiceName, rows_lost
 from components.storage.services import SERVICES, USABLE
-
-
-def _region(value: str) -> str:
-    return match(value, r"[a-z0-9-]{1,32}", "1 to 32 of a-z 0-9 -, such as us-east-1, or auto")
 
 
 def _certificate(value: str) -> str:
@@ -50,6 +47,8 @@ def _certificate(value: str) -> str:
         raise refuse("is not a certificate", allowed=allowed)
     return value.strip() + "\n"
 
+
+Certificate = Annotated[StrictStr, AfterValidator(_certificate)]
 
 HOW_TO_GET_A_SECTION = (
     "`rclone config show REMOTE | tail -n +2 >section.conf`, and remove that file afterwards:"
@@ -85,7 +84,7 @@ def _section(value: SecretStr) -> SecretStr:
         pair = re.fullmatch(r"\s*([a-z0-9_]+)\s*=\s*(.*?)\s*", line, re.ASCII)
         if pair is None:
             raise refuse(f"is not `key = value` in line {number}", allowed=allowed)
-        if not carried_by_rclone(pair[2]):
+        if not is_carried_by_rclone(pair[2]):
             what = f"begins with a quote, ends with a backslash or holds %( in line {number}"
             raise refuse(what, allowed=allowed)
         found.append(pair[1])
@@ -119,7 +118,7 @@ class ObjectLock(Model):
         "COMPLIANCE",
         description="COMPLIANCE: nobody shortens the lock. GOVERNANCE: who has the permission can.",
     )
-    minimum_days: Annotated[StrictInt, Field(ge=1, le=36500)] = Field(
+    minimum_days: LockDays = Field(
         30, description="Least default retention of the bucket, in days, 1 to 36500."
     )
 
@@ -155,7 +154,9 @@ class S3Bucket(Model):
         description="https://host or https://host:port of the S3 service.",
         examples=["https://s3.example.com"],
     )
-    region: Annotated[StrictStr, AfterValidator(_region)] = Field(
+    region: Annotated[
+        StrictStr, Form(r"[a-z0-9-]{1,32}", "1 to 32 of a-z 0-9 -, such as us-east-1, or auto")
+    ] = Field(
         description="The bucket's region; us-east-1 or auto where the service has none.",
         examples=["us-east-1"],
     )
@@ -172,11 +173,10 @@ class S3Bucket(Model):
         description="The checksum of each upload, which the storage compares before it stores: auto (the service's own way),"
         " trailer (x-amz-checksum-crc32 after the body) or md5 (Content-MD5 on the parts of a multipart upload).",
     )
-    ca_certificate: Annotated[StrictStr, AfterValidator(_certificate)] | None = Field(
+    ca_certificate: Annotated[Certificate | None, Hint(file="ca.pem")] = Field(
         None,
         description="PEM certificates that sign the endpoint's, where they are not in the system's store.",
         examples=["-----BEGIN CERTIFICATE-----…"],
-        json_schema_extra={"file": "ca.pem"},
     )
     lock: ObjectLock = Field(ObjectLock(), description="What the bucket's Object Lock must promise.")
     identity: Identity | None = Field(
@@ -191,29 +191,28 @@ class S3Bucket(Model):
         examples=[["R4"]],
     )
 
-    @classmethod
-    def rules(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
-        """A service that cannot hold the design at all is refused by its name, with what would be lost on it; so is another region's endpoint."""
-        endpoint, region = raw.get("endpoint"), raw.get("region")
-        of = _aws_region(endpoint) if isinstance(endpoint, str) else ""
-        if of and isinstance(region, str) and region != of:
-            what = f"is {shown(region)}, and lastcopy:storage.s3.endpoint is AWS's endpoint of region {of}"
+    def rules(self) -> Iterator[Iterator[Finding]]:
+        yield self._require_region_of_endpoint()
+        yield self._refuse_service_without_lock()
+
+    def _require_region_of_endpoint(self) -> Iterator[Finding]:
+        of = _aws_region(self.endpoint)
+        if of and self.region != of:
+            what = f"is {self.region}, and lastcopy:storage.s3.endpoint is AWS's endpoint of region {of}"
             say = "set the region that the bucket is in, and the endpoint of that region:"
-            yield finding(
-                ("region",),
-                what,
-                f"the region of the bucket and of the endpoint, such as {of}",
-                Fix(value=of, say=say),
-            )
-        name = raw.get("provider")
-        service = SERVICES.get(name) if isinstance(name, str) else None  # type: ignore[call-overload]
-        if service is not None and service.cannot_work:
+            allowed = f"the region of the bucket and of the endpoint, such as {of}"
+            yield Finding(("region",), what, allowed, Fix(value=of, say=say))
+
+    def _refuse_service_without_lock(self) -> Iterator[Finding]:
+        """A service that cannot hold the design at all is refused by its name, with what would be lost on it."""
+        service = SERVICES[self.provider]
+        if service.cannot_work:
             what = (
                 f"{service.name} cannot work: {service.cannot_work}, so whoever controls the relay could destroy every "
                 f"backup (rows {', '.join(rows_lost(service))} of docs/threat-model.md)"
             )
             say = "make a bucket with Object Lock at a service that has it, name it in lastcopy:storage.s3, and:"
-            yield finding(("provider",), what, ", ".join(USABLE), Fix(value="Other", say=say))
+            yield Finding(("provider",), what, ", ".join(USABLE), Fix(value="Other", say=say))
 
 
 class RcloneRemoteSection(Model):
@@ -226,10 +225,11 @@ class RcloneRemoteSection(Model):
         "withoutObjectLock": "accepted",
     }
 
-    section: Annotated[SecretStr, AfterValidator(_section)] = Field(
+    section: Annotated[
+        SecretStr, AfterValidator(_section), Hint(file="section.conf", how=HOW_TO_GET_A_SECTION)
+    ] = Field(
         description="Secret: the body of one rclone.conf section, `type = …` and so on.",
         examples=[SECRET],
-        json_schema_extra={"file": "section.conf", "how": HOW_TO_GET_A_SECTION},
     )
     path: RemotePath = Field(
         description="Bucket or folder of the remote that holds all sources.", examples=["backups"]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, PlainValidator, SecretStr, StrictInt, StrictStr
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, Field, SecretStr, StrictInt, StrictStr
 
+from components.settings.form import Form, Looks
 from components.settings.patterns import LONGEST, malformed_part
 from components.settings.problems import Fix, refuse, shown
 
@@ -29,19 +29,14 @@ PREFIX = "words of A-Z a-z 0-9 . _ - joined by single slashes, without `.` and `
 RESERVED = frozenset({"relay", "storage", "network", "vault", "sandbox"})
 
 
-def match(value: str, pattern: str, allowed: str) -> str:
-    """The value, when the whole of it has the allowed form."""
-    if not re.fullmatch(pattern, value, re.ASCII):
-        raise refuse(f"{shown(value)} is not of the allowed form", allowed=allowed)
-    return value
+NAME = Form(r"[a-z][a-z0-9-]{0,22}", "1 to 23 of a-z 0-9 -, beginning with a letter")
+"""A name of which the program makes an account on the relay."""
+
+SSH_PORT = 22
+SANDBOX_NETWORK = "198.51.100.0/24"
 
 
-def _environment(value: str) -> str:
-    return match(value, r"[a-z][a-z0-9-]{0,30}", "1 to 31 of a-z 0-9 -, beginning with a letter")
-
-
-def _source_name(value: str) -> str:
-    match(value, r"[a-z][a-z0-9-]{0,22}", "1 to 23 of a-z 0-9 -, beginning with a letter")
+def _not_reserved(value: str) -> str:
     if value in RESERVED:
         raise refuse(
             f'"{value}" is the name of another part of the chain',
@@ -50,20 +45,7 @@ def _source_name(value: str) -> str:
     return value
 
 
-def is_account(value: object) -> bool:
-    """Whether the value is the name of an account that an operator may use."""
-    try:
-        return isinstance(value, str) and _account(value) == value
-    except PydanticCustomError:
-        return False
-
-
 def _account(value: str) -> str:
-    match(
-        value,
-        r"[a-z_][a-z0-9_.-]{0,31}(@[a-z0-9][a-z0-9.-]{0,62})?",
-        "a Unix account: 1 to 32 of a-z 0-9 _ . -, beginning with a letter or _; of a directory also with @domain",
-    )
     if value.startswith("bk-"):
         raise refuse(
             "accounts that begin with bk- belong to the sources", allowed="an account of the operator's"
@@ -71,7 +53,7 @@ def _account(value: str) -> str:
     return value
 
 
-def address(value: str) -> str:
+def _address(value: str) -> str:
     """A host name or an IP address that can stand in any file and any command line."""
     literal = _ip(value)
     if literal is not None:
@@ -96,18 +78,10 @@ def _ip(value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
-def is_address(value: object) -> bool:
-    """Whether the value is a host name or an IP address."""
-    try:
-        return isinstance(value, str) and address(value) == value
-    except PydanticCustomError:
-        return False
-
-
-def is_loopback(value: object) -> bool:
-    """Whether the value is an address of the machine that dials it."""
-    found = _ip(value) if isinstance(value, str) else None
-    return found.is_loopback if found is not None else str(value).lower() == "localhost"
+def is_loopback(address: str) -> bool:
+    """Whether this is an address of the machine that dials it."""
+    found = _ip(address)
+    return found.is_loopback if found is not None else address.lower() == "localhost"
 
 
 @dataclass(frozen=True)
@@ -121,46 +95,47 @@ class HostPort:
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
 
-def host_port(value: object, *, default: int | None = None) -> HostPort:
+def parse_host_port(value: str, *, default: int | None = None) -> HostPort:
     """Reads ``host:port`` or ``[v6]:port``; the port may be left out where there is a default."""
-    if isinstance(value, HostPort):
-        return value
     optional = "" if default is None else ", or an address alone"
     allowed = f"host:port, or [IPv6]:port{optional}; {PORT}"
-    if not isinstance(value, str):
-        raise refuse("is not text", allowed=allowed)
     if default is not None and _ip(value) is not None:
-        return HostPort(address(value), default)
+        return HostPort(_address(value), default)
     found = re.fullmatch(r"(?:\[([^\[\]]+)\]|([^:\[\]]+))(?::([0-9]{1,5}))?", value, re.ASCII)
     port = int(found[3]) if found and found[3] else default
     if found is None or port is None or not 1 <= port <= 65535 or (found[1] and ":" not in found[1]):
         raise refuse(f"{shown(value)} is not an address with a port", allowed=allowed)
-    return HostPort(address(found[1] or found[2]), port)
+    return HostPort(_address(found[1] or found[2]), port)
+
+
+def _reached_at(value: str) -> str:
+    parse_host_port(value, default=SSH_PORT)
+    return value
 
 
 def _egress(value: str) -> str:
-    return str(host_port(value))
+    return str(parse_host_port(value))
 
 
 def _server(value: str) -> str:
-    found = host_port(value)
+    found = parse_host_port(value)
     if _ip(found.address) is None:
         allowed = "IP:port, or [IPv6]:port: the relay's firewall knows addresses, no names"
         raise refuse(f"{shown(value)} is a name", allowed=allowed)
     return str(found)
 
 
-def network(value: object) -> IPNetwork | None:
-    """The network that the text names, or None."""
+def parse_network(value: str) -> IPNetwork | None:
+    """The network that the text names, None where it names none."""
     try:
-        return ipaddress.ip_network(value) if isinstance(value, str) and "%" not in value else None
+        return ipaddress.ip_network(value) if "%" not in value else None
     except ValueError:
         return None
 
 
 def _cidr(value: str) -> str:
     allowed = "an IP address or a network in CIDR form, such as 203.0.113.0/24, without host bits"
-    found = network(value)
+    found = parse_network(value)
     if found is None:
         raise refuse(f"{shown(value)} is not a network", allowed=allowed)
     if found.prefixlen == 0:
@@ -173,7 +148,7 @@ def _cidr(value: str) -> str:
 _SANDBOX_RANGES = tuple(
     ipaddress.IPv4Network(text)
     for text in (
-        "198.51.100.0/24",
+        SANDBOX_NETWORK,
         "203.0.113.0/24",
         "192.0.2.0/24",
         "198.18.0.0/15",  # RFC 2544: kept for tests
@@ -185,8 +160,8 @@ _SANDBOX_RANGES = tuple(
 
 
 def _sandbox_network(value: str) -> str:
-    allowed = "a private, test or documentation IPv4 network from /16 to /27, such as 198.51.100.0/24"
-    found = network(value)
+    allowed = f"a private, test or documentation IPv4 network from /16 to /27, such as {SANDBOX_NETWORK}"
+    found = parse_network(value)
     if not isinstance(found, ipaddress.IPv4Network) or not 16 <= found.prefixlen <= 27:
         raise refuse(f"{shown(value)} is not an IPv4 network of the right size", allowed=allowed)
     if not any(found.subnet_of(ground) for ground in _SANDBOX_RANGES):
@@ -226,15 +201,6 @@ def _exclude(value: str) -> str:
     return value
 
 
-def _program(value: str) -> str:
-    allowed = (
-        "the absolute path of one executable on the source, of A-Z a-z 0-9 . _ + - and /, without arguments"
-    )
-    match(value, r"/[A-Za-z0-9._+/-]+", allowed)
-    _backup_path(value)
-    return value
-
-
 def _key_file(value: str) -> str:
     allowed = "a path on this workstation that begins with / or ~/, without spaces, quotes and `..`"
     if "PRIVATE KEY" in value:
@@ -249,7 +215,7 @@ def _key_file(value: str) -> str:
     return value
 
 
-def prefix(value: str) -> str:
+def _prefix(value: str) -> str:
     """A place inside the storage, without the trailing slash that people add."""
     parts = value.removesuffix("/").split("/") if value else []
     if not all(
@@ -262,17 +228,21 @@ def prefix(value: str) -> str:
 def _remote_path(value: str) -> str:
     if not value.strip("/"):
         raise refuse("is empty", allowed=PREFIX)
-    return prefix(value)
+    return _prefix(value)
+
+
+_BUCKET = Form(
+    r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
+    "3 to 63 of a-z 0-9 . -, beginning and ending with a letter or digit, not like an IP address",
+)
 
 
 def _bucket(value: str) -> str:
-    allowed = "3 to 63 of a-z 0-9 . -, beginning and ending with a letter or digit, not like an IP address"
-    match(value, r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", allowed)
     reserved = value.startswith(("xn--", "sthree-", "amzn-s3-demo-")) or value.endswith(
         ("-s3alias", "--ol-s3", "--x-s3")
     )
     if reserved or re.search(r"\.\.|\.-|-\.", value) or re.fullmatch(r"[0-9.]+", value):
-        raise refuse(f"{shown(value)} is not a bucket name that S3 allows", allowed=allowed)
+        raise refuse(f"{shown(value)} is not a bucket name that S3 allows", allowed=_BUCKET.allowed)
     return value
 
 
@@ -287,20 +257,11 @@ def _endpoint(value: str) -> str:
     if not re.fullmatch(r"https://[A-Za-z0-9.:\[\]-]+/?", value, re.ASCII):
         raise refuse("is not a plain https address", allowed=allowed)
     place = urlsplit(value).netloc
-    host_port(place, default=443)
+    parse_host_port(place, default=443)
     return f"https://{place}"
 
 
-def _access_key_id(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.@+=-]{2,127}", value, re.ASCII):
-        raise refuse(
-            "is not an access key id",
-            allowed="3 to 128 of A-Z a-z 0-9 _ . @ + = -, beginning with a letter or digit",
-        )
-    return value
-
-
-def carried_by_rclone(value: str) -> bool:
+def is_carried_by_rclone(value: str) -> bool:
     """Whether rclone.conf gives the value back as it is: quotes, backslashes and %( have a meaning there."""
     return not value.startswith(('"', "'", "`")) and not value.endswith("\\") and "%(" not in value
 
@@ -310,7 +271,7 @@ def _secret_access_key(value: SecretStr) -> SecretStr:
         "8 to 256 visible ASCII characters, not beginning with a quote, ending with a backslash or with %("
     )
     text = value.get_secret_value()
-    if not re.fullmatch(r"[!-~]{8,256}", text, re.ASCII) or not carried_by_rclone(text):
+    if not re.fullmatch(r"[!-~]{8,256}", text, re.ASCII) or not is_carried_by_rclone(text):
         raise refuse("is not a secret access key that rclone.conf can carry", allowed=allowed)
     return value
 
@@ -325,25 +286,51 @@ def _password(value: SecretStr) -> SecretStr:
     return value
 
 
-EnvironmentName = Annotated[StrictStr, AfterValidator(_environment)]
-SourceName = Annotated[StrictStr, AfterValidator(_source_name)]
-Account = Annotated[StrictStr, AfterValidator(_account)]
-Address = Annotated[StrictStr, AfterValidator(address)]
+EnvironmentName = Annotated[
+    StrictStr, Form(r"[a-z][a-z0-9-]{0,30}", "1 to 31 of a-z 0-9 -, beginning with a letter")
+]
+SourceName = Annotated[StrictStr, NAME, AfterValidator(_not_reserved)]
+Account = Annotated[
+    StrictStr,
+    Form(
+        r"[a-z_][a-z0-9_.-]{0,31}(@[a-z0-9][a-z0-9.-]{0,62})?",
+        "a Unix account: 1 to 32 of a-z 0-9 _ . -, beginning with a letter or _; of a directory also with @domain",
+    ),
+    AfterValidator(_account),
+]
+Address = Annotated[StrictStr, AfterValidator(_address), Looks(r"^[A-Za-z0-9.:-]+$")]
 Port = Annotated[StrictInt, Field(ge=1, le=65535)]
-ReachedAt = Annotated[HostPort, PlainValidator(lambda value: host_port(value, default=22))]
-Egress = Annotated[StrictStr, AfterValidator(_egress)]
-Server = Annotated[StrictStr, AfterValidator(_server)]
-Cidr = Annotated[StrictStr, AfterValidator(_cidr)]
-SandboxRange = Annotated[StrictStr, AfterValidator(_sandbox_network)]
-BackupPath = Annotated[StrictStr, AfterValidator(_backup_path)]
-Exclude = Annotated[StrictStr, AfterValidator(_exclude)]
-Program = Annotated[StrictStr, AfterValidator(_program)]
-KeyFile = Annotated[StrictStr, AfterValidator(_key_file)]
-Prefix = Annotated[StrictStr, AfterValidator(prefix)]
-RemotePath = Annotated[StrictStr, AfterValidator(_remote_path)]
-Bucket = Annotated[StrictStr, AfterValidator(_bucket)]
-Endpoint = Annotated[StrictStr, AfterValidator(_endpoint)]
-AccessKeyId = Annotated[StrictStr, AfterValidator(_access_key_id)]
+ReachedAt = Annotated[StrictStr, AfterValidator(_reached_at)]
+Egress = Annotated[StrictStr, AfterValidator(_egress), Looks(r":[0-9]{1,5}$")]
+Server = Annotated[StrictStr, AfterValidator(_server), Looks(r":[0-9]{1,5}$")]
+Cidr = Annotated[StrictStr, AfterValidator(_cidr), Looks(r"^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$")]
+SandboxRange = Annotated[StrictStr, AfterValidator(_sandbox_network), Looks(r"^[0-9.]+/[0-9]{1,2}$")]
+BackupPath = Annotated[StrictStr, AfterValidator(_backup_path), Looks(r"^/")]
+Exclude = Annotated[StrictStr, AfterValidator(_exclude), Looks(r"^[^#!]")]
+Program = Annotated[
+    StrictStr,
+    Form(
+        r"/[A-Za-z0-9._+/-]+",
+        "the absolute path of one executable on the source, of A-Z a-z 0-9 . _ + - and /, without arguments",
+    ),
+    AfterValidator(_backup_path),
+]
+KeyFile = Annotated[StrictStr, AfterValidator(_key_file), Looks(r"^~?/")]
+Prefix = Annotated[StrictStr, AfterValidator(_prefix), Looks(r"^([^/]|$)")]
+RemotePath = Annotated[StrictStr, AfterValidator(_remote_path), Looks(r"^[^/]")]
+Bucket = Annotated[StrictStr, _BUCKET, AfterValidator(_bucket)]
+Endpoint = Annotated[StrictStr, AfterValidator(_endpoint), Looks(r"^https://")]
+AccessKeyId = Annotated[
+    StrictStr,
+    Form(
+        r"[A-Za-z0-9][A-Za-z0-9_.@+=-]{2,127}",
+        "3 to 128 of A-Z a-z 0-9 _ . @ + = -, beginning with a letter or digit",
+        what="is not an access key id",
+    ),
+]
 SecretAccessKey = Annotated[SecretStr, AfterValidator(_secret_access_key)]
 Password = Annotated[SecretStr, AfterValidator(_password)]
 LockMode = Literal["COMPLIANCE", "GOVERNANCE"]
+MOST_LOCK_DAYS = 36500  # a hundred years, the most that S3 takes
+LockDays = Annotated[StrictInt, Field(ge=1, le=MOST_LOCK_DAYS)]
+Generation = Annotated[StrictInt, Field(ge=1, le=999999)]

@@ -10,9 +10,9 @@ import pytest
 from .stack import Stack
 
 READS = """
-from components.settings.last_run import last_vault
+from components.settings.last_run import read_last_vault
 
-pathlib.Path(there, "seen").write_text(json.dumps(dict(last_vault())))
+pathlib.Path(there, "seen").write_text(json.dumps(dict(read_last_vault())))
 pulumi.export("vault", {"bucket": given["bucket"], "purpose": "production"})
 pulumi.export("passwords", {"web1": secret("a-password-of-web1")})
 """

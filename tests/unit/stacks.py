@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from components.aws.first_host_key import first_key
-from components.settings.keys import public_half
+from components.settings.ssh_keys import public_half
 from tests.unit.recording import SAMPLE_KEY, Graph, Recorded, record, shared
 from tests.unit.settings.support import KEYS, ROOT, laid_over, private_key, values
 
@@ -177,7 +177,7 @@ def run(config: dict[str, Any], last_outputs: Mapping[str, Any] | None = None) -
         key = Path(folder, "key")
         key.write_text(private_key())
         key.chmod(0o600)
-        patch.setattr("components.settings.agent.agent_keys", lambda: [])
+        patch.setattr("components.settings.agent.list_agent_keys", lambda: [])
         text = json.dumps(config).replace("KEY-FILE", str(key))
         text = text.replace('"PRIVATE-KEY"', json.dumps(private_key()))
         text = text.replace("OWN-PUBLIC-HALF", f"ssh-ed25519 {public_half(private_key())}")

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from components.settings.explain import KEYS, key_at
-from components.settings.model import Key
+from components.settings.reference import Key
 from docs import generate, threat_table
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -143,7 +143,7 @@ PEOPLE = (
 
 RELAY = (
     Bad("{intermediate: {existing: {directory: [ldap.example.com:636]}}}", "intermediate.existing.directory[0]", "is a name", "10.0.0.3:636"),
-    Bad("{intermediate: {existing: {vpnPorts: [70000]}}}", "intermediate.existing.vpnPorts[0]", "is above 65535", SET),
+    Bad("{intermediate: {existing: {vpnPorts: [70000]}}}", "intermediate.existing.vpnPorts[0]", "must be at most 65535", SET),
     Bad("{intermediate: {existing: {directory: [10.0.0.3]}}}", "intermediate.existing.directory[0]", "not an address with a port", SET),
     Bad(
         "{intermediate: {existing: {address: -oProxyCommand=reboot}}}",
@@ -154,7 +154,7 @@ RELAY = (
     Bad("{intermediate: {existing: {address: 10.0.0.256}}}", "intermediate.existing.address", "10.0.0.256", SET),
     Bad("{intermediate: {existing: {address: 0.0.0.0}}}", "intermediate.existing.address", "of one host", SET),
     Bad("{intermediate: {existing: {address: müller.de}}}", "intermediate.existing.address", "xn--", SET),
-    Bad("{intermediate: {existing: {port: 70000}}}", "intermediate.existing.port", "is above 65535", "22 --stack"),
+    Bad("{intermediate: {existing: {port: 70000}}}", "intermediate.existing.port", "must be at most 65535", "22 --stack"),
     Bad("{intermediate: {existing: {port: '22'}}}", "intermediate.existing.port", "quotes make text", "22 --stack"),
     Bad("{intermediate: {existing: {port: true}}}", "intermediate.existing.port", "not a whole number", SET),
     Bad("{intermediate: {existing: {port: 2022}}}", "intermediate.existing.sshPort", "port 2022 is dialled", "sshPort' 2022 --stack"),
@@ -162,7 +162,7 @@ RELAY = (
         "{intermediate: {existing: {address: '::1', port: 2222, sourcesReachItAt: relay.example.com}}}",
         "intermediate.existing.sshPort", "a tunnel or a port mapping", "sshPort' 22 --stack",
     ),
-    Bad("{intermediate: {existing: {sshPort: 0}}}", "intermediate.existing.sshPort", "is below 1", "22 --stack"),
+    Bad("{intermediate: {existing: {sshPort: 0}}}", "intermediate.existing.sshPort", "must be at least 1", "22 --stack"),
     Bad("{intermediate: {existing: {sshPort: '22'}}}", "intermediate.existing.sshPort", "quotes make text", "22 --stack"),
     Bad("{intermediate: {existing: {address: 127.0.0.1}}}", "intermediate.existing.sourcesReachItAt", "no source can dial", "10.0.0.5:22"),
     Bad("{intermediate: {existing: {hostKey: REMOVED}}}", "intermediate.existing.hostKey", "is missing", "ssh-keyscan -t ed25519 HOST"),
@@ -195,7 +195,7 @@ STORAGE = (
     Bad("{storage: {s3: {caCertificate: none}}}", "storage.s3.caCertificate", "PEM form", "--stack prod < ca.pem"),
     Bad(f'{{storage: {{s3: {{caCertificate: "{PEM}"}}}}}}', "storage.s3.caCertificate", "holds a private key", RM),
     Bad("{storage: {s3: {lock: {mode: compliance}}}}", "storage.s3.lock.mode", "COMPLIANCE or GOVERNANCE", SET),
-    Bad("{storage: {s3: {lock: {minimumDays: 0}}}}", "storage.s3.lock.minimumDays", "is below 1", "30 --stack prod"),
+    Bad("{storage: {s3: {lock: {minimumDays: 0}}}}", "storage.s3.lock.minimumDays", "must be at least 1", "30 --stack prod"),
     Bad("{storage: {s3: {acceptedLosses: [R3]}}}", "storage.s3.acceptedLosses[0]", "R1, R2, R4 or S5", SET),
     Bad("{storage: {s3: {lock: {days: 30}}}}", "storage.s3.lock.days", "the keys mode, minimumDays", RM),
     Bad("{storage: {rclone: REMOVED, s3: {identity: {accessKeyId: abc}}}}", "storage.s3.identity.secretAccessKey", "missing", SET_SECRET),
@@ -213,5 +213,5 @@ STORAGE = (
     Bad("{storage: {rclone: {egress: [api.example.com]}}}", "storage.rclone.egress[0]", "address with a port", SET, RCLONE),
     Bad("{storage: {rclone: {egress: ['169.254.169.254:80']}}}", "storage.rclone.egress[0]", "of one host", SET, RCLONE),
     Bad("{storage: {rclone: {path: '/'}}}", "storage.rclone.path", "is empty", "backups --stack", RCLONE),
-    Bad("{storage: {sandbox: {lockDays: 99}}}", "storage.sandbox.lockDays", "is above 30", "1 --stack", SANDBOX),
+    Bad("{storage: {sandbox: {lockDays: 99}}}", "storage.sandbox.lockDays", "must be at most 30", "1 --stack", SANDBOX),
 )

@@ -48,10 +48,10 @@ def aws(yaml: str, where: str, words: str, fix: str, base: str = AWS) -> Bad:
 
 # fmt: off
 ACCOUNT = (
-    aws("{aws: REMOVED}", "aws", "intermediate.ec2 and storage.aws stands in AWS", "region: eu-central-1"),
+    aws("{aws: REMOVED}", "aws", "intermediate.ec2 and storage.aws are in AWS", "region: eu-central-1"),
     aws(
         "{intermediate: {existing: {address: relay.example.com, hostKey: RELAY-KEY}, ec2: REMOVED}, aws: REMOVED}",
-        "aws", "but storage.aws stands", "account:",
+        "aws", "but storage.aws is in AWS", "account:",
     ),
     aws("{aws: aws}", "aws", "is not a map", "region: eu-central-1"),
     Bad("{aws: {region: eu-central-1, account: '123456789012'}}", "aws", "nothing of this stack is made in AWS", f"{RM} lastcopy:aws --stack", GOOD),
@@ -82,12 +82,12 @@ VAULT = (
     aws(vault(f"prefix: {'p' * 41}"), f"{V}.prefix", "has 41 characters", "hosts --stack"),
     aws("{sources: [{name: locks}]}", "sources[0].name", "no backup would be safe", "locks1 --stack"),
     aws(vault("lock: {mode: compliance}"), f"{V}.lock.mode", "COMPLIANCE or GOVERNANCE", SET),
-    aws(vault("lock: {days: 0}"), f"{V}.lock.days", "is below 1", "30 --stack"),
+    aws(vault("lock: {days: 0}"), f"{V}.lock.days", "must be at least 1", "30 --stack"),
     aws(vault("lock: {days: '30'}"), f"{V}.lock.days", "quotes make text", SET),
     aws(vault("lock: {minimumDays: 30}"), f"{V}.lock.minimumDays", "the keys mode, days, maximumDays", RM),
     aws(vault("lock: {days: 30, maximumDays: 29}"), f"{V}.lock.maximumDays", "29 is below lock.days, 30", "30 --stack"),
     aws(vault("lock: {maximumDays: 29}"), f"{V}.lock.maximumDays", "29 is below lock.days, 30", "30 --stack"),
-    aws(vault("lock: {maximumDays: 0}"), f"{V}.lock.maximumDays", "is below 1", "60 --stack"),
+    aws(vault("lock: {maximumDays: 0}"), f"{V}.lock.maximumDays", "must be at least 1", "60 --stack"),
     aws(vault("breakGlass: REMOVED"), f"{V}.breakGlass", "is missing", "role/break-glass --stack"),
     aws(vault("breakGlass: 'arn:aws:iam::123456789012:root'"), f"{V}.breakGlass", "is not the ARN of a role", SET),
     aws(vault("breakGlass: 'arn:aws:iam::123456789012:role/*'"), f"{V}.breakGlass", "is not the ARN of a role", SET),
@@ -109,8 +109,8 @@ VAULT = (
     aws(vault("alarms: {email: 'Ops <ops@example.com>'}"), f"{V}.alarms.email", "one e-mail address", SET),
     aws(vault("alarms: {topic: ops}"), f"{V}.alarms.topic", "is not the ARN of an SNS topic", SET),
     aws(vault("alarms: {topic: 'arn:aws:sns:us-east-1:123456789012:ops'}"), f"{V}.alarms.topic", "is of region us-east-1", SET),
-    aws(vault("alarms: {email: ops@example.com, silentHours: 169}"), f"{V}.alarms.silentHours", "is above 168", "28 --stack"),
-    aws(vault("alarms: {email: ops@example.com, growthGiBPerDay: 0}"), f"{V}.alarms.growthGiBPerDay", "is below 1", "100 --stack"),
+    aws(vault("alarms: {email: ops@example.com, silentHours: 169}"), f"{V}.alarms.silentHours", "must be at most 168", "28 --stack"),
+    aws(vault("alarms: {email: ops@example.com, growthGiBPerDay: 0}"), f"{V}.alarms.growthGiBPerDay", "must be at least 1", "100 --stack"),
     aws(vault("identity: {}"), f"{V}.identity", "is not a setting", RM),
 )
 PURPOSE = (
@@ -130,16 +130,16 @@ MACHINE = (
     aws(vm("instanceType: small"), f"{E}.instanceType", "FAMILY.SIZE", "t4g.small --stack"),
     aws(vm("instanceType: mac2.metal"), f"{E}.instanceType", "cannot run Debian", SET),
     aws(vm("ami: debian-13"), f"{E}.ami", "ami- and 8 or 17", SET),
-    aws(vm("diskGiB: 4"), f"{E}.diskGiB", "is below 8", "16 --stack"),
-    aws(vm("generation: 0"), f"{E}.generation", "is below 1", "1 --stack"),
+    aws(vm("diskGiB: 4"), f"{E}.diskGiB", "must be at least 8", "16 --stack"),
+    aws(vm("generation: 0"), f"{E}.generation", "must be at least 1", "1 --stack"),
     aws(vm("network: 10.77.0.1/24"), f"{E}.network", "without host bits", "10.77.0.0/24 --stack"),
     aws(vm("network: 10.0.0.0/8"), f"{E}.network", "of the right size", SET),
     aws(vm("network: 8.8.8.0/24"), f"{E}.network", "is not a private IPv4 network", SET),
     aws(vm("network: 'fd00::/64'"), f"{E}.network", "is not a private IPv4 network", SET),
     aws(vm("subnet: vpc-01234567"), f"{E}.subnet", "subnet- and 8 or 17", SET),
     aws(vm("network: 10.77.0.0/24, subnet: subnet-01234567"), E, "network and subnet", f"{RM} --path 'lastcopy:{E}.subnet'"),
-    aws(vm("adminsFrom: REMOVED"), f"{E}.adminsFrom", "no operator could come in", "adminsFrom[0]' 203.0.113.0/24"),
-    aws(vm("adminsFrom: []"), f"{E}.adminsFrom", "no operator could come in", "adminsFrom[0]'"),
+    aws(vm("adminsFrom: REMOVED"), f"{E}.adminsFrom", "no operator could log in", "adminsFrom[0]' 203.0.113.0/24"),
+    aws(vm("adminsFrom: []"), f"{E}.adminsFrom", "no operator could log in", "adminsFrom[0]'"),
     aws(vm("adminsFrom: 203.0.113.0/24"), f"{E}.adminsFrom", "is not a list", SET),
     aws(vm("adminsFrom: [203.0.113.7/24]"), f"{E}.adminsFrom[0]", "has host bits", "203.0.113.0/24 --stack"),
     aws(vm("adminsFrom: ['2001:db8::/32']"), f"{E}.adminsFrom[0]", "is IPv6", SET),
@@ -168,7 +168,7 @@ MACHINE = (
 )
 IDENTITY = (
     Bad("{sources: [{identityGeneration: 2}]}", "sources[0].identityGeneration", "only with storage.aws", RM),
-    aws("{sources: [{identityGeneration: 0}]}", "sources[0].identityGeneration", "is below 1", "1 --stack"),
+    aws("{sources: [{identityGeneration: 0}]}", "sources[0].identityGeneration", "must be at least 1", "1 --stack"),
     aws(
         "{sources: [{identityGeneration: 2, identity: {accessKeyId: EXAMPLE-WEB1, secretAccessKey: kW8-web1-secret-access-key}}]}",
         "sources[0].identityGeneration", "was made elsewhere", RM,

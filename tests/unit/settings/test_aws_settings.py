@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from components.settings import AwsBucket, Ec2Vm
-from components.settings.keys import public_half
+from components.settings import AwsBucket, Ec2Vm, list_warnings
+from components.settings.ssh_keys import public_half
 from tests.unit.settings.bad_aws import AWS, TEST
 from tests.unit.settings.support import KEYS, good, locked_private_key, private_key, refused, stack
 
@@ -32,8 +32,8 @@ def test_the_least_that_a_stack_in_aws_says_is_safe() -> None:
     assert (relay.door, relay.network, relay.subnet, relay.ami) == ("ssh", "10.77.0.0/24", None, None)
     assert relay.admin_public_key == KEYS["ADMIN-KEY"]
     assert [source.identity_generation for source in settings.sources] == [1, 1]
-    assert settings.warnings() == ()
-    assert good(base=TEST).warnings() == ()
+    assert list_warnings(settings) == ()
+    assert list_warnings(good(base=TEST)) == ()
 
 
 def test_the_cap_on_locks_is_never_above_what_s3_takes() -> None:
@@ -108,22 +108,22 @@ def test_an_identity_made_elsewhere_is_taken_beside_those_that_are_made() -> Non
         ("{aws: {assumeRole: 'arn:aws:iam::123456789012:role/deploy'}}", TEST, "`pulumi destroy` will be refused"),
         ("{environment: staging}", TEST, "deletes the bucket with every backup"),
         ("{storage: {aws: {alarms: {email: a@example.com, silentHours: 100}}}, sources: [{schedule: weekly}]}", AWS, "100, less than the schedule of web1"),
-        ("{storage: {aws: {alarms: {email: a@example.com}}}, sources: [{schedule: monthly}]}", AWS, "silence of web1 is told later"),
+        ("{storage: {aws: {alarms: {email: a@example.com}}}, sources: [{schedule: monthly}]}", AWS, "silence of web1 is reported later"),
     ],
 )  # fmt: skip
 def test_what_weakens_a_vault_in_aws_is_warned_of(fragment: str, base: str, words: str) -> None:
-    assert [words in warning for warning in good(fragment, base).warnings()].count(True) == 1
+    assert [words in warning for warning in list_warnings(good(fragment, base))].count(True) == 1
 
 
 @pytest.mark.parametrize("schedule", ["'*-*-* 04:00:00'", "weekly", "'*-*-1,15 04:00'"])
 def test_silence_that_is_told_in_time_is_not_warned_of(schedule: str) -> None:
     alarms = "{storage: {aws: {alarms: {email: a@example.com}}}"
-    assert good(f"{alarms}, sources: [{{schedule: {schedule}}}]}}", AWS).warnings() == ()
+    assert list_warnings(good(f"{alarms}, sources: [{{schedule: {schedule}}}]}}", AWS)) == ()
 
 
 def test_a_move_that_pays_is_not_warned_of() -> None:
     moves = "{storageClasses: [{afterDays: 30, class: STANDARD_IA}]}"
-    assert good(f"{{storage: {{aws: {moves}}}}}", AWS).warnings() == ()
+    assert list_warnings(good(f"{{storage: {{aws: {moves}}}}}", AWS)) == ()
 
 
 def test_every_mistake_of_a_stack_in_aws_is_told_at_once() -> None:

@@ -18,11 +18,13 @@ from components.settings import (
     Settings,
     SettingsError,
     UnmanagedSource,
+    list_warnings,
     parse_settings,
 )
+from components.settings.admin import Admin
 from components.settings.explain import KEYS
-from components.settings.hosts import Admin, Sandbox, SandboxSource, SandboxVm
-from components.settings.model import Key
+from components.settings.hosts import Sandbox, SandboxSource, SandboxVm
+from components.settings.reference import Key
 from components.settings.storage import RcloneRemoteSection, SandboxVault
 from tests.unit.settings.support import KEYS as WORDS
 from tests.unit.settings.support import ROOT, certificate, private_key, public_key, refused
@@ -166,7 +168,7 @@ def test_local_template_is_ready_to_run() -> None:
     assert isinstance(settings.storage, SandboxVault)
     assert [source.name for source in settings.sources] == ["web1", "db1"]
     assert settings.protect is False
-    assert settings.warnings() == ()
+    assert list_warnings(settings) == ()
 
 
 @pytest.mark.parametrize("name", ["prod", "test"])
@@ -183,7 +185,7 @@ def test_templates_for_own_hosts_lack_only_what_nobody_else_can_know(name: str) 
     settings = parse_settings(filled, stack_file=name)
     assert settings.environment == name
     assert settings.protect is (name == "prod")
-    assert (settings.warnings() == ()) is (name == "prod")
+    assert (list_warnings(settings) == ()) is (name == "prod")
 
 
 @pytest.mark.parametrize(("name", "environment"), [("aws-prod", "prod"), ("aws-test", "test")])
@@ -197,7 +199,7 @@ def test_templates_for_aws_lack_only_what_nobody_else_can_know(name: str, enviro
     settings = parse_settings(config(template(name)), stack_file=name)
     assert settings.environment == environment
     assert settings.protect is (environment == "prod")
-    assert settings.warnings() == ()
+    assert list_warnings(settings) == ()
     assert isinstance(settings.storage, AwsBucket)
     assert settings.storage.purpose == {"prod": "production", "test": "test"}[environment]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from components.settings import ExistingHost, HostPort, ManagedHost, Settings
 from components.settings.calendar import is_calendar, seconds_of
 from components.settings.selection import CANARY_NAMES
-from components.settings.values import host_port
+from components.settings.values import parse_host_port
 from ops.restore_test import canary
 from tests.unit.settings import support
 from tests.unit.settings.bad import RCLONE
@@ -89,9 +89,9 @@ def test_every_address_of_one_host_is_accepted_and_read_back(
     assert settings is not None
     assert isinstance(settings.intermediate, ExistingHost)
     assert settings.intermediate.as_sources_see_it() == HostPort(str(address), 22)
-    read = host_port(f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}")
+    read = parse_host_port(f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}")
     assert (read.address, read.port) == (str(address), port)
-    assert host_port(str(read)) == read
+    assert parse_host_port(str(read)) == read
 
 
 BLOBS = st.one_of(

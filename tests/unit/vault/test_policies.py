@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.settings.across_aws import MOST_PREFIX
+from components.settings.aws_rules import MOST_PREFIX
 from components.vault.bucket.bucket_policy import GUARDED_BUCKET_ACTIONS, GUARDED_OBJECT_ACTIONS
 from components.vault.bucket.lifecycle import Transition, lifecycle
 from components.vault.identities.identity_policy import identity_policy

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from components.settings.aws_bucket import IN_ITS_CLASS, AwsBucket
 from components.settings.hosts import ExistingHost, ManagedHost, SandboxVm, UnmanagedSource
 from components.settings.on_calendar import OnCalendar
 from components.settings.silence import lost_night
+from components.settings.stack import Settings
 from components.settings.storage import RcloneRemoteSection, S3Bucket
 from components.settings.values import is_loopback
 from components.storage.service_facts import losses
 from components.storage.services import SERVICES
 
-if TYPE_CHECKING:
-    from components.settings.stack import Settings
+
+def list_warnings(settings: Settings) -> tuple[str, ...]:
+    """What is allowed but weakens the promise, each with its remedy; said on every run."""
+    return tuple(_warnings(settings))
 
 
-def warnings_of(settings: Settings) -> Iterator[str]:
-    """The stack's warnings. The sandbox is for trials: its lock and missing protection need none."""
+def _warnings(settings: Settings) -> Iterator[str]:
+    """The sandbox is for trials: its lock and missing protection need no warning."""
     relay, storage = settings.intermediate, settings.storage
     cut_off = [source.name for source in settings.sources if source.cut_off]
     if cut_off:
@@ -46,8 +48,8 @@ def warnings_of(settings: Settings) -> Iterator[str]:
     yield from _jump_host_warnings(settings)
     if isinstance(storage, RcloneRemoteSection):
         yield (
-            "NO OBJECT LOCK (lastcopy:storage.rclone): a source still cannot delete backups, but who takes "
-            "the relay or the storage's keys can delete all of them. Use storage.s3 with a locked bucket."
+            "NO OBJECT LOCK (lastcopy:storage.rclone): a source still cannot delete backups, but whoever "
+            "controls the relay or has the storage's keys can delete all of them. Use storage.s3 with a locked bucket."
         )
     if isinstance(storage, S3Bucket):
         yield from _bucket_warnings(settings, storage)
@@ -103,7 +105,7 @@ def _silence_warnings(settings: Settings, storage: AwsBucket) -> Iterator[str]:
     late = [one.name for one in settings.sources if (given or one.silent_hours) > 24 * storage.lock.days]
     if late:
         yield (
-            f"Lock of {storage.lock.days} days, and silence of {', '.join(late)} is told later than that: by then the last"
+            f"Lock of {storage.lock.days} days, and silence of {', '.join(late)} is reported later than that: by then the last"
             " snapshot is not locked any more. Raise lastcopy:storage.aws.lock.days, or back up more often."
         )
 
@@ -112,8 +114,8 @@ def _bucket_warnings(settings: Settings, storage: S3Bucket) -> Iterator[str]:
     sharing = [source.name for source in settings.sources if source.identity is None]
     if storage.identity is not None and sharing:
         yield (
-            f"SHARED STORAGE IDENTITY ({', '.join(sharing)}): only the relay keeps these sources apart; who "
-            "takes it reaches them all. Give each source an identity of its own (sources[…].identity)."
+            f"SHARED STORAGE IDENTITY ({', '.join(sharing)}): only the relay keeps these sources apart; whoever "
+            "controls it reaches them all. Give each source an identity of its own (sources[…].identity)."
         )
     if storage.identity is not None and not sharing:
         yield "lastcopy:storage.s3.identity is used by no source. Remove it, and revoke it in the storage."
@@ -130,7 +132,7 @@ def _bucket_warnings(settings: Settings, storage: S3Bucket) -> Iterator[str]:
         )
     if storage.lock.mode == "GOVERNANCE":
         yield (
-            "GOVERNANCE lock (lastcopy:storage.s3.lock.mode): who holds s3:BypassGovernanceRetention can "
+            "GOVERNANCE lock (lastcopy:storage.s3.lock.mode): whoever has s3:BypassGovernanceRetention can "
             "delete locked backups. Use COMPLIANCE outside tests."
         )
     if storage.lock.minimum_days < 7:
@@ -142,7 +144,7 @@ def _bucket_warnings(settings: Settings, storage: S3Bucket) -> Iterator[str]:
     own = isinstance(relay, ExistingHost) and (relay.address, relay.as_sources_see_it().address)
     if host in [name.lower() for name in own or ()] or is_loopback(host):
         yield (
-            "The storage stands on the relay itself (lastcopy:storage.s3.endpoint): root there owns every "
+            "The storage is on the relay itself (lastcopy:storage.s3.endpoint): root there owns every "
             "backup. Use another machine."
         )
 

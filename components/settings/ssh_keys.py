@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, SecretStr, StrictStr
 
+from components.settings.form import Looks
 from components.settings.problems import Fix, refuse
 
 ED25519 = "ssh-ed25519"
@@ -58,11 +59,9 @@ def _is_key(kind: str, text: str) -> bool:
     return fields[:1] == [kind.encode()] and sizes[:1] == [32] and len(sizes) == (1 if kind == ED25519 else 2)
 
 
-def blob_of(line: object) -> str | None:
-    """The base64 part of a whole public key: the same for one key whatever its comment says."""
-    words = line.split() if isinstance(line, str) else []
-    known = len(words) > 1 and words[0] in (ED25519, *SECURITY_KEYS) and _is_key(*words[:2])
-    return words[1] if known else None
+def key_data(public_key: str) -> str:
+    """The base64 part of a valid public key: the same for one key whatever its comment says."""
+    return public_key.split()[1]
 
 
 def _public_key(value: str, kinds: tuple[str, ...], allowed: str) -> tuple[str, str, str]:
@@ -102,7 +101,7 @@ def _admin_key(value: str) -> str:
     return f"{kind} {blob} {comment}".rstrip()
 
 
-def private_key_problems(text: str) -> Iterator[str]:
+def find_private_key_problems(text: str) -> Iterator[str]:
     """What is wrong with a private key, in words that repeat nothing of it."""
     body = re.fullmatch(
         r"-----BEGIN ([A-Z ]*)PRIVATE KEY-----\n(.+?)-----END \1PRIVATE KEY-----\s*", text, re.DOTALL
@@ -154,11 +153,15 @@ def _opened(text: str) -> tuple[bytes, bytes] | None:
 
 
 def _private_key(value: SecretStr) -> SecretStr:
-    for what in private_key_problems(value.get_secret_value()):
+    for what in find_private_key_problems(value.get_secret_value()):
         raise refuse(what, allowed=PRIVATE_KEY_ALLOWED)
     return value
 
 
-PublicKey = Annotated[StrictStr, AfterValidator(_ed25519)]
-AdminKey = Annotated[StrictStr, AfterValidator(_admin_key)]
+PublicKey = Annotated[StrictStr, AfterValidator(_ed25519), Looks(rf"^\s*{ED25519} ")]
+AdminKey = Annotated[
+    StrictStr,
+    AfterValidator(_admin_key),
+    Looks(rf"^({'|'.join((ED25519, *SECURITY_KEYS))}) ".replace(".", r"\.")),
+]
 PrivateKey = Annotated[SecretStr, AfterValidator(_private_key)]

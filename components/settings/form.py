@@ -1,0 +1,52 @@
+"""Forms of texts: one pattern for the rule and for the JSON Schema that editors read."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from components.settings.problems import refuse, shown
+
+
+@dataclass(frozen=True)
+class Form:
+    """Beside a text's type: the pattern that the whole of it must match, and the words for what is allowed.
+
+    ``what``: what an error says of another text; by default it quotes it, so it is needed where that could be a secret.
+    The pattern means the same in Python and in JavaScript: explicit classes, no flags.
+    """
+
+    pattern: str
+    allowed: str
+    what: str = ""
+
+    def check(self, value: str) -> str:
+        """The value, when the whole of it matches."""
+        if not re.fullmatch(self.pattern, value, re.ASCII):
+            raise refuse(self.what or f"{shown(value)} is not of the allowed form", allowed=self.allowed)
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {**handler(schema), "pattern": f"^(?:{self.pattern})$"}
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Beside a text's type: what the JSON Schema can say of a value whose rule is more than a pattern."""
+
+    pattern: str
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {**handler(schema), "pattern": self.pattern}
