@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from attack_drill.forged_objects import MasterKey, derive_key, open_master_key
+from attack_drill.forged_objects import MasterKey, open_master_key
 from tests.recover.bed import BUCKET, PASSWORD, Bed
 
 
@@ -22,24 +19,6 @@ def master_of(bed: Bed) -> MasterKey:
 def _key_file(bed: Bed) -> bytes:
     key = f"{bed.prefix}keys/{bed.access.room.key_id}"
     return bytes(bed.s3.get_object(Bucket=BUCKET.name, Key=key)["Body"].read())
-
-
-def cheap(key_file: bytes, password: str) -> tuple[str, bytes]:
-    """Name and content of a key file that costs no half second of a processor to open: tests open it hundreds of times."""
-    body = json.loads(key_file)
-    plain = derive_key(body, password).open(base64.b64decode(body["data"]))
-    body["N"] = 1024
-    body["data"] = base64.b64encode(derive_key(body, password).seal(plain)).decode()
-    text = json.dumps(body).encode()
-    return hashlib.sha256(text).hexdigest(), text
-
-
-def with_a_cheap_key(bed: Bed) -> Bed:
-    """The same repository behind such a key."""
-    name, text = cheap(_key_file(bed), PASSWORD)
-    bed.put(f"keys/{name}", text)
-    bed.hide(f"keys/{bed.access.room.key_id}")
-    return replace(bed, access=replace(bed.access, room=bed.access.room.model_copy(update={"key_id": name})))
 
 
 def put_sealed(bed: Bed, place: str, documents: Iterable[Any]) -> list[str]:

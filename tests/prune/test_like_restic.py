@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import toolchain
 from attack_drill.forged_objects import MasterKey, open_master_key
 from ops.prune.retention import Arrived, Keep, kept
-from tests.prune.forger import cheap
+from tests.recover.bed import cheap
 
 START = datetime(2025, 12, 20, 1, tzinfo=UTC)  # over a turn of the year, where ISO weeks are odd
 PASSWORD = "a password of this test alone"
