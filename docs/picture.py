@@ -23,7 +23,7 @@ class Theme:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machine:
+class Box:
     """One box. Lines have to fit into it: about 32 characters. ``lost``: what an attacker gets; ``kept``: what stays safe."""
 
     title: str
@@ -40,8 +40,8 @@ LIGHT = Theme(
 DARK = Theme(
     text="#f0f6fc", muted="#9198a1", box="#151b23", edge="#3d444d", boundary="#f0883e", good="#3fb950", bad="#f85149"
 )  # fmt: skip
-MACHINES = (
-    Machine(
+BOXES = (
+    Box(
         title="Source",
         what="web1, db1, …: restic and a timer",
         has=("its own SSH key", "its repository's password"),
@@ -49,7 +49,7 @@ MACHINES = (
         lost=("can add and read its backups",),
         kept=("cannot delete or change any", "cannot learn where they are"),
     ),
-    Machine(
+    Box(
         title="Relay",
         what="sshd and append-only rclone",
         has=("one storage identity per source", "no password, no key to sources"),
@@ -57,7 +57,7 @@ MACHINES = (
         lost=("can hide and add ciphertext",),
         kept=("cannot read a backup", "cannot delete a locked one"),
     ),
-    Machine(
+    Box(
         title="Storage",
         what="S3 bucket: versions, Object Lock",
         has=("every version of every object", "a lock that nobody can shorten"),
@@ -65,12 +65,12 @@ MACHINES = (
         kept=("every locked version is there", "the last good moment restores"),
     ),
 )
-BOX, GAP, TOP, TALL = 272, 72, 56, 250
+WIDE, GAP, TOP, TALL = 272, 72, 56, 250
 
 
 def picture(theme: Theme) -> str:
     """The SVG's text."""
-    body = [_machine(machine, _left(number), theme) for number, machine in enumerate(MACHINES)]
+    body = [_box(box, _left(number), theme) for number, box in enumerate(BOXES)]
     body += [_boundary(_left(number) - GAP // 2, number, theme) for number in (1, 2)]
     body += [_arrow(_left(1) - GAP, "SSH", theme), _arrow(_left(2) - GAP, "HTTPS", theme)]
     title = "Source, relay and storage, with a trust boundary between each two"
@@ -83,30 +83,28 @@ def picture(theme: Theme) -> str:
 
 
 def _left(number: int) -> int:
-    return number * (BOX + GAP)
+    return number * (WIDE + GAP)
 
 
 def _text(x: int, y: int, words: str, colour: str, more: str = "") -> str:
     return f'<text x="{x}" y="{y}" fill="{colour}"{more}>{escape(words)}</text>'
 
 
-def _machine(machine: Machine, left: int, theme: Theme) -> str:
+def _box(box: Box, left: int, theme: Theme) -> str:
     x = left + 18
     lines = [
-        f'<rect x="{left + 0.5}" y="{TOP + 0.5}" width="{BOX - 1}" height="{TALL - 1}" rx="8" fill="{theme.box}" stroke="{theme.edge}"/>',
-        _text(x, TOP + 34, machine.title, theme.text, ' font-size="20" font-weight="600"'),
-        _text(x, TOP + 58, machine.what, theme.muted, ' font-size="13"'),
+        f'<rect x="{left + 0.5}" y="{TOP + 0.5}" width="{WIDE - 1}" height="{TALL - 1}" rx="8" fill="{theme.box}" stroke="{theme.edge}"/>',
+        _text(x, TOP + 34, box.title, theme.text, ' font-size="20" font-weight="600"'),
+        _text(x, TOP + 58, box.what, theme.muted, ' font-size="13"'),
     ]
     y = TOP + 92
-    for line in machine.has:
+    for line in box.has:
         lines.append(_text(x, y, f"•  {line}", theme.text))
         y += 22
-    lines.append(f'<path d="M{x} {y - 6}H{left + BOX - 18}" stroke="{theme.edge}"/>')
-    lines.append(_text(x, y + 18, machine.hostile, theme.muted, ' font-size="13"'))
+    lines.append(f'<path d="M{x} {y - 6}H{left + WIDE - 18}" stroke="{theme.edge}"/>')
+    lines.append(_text(x, y + 18, box.hostile, theme.muted, ' font-size="13"'))
     y += 42
-    marked = [("!", theme.bad, line) for line in machine.lost] + [
-        ("✓", theme.good, line) for line in machine.kept
-    ]
+    marked = [("!", theme.bad, line) for line in box.lost] + [("✓", theme.good, line) for line in box.kept]
     for mark, colour, line in marked:
         lines += [_text(x, y, mark, colour, ' font-weight="700"'), _text(x + 20, y, line, theme.text)]
         y += 22
