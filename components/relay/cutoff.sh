@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# cutoff: goes first when a source is removed. Values: SOURCE.
-# Its removal needs the relay only, so a source that is dead or hostile loses its key although no step on it can be undone (S11).
+# cutoff: undone first when a source is removed. Values: SOURCE.
+# Undoing it needs the relay only, so a source that is dead or hostile loses its key although no step on it can be undone (S11).
 step_apply() {
   source=$(value SOURCE)
   getent passwd "bk-$source" >/dev/null ||

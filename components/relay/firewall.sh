@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# firewall: nftables rules that are checked before they are live, dialled through again, and undone by themselves if nobody can.
+# firewall: nftables rules that are checked before they are live, and undone by themselves unless a fresh login confirms them.
 # Values: PHASE apply|confirm, GUARD_SECONDS, RULES, NAMES, UPDATERS, REFRESH, UNIT, REFRESH_UNIT, REFRESH_TIMER.
 DIR=$ROOT_DIR/firewall
 UNITS=/etc/systemd/system

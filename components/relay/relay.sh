@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# relay: what all sources share: the checked rclone, the wrapper that is all they can start, folders, the storage's CA.
+# relay: what all sources share: the checked rclone, the wrapper (the only program that they can start), folders, the storage's CA.
 # prelude: source_account
 # Values: RCLONE (path), FLOOR, WRAPPER, CA, HOLD, HOLD_UNIT, HOLD_TIMER.
 DIR=$ROOT_DIR/relay
@@ -43,7 +43,7 @@ step_apply() {
   put_value WRAPPER "$LIB_DIR/serve-restic" 755 root:root
   if [ -n "$(value CA)" ]; then put_value CA "$DIR/storage-ca.pem" 644 root:root; else gone "$DIR/storage-ca.pem"; fi
   printf 'path %s\nseen %s\nfloor %s\n' "$rclone" "$(stat -Lc '%d:%i:%s:%Y:%Z' "$rclone")" "$(value FLOOR)" | put "$DIR/rclone" 644 root:root
-  # Holds sources to what they may send in a day; where none has such a limit its unit does nothing.
+  # Limits what sources may send in a day; where none has such a limit its unit does nothing.
   folder "$STATE_DIR" 755 root:root
   folder "$STATE_DIR/sent" 700 root:root
   put_value HOLD "$LIB_DIR/hold-limits" 755 root:root

@@ -1,6 +1,7 @@
 # shellcheck shell=sh
-# shellcheck disable=SC2034 # the steps that name this prelude read: room
-# source_account: prelude of the steps that need a source's account on the relay. One way to make it, one to remove it.
+# shellcheck disable=SC2034 # the steps that name this prelude read: own
+# source_account: prelude of the steps that need a source's account on the relay: makes it and removes it.
+# own: the source's own folder.
 # Values: SOURCE.
 KEYS=/etc/ssh/lastcopy/keys
 WRAPPER=$LIB_DIR/serve-restic
@@ -10,10 +11,10 @@ names() {
   source=$(value SOURCE)
   case $source in '' | *[!a-z0-9-]* | [!a-z]*) refuse "'$source' is not a source's name" "use a-z, 0-9 and -, a letter first" ;; esac
   account=bk-$source
-  room=$ROOT_DIR/relay/$source
+  own=$ROOT_DIR/relay/$source
 }
 
-# enrolled NAME: whether a key or a room of the source is on this relay. An account alone opens nothing: it has neither key nor password.
+# enrolled NAME: whether a key or a folder of the source is on this relay. An account alone opens nothing: it has neither key nor password.
 enrolled() { [ -e "$KEYS/bk-$1" ] || [ -e "$ROOT_DIR/relay/$1" ]; }
 
 account() {
@@ -24,7 +25,7 @@ account() {
   if ! getent group "$account" >/dev/null; then
     if would "group $account"; then groupadd --system "$account"; fi
   fi
-  # Its first group is the one that the firewall knows; its own group reads its room. The login shell is the wrapper: no shell to reach.
+  # Its first group is the one that the firewall knows; its own group reads its folder. The login shell is the wrapper: no shell to reach.
   if [ -z "$entry" ]; then
     if would "account $account"; then
       useradd --system --gid lastcopy-sources --groups "$account" --no-create-home --home-dir / \
@@ -49,8 +50,8 @@ account_gone() {
   fi
 }
 
-# unenrolled_accounts_gone: accounts that a storage step made and could not remove because it was killed. None of them belongs to a step
-# that runs: one step at a time runs on a host.
+# unenrolled_accounts_gone: accounts that a storage step made and could not remove because it was killed. None of them belongs to a
+# running step: a host runs one step at a time.
 unenrolled_accounts_gone() {
   getent passwd | grep "^bk-[^:]*:[^:]*:[^:]*:[^:]*:$MADE_BY_US:" | cut -d : -f 1 >"$WORK/accounts" || true # grep: there is none
   while read -r left; do

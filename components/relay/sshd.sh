@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# sshd: a drop-in that is validated before it is live, dialled again from outside, and undone by itself if nobody can (A3).
+# sshd: a drop-in that is validated before it is live, and undone by itself unless a fresh login from outside confirms it (A3).
 # Values: PHASE apply|confirm, ADMIN, FACTOR, GUARD_SECONDS, HOST_KEY, DROPIN_92, DROPIN_100, EXPECT_92, EXPECT_100, EXPECT_SOURCES.
 MAIN=/etc/ssh/sshd_config
 DROPINS=/etc/ssh/sshd_config.d
@@ -43,7 +43,7 @@ look_at_host() {
   [ -s "$WORK/dropin" ] || refuse "second factor '$(value FACTOR)' needs OpenSSH 10, this host has $ssh_version" "use the second factor fido2, or a host with Debian 13"
 }
 
-# A factor that is switched on leaves the engine no way in but the tunnel; so it must be the way it came (A6).
+# With a second factor the engine can log in through the tunnel only, so this run must have come through it (A6).
 look_at_dial() {
   [ "$(value FACTOR)" != none ] && [ "$MODE" = apply ] || return 0
   is_loopback "$DIALLED_FROM" || refuse \
@@ -134,7 +134,7 @@ accounts() {
   folder /etc/ssh/lastcopy/keys 755 root:root
 }
 
-# How to go back, written before the way forward is taken; `boot` means sshd is not up yet.
+# How to go back, written before anything changes; `boot` means that sshd is not up yet.
 restore_script() {
   printf 'set -eu\numask 022\n'
   if [ -f "$STATE_DIR/guard/sshd.previous" ]; then
@@ -216,7 +216,7 @@ step_remove() {
     sshd -t || refuse "sshd refuses the configuration without ours" "look at $MAIN and $DROPINS on the host"
     take_effect || refuse "sshd did not start again" "look at 'journalctl -u ssh' on the host"
   fi
-  # The last of this program's steps on the host: what all of them shared goes as well, unless something still stands in it.
+  # The last of this program's steps on the host: what all of them shared is removed as well, unless something is still in it.
   systemctl disable -q lastcopy-guard-boot.service 2>/dev/null || true # never armed: not there
   gone /etc/systemd/system/lastcopy-guard-boot.service
   for folder in /etc/ssh/lastcopy/keys /etc/ssh/lastcopy "$STATE_DIR/guard" "$STATE_DIR" "$LIB_DIR" "$ROOT_DIR"; do

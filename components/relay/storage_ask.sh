@@ -61,7 +61,7 @@ call() {
     6) refuse "the storage's name in $where has no address on the relay" "correct storage endpoint in the stack file, or the host's DNS, $AGAIN" ;;
     35) refuse "no TLS connection with $where: $(sed 's/^curl: //' "$WORK/words")" "write http:// or https:// as the storage really speaks, $AGAIN" ;;
     51 | 58 | 60 | 77 | 83 | 90 | 91) refuse "the certificate of $where is not trusted by the relay: $(sed -n '1s/^curl: //p' "$WORK/words")" "set the storage's CA certificate in the stack file to the one that signed it, $AGAIN" ;;
-    *) refuse "the storage at $where is not reached from the relay: $(sed -n '1s/^curl: //p' "$WORK/words")" "check the endpoint in the stack file, that the storage runs, and that no firewall stands between, $AGAIN" ;;
+    *) refuse "the storage at $where is not reached from the relay: $(sed -n '1s/^curl: //p' "$WORK/words")" "check the endpoint in the stack file, that the storage runs, and that no firewall is in between, $AGAIN" ;;
   esac
   # An interim answer (100) has headers of its own.
   sed '1{/^HTTP[^ ]* 1[0-9][0-9]/,/^\r*$/d}' "$WORK/answer" | tee "$WORK/whole" | sed '/^\r*$/,$d' >"$WORK/headers"

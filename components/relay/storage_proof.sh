@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# shellcheck disable=SC2153,SC2154 # the step that names this prelude sets: account, room, ground, ca, deadline, found, kept
+# shellcheck disable=SC2153,SC2154 # the step that names this prelude sets: account, own, ground, ca, deadline, found, kept
 # storage_proof: prelude of the storage step: what the relay's own rclone, with a session's configuration and arguments, can do below locks/
 # of the source's repository, and what the storage makes of it.
 #
@@ -17,7 +17,7 @@ readable() {
 # rclone_up APPEND-ONLY: the session's rclone, on a socket in place of a pipe; its words are in $WORK/rclone.
 rclone_up() {
   tool=$(sed -n 's/^path //p' "$ROOT_DIR/relay/rclone")
-  value RCLONE_CONF | sed "s|$room/|$ground/|g" >"$ground/rclone.conf"
+  value RCLONE_CONF | sed "s|$own/|$ground/|g" >"$ground/rclone.conf"
   readable "$ground/rclone.conf"
   value CREDENTIALS >"$ground/credentials"
   readable "$ground/credentials"
@@ -30,7 +30,7 @@ rclone_up() {
     case $word in
       --stdio) ;;
       --append-only) [ "$append_only" = no ] || set -- "$@" "$word" ;;
-      "$room"/*) set -- "$@" "$ground/${word##*/}" ;;
+      "$own"/*) set -- "$@" "$ground/${word##*/}" ;;
       "$ROOT_DIR/relay/storage-ca.pem") set -- "$@" "$ca" ;;
       *) set -- "$@" "$word" ;;
     esac

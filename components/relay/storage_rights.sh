@@ -1,9 +1,9 @@
 # shellcheck shell=sh
-# shellcheck disable=SC2154 # the step that names this prelude sets: room, ground, found, kept, probe, first
+# shellcheck disable=SC2154 # the step that names this prelude sets: own, ground, found, kept, probe, first
 # storage_rights: prelude of the storage step: what this identity should be refused, and what the bucket's own rules do to backups.
 #
-# Each call is one that changes nothing even where it is allowed; a storage decides about rights before it looks at the rest, so a refusal is
-# 403 and anything else means "allowed". Why each is harmless: docs/decisions/0016-storage-step.md.
+# No call changes anything even where it is allowed. A storage decides about rights before it looks at the rest, so a refusal is 403 and
+# anything else means "allowed". Why each is harmless: docs/decisions/0016-storage-step.md.
 POLICY="give this identity the policy in docs/configuration.md (storage identity of a source) and nothing beside it"
 
 # allowed METHOD TARGET [BODY-FILE [HEADER…]]: whether the storage would do it.
@@ -62,7 +62,7 @@ others() {
 # neighbours: repositories of other sources on this relay, below the place of all sources.
 neighbours() {
   for file in "$ROOT_DIR"/relay/*/serve.conf; do
-    [ "$file" != "$room/serve.conf" ] && [ -f "$file" ] || continue
+    [ "$file" != "$own/serve.conf" ] && [ -f "$file" ] || continue
     sed -n "s|^arg lastcopy:$bucket/$all\([a-z0-9-]*/g[0-9]*\)/*\$|\1|p" "$file"
   done
 }

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
-# The repository: made once, never twice, and opened by the password that the stack has.
+# repository: makes this source's repository once, and never a second time; the stack's password opens it.
 # Values: SOURCE, GENERATION. Secret: PASSWORD. Facts: repository_id, key_id, generation.
-# /etc/lastcopy/repository records what was made, so that storage that suddenly looks empty is noticed instead of filled anew.
+# /etc/lastcopy/repository records what was made. So storage that suddenly looks empty is noticed, and not filled again.
 recorded() { sed -n "s/^$1=//p" "$ROOT_DIR/repository" 2>/dev/null || true; } # no record yet: empty
 # Bounded, because restic goes on for a quarter of an hour against storage that answers with errors.
 restic_with() { restic_password=$1 && shift && timeout -k 5 80 /usr/local/bin/restic-backup --password-file "$restic_password" "$@"; }
@@ -26,21 +26,21 @@ probe() {
   elif said 'relay: this account is not set up|exit status 64'; then
     refuse "the relay's set-up for this source is not complete" "read 'journalctl -t lastcopy' on the relay, then run 'pulumi up' again"
   fi
-  refuse "the repository could not be looked at (restic exit code $rc, its words are above); nothing was assumed about it" \
-    "see to it that this host reaches the relay and the relay its storage, then run 'pulumi up' again"
+  refuse "the repository could not be opened (restic's exit code is $rc, its output is above); nothing was assumed about it" \
+    "make sure that this host reaches the relay and the relay its storage, then run 'pulumi up' again"
 }
 
 new_generation() { echo "set the source's generation to $(($(value GENERATION) + 1)) in the stack and run 'pulumi up'"; }
 
 refuse_password() {
   if [ -z "$same_generation" ]; then
-    refuse "a repository stands at this source's place, and the password in the stack does not open it" \
+    refuse "this source has a repository already, and the password in the stack does not open it" \
       "put its password in the stack (an earlier 'pulumi stack output passwords --show-secrets' shows it); or $(new_generation)"
   elif cmp -s "$password" "$WORK/password"; then
     refuse "the password that opened this source's repository no longer does: its key was hidden or replaced in the storage" \
       "look with the recovery steps in docs/operations; or begin a new, empty repository: $(new_generation)"
   fi
-  refuse "the password in the stack is not one that opens this source's repository; this host keeps the one that does" \
+  refuse "the password in the stack does not open this source's repository; this host has the one that does" \
     "put the old password back in the stack; or, to use the new one from now on, run 'restic-backup key add' on $(uname -n), give it the new password, and run 'pulumi up' again (the old one keeps opening what is stored, for nothing can be removed there); or, when the old one leaked, keep it for what is stored and $(new_generation): a new repository that only the new password opens"
 }
 
@@ -54,11 +54,11 @@ init() {
   restic_with "$ROOT_DIR/password" init --json >"$WORK/config" 2>"$WORK/err" || rc=$?
   [ "$rc" != 0 ] || return 0
   if said 'already contains keys|already contains snapshots'; then
-    refuse "the repository is half made: an earlier 'restic init' was cut off between its key and its configuration, and nothing there can be removed; no backup was ever stored in it" \
+    refuse "the repository is incomplete: an earlier 'restic init' was interrupted between its key and its configuration, and nothing there can be removed; no backup was ever stored in it" \
       "$(new_generation)"
   fi
   cat "$WORK/err" >&2
-  refuse "restic init failed with exit code $rc (its words are above)" "run 'pulumi up' again; it continues where this stopped"
+  refuse "restic init failed with exit code $rc (its output is above)" "run 'pulumi up' again; it continues where this stopped"
 }
 
 read_id() {
@@ -74,7 +74,7 @@ find_key() {
   [ -n "$key_id" ] || refuse "restic did not say which key it used" "run 'restic-backup key list' on this host and look"
 }
 
-# --- canary: files that are nobody's, so that a change of them means something: see ops/restore_test/canary.py, which has the same table.
+# --- canary: files that nobody uses, so that a change of them is a sign: see ops/restore_test/canary.py, which has the same table.
 # Content follows from the repository's id, so a trusted place knows it without asking this host. Every snapshot holds them: never change one.
 CANARY=$STATE_DIR/canary
 canaries() {
@@ -101,7 +101,7 @@ make_canaries() {
   done
 }
 
-# Planted where they are missing. A changed one is a finding: mending it here would hide from everybody what changed it.
+# Made where they are missing. A changed one is an error: to restore it here would hide that somebody changed it.
 refuse_changed_canaries() {
   [ "$(recorded id)" = "$id" ] || return 0 # those of another repository, or of none, are replaced
   make_canaries
@@ -112,7 +112,7 @@ refuse_changed_canaries() {
   done)
   [ -z "$touched" ] ||
     refuse "canary files below $CANARY were changed:$touched; nothing of ours changes them, so most likely somebody encrypts this host's files" \
-      "look at $(uname -n) before anything else; the snapshots of before stand. Once it is clean: 'rm -r $CANARY' there, then 'pulumi up' again"
+      "look at $(uname -n) before anything else; the earlier snapshots are kept. Once it is clean: 'rm -r $CANARY' there, then 'pulumi up' again"
 }
 
 plant_canaries() {
@@ -140,8 +140,8 @@ step_apply() {
   if [ "$rc" = 0 ]; then
     read_id
     if [ -n "$same_generation" ] && [ "$(recorded id)" != "$id" ]; then
-      refuse "this source's repository is $(recorded id), but the relay serves $id: the place was exchanged" \
-        "find out who did that before anything is stored there; to begin anew, $(new_generation)"
+      refuse "this source's repository is $(recorded id), but the relay serves $id: somebody replaced it" \
+        "find out who did that before anything is stored there; to start a new repository, $(new_generation)"
     fi
     refuse_changed_canaries
   fi

@@ -1,11 +1,11 @@
 # shellcheck shell=sh
-# When and what this host backs up. Values: RUN_BACKUP, BACKUP_CONTENTS, BACKUP_FAILURES, BACKUP_CONF, PATHS, EXCLUDES, SERVICE, TIMER, BACKOFF,
+# schedule: when and what this host backs up. Values: RUN_BACKUP, BACKUP_CONTENTS, BACKUP_FAILURES, BACKUP_CONF, PATHS, EXCLUDES, SERVICE, TIMER, BACKOFF,
 # CALENDAR, DELAY, HOOKS, SANDBOX.
 # Fact: zone, the host's own time zone, in which a schedule without a zone is meant.
 UNITS=/etc/systemd/system
 TRIALS=lastcopy-try-sandbox
 
-# look_at_sandbox: a trial of the unit's own confinement, around a look at what it does. In a container that may not make mount namespaces systemd
+# look_at_sandbox: tries the unit's own confinement and looks at what it does. In a container that may not make mount namespaces systemd
 # fails to start the unit (226), or starts it with a word in its debug log and leaves them out.
 look_at_sandbox() {
   value SANDBOX >"$WORK/sandbox"

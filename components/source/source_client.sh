@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# How this host dials the relay, and the wrapper that runs restic over it.
+# source_client: how this host dials the relay, and the wrapper that runs restic over it.
 # Values: KNOWN_HOSTS, SSH_CONFIG, RESTIC_CONF, WRAPPER.
 step_apply() {
   [ -x /usr/bin/ssh ] || refuse "there is no /usr/bin/ssh" "apt-get install openssh-client"

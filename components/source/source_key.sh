@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# The source's SSH key: made here, kept for ever, private part never leaves. Value EXPECTED: the public key the stack has, or empty.
+# source_key: the source's SSH key. It is made here, kept, and its private part never leaves. Value EXPECTED: the public key in the stack, or empty.
 step_apply() {
   key=$ROOT_DIR/id_ed25519
   folder "$ROOT_DIR" 755 root:root

@@ -21,7 +21,7 @@ def outage(code: int) -> re.Pattern[str]:
     """What run-backup takes for this outage, as it says it itself."""
     text = FAILURES.read_text()
     (expression,) = re.findall(
-        rf"said '([^'\n]*)'[^\n]*; then\n    leave {code} \"the relay (?:takes nothing twice|was not reached)",
+        rf"said '([^'\n]*)'[^\n]*; then\n    leave {code} \"the relay (?:stores nothing twice|was not reached)",
         text,
     )
     return re.compile(expression, re.MULTILINE)
@@ -57,7 +57,7 @@ def test_an_upload_that_the_storage_did_not_take_is_sent_again_in_the_same_run(c
 
 
 def test_a_lost_answer_ends_the_run_and_the_next_one_completes(chain: Make) -> None:  # noqa: F811
-    """The storage took it, and append-only takes nothing twice. restic gives up by itself within a minute; here it is stopped before."""
+    """The storage took it, and append-only stores nothing twice. restic gives up by itself within a minute; here it is stopped before."""
     product = chain()
     refused = outage(69)
     for number, what in enumerate(("/data/", "/index/", "/snapshots/"), 1):

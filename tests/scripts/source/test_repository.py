@@ -121,7 +121,7 @@ def test_a_foreign_repository_at_the_place_is_refused(bare: Bed) -> None:
         "echo foreign-password >/root/foreign && restic --no-cache -r /srv/store/web1-1"
         " --password-file /root/foreign init && chmod -R a+rwX /srv/store"
     )
-    refused(bare, "a repository stands at this source's place", "generation to 2")
+    refused(bare, "this source has a repository already", "generation to 2")
 
 
 # Storage that is not what it was
@@ -159,7 +159,7 @@ def test_an_exchanged_repository_is_refused(bed: Bed) -> None:
         " && chmod -R a+rwX /srv/store"
     )
     try:
-        refused(bed, "the place was exchanged")
+        refused(bed, "somebody replaced it")
     finally:
         bed.machine.ok(f"rm -rf {STORE} && mv /srv/hidden {STORE}")
 
@@ -171,7 +171,7 @@ def test_a_half_made_repository_is_refused_with_the_way_on(bare: Bed) -> None:
     bare.machine.ok(f"rm {STORE}/config {RECORD}")
     said = bare.machine.run("restic-backup init")
     assert "already contains keys" in said.err, "restic's words, on which the script relies"
-    refused(bare, "half made", "no backup was ever stored", "generation to 2")
+    refused(bare, "incomplete", "no backup was ever stored", "generation to 2")
     bare.source = settings(generation=2)
     bare.relay.generation(2)
     assert bare.repository().code == 0
