@@ -2,7 +2,7 @@
 
 How a row is played
     A row of docs/threat-model.md is one module, ``rows/<id>.py``, with one generator, ``play(drill)``. It yields a
-    `Finding` for each thing that it tried (``findings.py``):
+    `RowFinding` for each thing that it tried (``findings.py``):
 
     - ``control(…)`` comes first: what must work does work, over the same channel that the attempts use. An attack on a
       relay that is down proves nothing.

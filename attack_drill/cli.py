@@ -12,7 +12,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from attack_drill.findings import Finding, Outcome, RowResult, RowVerdict, Threat
+from attack_drill.findings import Outcome, RowFinding, RowResult, RowVerdict, Threat
 from attack_drill.options import DrillOptions, Level
 from attack_drill.threats import THREATS
 from ops.checkout import ROOT
@@ -125,7 +125,7 @@ def _play(
             def on_start(threat: Threat) -> None:
                 progress.update(task, description=f"{threat.id}: {threat.tries}"[:100])
 
-            def on_finding(finding: Finding) -> None:
+            def on_finding(finding: RowFinding) -> None:
                 if verbose or finding.outcome in (Outcome.BROKEN, Outcome.ERROR):
                     progress.console.print(_line(finding), soft_wrap=True)
 
@@ -190,7 +190,7 @@ def _bar() -> Progress:
     )
 
 
-def _line(finding: Finding) -> Text:
+def _line(finding: RowFinding) -> Text:
     style = {
         Outcome.BROKEN: "bold red",
         Outcome.ERROR: "bold red",

@@ -199,12 +199,12 @@ def open_drill(options: DrillOptions, stack: Stack, say: Say) -> Iterator[Drill]
     source = _choose_source(options, managed, stack.name)
     with ExitStack() as opened:
         folder = opened.enter_context(private_folder("attack"))
-        doors = (
+        targets = (
             sandbox_endpoints(options.sandbox, outputs, managed)
             if options.sandbox
             else endpoints(outputs, managed, _keys(options, config, folder))
         )
-        reached = opened.enter_context(hosts(doors, folder))
+        reached = opened.enter_context(hosts(targets, folder))
         storage = (
             opened.enter_context(_open_storage(options, outputs, folder)) if _has_storage(options) else None
         )

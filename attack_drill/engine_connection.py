@@ -26,7 +26,7 @@ given = json.loads(pathlib.Path("given.json").read_text())
 sys.path.insert(0, given["root"])
 from components.host.host_step import Host, HostStep
 key = pathlib.Path(given["key"]).read_text()
-for name, (port, host_key) in given["doors"].items():
+for name, (port, host_key) in given["endpoints"].items():
     host = Host(name=name, address="127.0.0.1", port=port, host_key=host_key, user="nobody", private_key=key, dials=1)
     HostStep(name, host=host, script="cutoff", values={"SOURCE": "nobody"}, seconds=10)
 """
@@ -34,13 +34,13 @@ for name, (port, host_key) in given["doors"].items():
 _OF_THE_STACK = ("PULUMI_STACK", "PULUMI_CONFIG_PASSPHRASE")
 
 
-def connect_by_engine(stack: Stack, folder: Path, doors: Mapping[str, tuple[int, str]]) -> Done:
+def connect_by_engine(stack: Stack, folder: Path, endpoints: Mapping[str, tuple[int, str]]) -> Done:
     """Run `pulumi up` with one HostStep per endpoint, and a key that no host accepts.
 
     Args:
         stack: The stack whose engine and environment are used; its state is not touched.
         folder: Where the project is made.
-        doors: By name: a port on the loopback interface, and the host key to pin.
+        endpoints: By name: a port on the loopback interface, and the host key to pin.
     """
     project = folder / "engine"
     (project / "state").mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def connect_by_engine(stack: Stack, folder: Path, doors: Mapping[str, tuple[int,
         )
     (project / "Pulumi.yaml").write_text(_PROJECT.format(virtualenv=json.dumps(sys.prefix)))
     (project / "__main__.py").write_text(_PROGRAM)
-    given = {"root": str(stack.root), "key": str(key), "doors": doors}
+    given = {"root": str(stack.root), "key": str(key), "endpoints": endpoints}
     (project / "given.json").write_text(json.dumps(given))
     passphrase = project / "passphrase"
     passphrase.touch(0o600)

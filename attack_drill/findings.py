@@ -22,7 +22,7 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class RowFinding:
     """One attempt: what was tried, how it ended, and what was observed, as one escaped line."""
 
     tried: str
@@ -30,26 +30,26 @@ class Finding:
     seen: str
 
 
-def _finding(tried: str, outcome: Outcome, seen: object) -> Finding:
-    return Finding(tried=shown(tried), outcome=outcome, seen=shown(seen, _SEEN_LENGTH))
+def _finding(tried: str, outcome: Outcome, seen: object) -> RowFinding:
+    return RowFinding(tried=shown(tried), outcome=outcome, seen=shown(seen, _SEEN_LENGTH))
 
 
-def judged(tried: str, held: bool, seen: object) -> Finding:
+def judged(tried: str, held: bool, seen: object) -> RowFinding:
     """An attempt, whether the guarantee held, and what was observed."""
     return _finding(tried, Outcome.HELD if held else Outcome.BROKEN, seen)
 
 
-def control(what: str, works: bool, seen: object) -> Finding:
+def control(what: str, works: bool, seen: object) -> RowFinding:
     """What must work for the attempts to mean anything; if it does not, the row ends as an error."""
     return _finding(what, Outcome.CONTROL if works else Outcome.ERROR, seen)
 
 
-def not_played(tried: str, why: object) -> Finding:
+def not_played(tried: str, why: object) -> RowFinding:
     """An attempt that was not made, and the reason."""
     return _finding(tried, Outcome.NOT_PLAYED, why)
 
 
-def failed(tried: str, why: object) -> Finding:
+def failed(tried: str, why: object) -> RowFinding:
     """An attempt whose outcome the drill could not tell."""
     return _finding(tried, Outcome.ERROR, why)
 
@@ -64,7 +64,7 @@ class RowVerdict(Enum):
     ERROR = "ERROR"
 
 
-def reach_verdict(findings: Iterable[Finding]) -> RowVerdict:
+def reach_verdict(findings: Iterable[RowFinding]) -> RowVerdict:
     """BROKEN outweighs ERROR; a row is PROVEN if a control worked and every attempt was made and held."""
     outcomes = [finding.outcome for finding in findings]
     if Outcome.BROKEN in outcomes:
@@ -90,7 +90,7 @@ class RowResult:
     """A row that was played."""
 
     threat: Threat
-    findings: tuple[Finding, ...]
+    findings: tuple[RowFinding, ...]
     seconds: float
 
     @property
@@ -104,5 +104,5 @@ class RowResult:
     def fails(self) -> bool:
         return self.verdict in (RowVerdict.BROKEN, RowVerdict.ERROR)
 
-    def first(self, *outcomes: Outcome) -> Finding | None:
+    def first(self, *outcomes: Outcome) -> RowFinding | None:
         return next((finding for finding in self.findings if finding.outcome in outcomes), None)

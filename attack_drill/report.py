@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from attack_drill.findings import Finding, Outcome, RowResult, RowVerdict
+from attack_drill.findings import Outcome, RowFinding, RowResult, RowVerdict
 from attack_drill.options import Level
 from attack_drill.threats import BOUNDARIES, THREATS
 from ops.history.versions import iso
@@ -190,7 +190,7 @@ def _row(result: RowResult) -> str:
     )
 
 
-def _finding(one: Finding) -> str:
+def _finding(one: RowFinding) -> str:
     return f'<tr><td>{escape(one.tried)}<td class="verdict {_OUTCOME[one.outcome]}">{one.outcome.value}<td><code>{escape(one.seen)}</code></tr>'
 
 

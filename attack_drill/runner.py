@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from attack_drill.drill import Drill
-from attack_drill.findings import Finding, RowResult, Threat, failed
+from attack_drill.findings import RowFinding, RowResult, Threat, failed
 from attack_drill.rows import PLAYS, Play
 from attack_drill.threats import THREATS
 from ops.errors import LastcopyError
@@ -32,12 +32,12 @@ def choose_rows(words: str | None) -> list[Threat]:
     return [threat for threat in THREATS if threat.id in wanted or threat.id[0] in wanted]
 
 
-def play_row(drill: Drill, threat: Threat, play: Play, on_finding: Callable[[Finding], None]) -> RowResult:
+def play_row(drill: Drill, threat: Threat, play: Play, on_finding: Callable[[RowFinding], None]) -> RowResult:
     """Play one row to its end. Whatever stops it is a finding of the row, never a pass."""
-    findings: list[Finding] = []
+    findings: list[RowFinding] = []
     began = time.monotonic()
 
-    def take(finding: Finding) -> None:
+    def take(finding: RowFinding) -> None:
         findings.append(finding)
         on_finding(finding)
 
@@ -56,7 +56,7 @@ def play_rows(
     threats: Sequence[Threat],
     *,
     on_start: Callable[[Threat], None] = lambda _: None,
-    on_finding: Callable[[Finding], None] = lambda _: None,
+    on_finding: Callable[[RowFinding], None] = lambda _: None,
     on_end: Callable[[RowResult], None] = lambda _: None,
 ) -> list[RowResult]:
     """Play rows in the order of the threat model, and report progress through the three callbacks."""

@@ -58,7 +58,7 @@ class EnrolledPerson:
     def words(self, *options: str) -> list[str]:
         """An ssh command to the relay as this person: host key pinned, not shared; `answer_prompts` answers its questions."""
         host = self.drill.relay
-        door = host.door
+        endpoint = host.door
         ssh, *rest = host.words()
         # The drill's own options but for its identity (ssh would try both) and BatchMode (which forbids questions).
         theirs = [word for flag, word in pairwise(rest) if flag == "-o" and not word.startswith(("IdentityFile", "BatchMode"))]  # fmt: skip
@@ -73,7 +73,7 @@ class EnrolledPerson:
             "-o",
             "NumberOfPasswordPrompts=1",
         )
-        return [ssh, "-F", "none", *UNSHARED, *options, *own, *pinned, "-p", str(door.port), f"{self.name}@{door.address}"]  # fmt: skip
+        return [ssh, "-F", "none", *UNSHARED, *options, *own, *pinned, "-p", str(endpoint.port), f"{self.name}@{endpoint.address}"]  # fmt: skip
 
     def to_sshd(self) -> list[str]:
         """Options for a tunnel to the relay's sshd, which is all that a person may open."""

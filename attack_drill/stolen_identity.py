@@ -16,7 +16,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from attack_drill.drill import Drill
-from attack_drill.findings import Finding, control, failed, judged, not_played
+from attack_drill.findings import RowFinding, control, failed, judged, not_played
 from attack_drill.storage_admin import StorageAdmin, StoredVersion, find_losses, open_storage_admin
 from ops.storage.access import StorageKey
 
@@ -67,7 +67,7 @@ def abbreviate(found: list[str], most: int = 4) -> str:
     return "; ".join(found[:most]) + rest
 
 
-def judge_answer(name: str, code: str) -> Finding:
+def judge_answer(name: str, code: str) -> RowFinding:
     """Judge one call by the storage's answer: refused, done, or something that tells neither."""
     if code == "done":
         return judged(name, False, "done")
@@ -82,7 +82,7 @@ def judge_answer(name: str, code: str) -> Finding:
 
 def play_calls(
     storage: StorageAdmin, key: StorageKey, calls: Calls, prefix: str, *, tricks: Calls | None = None
-) -> Iterator[Finding]:
+) -> Iterator[RowFinding]:
     """Make every call once. Each must be refused, and afterwards everything below a prefix, and the bucket, must be as before.
 
     Args:
@@ -174,7 +174,7 @@ def why_unreachable(drill: Drill, key: StorageKey) -> str:
     return f"the storage cannot be reached from this machine: {code}" if code.startswith("not sent") else ""
 
 
-def play_harmless_calls(drill: Drill, key: StorageKey, calls: Callable[[str], Calls]) -> Iterator[Finding]:
+def play_harmless_calls(drill: Drill, key: StorageKey, calls: Callable[[str], Calls]) -> Iterator[RowFinding]:
     """Make calls that do no harm even if they are allowed, so that no storage key is needed to judge them.
 
     Args:
@@ -192,7 +192,7 @@ def play_harmless_calls(drill: Drill, key: StorageKey, calls: Callable[[str], Ca
             yield judge_answer(name, code)
 
 
-def check_listing(made: StorageAdmin, key: StorageKey, path: str) -> Finding:
+def check_listing(made: StorageAdmin, key: StorageKey, path: str) -> RowFinding:
     """A control: the stolen identity can list the source's repository."""
     look = api_call("list_objects_v2", Bucket=made.where.bucket, Prefix=path, MaxKeys=1)
     code = made.try_calls({"list": look}, key)["list"]

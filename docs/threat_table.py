@@ -180,15 +180,15 @@ PROOFS = {
             "tests/integration/test_recovery.py::test_r3_a_destroyed_repository_restores_from_the_stacks_outputs_and_comes_back_for_the_source",
             "tests/recover/test_recover.py::test_r3_s9_after_the_whole_attack_restore_gives_back_every_byte_and_rebuild_the_live_repository",
             "tests/recover/test_recover.py::test_a_rebuild_cut_off_anywhere_is_finished_by_the_next",
-            "tests/enforced/test_backup_works.py::test_r3_what_was_there_before_restores_whatever_the_thief_wrote",
+            "tests/enforced/test_backup_works.py::test_r3_what_was_there_before_restores_whatever_the_attacker_wrote",
         ),
         sabotage=(
             "tests/drill/test_r_rows.py::test_r3_sabotage_without_versions_nothing_is_left_to_go_back_to",
             "tests/recover/test_recover.py::test_sabotage_without_the_view_of_the_past_the_restore_fails",
             "tests/recover/test_recover.py::test_sabotage_a_rebuild_that_skips_overwritten_objects_is_caught",
-            "tests/enforced/test_backup_works.py::test_r3_sabotage_without_versions_the_thief_wins",
+            "tests/enforced/test_backup_works.py::test_r3_sabotage_without_versions_the_attacker_wins",
             "tests/recover/test_dates.py::test_r3_sabotage_by_the_dates_that_the_storage_tells_the_way_back_is_lost",
-            "tests/drill/test_r_rows.py::test_r3_sabotage_by_the_dates_that_a_thief_chose_the_way_back_is_lost",
+            "tests/drill/test_r_rows.py::test_r3_sabotage_by_dates_that_an_attacker_chose_recovery_fails",
         ),
     ),
     "R4": Proof(
@@ -239,12 +239,12 @@ PROOFS = {
         state="in part: as R1",
         tests=(
             "tests/drill/test_r_rows.py::test_the_row_holds",
-            "tests/enforced/test_rooms.py::test_r8_another_sources_room_cannot_be_listed_read_written_or_emptied",
+            "tests/enforced/test_prefixes.py::test_r8_another_sources_prefix_cannot_be_listed_read_written_or_emptied",
             "tests/sandbox/test_storage.py::test_a_source_is_refused_outside_its_prefix",
         ),
         sabotage=(
-            "tests/drill/test_r_rows.py::test_r8_sabotage_an_identity_for_the_whole_bucket_reaches_the_other_room",
-            "tests/enforced/test_rooms.py::test_r8_sabotage_with_a_wider_room_the_others_are_within_reach",
+            "tests/drill/test_r_rows.py::test_r8_sabotage_an_identity_for_the_whole_bucket_reaches_another_prefix",
+            "tests/enforced/test_prefixes.py::test_r8_sabotage_with_a_wider_prefix_the_others_are_within_reach",
         ),
     ),
     "A1": Proof(
@@ -329,7 +329,7 @@ PROOFS = {
             "tests/integration/test_status_and_cut_off.py::test_status_uses_no_password",
         ),
         sabotage=(
-            "tests/drill/test_trusted_rows.py::test_a8_sabotage_a_status_whose_clock_stands_still_breaks",
+            "tests/drill/test_trusted_rows.py::test_a8_sabotage_a_status_with_a_stopped_clock_breaks",
             "tests/unit/prune/test_status.py::test_a8_sabotage_a_snapshot_that_was_hidden_does_not_count_as_a_backup",
         ),
     ),

@@ -7,13 +7,13 @@ import importlib.util
 from collections.abc import Callable, Iterator
 
 from attack_drill.drill import Drill
-from attack_drill.findings import Finding, not_played
+from attack_drill.findings import RowFinding, not_played
 from attack_drill.threats import THREATS
 
-Play = Callable[[Drill], Iterator[Finding]]
+Play = Callable[[Drill], Iterator[RowFinding]]
 
 
-def _no_play(_: Drill) -> Iterator[Finding]:
+def _no_play(_: Drill) -> Iterator[RowFinding]:
     yield not_played("the row", "no attack is written for it yet")
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from attack_drill.connections import log_in
 from attack_drill.drill import Drill
 from attack_drill.engine_connection import connect_by_engine
-from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.findings import RowFinding, control, judged, not_played
 from attack_drill.impostor import KINDS, Impostor, serve_on_loopback, was_reached, was_trusted
 from attack_drill.options import Level
 from attack_drill.scratch_folder import scratch_folder
@@ -22,7 +22,7 @@ _LOUD = ("-o", "LogLevel=VERBOSE")
 _UNPINNED = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null")
 
 
-def play(drill: Drill) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[RowFinding]:
     with scratch_folder(drill.victim) as folder:
         impostor = Impostor(host=drill.victim, folder=folder).make()
         yield from _the_source(drill, impostor)
@@ -34,7 +34,7 @@ def play(drill: Drill) -> Iterator[Finding]:
     yield from _a_changed_relay(drill)
 
 
-def _judged(who: str, kind: str, log: str, said: str) -> Finding:
+def _judged(who: str, kind: str, log: str, said: str) -> RowFinding:
     """Judge by the impostor's log: somebody connected, and did not begin to authenticate."""
     if not was_reached(log):
         return control(f"{who} reaches the impostor with {kind}", False, said or "nobody connected")
@@ -44,7 +44,7 @@ def _judged(who: str, kind: str, log: str, said: str) -> Finding:
     return judged(f"{who} meets {kind}", bool(told), told[-1] if told else f"no error about the key: {said}")
 
 
-def _the_source(drill: Drill, impostor: Impostor) -> Iterator[Finding]:
+def _the_source(drill: Drill, impostor: Impostor) -> Iterator[RowFinding]:
     """With the source's own ssh configuration; only the connection leads elsewhere."""
     victim = drill.victim
     works = victim.shell(f"ssh -F {CONFIG} relay </dev/null >/dev/null", seconds=30, check=False)
@@ -70,7 +70,7 @@ def _the_source(drill: Drill, impostor: Impostor) -> Iterator[Finding]:
         yield _judged("the source", kind, impostor.log(name), said)
 
 
-def _the_operator(drill: Drill, impostor: Impostor) -> Iterator[Finding]:
+def _the_operator(drill: Drill, impostor: Impostor) -> Iterator[RowFinding]:
     """With the drill's own connections, which pin the host keys in the stack's outputs."""
     for host in (drill.relay, drill.victim):
         works = log_in(host)
@@ -83,13 +83,13 @@ def _the_operator(drill: Drill, impostor: Impostor) -> Iterator[Finding]:
             yield _judged(f"the operator on the way to {host.name}", kind, impostor.log(name), done.said)
 
 
-def _the_engine(drill: Drill, impostor: Impostor) -> Iterator[Finding]:
+def _the_engine(drill: Drill, impostor: Impostor) -> Iterator[RowFinding]:
     """`pulumi up` with this program's own step, pinned to the relay's key and, as the control, to the impostor's."""
     pinned = drill.outputs["relay"]["hostKey"]
     words = [impostor.host.words(*impostor.words(KINDS[0], name)) for name in ("engine", "fooled")]
     with serve_on_loopback(words[0]) as true_pin, serve_on_loopback(words[1]) as false_pin:
-        doors = {"pinned": (true_pin, pinned), "fooled": (false_pin, impostor.public_key)}
-        said = connect_by_engine(drill.stack, drill.folder, doors)
+        endpoints = {"pinned": (true_pin, pinned), "fooled": (false_pin, impostor.public_key)}
+        said = connect_by_engine(drill.stack, drill.folder, endpoints)
     log = impostor.log("fooled")
     yield control(
         "the engine, given the impostor's key, goes on to log in", was_trusted(log), said.out[-300:] if not was_trusted(log) else "as expected",
@@ -121,7 +121,7 @@ systemctl stop lastcopy-backup.service; cat /var/lib/lastcopy/status.json
 """
 
 
-def _a_changed_relay(drill: Drill) -> Iterator[Finding]:
+def _a_changed_relay(drill: Drill) -> Iterator[RowFinding]:
     """The source's scheduled backup and the operator meet a relay whose host key changed."""
     result = re.compile(r'"result": "(\w+)",\s*"exit_code": (\d+)')
 

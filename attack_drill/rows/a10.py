@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from attack_drill.drill import Drill
-from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.findings import RowFinding, control, judged, not_played
 from attack_drill.options import Level
 from attack_drill.scratch_repository import ENTRIES
 from attack_drill.weak_storage import WEAKNESSES, Weakness, WeakStorage, weak_storage
@@ -66,7 +66,7 @@ def weaker(drill: Drill, sandbox: Path) -> Iterator[WeakStorage]:
             drill.relay.run("nft", f"delete {element}")
 
 
-def found(drill: Drill, weak: WeakStorage, weaknesses: Sequence[Weakness]) -> Iterator[Finding]:
+def found(drill: Drill, weak: WeakStorage, weaknesses: Sequence[Weakness]) -> Iterator[RowFinding]:
     weak.weak = tuple(weaknesses)
     code, said = step(drill, weak.endpoint, weak.ca)
     for one in weaknesses:
@@ -81,7 +81,7 @@ def found(drill: Drill, weak: WeakStorage, weaknesses: Sequence[Weakness]) -> It
         yield judged("nothing else is written there", code == 1, f"exit code {code}")
 
 
-def play(drill: Drill) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[RowFinding]:
     where = drill.where
     if not where.bucket:
         yield not_played("the storage step", "this storage is no S3 bucket")

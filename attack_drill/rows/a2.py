@@ -13,7 +13,7 @@ from pathlib import Path
 
 from attack_drill.drill import Drill
 from attack_drill.exposed_secrets import HostScan, HostWatch, KnownSecrets, watch_host
-from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.findings import RowFinding, control, judged, not_played
 from attack_drill.options import Level
 from attack_drill.proc_watch import PROC, ProcWatch
 
@@ -21,7 +21,7 @@ KEY_FILES = ("/etc/lastcopy/id_ed25519", "/etc/ssh/ssh_host_ed25519_key")
 PLACES = ("a command line or environment", "the journal")
 
 
-def play(drill: Drill) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[RowFinding]:
     known = KnownSecrets(secrets=_secrets(drill), planted=f"planted{random.token_hex(16)}")
     yield control("the stack's secrets are known to the drill", len(known.secrets) >= 4, f"{len(known.secrets)}: {', '.join(known.secrets)}")  # fmt: skip
     with ExitStack() as open_:
@@ -49,7 +49,7 @@ def play(drill: Drill) -> Iterator[Finding]:
     yield from _judge_texts(drill, known, shown)
 
 
-def _judge_host(watch: HostWatch, seen: HostScan) -> Iterator[Finding]:
+def _judge_host(watch: HostWatch, seen: HostScan) -> Iterator[RowFinding]:
     host = watch.host
     eyes = [*PLACES, f"{watch.folder}/exposed, world-readable"]
     blind = [place for place in eyes if place not in seen.of("planted")]
@@ -69,7 +69,7 @@ def _names(seen: HostScan) -> list[str]:
     return sorted({name for name, _ in seen.found if name != "planted"})
 
 
-def _judge_texts(drill: Drill, known: KnownSecrets, shown: Mapping[str, str]) -> Iterator[Finding]:
+def _judge_texts(drill: Drill, known: KnownSecrets, shown: Mapping[str, str]) -> Iterator[RowFinding]:
     public = str(drill.outputs["sources"][drill.source]["publicKey"]).split()[1]
     sees = KnownSecrets(secrets={"the source's public key": public}, planted=known.planted)
     where = ["stack output", "stack export"]
@@ -105,7 +105,7 @@ def _key(name: str, text: str) -> dict[str, str]:
     return {name: body[3 if len(body) > 3 else -1]} if body else {}
 
 
-def _at_work(drill: Drill) -> Iterator[Finding]:
+def _at_work(drill: Drill) -> Iterator[RowFinding]:
     """Do once everything that handles secrets, while all processes are recorded."""
     read = drill.victim.run("restic-backup", "cat", "config", "--no-lock", check=False, seconds=90)
     yield control(
@@ -124,7 +124,7 @@ def _at_work(drill: Drill) -> Iterator[Finding]:
     )
 
 
-def _step(drill: Drill) -> Finding:
+def _step(drill: Drill) -> RowFinding:
     """Send a step that contains a secret as the engine sends it: the check of the storage, which changes nothing."""
     from components.host.host_step import script_text  # here: recovery runs where no Pulumi is
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 
 from attack_drill.drill import Drill
-from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.findings import RowFinding, control, judged, not_played
 from attack_drill.options import Level
 from attack_drill.relay_steps import (
     FIREWALL,
@@ -42,7 +42,7 @@ SHUT = "ListenAddress 127.0.0.1"
 SECONDS = 15  # long enough, on a slow machine as well, for the operator's login to meet the new configuration
 
 
-def play(drill: Drill) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[RowFinding]:
     values = sshd_values(drill)
     before = _access(drill)
     asis = run_steps(drill.relay, "check", "sshd", [values])[0]
@@ -71,7 +71,7 @@ def _access(drill: Drill) -> str:
     ).out
 
 
-def _refused(drill: Drill, values: Mapping[str, str]) -> Iterator[Finding]:
+def _refused(drill: Drill, values: Mapping[str, str]) -> Iterator[RowFinding]:
     lines = [*BROKEN, *(line.replace("{admin}", drill.relay.door.user) for line in OTHERWISE)]
     answers = run_steps(drill.relay, "check", "sshd", [with_line(values, line) for line in lines])
     for line, answer in zip(lines, answers, strict=True):
@@ -81,7 +81,7 @@ def _refused(drill: Drill, values: Mapping[str, str]) -> Iterator[Finding]:
         yield judged(f"'{name}'", answer.code == 1 and helps and bool(said), said[0] if said else f"it would go live: {answer.drift}")  # fmt: skip
 
 
-def _rolled_back(drill: Drill) -> Iterator[Finding]:
+def _rolled_back(drill: Drill) -> Iterator[RowFinding]:
     sshd = with_line(sshd_values(drill, guard=SECONDS), SHUT)
     rules = firewall_values(drill, guard=SECONDS)
     open_ = rules["RULES"]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from attack_drill.drill import Drill
-from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.findings import RowFinding, control, judged, not_played
 from attack_drill.old_versions import RCLONE_PLACES, RESTIC_PLACES, FakeRun, run_with_fakes
 from attack_drill.options import Level
 from attack_drill.scratch_folder import EXECUTABLE, scratch_folder
@@ -33,7 +33,7 @@ def _restic(version: str) -> str:
     return f"restic {version} compiled with go1.26 on linux/amd64\n"
 
 
-def play(drill: Drill) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[RowFinding]:
     from components.host.host_tool import floor  # here: recovery runs where no Pulumi is
 
     newest = {"rclone": floor("rclone"), "restic": floor("restic")}
@@ -54,7 +54,7 @@ def play(drill: Drill) -> Iterator[Finding]:
 
 def _told(
     what: str, versions: Sequence[str], ran: Sequence[FakeRun], refused: Sequence[bool]
-) -> Iterator[Finding]:
+) -> Iterator[RowFinding]:
     """One finding for each version."""
     for version, one, held in zip(versions, ran, refused, strict=True):
         words = one.err.strip().splitlines()
@@ -63,7 +63,7 @@ def _told(
         yield judged(f"{what} '{version}'", held, seen)
 
 
-def _running_relay(drill: Drill, folder: str, newest: str) -> Iterator[Finding]:
+def _running_relay(drill: Drill, folder: str, newest: str) -> Iterator[RowFinding]:
     """Start what a source's session starts, as its account, with another rclone in the place of the checked one."""
     relay, account, tag = drill.relay, f"bk-{drill.source}", f"lastcopy-{drill.source}"
     tool = relay.shell(f"sed -n 's/^path //p' {SHARED}").out.strip()
@@ -102,7 +102,7 @@ def _named_in_journal(relay: Host, tag: str, wanted: int) -> list[str]:
     return told
 
 
-def _relay_step(drill: Drill, folder: str, newest: str) -> Iterator[Finding]:
+def _relay_step(drill: Drill, folder: str, newest: str) -> Iterator[RowFinding]:
     """Run `pulumi up`'s step for the relay's rclone in check mode."""
     from components.host.host_step import script_text
 
@@ -134,7 +134,7 @@ def _relay_step(drill: Drill, folder: str, newest: str) -> Iterator[Finding]:
     )
 
 
-def _wrapper(drill: Drill, folder: str, newest: str) -> Iterator[Finding]:
+def _wrapper(drill: Drill, folder: str, newest: str) -> Iterator[RowFinding]:
     """Run `restic-backup` on the source."""
     run = partial(run_with_fakes, drill.victim, folder, command="exec restic-backup version")
     fitting = run(RESTIC_PLACES, [_restic(newest)])[0]
@@ -150,7 +150,7 @@ def _wrapper(drill: Drill, folder: str, newest: str) -> Iterator[Finding]:
     yield from _told("the source is given restic", RESTICS, ran, held)
 
 
-def _tool_steps(drill: Drill, on_relay: str, on_source: str) -> Iterator[Finding]:
+def _tool_steps(drill: Drill, on_relay: str, on_source: str) -> Iterator[RowFinding]:
     """Run `pulumi up`'s step that finds or downloads a tool. It must never accept an old one, and must name it if no release can be had."""
     from components.host.host_step import script_text
     from components.host.host_tool import release_values
@@ -202,7 +202,7 @@ def _bound(drill: Drill, folder: str, version: str) -> Iterator[None]:
         relay.shell(f"umount {tool}; systemctl stop lastcopy-drill-tool.timer 2>/dev/null || true")
 
 
-def _in_place(drill: Drill, folder: str) -> Iterator[Finding]:
+def _in_place(drill: Drill, folder: str) -> Iterator[RowFinding]:
     scratch = drill.scratch_repository()
     storage = drill.require_storage()
     before = storage.versions(scratch.path)

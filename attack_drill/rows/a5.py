@@ -14,7 +14,7 @@ import yaml
 
 from attack_drill.connections import log_in
 from attack_drill.drill import Drill
-from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.findings import RowFinding, control, judged, not_played
 from attack_drill.options import Level
 from attack_drill.storage_admin import find_losses
 from ops.hosts.connection import Done
@@ -22,7 +22,7 @@ from ops.hosts.connection import Done
 PROTECTED = "protect"  # in every message of the engine about it
 
 
-def play(drill: Drill) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[RowFinding]:
     yield from _the_engine(drill)
     yield from _the_console(drill)
 
@@ -45,7 +45,7 @@ def _resources(drill: Drill) -> dict[str, bool]:
     return {one["urn"]: bool(one.get("protect")) for one in real}
 
 
-def _the_engine(drill: Drill) -> Iterator[Finding]:
+def _the_engine(drill: Drill) -> Iterator[RowFinding]:
     production = str(drill.config.get("protect", "true")).lower() == "true"
     if production:
         yield from _refused(drill, _resources(drill), drill.stack.file)
@@ -91,7 +91,7 @@ def _as_production(drill: Drill) -> Iterator[Path]:
             drill.say(f"protect: true was not completely undone; run pulumi up: {back.said[-200:]}")
 
 
-def _refused(drill: Drill, before: dict[str, bool], file: Path) -> Iterator[Finding]:
+def _refused(drill: Drill, before: dict[str, bool], file: Path) -> Iterator[RowFinding]:
     """Previews, which must already fail."""
     names = [urn.rsplit("::", 1)[-1] for urn, protected in before.items() if protected]
     if not names:
@@ -122,7 +122,7 @@ def _said(done: Done) -> str:
     return lines[0] if lines else f"exit code {done.code}: {done.said[-200:]}"
 
 
-def _really(drill: Drill, before: dict[str, bool]) -> Iterator[Finding]:
+def _really(drill: Drill, before: dict[str, bool]) -> Iterator[RowFinding]:
     """Real attempts to destroy the protected stack."""
     urns = [urn for urn, protected in before.items() if protected]
     tries = {
@@ -146,7 +146,7 @@ def _really(drill: Drill, before: dict[str, bool]) -> Iterator[Finding]:
 # --- the cloud console ---
 
 
-def _the_console(drill: Drill) -> Iterator[Finding]:
+def _the_console(drill: Drill) -> Iterator[RowFinding]:
     if not drill.may(Level.SCRATCH):
         yield not_played("locked objects, attacked by the storage's own administrator", Level.SCRATCH.words)
         return

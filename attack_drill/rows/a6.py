@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from attack_drill.connections import log_in
 from attack_drill.drill import Drill
-from attack_drill.findings import Finding, control, failed, judged, not_played
+from attack_drill.findings import RowFinding, control, failed, judged, not_played
 from attack_drill.options import Level
 from attack_drill.relay_steps import (
     Factor,
@@ -40,7 +40,7 @@ WAYS = {
 }
 
 
-def play(drill: Drill) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[RowFinding]:
     if factor_of(drill) != "none":
         yield from _stolen_from_outside(drill)
         return
@@ -68,14 +68,14 @@ def play(drill: Drill) -> Iterator[Finding]:
     )
 
 
-def _switched_on(drill: Drill, factor: Factor) -> Finding:
+def _switched_on(drill: Drill, factor: Factor) -> RowFinding:
     """Enable a second factor by the program's own step. sshd does not ban failed logins, so that each try is judged for itself."""
     values = sshd_values(drill, factor, guard=GUARD_SECONDS, trusted=("0.0.0.0/0", "::/0"))
     went = run_steps(drill.relay, "apply", "sshd", [values], dialled="127.0.0.1")[0]
     return control(f"the second factor {factor} is enabled", went.code == 0, went.words or "live")
 
 
-def _refused(what: str, done: Done) -> Finding:
+def _refused(what: str, done: Done) -> RowFinding:
     """A login is BROKEN; a refusal by sshd's own message is HELD; anything else is an error."""
     said = done.err.strip().splitlines()
     seen = said[-1] if said else f"exit code {done.code}"
@@ -84,14 +84,14 @@ def _refused(what: str, done: Done) -> Finding:
     return judged(what, True, seen) if "Permission denied" in done.err else failed(what, seen)
 
 
-def _stolen(drill: Drill, *where: str) -> Iterator[Finding]:
+def _stolen(drill: Drill, *where: str) -> Iterator[RowFinding]:
     """The engine's own key, from outside, in every way that an ssh client knows."""
     for way, options in WAYS.items():
         done = log_in(drill.relay, *where, *options, command=("id",))
         yield _refused(f"the admin's stolen key, {way}", done)
 
 
-def _stolen_from_outside(drill: Drill) -> Iterator[Finding]:
+def _stolen_from_outside(drill: Drill) -> Iterator[RowFinding]:
     """Attack the relay as it is, at the address that the sources use, not through the tunnel that the drill uses."""
     config = drill.victim.run("cat", "/etc/lastcopy/ssh_config").out
     found = dict(re.findall(r"^ *(HostName|Port) (\S+)$", config, re.MULTILINE))
@@ -104,7 +104,7 @@ def _stolen_from_outside(drill: Drill) -> Iterator[Finding]:
     yield not_played("the person's key without the factor", "the drill has no person's key")
 
 
-def _totp(drill: Drill, person: EnrolledPerson) -> Iterator[Finding]:
+def _totp(drill: Drill, person: EnrolledPerson) -> Iterator[RowFinding]:
     at = time_for_one_login()
     good = totp_code(person.seed, at)
     came = person.log_in_through_tunnel(good, "id")
@@ -129,7 +129,7 @@ def _totp(drill: Drill, person: EnrolledPerson) -> Iterator[Finding]:
     yield _refused("a person's code without the key", done)
 
 
-def _fido2(drill: Drill, person: EnrolledPerson) -> Iterator[Finding]:
+def _fido2(drill: Drill, person: EnrolledPerson) -> Iterator[RowFinding]:
     """The device is a double (security_key.py); the sshd that must refuse it is the relay's own."""
     device = person.device
     with device.plugged_in(drill.folder / "device", Attestation.BOTH) as options:

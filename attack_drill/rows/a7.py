@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from attack_drill.drill import Drill
-from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.findings import RowFinding, control, judged, not_played
 from attack_drill.interruptions import (
     BIG,
     SLOW,
@@ -33,7 +33,7 @@ CUTS = {
 }
 
 
-def play(drill: Drill) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[RowFinding]:
     if not drill.may(Level.SCRATCH):
         yield not_played(
             "lost connections, killed processes and full disks in the middle of work", Level.SCRATCH.words
@@ -53,7 +53,7 @@ def play(drill: Drill) -> Iterator[Finding]:
     yield from _nothing_lost(drill, scratch, before)
 
 
-def _goes_on(scratch: ScratchRepository, after: str) -> Finding:
+def _goes_on(scratch: ScratchRepository, after: str) -> RowFinding:
     """The next backup converges: it succeeds, and its own snapshot restores byte for byte."""
     done = scratch.restic("backup", "--json", "tree", "big")
     found = re.search(r'"snapshot_id":"([0-9a-f]{64})"', done.out)
@@ -67,7 +67,7 @@ def _goes_on(scratch: ScratchRepository, after: str) -> Finding:
     return judged(f"{after}: the next backup works and restores", same, seen)
 
 
-def _backups(drill: Drill, scratch: ScratchRepository) -> Iterator[Finding]:
+def _backups(drill: Drill, scratch: ScratchRepository) -> Iterator[RowFinding]:
     for how, words in CUTS.items():
         scratch.host.shell(f"cd {scratch.folder} && {BIG}")
         interrupt_restic(scratch, how, "backup", *SLOW, "big")
@@ -82,7 +82,7 @@ def _backups(drill: Drill, scratch: ScratchRepository) -> Iterator[Finding]:
     yield _goes_on(scratch, "the relay's processes are killed in the middle of a backup")
 
 
-def _restores(scratch: ScratchRepository) -> Iterator[Finding]:
+def _restores(scratch: ScratchRepository) -> Iterator[RowFinding]:
     """A killed restore leaves a part of a tree; the next one to the same target completes it."""
     target = f"{scratch.folder}/again"
     newest = re.findall(r'"id":"([0-9a-f]{64})"', scratch.restic("snapshots", "--json", "--no-lock").out)[-1]
@@ -102,7 +102,7 @@ def _restores(scratch: ScratchRepository) -> Iterator[Finding]:
     scratch.host.run("rm", "-rf", target)
 
 
-def _full_disk_on_source(scratch: ScratchRepository) -> Iterator[Finding]:
+def _full_disk_on_source(scratch: ScratchRepository) -> Iterator[RowFinding]:
     """restic's folder for temporary files, and a restore's target, are on a disk of half a MiB."""
     full = f"{scratch.folder}/full"
     scratch.host.shell(
@@ -124,7 +124,7 @@ def _full_disk_on_source(scratch: ScratchRepository) -> Iterator[Finding]:
     yield judged("the disk is full in the middle of a restore: it restores elsewhere", *scratch.try_restore())
 
 
-def _steps(drill: Drill, scratch: ScratchRepository) -> Iterator[Finding]:
+def _steps(drill: Drill, scratch: ScratchRepository) -> Iterator[RowFinding]:
     """Interrupt the relay's step for an entry, the kind of step that `up` consists of."""
     tries = {f"the step is killed after {n} ms": killed_applying(n) for n in (20, 80, 170)}
     tries |= {f"its removal is killed after {n} ms": killed_removing(n) for n in (50, 120)}
@@ -150,7 +150,7 @@ def _steps(drill: Drill, scratch: ScratchRepository) -> Iterator[Finding]:
     )
 
 
-def _reboot(drill: Drill, scratch: ScratchRepository) -> Iterator[Finding]:
+def _reboot(drill: Drill, scratch: ScratchRepository) -> Iterator[RowFinding]:
     """Reboot the relay in the middle of a backup; afterwards it must be as before."""
     held = (
         f"cat {LIVE} | sha256sum; systemctl is-active ssh lastcopy-firewall lastcopy-storage.timer; ls /etc/lastcopy/relay /etc/ssh/lastcopy/keys; "
@@ -175,7 +175,9 @@ def _reboot(drill: Drill, scratch: ScratchRepository) -> Iterator[Finding]:
     yield judged("the source's own repository can be reached again", own.code == 0, f"exit code {own.code}")
 
 
-def _nothing_lost(drill: Drill, scratch: ScratchRepository, before: list[StoredVersion]) -> Iterator[Finding]:
+def _nothing_lost(
+    drill: Drill, scratch: ScratchRepository, before: list[StoredVersion]
+) -> Iterator[RowFinding]:
     for snapshot in scratch.snapshots[:1]:
         yield judged("what was acknowledged before restores", *scratch.try_restore(snapshot))
     damage = find_losses(before, drill.require_storage().versions(scratch.path))

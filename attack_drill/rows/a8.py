@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from attack_drill.drill import Drill
-from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.findings import RowFinding, control, judged, not_played
 from attack_drill.operator_side import open_operator_side
 from attack_drill.options import Level
 from ops.status import health as status
@@ -17,7 +17,7 @@ from ops.storage.client import Storage
 LIMITS = status.Limits(silent_hours=26)
 
 
-def play(drill: Drill) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[RowFinding]:
     if drill.storage is None:
         yield not_played(
             "the sources as the storage sees them", "needs a storage key (--storage-key, --sandbox)"
@@ -47,7 +47,7 @@ def play(drill: Drill) -> Iterator[Finding]:
     yield from _hidden_silence(drill)
 
 
-def _hidden_silence(drill: Drill) -> Iterator[Finding]:
+def _hidden_silence(drill: Drill) -> Iterator[RowFinding]:
     """Root on the source stops the backups and makes it look as if they went on."""
     with open_operator_side(drill) as operator:
         seen = look_at(drill, operator.place)

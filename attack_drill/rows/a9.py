@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from attack_drill.drill import Drill
-from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.findings import RowFinding, control, judged, not_played
 from attack_drill.options import Level
 from attack_drill.scratch_repository import ScratchRepository
 from ops.restore_test.shrinkage import PERCENT, Held, held, lost
@@ -63,7 +63,7 @@ class Ended:
         return self.code not in (0, 3) and bool(self.run.alarm) and all(word in said for word in words)
 
 
-def play(drill: Drill) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[RowFinding]:
     yield from _the_unit(drill)
     if not drill.may(Level.SCRATCH):
         yield not_played("paths of which nothing, or much less, is stored", Level.SCRATCH.words)
@@ -73,7 +73,7 @@ def play(drill: Drill) -> Iterator[Finding]:
     yield from _slips(scratch)
 
 
-def _the_unit(drill: Drill) -> Iterator[Finding]:
+def _the_unit(drill: Drill) -> Iterator[RowFinding]:
     """systemd must treat the two exit codes as failures, and must not try again before somebody looked."""
     words = ("systemctl", "show", UNIT, "-p", "SuccessExitStatus", "-p", "RestartPreventExitStatus")
     shown = dict(re.findall(r"^(\w+)=(.*)$", drill.victim.run(*words).out, re.MULTILINE))
@@ -87,7 +87,7 @@ def _the_unit(drill: Drill) -> Iterator[Finding]:
     yield control(f"{STATUS} is read over SSH", not record.not_read, record.not_read or record.result)
 
 
-def _slips(scratch: ScratchRepository) -> Iterator[Finding]:
+def _slips(scratch: ScratchRepository) -> Iterator[RowFinding]:
     tree, folder = f"{scratch.folder}/tree", f"{scratch.folder}/own"
     many = f"{folder}/many"
     whole = _run(scratch, tree, many)
@@ -126,7 +126,7 @@ def _slips(scratch: ScratchRepository) -> Iterator[Finding]:
     yield from _unreadable(scratch, tree)
 
 
-def _unreadable(scratch: ScratchRepository, tree: str) -> Iterator[Finding]:
+def _unreadable(scratch: ScratchRepository, tree: str) -> Iterator[RowFinding]:
     """A file that cannot be read, and according to the record could not for months."""
     scratch.host.shell(f"cp -a {tree} {tree}-2 && chown nobody {tree}-2/blob && chmod 600 {tree}-2/blob")
     since = r"""s/"partial_since": "[^"]*"/"partial_since": "2026-01-01T00:00:00Z"/"""
@@ -151,7 +151,7 @@ def _snapshots(scratch: ScratchRepository) -> dict[str, Held]:
     return {one["id"]: held(one, datetime.fromisoformat(one["time"]).astimezone(UTC)) for one in listed}
 
 
-def _the_trusted_place(there: dict[str, Held], whole: Ended, less: Ended) -> Finding:
+def _the_trusted_place(there: dict[str, Held], whole: Ended, less: Ended) -> RowFinding:
     """The restore test compares the snapshots themselves, whatever the source says about them."""
     both = [there.get(ended.snapshot) for ended in (whole, less)]
     wrong = lost(both[1], both[0], PERCENT) if both[0] and both[1] else []

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from attack_drill.drill import Drill
-from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.findings import RowFinding, control, judged, not_played
 from attack_drill.options import Level
 from attack_drill.stolen_identity import (
     Calls,
@@ -91,7 +91,7 @@ def only(answer: Any, lock: str) -> object:
     return raise_batch_errors({**answer, "Deleted": rest})
 
 
-def play(drill: Drill) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[RowFinding]:
     key = drill.stolen_key()
     if not drill.may(Level.SCRATCH):
         yield from play_harmless_calls(drill, key, lambda bucket: harmless(bucket, unused_key(drill)))

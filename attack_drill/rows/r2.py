@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from attack_drill.drill import Drill
-from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.findings import RowFinding, control, judged, not_played
 from attack_drill.options import Level
 from attack_drill.stolen_identity import (
     Calls,
@@ -60,7 +60,7 @@ def together(bucket: str, path: str, stored: Sequence[StoredVersion]) -> Calls:
     """Batches, and writes with a lock or a legal hold of the attacker's choice."""
     objects = [{"Key": one.key, "VersionId": one.version} for one in stored]
     some = stored[0]
-    new = f"{path}/data/00/thief"
+    new = f"{path}/data/00/attacker"
     short = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": days_from_now(0.01)}
     held = {"ObjectLockLegalHoldStatus": "ON"}
     at = {"Bucket": bucket, "Key": some.key}
@@ -109,7 +109,7 @@ def _locked(storage: StorageAdmin, stored: Sequence[StoredVersion]) -> bool:
     return all("RetainUntilDate" in words for words in storage.retention(stored).values())
 
 
-def play(drill: Drill) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[RowFinding]:
     key = drill.stolen_key()
     if not drill.may(Level.SCRATCH):
         yield from play_harmless_calls(drill, key, lambda bucket: harmless(bucket, unused_key(drill)))

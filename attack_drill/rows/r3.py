@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from attack_drill.drill import Drill
-from attack_drill.findings import Finding, control, failed, judged, not_played
+from attack_drill.findings import RowFinding, control, failed, judged, not_played
 from attack_drill.last_good_moment import recover_last_good
 from attack_drill.options import Level
 from attack_drill.stolen_identity import (
@@ -147,7 +147,7 @@ def _dates(storage: StorageAdmin, prefix: str) -> dict[str, datetime]:
     return storage.call(asked)
 
 
-def play(drill: Drill) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[RowFinding]:
     if not drill.may(Level.SCRATCH):
         yield not_played("overwriting, garbage, hiding, and recovery from them", Level.SCRATCH.words)
         return

@@ -11,7 +11,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from attack_drill.drill import Drill
-from attack_drill.findings import Finding, judged, not_played
+from attack_drill.findings import RowFinding, judged, not_played
 from attack_drill.options import Level
 from attack_drill.rows.r1 import FORCE
 from attack_drill.stolen_identity import (
@@ -179,7 +179,7 @@ def another_bucket(name: str) -> Calls:
     return {"create another bucket": api_call("create_bucket", Bucket=name)}
 
 
-def play(drill: Drill) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[RowFinding]:
     key = drill.stolen_key()
     if why := why_unreachable(drill, key):
         yield not_played("calls with the stolen identity", why)

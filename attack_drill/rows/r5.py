@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from attack_drill.drill import Drill
-from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.findings import RowFinding, control, judged, not_played
 from attack_drill.options import Level
 from attack_drill.stolen_identity import (
     Calls,
@@ -92,7 +92,7 @@ def default(bucket: str, days: int) -> Calls:
     return {f"decades by the bucket's default, {mode.lower()}": call(mode) for mode in ("GOVERNANCE", "COMPLIANCE")}  # fmt: skip
 
 
-def play(drill: Drill) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[RowFinding]:
     key = drill.stolen_key()
     if not drill.may(Level.SCRATCH):
         yield from play_harmless_calls(

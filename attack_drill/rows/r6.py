@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from attack_drill.drill import Drill
-from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.findings import RowFinding, control, judged, not_played
 from attack_drill.options import Level
 from attack_drill.scratch_repository import ScratchRepository
 from attack_drill.secret_search import LEAST, PLACES, memory_encodings, middle_part, plant_words, search_host
@@ -32,7 +32,7 @@ def at_work(scratch: ScratchRepository) -> Iterator[None]:
         running.join(60)
 
 
-def play(drill: Drill) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[RowFinding]:
     passwords = dict(drill.stack.outputs(secrets=True)["passwords"])
     if not drill.may(Level.SCRATCH):
         with drill.session() as session, plant_words(drill.relay) as controls:
@@ -50,7 +50,9 @@ def play(drill: Drill) -> Iterator[Finding]:
     yield from _ciphertext(drill, scratch)
 
 
-def _searched(drill: Drill, passwords: dict[str, str], controls: dict[str, list[bytes]]) -> Iterator[Finding]:
+def _searched(
+    drill: Drill, passwords: dict[str, str], controls: dict[str, list[bytes]]
+) -> Iterator[RowFinding]:
     parts = {name: middle_part(password) for name, password in passwords.items()}
     words = {f"password of {name}": memory_encodings(one) for name, one in parts.items() if one is not None}
     found, read, swap = search_host(drill.relay, words | controls)
@@ -71,7 +73,7 @@ def _searched(drill: Drill, passwords: dict[str, str], controls: dict[str, list[
         yield not_played("memory that was swapped out on the relay", "swap is not read")
 
 
-def _ciphertext(drill: Drill, scratch: ScratchRepository) -> Iterator[Finding]:
+def _ciphertext(drill: Drill, scratch: ScratchRepository) -> Iterator[RowFinding]:
     """Whether anything that the attacker can read of the scratch repository contains a name or 48 bytes of the known tree."""
     storage, key = drill.require_storage(), drill.stolen_key()
     pieces = [

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 from attack_drill.drill import Drill
-from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.findings import RowFinding, control, judged, not_played
 from attack_drill.options import Level
 from attack_drill.stolen_identity import abbreviate
 from ops.hosts.connection import Host
@@ -78,7 +78,7 @@ def reached(relay: Host, script: str, wanted: dict[tuple[str, str], tuple[str, s
     return found
 
 
-def play(drill: Drill) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[RowFinding]:
     relay, sources = drill.relay, [drill.source, *drill.others]
     yield from _keys(drill, relay, sources)
     agents = relay.shell(AGENTS).out.splitlines()
@@ -114,11 +114,11 @@ def play(drill: Drill) -> Iterator[Finding]:
         return
     seen = reached(relay, UNFENCED, wanted, ["root"])
     yield judged("nor does root after removing the relay's own firewall", not seen, abbreviate(seen) if seen else f"{len(wanted)} places")  # fmt: skip
-    stands = relay.shell("nft list table inet lastcopy", check=False).code == 0
-    yield control("the relay's firewall is restored", stands, "table inet lastcopy")
+    restored = relay.shell("nft list table inet lastcopy", check=False).code == 0
+    yield control("the relay's firewall is restored", restored, "table inet lastcopy")
 
 
-def _keys(drill: Drill, relay: Host, sources: Sequence[str]) -> Iterator[Finding]:
+def _keys(drill: Drill, relay: Host, sources: Sequence[str]) -> Iterator[RowFinding]:
     rows = [line.partition("\t") for line in relay.shell(KEYS).out.splitlines()]
     found = {file: public for public, _, file in rows}
     own = _key(drill.outputs["relay"]["hostKey"])

@@ -14,7 +14,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.exceptions import ClientError
 
 from attack_drill.drill import Drill
-from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.findings import RowFinding, control, judged, not_played
 from attack_drill.options import Level
 from attack_drill.stolen_identity import (  # fmt: skip
     NOTHING,
@@ -182,7 +182,7 @@ def unpacked(s3: Any, bucket: str, own: str, there: str) -> object:
     )  # it can only be read if it was stored below the own prefix
 
 
-def play(drill: Drill) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[RowFinding]:
     key = drill.stolen_key()
     mine = drill.path().rstrip("/").rpartition("/")[0] + "/"
     other = drill.others[0] if drill.others else None

@@ -15,7 +15,7 @@ from attack_drill.attempts import (
     track_marks,
 )
 from attack_drill.drill import SSH, Drill
-from attack_drill.findings import Finding, control, judged
+from attack_drill.findings import RowFinding, control, judged
 from attack_drill.http2 import RestResponse, Session, SessionEnded
 
 WRAPPER = "/usr/local/lib/lastcopy/serve-restic"
@@ -83,7 +83,7 @@ def _second(ssh: list[str]) -> str:
     return line.replace("M", first, 1).replace("timeout 4 S", f"timeout 4 {second}")
 
 
-def play(drill: Drill) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[RowFinding]:
     own = _asked(drill.session())[0]
     yield control(
         "the source's key reaches its repository",
@@ -133,7 +133,7 @@ def _asked(opened: Session) -> list[RestResponse]:
             return [RestResponse() for _ in paths]
 
 
-def _other_accounts(drill: Drill) -> Finding:
+def _other_accounts(drill: Drill) -> RowFinding:
     """The source's key for other accounts; only a few, because sshd counts failed logins."""
     users = [
         "root",

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 
 from attack_drill.drill import Drill
-from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.findings import RowFinding, control, judged, not_played
 from attack_drill.http2 import SessionEnded
 from attack_drill.options import Level
 from attack_drill.rows.a8 import look_at, problems_of
@@ -25,7 +25,7 @@ DAILY_MIB, TRIED_MIB = 24, 40
 HOLD = "/usr/local/lib/lastcopy/hold-limits"
 
 
-def play(drill: Drill) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[RowFinding]:
     if not drill.may(Level.SCRATCH):
         yield not_played("many sessions, and growth", Level.SCRATCH.words)
     elif not drill.others:
@@ -59,7 +59,7 @@ def promised(drill: Drill) -> Mapping[str, int]:
     return Limits.model_validate(entry.get("limits") or {}).model_dump()
 
 
-def _crowd(drill: Drill, scratch: ScratchRepository, other: ScratchRepository) -> Iterator[Finding]:
+def _crowd(drill: Drill, scratch: ScratchRepository, other: ScratchRepository) -> Iterator[RowFinding]:
     """Open many sessions that send nothing, so that each keeps its resources for as long as it may."""
     most = promised(drill)
     opened = scratch.host.shell(
@@ -120,7 +120,7 @@ def _limits(relay: Host, processes: list[str], most: Mapping[str, int]) -> Itera
         yield f"a running session's {line[4:]} is limited", held, f"{hard}, promised {most[name] * unit}"
 
 
-def _fills(drill: Drill, scratch: ScratchRepository, other: ScratchRepository) -> Iterator[Finding]:
+def _fills(drill: Drill, scratch: ScratchRepository, other: ScratchRepository) -> Iterator[RowFinding]:
     """Upload on and on, against a daily limit set for the scratch repository only: a source's own limit is far larger, if it has one."""
     scratch.run_step("apply", **scratch.entry | {"DAILY_BYTES": str(DAILY_MIB << 20)})
     try:
@@ -156,7 +156,7 @@ def _stored(drill: Drill, scratch: ScratchRepository) -> int:
     return len(drill.storage.versions(scratch.path, contents=False)) if drill.storage else 0
 
 
-def _growth(drill: Drill, scratch: ScratchRepository) -> Iterator[Finding]:
+def _growth(drill: Drill, scratch: ScratchRepository) -> Iterator[RowFinding]:
     if drill.storage is None:
         yield not_played("an alert for fast growth", "needs a storage key (--storage-key, --sandbox)")
         return
@@ -173,7 +173,7 @@ def _growth(drill: Drill, scratch: ScratchRepository) -> Iterator[Finding]:
     )
 
 
-def _cut_off(drill: Drill) -> Iterator[Finding]:
+def _cut_off(drill: Drill) -> Iterator[RowFinding]:
     name, other = drill.source, drill.others[0]
     ask = ("restic-backup", "cat", "config", "--no-lock")
 

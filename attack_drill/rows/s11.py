@@ -17,7 +17,7 @@ from attack_drill.attempts import (
     track_marks,
 )
 from attack_drill.drill import Drill
-from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.findings import RowFinding, control, judged, not_played
 from attack_drill.http2 import RestRequest, Session, SessionEnded
 from attack_drill.options import Level
 from attack_drill.rows.s4 import KINDS, list_names
@@ -36,7 +36,7 @@ ELSEWHERE = "192.0.2.77/32"  # from a range for documentation: nobody connects f
 SECONDS = 15
 
 
-def play(drill: Drill) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[RowFinding]:
     if not drill.may(Level.SCRATCH):
         yield not_played(
             "a stolen key from elsewhere",
@@ -84,7 +84,7 @@ def _alive(host: Host, ssh: list[str]) -> tuple[bool, str]:
 
 def _same_limits(
     drill: Drill, scratch: ScratchRepository, elsewhere: Host, ssh: list[str]
-) -> Iterator[Finding]:
+) -> Iterator[RowFinding]:
     yield control("without `from=` the key works from elsewhere", *_alive(elsewhere, ssh))
     with track_marks(drill.relay) as left:
         attempts = _attempts(ssh, left)
@@ -144,7 +144,7 @@ def _set(relay: Host, scratch: ScratchRepository, line: str) -> None:
     relay.shell(f"cat >{file}.new && chmod 644 {file}.new && mv -f {file}.new {file}", stdin=line)
 
 
-def _from(drill: Drill, scratch: ScratchRepository, elsewhere: Host, ssh: list[str]) -> Iterator[Finding]:
+def _from(drill: Drill, scratch: ScratchRepository, elsewhere: Host, ssh: list[str]) -> Iterator[RowFinding]:
     """`from=` as the stack's `allowedFrom` writes it."""
     relay, line = drill.relay, _line(drill.relay, scratch)
     bound = line.replace(" ssh-ed25519 ", f',from="{ELSEWHERE}" ssh-ed25519 ', 1)
@@ -193,7 +193,7 @@ def _ended(relay: Host, account: str) -> tuple[bool, str]:
 
 def _another_key(
     drill: Drill, scratch: ScratchRepository, elsewhere: Host, ssh: list[str]
-) -> Iterator[Finding]:
+) -> Iterator[RowFinding]:
     """The source gets a new key by one change of the stack; the sessions of the stolen one must end."""
     scratch.host.shell(
         f"cd {scratch.folder} && rm -f next next.pub && ssh-keygen -q -t ed25519 -N '' -C '' -f next"
@@ -239,7 +239,9 @@ def _entry(drill: Drill, scratch: ScratchRepository) -> dict[str, str]:
     }
 
 
-def _cut_off(drill: Drill, scratch: ScratchRepository, elsewhere: Host, ssh: list[str]) -> Iterator[Finding]:
+def _cut_off(
+    drill: Drill, scratch: ScratchRepository, elsewhere: Host, ssh: list[str]
+) -> Iterator[RowFinding]:
     """A source that is removed from the stack: its key is removed first, by a step on the relay only."""
     from components.host.host_step import script_text
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from attack_drill.attempts import SETTINGS, Attempt, hold_open, run_attempts, track_marks
 from attack_drill.drill import Drill
-from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.findings import RowFinding, control, judged, not_played
 from attack_drill.options import Level
 from components.relay.rclone_config import ENVIRONMENT
 from ops.hosts.connection import Host
@@ -50,7 +50,7 @@ def _watched(relay: Host) -> set[str]:
     return set(relay.shell(WATCH).out.split("\n"))
 
 
-def play(drill: Drill) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[RowFinding]:
     nonce = f"drill{secrets.token_hex(6)}"
     with track_marks(drill.relay) as made:
         before = _watched(drill.relay)
@@ -123,7 +123,7 @@ def _environments(relay: Host, account: str) -> list[tuple[str, list[str]]]:
     return [(line.split("\t")[0], line.split("\t")[1:]) for line in lines if line.strip()]
 
 
-def _environment(seen: list[tuple[str, list[str]]], nonce: str) -> Iterator[Finding]:
+def _environment(seen: list[tuple[str, list[str]]], nonce: str) -> Iterator[RowFinding]:
     rclone = [words for name, words in seen if name == "rclone"]
     yield control(
         "rclone runs for the session and its environment can be read", bool(rclone), f"{len(seen)} processes"
@@ -146,7 +146,7 @@ def _environment(seen: list[tuple[str, list[str]]], nonce: str) -> Iterator[Find
     )
 
 
-def _outward(drill: Drill) -> Iterator[Finding]:
+def _outward(drill: Drill) -> Iterator[RowFinding]:
     """Connections through the relay, judged by what comes back; the client always opens its own end."""
     storage = urlsplit(drill.where.endpoint)
     port = storage.port or (443 if storage.scheme == "https" else 80)
@@ -215,7 +215,7 @@ def _outward(drill: Drill) -> Iterator[Finding]:
         )
 
 
-def _home(drill: Drill) -> Iterator[Finding]:
+def _home(drill: Drill) -> Iterator[RowFinding]:
     """Nothing in an account's home folder has an effect, even if the account can write there."""
     made, relay = drill.scratch_repository(), drill.relay
     home, nonce = f"/run/lastcopy-{made.name}", f"drill{secrets.token_hex(6)}"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from attack_drill.attempts import Attempt, run_attempts
 from attack_drill.drill import Drill
-from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.findings import RowFinding, control, judged, not_played
 from attack_drill.http2 import RestRequest, Session, SessionEnded
 from attack_drill.options import Level
 from attack_drill.rows.s4 import V2, list_names
@@ -47,7 +47,7 @@ def commands(scratch: ScratchRepository, pack: str, key: str) -> dict[str, list[
     }
 
 
-def play(drill: Drill) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[RowFinding]:
     if not drill.may(Level.SCRATCH):
         yield not_played("restic's destructive commands", Level.SCRATCH.words)
         return
@@ -102,7 +102,7 @@ def _no_locks(session: Session) -> None:
 
 def _after(
     scratch: ScratchRepository, before: list[StoredVersion], after: list[StoredVersion], newest: str
-) -> Iterator[Finding]:
+) -> Iterator[RowFinding]:
     damage = find_losses(before, after)
     yield judged(
         "no version is gone, changed or covered",

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterator
 
 from attack_drill.drill import Drill
-from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.findings import RowFinding, control, judged, not_played
 from attack_drill.http2 import RestRequest, Session, SessionEnded
 from attack_drill.options import Level
 from attack_drill.scratch_repository import ScratchRepository
@@ -66,7 +66,7 @@ POSING = (
 )
 
 
-def play(drill: Drill) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[RowFinding]:
     yield from _nothing_there(drill)
     if not drill.may(Level.SCRATCH):
         yield not_played("DELETE of every kind of object", Level.SCRATCH.words)
@@ -103,7 +103,7 @@ def play(drill: Drill) -> Iterator[Finding]:
     yield judged("the known tree restores", *scratch.try_restore())
 
 
-def _nothing_there(drill: Drill) -> Iterator[Finding]:
+def _nothing_there(drill: Drill) -> Iterator[RowFinding]:
     """DELETE in the source's own repository of names that never existed: it must be refused before the storage is asked."""
     with drill.session() as session:
         read = session.ask("GET", "/config")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 from attack_drill.drill import Drill
-from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.findings import RowFinding, control, judged, not_played
 from attack_drill.http2 import RestRequest, RestResponse, Session, SessionEnded
 from attack_drill.options import Level
 from attack_drill.rows.s4 import KINDS, list_names
@@ -36,7 +36,7 @@ def spellings(path: str) -> list[str]:
     ]  # fmt: skip
 
 
-def play(drill: Drill) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[RowFinding]:
     if not drill.may(Level.SCRATCH):
         yield not_played("overwriting objects", Level.SCRATCH.words)
         return
@@ -76,7 +76,7 @@ def _told(answers: list[RestResponse]) -> str:
 
 def _alone(
     scratch: ScratchRepository, paths: list[str], storage: StorageAdmin, before: list[StoredVersion]
-) -> Iterator[Finding]:
+) -> Iterator[RowFinding]:
     spelt: list[str] = []
     with scratch.session() as session:
         for way in range(len(spellings("/config"))):
@@ -111,7 +111,7 @@ def _alone(
 
 def _crowds(
     scratch: ScratchRepository, paths: list[str], storage: StorageAdmin, before: list[StoredVersion]
-) -> Iterator[Finding]:
+) -> Iterator[RowFinding]:
     """Many concurrent requests for each name, on several connections, all sent before an answer is read."""
     sessions = [scratch.session() for _ in range(SESSIONS)]
     try:
@@ -134,7 +134,9 @@ def _crowds(
     )
 
 
-def _races(scratch: ScratchRepository, storage: StorageAdmin, *, after_their_look: bool) -> Iterator[Finding]:
+def _races(
+    scratch: ScratchRepository, storage: StorageAdmin, *, after_their_look: bool
+) -> Iterator[RowFinding]:
     """Many writers of a name that does not exist yet: exactly one must succeed, which rclone's lookup alone cannot ensure.
 
     With ``after_their_look`` no body is sent before rclone has asked for all of them, which it does once it has looked for the object and found
@@ -169,11 +171,11 @@ def _races(scratch: ScratchRepository, storage: StorageAdmin, *, after_their_loo
         for path, body, session, stream in sent:
             if session.answer(stream).status == 200:
                 won[path].append(body)
-        stands = {path: one.ask("GET", path).body for path in won}
+        stored_now = {path: one.ask("GET", path).body for path in won}
     stored = storage.versions(scratch.path, contents=False)
     for path, winners in won.items():
         versions = sum(one.key.endswith(path.rsplit("/", 1)[1]) for one in stored)
-        held = versions == 1 and winners == [stands[path]]
+        held = versions == 1 and winners == [stored_now[path]]
         yield judged(
             f"{racers} first writes {'after all their lookups' if after_their_look else 'at once on two connections'}",
             held,
@@ -183,7 +185,7 @@ def _races(scratch: ScratchRepository, storage: StorageAdmin, *, after_their_loo
 
 def _bodies(
     scratch: ScratchRepository, paths: list[str], storage: StorageAdmin, before: list[StoredVersion]
-) -> Iterator[Finding]:
+) -> Iterator[RowFinding]:
     target = paths[-1]
     tries = {
         "a body without an end": (None, [b"\0" * MIB] * 6, False),
@@ -220,7 +222,7 @@ def _failed_look_up(
     paths: list[str],
     storage: StorageAdmin,
     before: list[StoredVersion],
-) -> Iterator[Finding]:
+) -> Iterator[RowFinding]:
     """rclone's lookup of an existing object fails, and the body comes when the storage is back. rclone before 1.76 would upload it (PR 9925)."""
     said = []
     with scratch.session(patience=60) as session:

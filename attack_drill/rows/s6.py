@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from attack_drill.drill import Drill
-from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.findings import RowFinding, control, judged, not_played
 from attack_drill.http2 import RestRequest, RestResponse, Session, SessionEnded
 from attack_drill.options import Level
 from attack_drill.rows.s4 import KINDS, V2, list_names
@@ -98,7 +98,7 @@ def _own(drill: Drill, source: str) -> tuple[str, str]:
     return path.removeprefix(f"{drill.where.prefix.strip('/')}/").lstrip("/"), f"{drill.where.bucket}/{path}"
 
 
-def play(drill: Drill) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[RowFinding]:
     targets = []
     for other in drill.others[:1]:
         rest, outside = _own(drill, other)
@@ -124,7 +124,7 @@ def play(drill: Drill) -> Iterator[Finding]:
     yield from _harm(drill)
 
 
-def _read(session: Session, target: Target) -> Iterator[Finding]:
+def _read(session: Session, target: Target) -> Iterator[RowFinding]:
     paths = target.paths("config", "keys/", "")
     tries = [
         RestRequest(method, path, b"", (("accept", V2),)) for method in ("GET", "HEAD") for path in paths
@@ -144,7 +144,7 @@ def _read(session: Session, target: Target) -> Iterator[Finding]:
         )
 
 
-def _files(session: Session) -> Iterator[Finding]:
+def _files(session: Session) -> Iterator[RowFinding]:
     tries = [RestRequest("GET", path) for path in FILES]
     for request, answer in zip(tries, _asked(session, tries), strict=True):
         leaked = [word.decode() for word in SECRETS if word in answer.body]
@@ -155,7 +155,7 @@ def _files(session: Session) -> Iterator[Finding]:
         )
 
 
-def _harm(drill: Drill) -> Iterator[Finding]:
+def _harm(drill: Drill) -> Iterator[RowFinding]:
     """From one scratch repository against another below the same prefix (one storage identity reaches both) and against another source's."""
     mine, storage = drill.scratch_repository(fresh=True), drill.require_storage()
     marks = [
@@ -238,7 +238,7 @@ def _tolerant(
     return answers
 
 
-def _elsewhere(drill: Drill, mine: ScratchRepository) -> Iterator[Finding]:
+def _elsewhere(drill: Drill, mine: ScratchRepository) -> Iterator[RowFinding]:
     """Odd names may create odd objects, but only below the attacker's own prefix."""
     digest = hashlib.sha256(GARBAGE).hexdigest()
     everywhere = drill.require_storage().versions(f"{drill.where.prefix.strip('/')}/".lstrip("/"), locks=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 from attack_drill.drill import Drill
-from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.findings import RowFinding, control, judged, not_played
 from attack_drill.http2 import Session, SessionEnded
 from attack_drill.options import Level
 from attack_drill.rows.s6 import escapes
@@ -91,7 +91,7 @@ def _walk(session: Session, *, writing: bool) -> tuple[str, int]:
     return said + session.words(), answers
 
 
-def play(drill: Drill) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[RowFinding]:
     words = telling(drill)
     with drill.session() as session:
         said, answers = _walk(session, writing=False)
@@ -113,7 +113,7 @@ def play(drill: Drill) -> Iterator[Finding]:
     yield from _outage(drill, scratch, words)
 
 
-def _judged(tried: str, words: dict[str, str], said: str) -> Finding:
+def _judged(tried: str, words: dict[str, str], said: str) -> RowFinding:
     found = named(words, said)
     return judged(
         tried,
@@ -124,7 +124,7 @@ def _judged(tried: str, words: dict[str, str], said: str) -> Finding:
     )
 
 
-def _disk(drill: Drill, words: dict[str, str]) -> Iterator[Finding]:
+def _disk(drill: Drill, words: dict[str, str]) -> Iterator[RowFinding]:
     """Search the source itself. The bucket's name is only searched for with its path, because alone it may be an ordinary word."""
     patterns = [word for what, word in words.items() if what != "the bucket"]
     with scratch_folder(drill.victim) as folder:
@@ -151,7 +151,7 @@ def _looked(drill: Drill, folder: str, patterns: Sequence[str]) -> list[str]:
     return drill.victim.run("sh", "-c", DISK, "sh", f"{folder}/patterns", check=False).out.splitlines()
 
 
-def _restic(scratch: ScratchRepository, words: dict[str, str]) -> Iterator[Finding]:
+def _restic(scratch: ScratchRepository, words: dict[str, str]) -> Iterator[RowFinding]:
     said = (
         scratch.restic("-vv", "cat", "config").said
         + scratch.restic("-vv", "forget", scratch.snapshots[0], seconds=4).said
@@ -159,7 +159,7 @@ def _restic(scratch: ScratchRepository, words: dict[str, str]) -> Iterator[Findi
     yield _judged("restic's own messages, -vv", words, said)
 
 
-def _broken(drill: Drill, scratch: ScratchRepository, words: dict[str, str]) -> Iterator[Finding]:
+def _broken(drill: Drill, scratch: ScratchRepository, words: dict[str, str]) -> Iterator[RowFinding]:
     """With a broken entry: rclone's messages about its configuration would tell the most."""
     folder = f"{ENTRIES}/{scratch.name}"
     ways = {
@@ -192,7 +192,7 @@ def _broken(drill: Drill, scratch: ScratchRepository, words: dict[str, str]) -> 
         drill.relay.shell(f"{put_back} && rm -r {folder}/kept", check=False)
 
 
-def _outage(drill: Drill, scratch: ScratchRepository, words: dict[str, str]) -> Iterator[Finding]:
+def _outage(drill: Drill, scratch: ScratchRepository, words: dict[str, str]) -> Iterator[RowFinding]:
     said = ""
     with scratch.session(patience=25) as session:
         control_status = session.ask("HEAD", "/config").status

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from attack_drill.drill import Drill
-from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.findings import RowFinding, control, judged, not_played
 from attack_drill.operator_side import OperatorSide, open_operator_side, wishes
 from attack_drill.options import Level
 from attack_drill.storage_admin import find_losses
@@ -34,7 +34,7 @@ def lies(good: dict[str, object], now: datetime) -> dict[str, list[dict[str, obj
     }
 
 
-def play(drill: Drill) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[RowFinding]:
     if not drill.may(Level.SCRATCH) or drill.storage is None:
         yield not_played("forged snapshots against the operator's prune", Level.SCRATCH.words)
         return
@@ -42,7 +42,7 @@ def play(drill: Drill) -> Iterator[Finding]:
         yield from _forgeries(operator)
 
 
-def _forgeries(operator: OperatorSide) -> Iterator[Finding]:
+def _forgeries(operator: OperatorSide) -> Iterator[RowFinding]:
     scratch, storage = operator.scratch, operator.storage
     newest = operator.plan_prune().decision.rows[-1].snapshot
     good = set(scratch.snapshots)
@@ -108,7 +108,7 @@ def _forgeries(operator: OperatorSide) -> Iterator[Finding]:
     yield judged("a good snapshot restores", *operator.try_recover(scratch.snapshots[0]))
 
 
-def _named(what: str, ids: set[str], found: Decision, newest: str) -> Finding:
+def _named(what: str, ids: set[str], found: Decision, newest: str) -> RowFinding:
     """Each forged snapshot must be named as suspicious, and the newest good one must not be dropped."""
     missed = ids - {row.snapshot.id for row in found.of(Verdict.SUSPICIOUS)}
     return judged(
@@ -118,7 +118,7 @@ def _named(what: str, ids: set[str], found: Decision, newest: str) -> Finding:
     )
 
 
-def _refused(operator: OperatorSide, what: str) -> Finding:
+def _refused(operator: OperatorSide, what: str) -> RowFinding:
     done, why = operator.prune()
     return judged(
         what, done is None and "suspicious" in why, why.splitlines()[0] if why else "it WENT THROUGH"

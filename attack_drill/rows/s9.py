@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from attack_drill.drill import Drill
-from attack_drill.findings import Finding, control, judged, not_played
+from attack_drill.findings import RowFinding, control, judged, not_played
 from attack_drill.forged_objects import bogus_key, content_named
 from attack_drill.operator_side import OperatorSide, open_operator_side
 from attack_drill.options import Level
@@ -19,7 +19,7 @@ from attack_drill.storage_admin import find_losses
 LOCKS = 1000
 
 
-def play(drill: Drill) -> Iterator[Finding]:
+def play(drill: Drill) -> Iterator[RowFinding]:
     if not drill.may(Level.SCRATCH) or drill.storage is None:
         yield not_played("bogus keys, locks, index and packs", Level.SCRATCH.words)
         return
@@ -27,7 +27,7 @@ def play(drill: Drill) -> Iterator[Finding]:
         yield from _garbage(operator)
 
 
-def _garbage(operator: OperatorSide) -> Iterator[Finding]:
+def _garbage(operator: OperatorSide) -> Iterator[RowFinding]:
     scratch, storage, master = operator.scratch, operator.storage, operator.master
     opens = scratch.restic("cat", "config", "--no-lock")
     yield control("restic opens the repository before", opens.code == 0, f"restic ended with {opens.code}")

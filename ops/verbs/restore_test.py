@@ -98,7 +98,9 @@ def run(
     ] = None,
     scratch: Annotated[
         Path | None,
-        typer.Option("--scratch", help="Directory with room; emptied afterwards. Default: TMPDIR."),
+        typer.Option(
+            "--scratch", help="Directory with enough free space; emptied afterwards. Default: TMPDIR."
+        ),
     ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, help="Of the sample. Default: a new one.")

@@ -10,7 +10,7 @@ import yaml
 
 import toolchain
 from attack_drill.drill import Drill, open_drill
-from attack_drill.findings import Finding, Outcome, RowResult, RowVerdict
+from attack_drill.findings import Outcome, RowFinding, RowResult, RowVerdict
 from attack_drill.options import DrillOptions, Level
 from attack_drill.rows import PLAYS
 from attack_drill.runner import play_row
@@ -42,7 +42,7 @@ def told(result: RowResult) -> str:
     return f"{result.threat.id} {result.verdict.value}\n" + "\n".join(map(_line, rest))
 
 
-def _line(one: Finding) -> str:
+def _line(one: RowFinding) -> str:
     return f"  {one.outcome.value}: {one.tried}: {one.seen}"
 
 

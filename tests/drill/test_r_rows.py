@@ -66,7 +66,7 @@ def test_r3_sabotage_without_versions_nothing_is_left_to_go_back_to(stage: Stage
     } <= tried, told(result)
 
 
-def test_r3_sabotage_by_the_dates_that_a_thief_chose_the_way_back_is_lost(
+def test_r3_sabotage_by_dates_that_an_attacker_chose_recovery_fails(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """minio takes a version's date from a header of whoever may write; the end of the lock is what recovery goes by."""
@@ -157,7 +157,7 @@ def test_r7_sabotage_where_the_network_lets_the_relay_through_it_reaches_a_sourc
     assert sorted(broken(result)) == ["nor does root after removing the relay's own firewall"], told(result)  # fmt: skip
 
 
-def test_r8_sabotage_an_identity_for_the_whole_bucket_reaches_the_other_room(stage: Stage) -> None:
+def test_r8_sabotage_an_identity_for_the_whole_bucket_reaches_another_prefix(stage: Stage) -> None:
     with wider_policy(stage, "web1", prefix=""):
         result = stage.play("R8")
     tried = broken(result)

@@ -88,7 +88,7 @@ def test_s10_sabotage_a_cut_off_that_does_not_reach_the_relay_breaks(
     assert result.verdict is RowVerdict.BROKEN, told(result)
 
 
-def test_a8_sabotage_a_status_whose_clock_stands_still_breaks(
+def test_a8_sabotage_a_status_with_a_stopped_clock_breaks(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(status.Seen, "silent_hours", property(lambda _: 0.0))

@@ -1,4 +1,4 @@
-"""What a thief of a storage identity tries, row by row. Each call goes straight to the storage's API, past rclone."""
+"""What whoever stole a storage identity tries, row by row. Each call goes directly to the storage's API, past rclone."""
 
 from __future__ import annotations
 
@@ -79,14 +79,14 @@ def r4_change_the_bucket(s3: Any, vault: Vault) -> Calls:
     lock = {"ObjectLockEnabled": "Enabled"}
     lock_short = {**lock, "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 2}}}
     replicate = {
-        "Role": "arn:aws:iam::000000000000:role/thief",
+        "Role": "arn:aws:iam::000000000000:role/attacker",
         "Rules": [
             {
                 "Status": "Enabled",
                 "Priority": 1,
                 "Filter": {"Prefix": ""},
                 "DeleteMarkerReplication": {"Status": "Disabled"},
-                "Destination": {"Bucket": "arn:aws:s3:::thief"},
+                "Destination": {"Bucket": "arn:aws:s3:::attacker"},
             }
         ],
     }
@@ -151,11 +151,11 @@ def r5_lock_for_decades(s3: Any, vault: Vault) -> Calls:
     }
 
 
-def r8_reach_into(s3: Any, vault: Vault, room: str = "db1") -> Calls:
-    """With web1's identity: list, read, write, delete, in parts and by copies, in another source's room."""
-    bucket, at = vault.bucket, {"Bucket": vault.bucket, "Key": f"{room}/{OBJECTS[0]}"}
+def r8_reach_into(s3: Any, vault: Vault, prefix: str = "db1") -> Calls:
+    """With web1's identity: list, read, write and delete, in parts and by copies, below another source's prefix."""
+    bucket, at = vault.bucket, {"Bucket": vault.bucket, "Key": f"{prefix}/{OBJECTS[0]}"}
     source = {"Bucket": bucket, "Key": at["Key"]}
-    listings = ("", room, f"{room}/", f"{room}/g1/", "web", "web1", "web10/")
+    listings = ("", prefix, f"{prefix}/", f"{prefix}/g1/", "web", "web1", "web10/")
     calls: dict[str, Any] = {
         f"list {prefix!r}": lambda prefix=prefix: s3.list_objects_v2(Bucket=bucket, Prefix=prefix)
         for prefix in listings
@@ -164,22 +164,22 @@ def r8_reach_into(s3: Any, vault: Vault, room: str = "db1") -> Calls:
     return {
         **calls,
         "list all": lambda: s3.list_objects_v2(Bucket=bucket),
-        "list versions": lambda: s3.list_object_versions(Bucket=bucket, Prefix=f"{room}/"),
-        "list uploads": lambda: s3.list_multipart_uploads(Bucket=bucket, Prefix=f"{room}/"),
+        "list versions": lambda: s3.list_object_versions(Bucket=bucket, Prefix=f"{prefix}/"),
+        "list uploads": lambda: s3.list_multipart_uploads(Bucket=bucket, Prefix=f"{prefix}/"),
         "read": lambda: s3.get_object(**at),
         "read a version": lambda: s3.get_object(**at, VersionId=version),
         "look": lambda: s3.head_object(**at),
         "read retention": lambda: s3.get_object_retention(**at),
-        "copy to my room": lambda: s3.copy_object(
+        "copy to my prefix": lambda: s3.copy_object(
             Bucket=bucket, Key="web1/g1/data/ab/loot", CopySource=source
         ),
         "copy over": lambda: s3.copy_object(**at, CopySource={"Bucket": bucket, "Key": MINE[0]}),
-        "write": lambda: s3.put_object(Bucket=bucket, Key=f"{room}/g1/data/ab/evil", Body=b"x"),
+        "write": lambda: s3.put_object(Bucket=bucket, Key=f"{prefix}/g1/data/ab/evil", Body=b"x"),
         "overwrite": lambda: s3.put_object(**at, Body=b"x"),
-        "write in parts": lambda: s3.create_multipart_upload(Bucket=bucket, Key=f"{room}/g1/data/ab/evil"),
+        "write in parts": lambda: s3.create_multipart_upload(Bucket=bucket, Key=f"{prefix}/g1/data/ab/evil"),
         "write beside": lambda: s3.put_object(Bucket=bucket, Key="web10/g1/config", Body=b"x"),
         "tag": lambda: s3.put_object_tagging(**at, Tagging={"TagSet": [{"Key": "a", "Value": "b"}]}),
         "delete": lambda: s3.delete_object(**at),
-        "delete a lock": lambda: s3.delete_object(Bucket=bucket, Key=f"{room}/{LOCK}"),
+        "delete a lock": lambda: s3.delete_object(Bucket=bucket, Key=f"{prefix}/{LOCK}"),
         "delete a version": lambda: s3.delete_object(**at, VersionId=version),
     }

@@ -38,7 +38,7 @@ Make = Callable[..., Vault]
 
 @pytest.fixture
 def vault() -> Make:
-    """`vault(server)`: a new locked bucket, with objects in the rooms of web1 and db1."""
+    """`vault(server)`: a new locked bucket, with objects below the prefixes of web1 and db1."""
     return lambda server, **options: Vault.make(server, f"vault{next(_numbers)}", **options)
 
 

@@ -36,7 +36,7 @@ Document = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Identity:
-    """A key of the storage, as a relay holds it and as its thief would use it."""
+    """A key of the storage, as a relay holds it and as whoever steals it would use it."""
 
     name: str
     access_key: str

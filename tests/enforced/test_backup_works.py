@@ -1,6 +1,6 @@
 """Under all of the generated documents, on a COMPLIANCE bucket, the relay's rclone serves restic: init, backup, check, restore.
 
-With the rclone.conf and the arguments that the program puts on the relay (room.py). And R3: whatever a thief of the relay's identity writes,
+With the rclone.conf and the arguments that the program puts on the relay (relayed_repository.py). And R3: whatever whoever stole the relay's identity writes,
 what was there before restores from a look at the bucket as it was.
 """
 
@@ -15,7 +15,7 @@ import pytest
 
 from tests.enforced import documents
 from tests.enforced.conftest import Make
-from tests.enforced.room import Room, make_tree, restored
+from tests.enforced.relayed_repository import RelayedRepository, make_tree, restored
 from tests.enforced.servers import Identity, Minio, Server, Versity
 from tests.enforced.vault import OBJECTS, Vault, damage
 
@@ -44,19 +44,21 @@ def test_backup_check_and_restore_work_under_all_documents(
     server: Server, empty: Make, tmp_path: Path
 ) -> None:
     made, tree = empty(server), make_tree(tmp_path / "tree")
-    room = Room(made, "web1", bound_relay(made, "web1"), tmp_path / "room")
+    repository = RelayedRepository(made, "web1", bound_relay(made, "web1"), tmp_path / "repository")
     # What a storage step that was killed leaves: restic passes over it.
     left = f"web1/g1/locks/{LEFT}"
     made.server.root.put_object(Bucket=made.bucket, Key=left, Body=b"left")
-    room.ok("init")
-    room.ok("backup", str(tree), "--pack-size", "4")
+    repository.ok("init")
+    repository.ok("backup", str(tree), "--pack-size", "4")
     (tree / "small0").write_text("changed\n")
-    room.ok("backup", str(tree))
-    room.ok("check", "--read-data")
-    snapshots = room.snapshots()
+    repository.ok("backup", str(tree))
+    repository.ok("check", "--read-data")
+    snapshots = repository.snapshots()
     assert len(snapshots) == 2
-    assert restored(room, snapshots[1], tree, tmp_path / "out")
-    assert not restored(room, snapshots[0], tree, tmp_path / "older")  # the comparison sees a difference
+    assert restored(repository, snapshots[1], tree, tmp_path / "out")
+    assert not restored(
+        repository, snapshots[0], tree, tmp_path / "older"
+    )  # the comparison sees a difference
     keys = [version["Key"] for version in made.versions()]
     assert {key.split("/")[2] for key in keys} == {"config", "data", "index", "keys", "locks", "snapshots"}
     assert len(keys) == len(set(keys))  # nothing was ever written twice
@@ -66,11 +68,11 @@ def test_backup_check_and_restore_work_under_all_documents(
 
 @pytest.mark.parametrize("verb", ["delete", "purge", "cleanup", "backend cleanup-hidden"])
 def test_r1_r2_rclone_itself_removes_nothing(server: Server, vault: Make, tmp_path: Path, verb: str) -> None:
-    """The thief's own rclone with the relay's rclone.conf: every way that it has to remove objects or versions."""
+    """The attacker's own rclone with the relay's rclone.conf: every way that it has to remove objects or versions."""
     made = vault(server, mode="COMPLIANCE")
-    room = Room(made, "web1", bound_relay(made, "web1"), tmp_path / "room")
+    repository = RelayedRepository(made, "web1", bound_relay(made, "web1"), tmp_path / "repository")
     before = made.state()
-    done = room.rclone(*verb.split(), f"lastcopy:{made.bucket}/web1/g1")
+    done = repository.rclone(*verb.split(), f"lastcopy:{made.bucket}/web1/g1")
     assert damage(before, made.state()) == []
     assert done.returncode != 0 or verb != "delete", done.stderr
 
@@ -79,50 +81,50 @@ def test_sabotage_without_documents_rclone_hides_everything(
     server: Server, vault: Make, tmp_path: Path
 ) -> None:
     made = vault(server, mode="COMPLIANCE")
-    room = Room(made, "web1", made.careless(None), tmp_path / "room")
+    repository = RelayedRepository(made, "web1", made.careless(None), tmp_path / "repository")
     before = made.state()
-    assert room.rclone("delete", f"lastcopy:{made.bucket}/web1/g1").returncode == 0
+    assert repository.rclone("delete", f"lastcopy:{made.bucket}/web1/g1").returncode == 0
     assert len(damage(before, made.state())) == len(OBJECTS)
 
 
-def test_r3_what_was_there_before_restores_whatever_the_thief_wrote(
+def test_r3_what_was_there_before_restores_whatever_the_attacker_wrote(
     minio: Minio, empty: Make, tmp_path: Path
 ) -> None:
     """Overwritten by the relay's own identity, garbage added, and all of it hidden by somebody with all rights and no policy."""
     made, tree = empty(minio), make_tree(tmp_path / "tree", megabytes=1)
     relay = made.relay("web1")
-    room = Room(made, "web1", relay, tmp_path / "room")
-    room.ok("init")
-    room.ok("backup", str(tree))
-    snapshot = room.snapshots()[0]
+    repository = RelayedRepository(made, "web1", relay, tmp_path / "repository")
+    repository.ok("init")
+    repository.ok("backup", str(tree))
+    snapshot = repository.snapshots()[0]
     time.sleep(1.1)  # the storage's clock counts whole seconds where it is asked for a time
     then = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     time.sleep(1.1)
     spoil(made, minio.client(relay))
     hide(made, minio.client(made.careless(None)))
-    now = Room(made, "web1", relay, tmp_path / "now")
+    now = RelayedRepository(made, "web1", relay, tmp_path / "now")
     assert (
         now.rclone("lsf", "-R", "--files-only", f"lastcopy:{made.bucket}/web1/g1").stdout == ""
     )  # seen as it is, all is gone
-    past = Room(made, "web1", reader(made), tmp_path / "past", at=then)
+    past = RelayedRepository(made, "web1", reader(made), tmp_path / "past", at=then)
     assert past.snapshots("--no-lock") == [snapshot]
     past.ok("check", "--read-data", "--no-lock")
     assert restored(past, snapshot, tree, tmp_path / "out", "--no-lock")
 
 
-def test_r3_sabotage_without_versions_the_thief_wins(minio: Minio, tmp_path: Path) -> None:
+def test_r3_sabotage_without_versions_the_attacker_wins(minio: Minio, tmp_path: Path) -> None:
     """The same on a bucket without versions and lock: the look into the past finds no good snapshot."""
     made, tree = Vault(minio, "plain-bucket"), make_tree(tmp_path / "tree", megabytes=1)
     minio.root.create_bucket(Bucket=made.bucket)
     relay = made.relay("web1")
-    room = Room(made, "web1", relay, tmp_path / "room")
-    room.ok("init")
-    room.ok("backup", str(tree))
+    repository = RelayedRepository(made, "web1", relay, tmp_path / "repository")
+    repository.ok("init")
+    repository.ok("backup", str(tree))
     time.sleep(1.1)
     then = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     time.sleep(1.1)
     spoil(made, minio.client(relay))
-    past = Room(made, "web1", reader(made), tmp_path / "past", at=then)
+    past = RelayedRepository(made, "web1", reader(made), tmp_path / "past", at=then)
     listed = past.rclone(
         "lsf", "-R", "--files-only", "--s3-version-at", then, f"lastcopy:{made.bucket}/web1/g1"
     )
@@ -130,7 +132,7 @@ def test_r3_sabotage_without_versions_the_thief_wins(minio: Minio, tmp_path: Pat
 
 
 def spoil(made: Vault, s3: Any) -> None:
-    """Every object overwritten, and garbage beside it; no condition, as a thief would send it."""
+    """Every object overwritten, and garbage beside it; no condition, as an attacker would send it."""
     for version in made.versions():
         s3.put_object(Bucket=made.bucket, Key=version["Key"], Body=b"garbage")
     for kind in ("data/ff", "index", "snapshots", "keys"):

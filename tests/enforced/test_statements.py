@@ -17,7 +17,7 @@ Where a statement is enforced on real objects, and where it is only asked about:
 | NoKeyOfTheCaller, NoOtherStorageClass | no | yes | yes |
 | NoOtherEncryption, NoOtherKey | no | refused, but without the statement it has no key service to use | yes |
 
-So nobody here enforces WritesAddAndNeverReplace as a policy; that both refuse a second write when the header is sent is in test_rooms.py.
+So nobody here enforces WritesAddAndNeverReplace as a policy; that both refuse a second write when the header is sent is in test_prefixes.py.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ CASES: list[Case] = [
     ("NoOtherEncryption", "s3:PutObject", PACK, {SSE: "aws:kms"}, True),
     ("NoOtherEncryption", "s3:PutObject", PACK, {SSE: "AES256"}, False),
     ("NoOtherEncryption", "s3:PutObject", PACK, {}, False),
-    ("NoOtherKey", "s3:PutObject", PACK, {f"{SSE}-aws-kms-key-id": "arn:aws:kms:::key/thief"}, True),
+    ("NoOtherKey", "s3:PutObject", PACK, {f"{SSE}-aws-kms-key-id": "arn:aws:kms:::key/attacker"}, True),
     ("NoOtherKey", "s3:PutObject", PACK, {}, False),
     ("NoOtherStorageClass", "s3:PutObject", PACK, {CLASS: "DEEP_ARCHIVE"}, True),
     ("NoOtherStorageClass", "s3:PutObject", PACK, {CLASS: "STANDARD"}, False),
@@ -198,13 +198,13 @@ def test_r5_nothing_is_written_under_a_mode_that_nobody_can_undo(minio: Minio, v
         ("NoKeyOfTheCaller", {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}, "done"),
         ("NoOtherStorageClass", {"StorageClass": "REDUCED_REDUNDANCY"}, "done"),
         ("NoOtherEncryption", {"ServerSideEncryption": "aws:kms"}, "NotImplemented"),
-        ("NoOtherKey", {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "thief"}, "NotImplemented"),
+        ("NoOtherKey", {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "attacker"}, "NotImplemented"),
     ],
 )
-def test_r3_nothing_is_written_that_only_a_thief_could_read(
+def test_r3_nothing_is_written_that_only_an_attacker_could_read(
     minio: Minio, empty: Make, sid: str, headers: dict[str, str], unbound: str
 ) -> None:
-    """Ransom by a key of the thief's, or by an archive class: refused. `unbound`: what is answered without the statement (the sabotage)."""
+    """Ransom by a key of the attacker's, or by an archive class: refused. `unbound`: what is answered without the statement (the sabotage)."""
     made = empty(minio)
     new = {"Bucket": made.bucket, "Key": "web1/g1/data/ab/new", "Body": b"x"}
     bound = limited(minio, f"b-{made.bucket}", STATEMENTS[sid], made.bucket)

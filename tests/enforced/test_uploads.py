@@ -20,7 +20,7 @@ from components.storage.service_facts import ChecksumChoice, StorageService
 from components.storage.services import SERVICES
 from sandbox.tools import tool
 from tests.enforced.conftest import Make
-from tests.enforced.room import SERVICE
+from tests.enforced.relayed_repository import SERVICE
 from tests.enforced.servers import Server
 from tests.enforced.vault import Vault
 from tests.integration.corrupter import Wire, wire_to_storage

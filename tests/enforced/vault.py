@@ -1,4 +1,4 @@
-"""A locked bucket with two sources' rooms, and what its storage really holds: seen with the storage's own root, whatever a call answered."""
+"""A locked bucket with two sources' prefixes, and what is really in it: read with the storage's own root key, whatever a call answered."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Vault:
 
     @classmethod
     def make(cls, server: Server, bucket: str, *, mode: str = "GOVERNANCE") -> Vault:
-        """Object Lock by default, and in each room one object of each of restic's kinds."""
+        """A bucket with Object Lock by default, and below each prefix one object of each of restic's kinds."""
         server.make_bucket(bucket, mode, 1)
         vault = cls(server, bucket)
         for source in ("web1", "db1"):
@@ -57,7 +57,7 @@ class Vault:
         self.server.root.put_bucket_policy(Bucket=self.bucket, Policy=json.dumps(policy))
 
     def relay(self, source: str = "web1") -> Identity:
-        """The identity that stands on the relay for a source."""
+        """The identity that the relay has for a source."""
         return self.server.add_identity(
             f"{source}-{self.bucket}"[:20], documents.identity(self.bucket, source)
         )

@@ -7,30 +7,32 @@ from pathlib import Path
 from typing import cast
 
 from components.storage.service_facts import ChecksumChoice, ServiceName
-from tests.enforced.room import Room
+from tests.enforced.relayed_repository import RelayedRepository
 from tests.enforced.servers import Identity, Server
 from tests.enforced.vault import Vault
 from tests.gates.gate import Gate
 
 
 @dataclass(frozen=True)
-class Place:
-    """What a room needs to know of a server: where it is, and whom to trust."""
+class ServerAddress:
+    """What a `RelayedRepository` needs of a server: its endpoint, and the certificate authority to trust."""
 
     name: str
     endpoint: str
     ca: Path
 
 
-def room_behind(
+def repository_behind(
     gate: Gate,
     vault: Vault,
     identity: Identity,
     folder: Path,
     service: ServiceName = "Minio",
     checksum: ChecksumChoice = "auto",
-) -> Room:
+) -> RelayedRepository:
     """web1's repository, reached through the gate as a stack file with this provider and checksum has it."""
-    place = cast(Server, Place(vault.server.name, gate.endpoint, gate.ca))
+    place = cast(Server, ServerAddress(vault.server.name, gate.endpoint, gate.ca))
     known = gate.knows(identity)
-    return Room(Vault(place, vault.bucket), "web1", known, folder, service=service, checksum=checksum)
+    return RelayedRepository(
+        Vault(place, vault.bucket), "web1", known, folder, service=service, checksum=checksum
+    )

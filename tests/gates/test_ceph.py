@@ -79,8 +79,8 @@ def attacked(s3: Any, vault: Vault, *which: Attack) -> tuple[Tried, list[str]]:
 
 
 @pytest.fixture(scope="module")
-def thief(backups: Vault, web1: Any) -> tuple[Tried, list[str]]:
-    """Everything that a thief of web1's identity tries. After the tests that want web1's room as it was."""
+def attack(backups: Vault, web1: Any) -> tuple[Tried, list[str]]:
+    """Everything that whoever stole web1's identity tries. It runs after the tests that need web1's objects unchanged."""
     return attacked(
         web1,
         backups,
@@ -92,7 +92,7 @@ def thief(backups: Vault, web1: Any) -> tuple[Tried, list[str]]:
     )
 
 
-def test_a_source_works_in_its_own_room(backups: Vault, web1: Any) -> None:
+def test_a_source_works_in_its_own_prefix(backups: Vault, web1: Any) -> None:
     bucket, new = backups.bucket, {"Bucket": backups.bucket, "Key": "web1/g1/data/cd/new"}
     calls = {
         "missing": lambda: web1.head_object(Bucket=bucket, Key="web1/g1/data/cd/missing"),
@@ -130,9 +130,9 @@ def test_a_condition_on_the_prefix_makes_a_missing_name_forbidden(
 
 
 def test_r1_r2_r4_no_object_is_hidden_no_lock_undone_and_the_bucket_stays(
-    thief: tuple[Tried, list[str]],
+    attack: tuple[Tried, list[str]],
 ) -> None:
-    found, harm = thief
+    found, harm = attack
     assert harm == []
     assert found["r1_delete_every_object"] == {}
     assert found["r2_undo_the_lock"] == {"write with a hold": "done"}
@@ -140,16 +140,16 @@ def test_r1_r2_r4_no_object_is_hidden_no_lock_undone_and_the_bucket_stays(
 
 
 def test_r5_is_not_held_whoever_writes_may_lock_for_decades(
-    thief: tuple[Tried, list[str]], backups: Vault
+    attack: tuple[Tried, list[str]], backups: Vault
 ) -> None:
-    found, _ = thief
+    found, _ = attack
     assert found["r5_lock_for_decades"] == dict.fromkeys(LOCKED_AT_WILL, "done")
     assert backups.latest_lock().days > 9000
 
 
-def test_r8_another_room_is_closed_but_for_its_names(thief: tuple[Tried, list[str]]) -> None:
+def test_r8_another_prefix_is_closed_but_for_its_names(attack: tuple[Tried, list[str]]) -> None:
     """The price of 404: names of objects are seen, nothing is read, written or deleted."""
-    found, _ = thief
+    found, _ = attack
     assert found["r8_reach_into"] == dict.fromkeys(LISTINGS, "done")
 
 

@@ -14,22 +14,22 @@ from components.storage.services import SERVICES
 from components.vault.identities.ceph_policy import ceph_bucket_policy
 from tests.ceph import Ceph
 from tests.enforced import documents
-from tests.enforced.room import Room, make_tree, restored
+from tests.enforced.relayed_repository import RelayedRepository, make_tree, restored
 from tests.enforced.servers import Identity, Minio
 from tests.enforced.vault import Vault
 from tests.gates.gate import Gate, opened
-from tests.gates.harness import room_behind
+from tests.gates.harness import repository_behind
 from tests.gates.rules import ChecksumDemanded, ConflictBetweenWriters, EtagIsNoDigest, MissingKeyIs403, Rule
 from tests.gates.services import GATES
 
 
-def works(room: Room, folder: Path) -> None:
+def works(repository: RelayedRepository, folder: Path) -> None:
     """A repository is made, filled, checked to its last byte and restored."""
     tree = make_tree(folder / "tree", megabytes=1)
-    room.ok("init")
-    room.ok("backup", str(tree), "--pack-size", "4")
-    room.ok("check", "--read-data")
-    assert restored(room, "latest", tree, folder / "out"), room.log()
+    repository.ok("init")
+    repository.ok("backup", str(tree), "--pack-size", "4")
+    repository.ok("check", "--read-data")
+    assert restored(repository, "latest", tree, folder / "out"), repository.log()
 
 
 def nothing_was_written_twice(vault: Vault) -> None:
@@ -58,8 +58,10 @@ def test_the_chain_works_through_the_gate(minio: Minio, tmp_path: Path, service:
     minio.make_bucket(vault.bucket, "COMPLIANCE", 1)
     rules = list(GATES[service]())
     with opened(Gate(minio.endpoint, minio.ca.parent, rules)) as gate:
-        room = room_behind(gate, vault, identity(minio, vault.bucket, rules), tmp_path / "room", service)
-        works(room, tmp_path)
+        repository = repository_behind(
+            gate, vault, identity(minio, vault.bucket, rules), tmp_path / "repository", service
+        )
+        works(repository, tmp_path)
         assert [seen.refused for seen in gate.seen if seen.refused] == []
     nothing_was_written_twice(vault)
 
@@ -73,7 +75,7 @@ def test_the_chain_works_on_amazon_with_a_kms_key_and_two_writers_at_each_name(
     conflict = ConflictBetweenWriters(first=lambda key: "/data/" in key or "/snapshots/" in key)
     rules: list[Rule] = [ChecksumDemanded(), EtagIsNoDigest(), conflict]
     with opened(Gate(minio.endpoint, minio.ca.parent, rules)) as gate:
-        works(room_behind(gate, vault, vault.relay(), tmp_path / "room", "AWS"), tmp_path)
+        works(repository_behind(gate, vault, vault.relay(), tmp_path / "repository", "AWS"), tmp_path)
         assert {seen.refused for seen in gate.seen} == {"", "ConditionalRequestConflict"}
     assert len(conflict.told) >= 2
     nothing_was_written_twice(vault)
@@ -86,5 +88,5 @@ def test_the_chain_works_on_a_real_ceph_under_its_documented_policy(ceph: Ceph, 
         vault.bucket,
         ceph_bucket_policy(vault.bucket, {"web1": ceph.arn("chain")}, ceph.arn("root")),
     )
-    works(Room(vault, "web1", user, tmp_path / "room", service="Ceph"), tmp_path)
+    works(RelayedRepository(vault, "web1", user, tmp_path / "repository", service="Ceph"), tmp_path)
     nothing_was_written_twice(vault)

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 import pytest
 
 from attack_drill.http2 import Session
-from tests.enforced.room import Room
+from tests.enforced.relayed_repository import RelayedRepository
 from tests.enforced.servers import Identity
 from tests.enforced.vault import Vault
 from tests.gates.gate import Gate, opened
-from tests.gates.harness import room_behind
+from tests.gates.harness import repository_behind
 from tests.gates.rules import HeadAnswered
 
 FOLDER = "web1/g1"
@@ -25,27 +25,27 @@ ABOVE = b"the config of the folder above"
 ANSWERS = (200, 403, 404, 405, 500, None)
 WITHOUT_THE_SLASH_THE_PARENT_IS_SERVED = {200, 403, 500}
 
-Looked = Callable[[int | None], Room]
+Looked = Callable[[int | None], RelayedRepository]
 
 
 @pytest.fixture(scope="module")
 def looked(vault: Vault, web1: Identity, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looked]:
-    """web1's room whose folder is empty while the one above is not; HEAD of the folder's name gets the answer asked for."""
+    """web1's repository, whose folder is empty while the one above is not. HEAD of the folder's name gets the answer that the test asks for."""
     vault.server.root.put_object(Bucket=vault.bucket, Key="web1/config", Body=ABOVE)
     rule = HeadAnswered({})
     with opened(Gate(vault.server.endpoint, vault.server.ca.parent, [rule])) as gate:
-        room = room_behind(gate, vault, web1, tmp_path_factory.mktemp("room"))
+        repository = repository_behind(gate, vault, web1, tmp_path_factory.mktemp("repository"))
 
-        def answering(status: int | None) -> Room:
+        def answering(status: int | None) -> RelayedRepository:
             rule.status = {} if status is None else {FOLDER: status}
-            return room
+            return repository
 
         yield answering
 
 
 @contextmanager
-def session(room: Room) -> Iterator[Session]:
-    with Session([str(room.serve)]) as opened_session:
+def session(repository: RelayedRepository) -> Iterator[Session]:
+    with Session([str(repository.serve)]) as opened_session:
         yield opened_session
 
 
@@ -59,16 +59,16 @@ def test_s6_the_own_folder_is_served(looked: Looked, status: int | None) -> None
 def test_s6_sabotage_without_the_slash_the_folder_above_is_served(looked: Looked) -> None:
     served = set()
     for status in ANSWERS:
-        room = looked(status)
-        text = room.serve.read_text()
+        repository = looked(status)
+        text = repository.serve.read_text()
         assert f"/{FOLDER}/ " in text
         impatient = text.replace("--low-level-retries 3", "--low-level-retries 1")
-        room.serve.write_text(impatient.replace(f"/{FOLDER}/ ", f"/{FOLDER} "))
-        with session(room) as own:
+        repository.serve.write_text(impatient.replace(f"/{FOLDER}/ ", f"/{FOLDER} "))
+        with session(repository) as own:
             answer = own.ask("GET", "/config")
         if answer.body == ABOVE:
             served.add(status)
-        room.serve.write_text(text)
+        repository.serve.write_text(text)
     assert served == WITHOUT_THE_SLASH_THE_PARENT_IS_SERVED
 
 

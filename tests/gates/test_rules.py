@@ -11,12 +11,12 @@ import pytest
 
 from attack_drill.http2 import Session
 from components.storage.service_facts import ChecksumChoice, ServiceName
-from tests.enforced.room import Room
+from tests.enforced.relayed_repository import RelayedRepository
 from tests.enforced.servers import Identity
 from tests.enforced.vault import Vault
 from tests.gates import rules
 from tests.gates.gate import Gate, opened
-from tests.gates.harness import room_behind
+from tests.gates.harness import repository_behind
 from tests.gates.rules import Rule
 from tests.gates.services import GATES
 
@@ -45,19 +45,19 @@ class Tried:
     @contextmanager
     def behind(
         self, gate_rules: Sequence[Rule], service: ServiceName, checksum: ChecksumChoice = "auto"
-    ) -> Iterator[tuple[Room, Gate]]:
+    ) -> Iterator[tuple[RelayedRepository, Gate]]:
         server = self.vault.server
         with opened(Gate(server.endpoint, server.ca.parent, gate_rules)) as gate:
             folder = self.folder / next(self._names)
-            room = room_behind(gate, self.vault, self.identity, folder, service, checksum)
+            repository = repository_behind(gate, self.vault, self.identity, folder, service, checksum)
             # What is refused here is refused for good: no waiting for better days.
-            text = room.serve.read_text().replace("--low-level-retries 3", "--low-level-retries 1")
-            room.serve.write_text(text)
-            yield room, gate
+            text = repository.serve.read_text().replace("--low-level-retries 3", "--low-level-retries 1")
+            repository.serve.write_text(text)
+            yield repository, gate
 
-    def upload(self, room: Room, gate: Gate) -> tuple[int, str]:
+    def upload(self, repository: RelayedRepository, gate: Gate) -> tuple[int, str]:
         """The status that restic would get for a new object, and the gate's refusal, if there was one."""
-        with Session([str(room.serve)]) as session:
+        with Session([str(repository.serve)]) as session:
             status = session.ask("POST", f"/data/{next(self._names)}", b"some data").status
         refused = [seen.refused for seen in gate.seen if seen.refused]
         return status, refused[-1] if refused else ""
@@ -68,21 +68,21 @@ def tried(vault: Vault, web1: Identity, tmp_path_factory: pytest.TempPathFactory
     return Tried(vault, web1, tmp_path_factory.mktemp("tried"))
 
 
-def as_yesterday(room: Room, gate: Gate, provider: str) -> None:
-    """The room with yesterday's rclone.conf and arguments."""
+def as_yesterday(repository: RelayedRepository, gate: Gate, provider: str) -> None:
+    """Give the repository yesterday's rclone.conf and arguments."""
     ((key, secret),) = gate.secrets.items()
     conf = YESTERDAY.format(provider=provider, key=key, secret=secret, endpoint=gate.endpoint)
-    (room.folder / "rclone.conf").write_text(conf)
-    room.serve.write_text(room.serve.read_text().replace(" --ignore-checksum", ""))
+    (repository.folder / "rclone.conf").write_text(conf)
+    repository.serve.write_text(repository.serve.read_text().replace(" --ignore-checksum", ""))
 
 
 @pytest.mark.parametrize("service", ["AWS", "Backblaze", "Wasabi", "Hetzner"])
 def test_without_a_checksum_no_upload_is_taken(tried: Tried, service: ServiceName) -> None:
     """The line of the table of issue 10: `restic init` could never succeed on AWS."""
-    with tried.behind([rules.ChecksumDemanded()], service) as (room, gate):
-        assert tried.upload(room, gate) == (200, "")
-        as_yesterday(room, gate, "AWS" if service == "AWS" else "Other")
-        assert tried.upload(room, gate) == (500, "InvalidRequest")
+    with tried.behind([rules.ChecksumDemanded()], service) as (repository, gate):
+        assert tried.upload(repository, gate) == (200, "")
+        as_yesterday(repository, gate, "AWS" if service == "AWS" else "Other")
+        assert tried.upload(repository, gate) == (500, "InvalidRequest")
 
 
 @pytest.mark.parametrize(
@@ -98,15 +98,15 @@ def test_a_checksum_after_the_body_is_not_for_every_service(
 ) -> None:
     with tried.behind(
         [rule for rule in GATES[service]() if not isinstance(rule, rules.MissingKeyIs403)], service, "trailer"
-    ) as (room, gate):
-        assert tried.upload(room, gate) == (500, code)
+    ) as (repository, gate):
+        assert tried.upload(repository, gate) == (500, code)
 
 
 def test_backblaze_takes_no_condition_so_none_is_sent(tried: Tried) -> None:
-    with tried.behind(GATES["Backblaze"](), "Backblaze") as (room, gate):
-        assert tried.upload(room, gate) == (200, "")
-    with tried.behind(GATES["Backblaze"](), "Other") as (room, gate):
-        assert tried.upload(room, gate) == (500, "NotImplemented")
+    with tried.behind(GATES["Backblaze"](), "Backblaze") as (repository, gate):
+        assert tried.upload(repository, gate) == (200, "")
+    with tried.behind(GATES["Backblaze"](), "Other") as (repository, gate):
+        assert tried.upload(repository, gate) == (500, "NotImplemented")
 
 
 @pytest.mark.parametrize(
@@ -116,13 +116,13 @@ def test_s5_where_the_condition_is_not_held_rclones_own_look_is_all(
     tried: Tried, service: ServiceName, kept: bytes
 ) -> None:
     """The loss that the preview names: with rclone's look taken away, the second write of a name wins."""
-    with tried.behind(GATES[service](), service) as (room, _):
+    with tried.behind(GATES[service](), service) as (repository, _):
         path = f"/data/{next(tried._names)}"
-        with Session([str(room.serve)]) as session:
+        with Session([str(repository.serve)]) as session:
             assert session.ask("POST", path, b"first").status == 200
             assert session.ask("POST", path, b"second").status == 403
-        room.serve.write_text(room.serve.read_text().replace(" --append-only", ""))
-        with Session([str(room.serve)]) as session:
+        repository.serve.write_text(repository.serve.read_text().replace(" --append-only", ""))
+        with Session([str(repository.serve)]) as session:
             session.ask("POST", path, b"second")
             assert session.ask("GET", path).body == kept
 
@@ -130,7 +130,7 @@ def test_s5_where_the_condition_is_not_held_rclones_own_look_is_all(
 def test_of_two_writers_one_is_told_to_try_again_and_restic_does(tried: Tried) -> None:
     """409 reaches restic as 500, which it tries again; as 403 or 200 it would give up, or believe that the object is there."""
     always = rules.ConflictBetweenWriters(first=lambda key: key.endswith("f"))
-    with tried.behind([always], "AWS") as (room, gate), Session([str(room.serve)]) as session:
+    with tried.behind([always], "AWS") as (repository, gate), Session([str(repository.serve)]) as session:
         path = f"/data/{'cd' * 31}0f"
         assert session.ask("POST", path, b"some data").status == 500
         assert session.ask("POST", path, b"some data").status == 200
@@ -139,11 +139,11 @@ def test_of_two_writers_one_is_told_to_try_again_and_restic_does(tried: Tried) -
 
 def test_two_writers_at_once_leave_one_object(tried: Tried) -> None:
     """The rule itself, without rclone between: two sessions write one name at the same moment."""
-    with tried.behind(GATES["AWS"](), "AWS") as (room, _):
+    with tried.behind(GATES["AWS"](), "AWS") as (repository, _):
         path, answers = f"/data/{next(tried._names)}", []
 
         def write(body: bytes) -> None:
-            with Session([str(room.serve)]) as session:
+            with Session([str(repository.serve)]) as session:
                 answers.append(session.ask("POST", path, body).status)
 
         writers = [threading.Thread(target=write, args=(body,)) for body in (b"one", b"two")]
@@ -161,35 +161,35 @@ def test_rclone_alone_cannot_write_to_a_bucket_in_another_region(
     """Without the storage step each backup would end as an outage of the storage, and nobody is told of the region."""
     before = vault.versions()
     rule = rules.BucketElsewhere(home="eu-central-1", new_for=new_for)
-    with tried.behind([rule], "AWS") as (room, gate):
-        assert tried.upload(room, gate)[0] == 500
+    with tried.behind([rule], "AWS") as (repository, gate):
+        assert tried.upload(repository, gate)[0] == 500
         # After a 301 it asks for the bucket's region without a signature, which this gate refuses.
         assert gate.seen[0].refused == ("TemporaryRedirect" if new_for else "PermanentRedirect")
     assert vault.versions() == before
 
 
 def test_an_etag_that_is_no_digest_is_not_compared(tried: Tried) -> None:
-    with tried.behind([rules.EtagIsNoDigest()], "AWS") as (room, gate):
-        assert tried.upload(room, gate) == (200, "")
-        as_yesterday(room, gate, "AWS")
-        assert tried.upload(room, gate)[0] == 500, "rclone called it corrupted"
+    with tried.behind([rules.EtagIsNoDigest()], "AWS") as (repository, gate):
+        assert tried.upload(repository, gate) == (200, "")
+        as_yesterday(repository, gate, "AWS")
+        assert tried.upload(repository, gate)[0] == 500, "rclone called it corrupted"
 
 
 def test_a_missing_name_that_is_forbidden_cannot_be_written(tried: Tried) -> None:
     """The policy as AWS takes it. With the one in the documentation for Ceph it works: test_chain.py."""
-    with tried.behind([rules.MissingKeyIs403()], "Hetzner") as (room, gate):
-        assert tried.upload(room, gate)[0] == 500
-        with Session([str(room.serve)]) as session:
+    with tried.behind([rules.MissingKeyIs403()], "Hetzner") as (repository, gate):
+        assert tried.upload(repository, gate)[0] == 500
+        with Session([str(repository.serve)]) as session:
             assert session.ask("GET", f"/keys/{NAME}").status == 500
 
 
 @pytest.mark.parametrize("rule", [rules.AcceptEncodingChanged, rules.UnknownQueryRefused])
 def test_google_needs_a_client_that_knows_it(tried: Tried, rule: type[Rule]) -> None:
     """By its name rclone leaves out what Google's front end breaks. The service is refused all the same: it locks nothing by default."""
-    with tried.behind([rule()], "Google") as (room, gate):
-        assert tried.upload(room, gate) == (200, "")
-    with tried.behind([rule()], "Other") as (room, gate):
-        status, code = tried.upload(room, gate)
+    with tried.behind([rule()], "Google") as (repository, gate):
+        assert tried.upload(repository, gate) == (200, "")
+    with tried.behind([rule()], "Other") as (repository, gate):
+        status, code = tried.upload(repository, gate)
         assert (status, code) == (
             500,
             "SignatureDoesNotMatch" if rule is rules.AcceptEncodingChanged else "InvalidArgument",
@@ -200,6 +200,6 @@ def test_google_needs_a_client_that_knows_it(tried: Tried, rule: type[Rule]) -> 
 def test_a_service_that_locks_nothing_takes_every_upload(tried: Tried, rule: type[Rule]) -> None:
     """rclone does not ask, so backups would be made and none kept. The answer is the preview's refusal and the storage step's question
     (tests/scripts/relay/test_storage_gates.py)."""
-    with tried.behind([rule()], "Other") as (room, gate):
-        assert tried.upload(room, gate) == (200, "")
+    with tried.behind([rule()], "Other") as (repository, gate):
+        assert tried.upload(repository, gate) == (200, "")
         assert not [seen for seen in gate.seen if {"versioning", "object-lock"} & seen.request.query.keys()]

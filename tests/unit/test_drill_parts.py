@@ -47,7 +47,7 @@ def test_the_code_is_that_of_rfc_6238(at: int, wanted: str) -> None:
     assert totp_code(base64.b32encode(b"12345678901234567890").decode(), at) == wanted
 
 
-def test_a_line_more_stands_before_all_that_it_must_win_over() -> None:
+def test_an_added_line_comes_before_what_it_must_override() -> None:
     values = {"DROPIN_92": "# a\nPort 22\nX no\n", "DROPIN_100": "# a\nPort 22\nX no\n", "ADMIN": "admin"}
     assert with_line(values, "X yes")["DROPIN_100"] == "# a\nX yes\nPort 22\nX no\n"
     assert with_line(values, "X yes")["ADMIN"] == "admin"

@@ -1,4 +1,4 @@
-"""What the search of row R6 looks for, and what a thief's answers mean. Pure."""
+"""What the search of row R6 looks for, and what the storage's answers to a stolen identity mean. Pure."""
 
 from __future__ import annotations
 

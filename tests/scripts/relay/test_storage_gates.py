@@ -17,7 +17,7 @@ import pytest
 from components.storage.service_facts import ServiceName, rows_lost
 from components.storage.services import SERVICES
 from sandbox.tools import tool
-from tests.enforced.room import digests, make_tree
+from tests.enforced.relayed_repository import digests, make_tree
 from tests.scripts.relay.beside import Program, beside
 from tests.scripts.relay.chain import Answer, Chain
 from tests.scripts.relay.conftest import IDENTITIES

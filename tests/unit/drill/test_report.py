@@ -13,7 +13,7 @@ import pytest
 
 from attack_drill import report
 from attack_drill.findings import (
-    Finding,
+    RowFinding,
     RowResult,
     RowVerdict,
     control,
@@ -47,12 +47,12 @@ LEFT, ERROR = not_played("overwrite", "needs a scratch repository"), failed("the
     ],
 )
 def test_only_attempts_that_held_beside_a_working_control_prove_a_row(
-    findings: tuple[Finding, ...], wanted: RowVerdict
+    findings: tuple[RowFinding, ...], wanted: RowVerdict
 ) -> None:
     assert reach_verdict(findings) is wanted
 
 
-def result(row: int, *findings: Finding) -> RowResult:
+def result(row: int, *findings: RowFinding) -> RowResult:
     return RowResult(threat=THREATS[row], findings=findings, seconds=1.0)
 
 

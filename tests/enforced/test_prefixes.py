@@ -14,7 +14,7 @@ from tests.enforced.vault import LOCK, OBJECTS, all_tried, damage, tried
 REFUSED = {"AccessDenied", "403"}
 
 
-def test_r8_another_sources_room_cannot_be_listed_read_written_or_emptied(
+def test_r8_another_sources_prefix_cannot_be_listed_read_written_or_emptied(
     server: Server, vault: Make
 ) -> None:
     made = vault(server)
@@ -26,7 +26,7 @@ def test_r8_another_sources_room_cannot_be_listed_read_written_or_emptied(
 
 
 def at_home(s3: Any, bucket: str) -> dict[str, str]:
-    """What the relay's rclone does for restic, and the relay's check of the bucket, in web1's own room."""
+    """What the relay's rclone does for restic, and the relay's check of the bucket, below web1's own prefix."""
     key = "web1/g1/data/cd/parts"
     made = {"Bucket": bucket, "Key": key}
     return all_tried(
@@ -46,8 +46,8 @@ def at_home(s3: Any, bucket: str) -> dict[str, str]:
     )
 
 
-def test_r8_a_source_works_in_its_own_room(server: Server, vault: Make) -> None:
-    """What is refused above is refused for the room's sake: what restic needs goes through at home."""
+def test_r8_a_source_works_in_its_own_prefix(server: Server, vault: Make) -> None:
+    """What is refused above is refused because of the prefix: below its own prefix the source may do all that restic needs."""
     made = vault(server)
     answers = at_home(server.client(made.relay("web1")), made.bucket)
     assert set(answers.values()) == {"done"}, answers
@@ -72,15 +72,15 @@ def test_every_action_of_the_identity_is_needed(server: Server, vault: Make) -> 
         assert set(answers.values()) & REFUSED, f"{action} is not needed"
 
 
-def test_r8_sabotage_with_a_wider_room_the_others_are_within_reach(server: Server, vault: Make) -> None:
-    """The identity of web1 with the bucket's root for a room."""
+def test_r8_sabotage_with_a_wider_prefix_the_others_are_within_reach(server: Server, vault: Make) -> None:
+    """The identity of web1 with the whole bucket as its prefix."""
     made = vault(server)
     wide = json.loads(json.dumps(documents.identity(made.bucket, "web1")).replace("web1/", ""))
     s3 = server.client(server.add_identity("wide", wide))
     before = made.state()
     answers = all_tried(attacks.r8_reach_into(s3, made, "db1"))
     reached = {name for name, code in answers.items() if code == "done"}
-    assert {"list 'db1/'", "read", "look", "copy to my room", "overwrite", "write in parts"} <= reached
+    assert {"list 'db1/'", "read", "look", "copy to my prefix", "overwrite", "write in parts"} <= reached
     assert (
         damage(before, made.state()) == []
     )  # added versions and a hidden lock: what the lock of R1 to R3 is for
@@ -88,7 +88,7 @@ def test_r8_sabotage_with_a_wider_room_the_others_are_within_reach(server: Serve
 
 
 def test_s5_a_second_write_of_a_name_is_refused_by_the_storage(server: Server, vault: Make) -> None:
-    """The header that the relay's rclone sends with every write; a thief may leave it out, see test_statements.py."""
+    """The header that the relay's rclone sends with every write; an attacker may leave it out, see test_statements.py."""
     made = vault(server)
     s3, key = server.client(made.relay("web1")), f"web1/{OBJECTS[0]}"
     before = made.state()

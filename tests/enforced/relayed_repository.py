@@ -22,7 +22,7 @@ SERVICE: Mapping[str, ServiceName] = {"versitygw": "Versity", "minio": "Minio"}
 ALONE = shlex.join(f"{name}={text}" for name, text in s3_remote.ENVIRONMENT.items())
 
 
-class Room:
+class RelayedRepository:
     """One source's repository, reached as a forced command reaches it: restic speaks to rclone's standard input and output."""
 
     def __init__(
@@ -132,7 +132,7 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
-def restored(room: Room, snapshot: str, tree: Path, target: Path, *options: str) -> bool:
+def restored(repository: RelayedRepository, snapshot: str, tree: Path, target: Path, *options: str) -> bool:
     """Whether the snapshot restores to exactly what the tree holds."""
-    done = room.restic("restore", f"{snapshot}:{tree}", "--target", str(target), *options)
+    done = repository.restic("restore", f"{snapshot}:{tree}", "--target", str(target), *options)
     return done.returncode == 0 and digests(target) == digests(tree)
