@@ -13,6 +13,7 @@ from pydantic_core import PydanticUndefined
 
 from components.settings.model import Model, OneOf, aliases, union_of
 from components.settings.reference import Key, child_of, list_keys
+from components.settings.schema import stack_file_schema
 from components.settings.stack import Settings
 from components.vault.identities.ceph_policy import ceph_bucket_policy
 from components.vault.identities.identity_policy import identity_policy
@@ -168,13 +169,23 @@ def rewritten(file: str, text: str) -> str:
     return text
 
 
+def schema() -> str:
+    """The JSON Schema that stack files name in their first line."""
+    return json.dumps(stack_file_schema("lastcopy"), indent=1, ensure_ascii=False) + "\n"
+
+
+def whole_files() -> dict[str, str]:
+    """Files that are generated as a whole, by their names."""
+    return {"stacks/schema.json": schema(), **pictures()}
+
+
 def pictures() -> dict[str, str]:
-    """Whole files, by their names."""
+    """The pictures, by their names."""
     return {name: picture.picture(theme) for name, theme in picture.FILES.items()}
 
 
 def main() -> None:
-    for name, text in pictures().items():
+    for name, text in whole_files().items():
         (ROOT / name).write_text(text)
     for file in PARTS:
         path = ROOT / file

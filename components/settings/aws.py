@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, StrictStr
+from pydantic import AfterValidator, BeforeValidator, Field, StrictStr, WithJsonSchema
 
 from components.settings.form import Form, Looks
 from components.settings.model import Model
@@ -72,10 +72,12 @@ def _topic(value: str) -> str:
 
 
 Region = Annotated[StrictStr, Form(r"[a-z]{2,4}(-[a-z]+){1,2}-[1-9][0-9]?", _REGION), AfterValidator(_region)]
+_TWELVE_DIGITS = Form(r"[0-9]{12}", _ACCOUNT)
 Account = Annotated[
     StrictStr,
-    Form(r"[0-9]{12}", _ACCOUNT),
-    BeforeValidator(_account_as_text, json_schema_input_type=str | int),
+    _TWELVE_DIGITS,
+    BeforeValidator(_account_as_text),
+    WithJsonSchema({"type": ["string", "integer"], "pattern": _TWELVE_DIGITS.whole}),
 ]
 Profile = Annotated[
     StrictStr, Form(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}", "the name of a profile in ~/.aws/config")

@@ -25,6 +25,11 @@ class Form:
     allowed: str
     what: str = ""
 
+    @property
+    def whole(self) -> str:
+        """The pattern as JSON Schema searches for it: with both ends of the text."""
+        return f"^(?:{self.pattern})$"
+
     def check(self, value: str) -> str:
         """The value, when the whole of it matches."""
         if not re.fullmatch(self.pattern, value, re.ASCII):
@@ -37,7 +42,7 @@ class Form:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        return {**handler(schema), "pattern": f"^(?:{self.pattern})$"}
+        return {**handler(schema), "pattern": self.whole}
 
 
 @dataclass(frozen=True)
