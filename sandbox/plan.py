@@ -50,7 +50,7 @@ def refuse_change(made: SandboxMachine, role: Role, debian: int, tool: bool, dir
 
 
 def parse_network(text: str) -> IPv4Network:
-    """An IPv4 network that has room for the fixed hosts and at least a few machines."""
+    """An IPv4 network that is large enough for the fixed hosts and at least a few machines."""
     fix = "give a free IPv4 range such as 198.51.100.0/24"
     try:
         network = IPv4Network(text)

@@ -193,7 +193,7 @@ def create_relay_machine(
             subnet=machine.subnet,
             admins_from=machine.admins_from,
             sources_from=machine.sources_from,
-            door=machine.door,
+            operators_by=machine.door,
             alarm_email=machine.alarm_email,
             private_key=private_key(admin),
             jump=None if admin.jump_host is None else jump(admin.jump_host, admin),

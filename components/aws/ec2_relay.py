@@ -30,10 +30,10 @@ _DIALS = 40  # a machine that has just been started answers within two minutes
 class Ec2RelayArgs:
     """``generation``: a new number replaces the machine. ``ami`` None: the newest Debian 13 when the machine is made, kept from then on.
 
-    ``admin_public_key``, ``admin_user`` and ``door`` are told at the first boot and count for machines made from then on: change them
+    ``admin_public_key``, ``admin_user`` and ``operators_by`` take effect at a machine's first boot: change them
     together with ``generation``. Exactly one of ``network`` (IPv4 in CIDR form, a VPC of its own) and ``subnet`` (an existing public one).
     ``storage_ports``: TCP ports at which the storage is reached, beside 80 and 443 that updates need.
-    ``private_key``: the admin's; None where the ssh agent holds it. ``jump``: the jump host from which it is dialled, with door ssh.
+    ``private_key``: the admin's; None where the ssh agent holds it. ``jump``: the jump host from which it is dialled, with ``operators_by`` ssh.
     ``open_to_all_because`` becomes the SSH rule's description, where the console and the policy pack look for it.
     """
 
@@ -49,7 +49,7 @@ class Ec2RelayArgs:
     ami: str | None = None
     network: str | None = None
     subnet: str | None = None
-    door: Literal["ssh", "ssm"] = "ssh"
+    operators_by: Literal["ssh", "ssm"] = "ssh"
     alarm_email: str | None = None
     admin_user: str = "admin"
     private_key: pulumi.Input[str] | None = None
@@ -62,15 +62,17 @@ class Ec2RelayArgs:
             raise ValueError("the relay's machine needs exactly one of network, subnet")
         if self.generation < 1:
             raise ValueError(f"not a generation: {self.generation}")
-        if self.door == "ssh" and not self.admins_from:
-            raise ValueError("with door ssh, admins_from names the networks that the operators come from")
+        if self.operators_by == "ssh" and not self.admins_from:
+            raise ValueError(
+                "with operators_by ssh, admins_from names the networks that the operators come from"
+            )
         for port in self.storage_ports:
             if not 1 <= port <= 65535:
                 raise ValueError(f"not a port: {port}")
 
     def ssh_networks(self) -> list[str]:
         """The networks that reach port 22; with SSM the operators come another way."""
-        known = {*self.sources_from, *(self.admins_from if self.door == "ssh" else ())}
+        known = {*self.sources_from, *(self.admins_from if self.operators_by == "ssh" else ())}
         try:
             return [str(network) for network in sorted(ipaddress.IPv4Network(one) for one in known)]
         except ValueError as wrong:
@@ -105,7 +107,7 @@ class Ec2Relay(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: Ec2RelayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(
-            "lastcopy:relay:Ec2Relay", name, {"generation": args.generation, "door": args.door}, opts
+            "lastcopy:relay:Ec2Relay", name, {"generation": args.generation, "door": args.operators_by}, opts
         )
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=self)
@@ -137,7 +139,7 @@ class Ec2Relay(pulumi.ComponentResource):
     def _create_instance(self, seed: pulumi.Output[str]) -> ec2.Instance:
         args = self._args
         network = self._find_network()
-        ssm = args.door == "ssm"
+        ssm = args.operators_by == "ssm"
         production = args.purpose == "production"
         # User data counts at the first boot only: a change would only restart the machine. And the address below looks like the subnet's.
         settled = ["userData", "associatePublicIpAddress", *(["ami"] if args.ami is None else [])]
@@ -221,7 +223,7 @@ class Ec2Relay(pulumi.ComponentResource):
                 admin_user=args.admin_user,
                 admin_public_key=args.admin_public_key,
                 architecture=args.architecture,
-                ssm_region=args.region if args.door == "ssm" else None,
+                ssm_region=args.region if args.operators_by == "ssm" else None,
             )
         )
 
@@ -234,7 +236,7 @@ class Ec2Relay(pulumi.ComponentResource):
     ) -> Host:
         """First contact: pinned from the first dial, and pinned to a key that only the machine has from the second on."""
         args = self._args
-        address, port = (public_ip, 22) if args.door == "ssh" else SSM_TUNNEL
+        address, port = (public_ip, 22) if args.operators_by == "ssh" else SSM_TUNNEL
         born_with: pulumi.Output[str] = pulumi.Output.unsecret(
             seed.apply(lambda known: first_key(known).public)
         )
@@ -247,11 +249,11 @@ class Ec2Relay(pulumi.ComponentResource):
                 user=args.admin_user,
                 host_key=host_key,
                 private_key=args.private_key,
-                jump=args.jump if args.door == "ssh" else None,
+                jump=args.jump if args.operators_by == "ssh" else None,
                 ready=ready,
                 machine=instance,
                 incarnation=instance.id,
-                instance_metadata="open" if args.door == "ssm" else "closed",
+                instance_metadata="open" if args.operators_by == "ssm" else "closed",
                 dials=dials,
             )
 

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
-# host_key: a machine gets a host key of its own and forgets the one that it was born with, in two steps that may be cut off anywhere (A1, A7).
+# host_key: a machine makes a host key of its own and removes its first one, in two steps that may be interrupted anywhere (A1, A7).
 # Values: PHASE make|retire, BORN_WITH (that key's public half).
-# A machine in a cloud is born with an ECDSA key that stands in its user data. `make` comes through that key and adds an ed25519 key; sshd
+# A machine in a cloud boots with an ECDSA key from its user data. `make` comes through that key and adds an ed25519 key; sshd
 # offers both, so a run that was cut off gets in with whichever of the two it knows. `retire` comes through the new key and removes the old one.
 DIR=/etc/ssh
 OWN=$DIR/ssh_host_ed25519_key

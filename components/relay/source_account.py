@@ -1,4 +1,4 @@
-"""What stands on the relay for one source: its key's line, rclone's configuration, limits and arguments. Pure text, no engine.
+"""The text of one source's files on the relay: its key's line, rclone's configuration, limits and arguments. Pure text, no engine.
 
 Every function refuses a value that could end its line or start an option; settings have refused it before, with a better error.
 """

@@ -90,7 +90,7 @@ def _settings(plan: SshdPlan, generation: Generation) -> list[tuple[str, str]]:
         ("LogLevel", "VERBOSE"),
         ("LoginGraceTime", "60"),
         ("MaxAuthTries", "6"),
-        # The engine dials sixteen at once and fifty sources may wake together; one address may hold only a part of the room.
+        # The engine dials sixteen at once and fifty sources may wake together; one address may use only a part of the limit.
         ("MaxStartups", "100:30:300"),
         ("PerSourceMaxStartups", "40"),
         # A source that lost its power frees its session after two minutes.

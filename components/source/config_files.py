@@ -1,4 +1,4 @@
-"""What stands in files on a source, as text. Pure; nothing that could end a line gets through."""
+"""The text of files on a source. Pure; nothing that could end a line gets through."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SIZE = re.compile(r"[1-9][0-9]{0,8}[KMGT]")
 _VERSION = re.compile(r"[0-9]+(\.[0-9]+)*")
 _COMPRESSION = ("auto", "off", "fastest", "better", "max")
 
-# What a restore drill compares (components/source/repository.sh plants it): in every snapshot, whatever the user names or leaves out.
+# What a restore test compares (components/source/repository.sh plants it): in every snapshot, whatever the user names or leaves out.
 CANARY = "/var/lib/lastcopy/canary"
 
 # The kernel's own trees and our cache: never files that somebody could miss.
@@ -258,7 +258,7 @@ def sandboxing(kind: Sandboxing) -> str:
 
 
 def service_unit(*, source: str, confined: Sandboxing = "full") -> str:
-    """One backup. Of the user's words only the source's name stands in it; hooks and paths are in files.
+    """One backup. Of the settings only the source's name is in it; hooks and paths are in files.
 
     The backup itself can read everything and write nothing but its state and cache (so no
     ProtectKernelModules, PrivateTmp, PrivateDevices: they hide files, and an empty folder would be stored); hooks are the

@@ -1,7 +1,4 @@
-"""Vaults: where the objects end, and with which identity each source's room is reached.
-
-Plain data, no resources: a vault says what the relay needs to know and nothing else does.
-"""
+"""How the relay reaches a vault, and what the vault is known to keep. Plain data, no resources."""
 
 from __future__ import annotations
 
@@ -16,9 +13,9 @@ from components.storage.services import SERVICES
 
 @dataclass(frozen=True, kw_only=True)
 class StorageIdentity:
-    """One identity in the storage. ``secret_access_key`` is a secret output; it stands on the relay only (R6, R8).
+    """One identity in the storage. ``secret_access_key`` is a secret output; it is on the relay only (R6, R8).
 
-    ``ready``: what must stand before it is used. ``settles_seconds``: how long the storage may refuse a new one that it does not know yet.
+    ``ready``: what must exist before it is used. ``settles_seconds``: how long the storage may refuse a new one that it does not know yet.
     """
 
     access_key_id: pulumi.Input[str]
@@ -85,7 +82,7 @@ class S3Vault:
 
 @dataclass(frozen=True, kw_only=True)
 class RcloneVault:
-    """Any rclone remote. No Object Lock: a compromised relay can destroy what stands here, and the program says so loudly."""
+    """Any rclone remote. No Object Lock: a compromised relay can destroy every backup, and each run warns of it."""
 
     section: pulumi.Input[str]
     path: str

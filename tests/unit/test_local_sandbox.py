@@ -58,7 +58,7 @@ def test_what_is_there(tmp_path: Path) -> None:
         *(("RandomPassword", f"sandbox-secret-{source}") for source in ("web1", "db1", "cut1")),
     }
     assert set(made.hosts) == {"web1", "db1"}
-    assert set(made.vault.identities) == {"web1", "db1", "cut1"}, "also for a source that stands elsewhere"
+    assert set(made.vault.identities) == {"web1", "db1", "cut1"}, "also for a source that is elsewhere"
     assert made.vault.shared_identity is None
 
 
@@ -94,7 +94,7 @@ def test_a_directorys_name_is_one_word(tmp_path: Path) -> None:
 
 
 def plain_identities(graph: Graph) -> list[str]:
-    """Identities whose secret is not on stdin as a secret, or stands on a command line."""
+    """Identities whose secret is not on stdin as a secret, or is on a command line."""
     return [
         one.name
         for one in graph.of_type(LOCAL)

@@ -92,7 +92,7 @@ def plain_texts(value: Any) -> Iterator[str]:
 
 
 def secrets_are_secret(shape: Shape, graph: Graph) -> list[str]:
-    """No secret of the stack, given or made, stands in plain among inputs, outputs and exports (A2)."""
+    """No secret of the stack, given or made, is in plain among inputs, outputs and exports (A2)."""
     secrets = {*secrets_in(shape.config()), private_key(), "generated-for-", "secret-of-"} - {"PRIVATE-KEY"}
     places = [(one.name, one.inputs) for one in graph]
     places += [*graph.outputs.items(), *graph.exports.items()]
@@ -104,7 +104,7 @@ def secrets_are_secret(shape: Shape, graph: Graph) -> list[str]:
 
 
 def kept(graph: Graph) -> set[str]:
-    """What stands in AWS and outlives a careless destroy: the vault, and the address that the sources know."""
+    """What is in AWS and outlives a careless destroy: the vault, and the address that the sources know."""
     vault = {one.name for one in stacks.below(graph, "vault")}
     return vault | ({one.name for one in graph} & {"relay-machine-address"})
 
@@ -170,10 +170,10 @@ def storage_comes_last(shape: Shape, graph: Graph) -> list[str]:
 
 def a_sources_children_carry_its_name(shape: Shape, graph: Graph) -> list[str]:
     """So that no two sources can take each other's resources, and a reader knows whose one is."""
-    rooms = {name: stacks.below(graph, name) for name in shape.sources}
-    assert all(rooms.values())
+    children = {name: stacks.below(graph, name) for name in shape.sources}
+    assert all(children.values())
     return [
-        one.name for name, inside in rooms.items() for one in inside if not one.name.startswith(f"{name}-")
+        one.name for name, inside in children.items() for one in inside if not one.name.startswith(f"{name}-")
     ]
 
 
@@ -203,12 +203,12 @@ def nothing_stays_behind_unseen(shape: Shape, graph: Graph) -> list[str]:
 
 def a_source_waits_for_no_other(shape: Shape, graph: Graph) -> list[str]:
     """So that with --continue-on-error a dead host costs its own steps and no other source's."""
-    rooms = {name: {one.name for one in stacks.below(graph, name)} for name in shape.sources}
+    children = {name: {one.name for one in stacks.below(graph, name)} for name in shape.sources}
     return [
         step
-        for name, inside in rooms.items()
+        for name, inside in children.items()
         for step in inside
-        if any(stacks.before(graph, step) & rooms[other] for other in rooms if other != name)
+        if any(stacks.before(graph, step) & children[other] for other in children if other != name)
     ]
 
 
@@ -478,8 +478,8 @@ def test_recovery_finds_its_way_from_the_exports(shape: Shape) -> None:
             kit_of("prod", exports, {}, NOON, key=None)
         return
     kit = kit_of("prod", exports, {"restic": "0.19.1"}, NOON, key=None)
-    assert [room.name for room in kit.sources] == sorted(shape.sources)
-    assert {room.name for room in kit.sources if room.host_key} == set(shape.managed)
+    assert [source.name for source in kit.sources] == sorted(shape.sources)
+    assert {source.name for source in kit.sources if source.host_key} == set(shape.managed)
     key = StorageKey.read({"accessKeyId": "EXAMPLE", "secretAccessKey": "0123456789"}, "test")
     for name in shape.sources:
         of_kit, of_stack = kit.access(name, key), from_outputs(exports, name, key)

@@ -163,7 +163,7 @@ def test_a_key_that_was_just_made_is_waited_for() -> None:
     assert patience == {"web1": str(aws_infrastructure.SETTLES_SECONDS), "cut1": None}
 
 
-# The relay's machine, and a bucket that stands already.
+# The relay's machine, and a bucket that exists already.
 
 
 def test_another_machine_touches_neither_vault_nor_password_nor_identity() -> None:
@@ -188,7 +188,7 @@ def test_behind_a_session_the_engine_dials_the_tunnel_and_the_sources_the_machin
     assert "tcp dport 22 accept" in graph.named("relay-firewall-rules").inputs["values"]["RULES"]
 
 
-def test_a_bucket_that_stands_already_is_adopted_and_stays() -> None:
+def test_a_bucket_that_exists_is_adopted_and_kept() -> None:
     graph = graph_of(CLOUD, "{storage: {aws: {origin: adopted}}}")
     assert graph.imports == {"vault-bucket": "example-backups-prod"}
     assert graph.named("vault-bucket").retain_on_delete

@@ -21,6 +21,7 @@ _NOT_READ = ("LICENSE", "CHANGELOG.md", GLOSSARY, TO_DO, "tests/unit/words.py", 
 INTERFACES = (
     r"ec2\.door\b", r"\"door\"",
     r"\bdoor:? ss[hm]\b", r"\bdoor == \"ss[hm]\"", r"\bdoor: Literal\[\"ssh\", \"ssm\"\]", r"\b(self|args|machine)\.door\b", r"\bdoor=(?=$)",
+    r"-doors\b", r"\"room\": args\.prefix", r"_POLICY_NAME = \"room\"",
     r"\bstands for\b", r"--throwaway\b", r"\brestore-drill\b", r"\brestoreDrill\b", r"lastcopy-restore-drill",
 )  # fmt: skip
 

@@ -183,15 +183,15 @@ def test_a_given_subnet_is_used_and_nothing_is_made_beside_it() -> None:
     [
         ({}, ["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"]),
         ({"admins_from": ("198.51.100.0/24",)}, ["192.0.2.0/24", "198.51.100.0/24"]),
-        ({"door": "ssm"}, ["192.0.2.0/24", "198.51.100.0/24"]),
-        ({"door": "ssm", "admins_from": ()}, ["192.0.2.0/24", "198.51.100.0/24"]),
+        ({"operators_by": "ssm"}, ["192.0.2.0/24", "198.51.100.0/24"]),
+        ({"operators_by": "ssm", "admins_from": ()}, ["192.0.2.0/24", "198.51.100.0/24"]),
     ],
 )
 def test_only_the_given_networks_reach_port_22_and_nothing_else_is_open(
     changes: dict[str, Any], networks: list[str]
 ) -> None:
-    doors = made(**changes).named("relay-vm-doors").inputs
-    assert doors["ingress"] == [
+    group = made(**changes).named("relay-vm-doors").inputs
+    assert group["ingress"] == [
         {"protocol": "tcp", "fromPort": 22, "toPort": 22, "cidrBlocks": networks, "description": "SSH"}
     ]
 
@@ -251,7 +251,7 @@ def test_a_seed_is_never_a_plain_input_or_output() -> None:
 
 
 def test_with_ssm_the_agent_comes_from_the_regions_own_bucket_and_may_hold_sessions_only() -> None:
-    graph = made(door="ssm")
+    graph = made(operators_by="ssm")
     assert any("amazon-ssm-eu-central-1/latest/debian_arm64/" in word for word in told(graph)["runcmd"][0])
     assert graph.named(VM).inputs["iamInstanceProfile"] == "relay-vm-profile-name"
     attached = graph.of_type("aws:iam/rolePolicyAttachment:RolePolicyAttachment")
@@ -331,7 +331,7 @@ def test_what_sources_dial_and_what_the_operator_dials() -> None:
     assert base().exports["seen"] == ["203.0.113.50", 22]
     assert base().exports["host"] == {"address": "203.0.113.50", "port": 22}
     assert base().exports["instance"] == f"{VM}-id"
-    ssm = made(door="ssm")
+    ssm = made(operators_by="ssm")
     assert ssm.exports["seen"] == ["203.0.113.50", 22]
     assert ssm.exports["host"] == {"address": "127.0.0.1", "port": 2222}
 
@@ -339,7 +339,7 @@ def test_what_sources_dial_and_what_the_operator_dials() -> None:
 def test_root_may_ask_for_metadata_only_where_the_ssm_agent_needs_it() -> None:
     closed = re.compile(r"^    ip daddr 169\.254\.169\.254 counter reject", re.M)
     assert closed.search(sent(base(), "firewall-rules"))
-    open_ = sent(made(door="ssm"), "firewall-rules")
+    open_ = sent(made(operators_by="ssm"), "firewall-rules")
     assert not closed.search(open_)
     for rules in (sent(base(), "firewall-rules"), open_):
         assert "ip daddr 169.254.0.0/16 counter reject" in rules.split("chain of_sources")[1].split("}")[0]

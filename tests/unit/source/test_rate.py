@@ -18,7 +18,7 @@ TIMES = st.times().map(lambda time: time.strftime("%H:%M"))
 
 
 def limits_at(conf: str, moments: list[str]) -> list[str]:
-    """The function as it stands in the script, asked at each of the moments."""
+    """The function as it is in the script, asked at each of the moments."""
     asked = "".join(f"date() {{ echo {moment}; }}; limits\n" for moment in moments)
     script = f'setting() {{ printf "%s" "$CONF" | sed -n "s/^$1=//p"; }}\n{LIMITS}{asked}'
     done = subprocess.run(

@@ -44,7 +44,7 @@ def timer(calendar: str = "daily", delay: str = "30m", source: str = "web1") -> 
 
 
 # Every place where text of the stack's reaches a file.
-DOORS: dict[str, Callable[[str], str]] = {
+RENDERERS: dict[str, Callable[[str], str]] = {
     "ssh_config source": lambda text: render.ssh_config(text, "198.51.100.10", 22),
     "ssh_config address": lambda text: render.ssh_config("web1", text, 22),
     "known_hosts": render.known_hosts,
@@ -66,30 +66,30 @@ DOORS: dict[str, Callable[[str], str]] = {
 
 
 @pytest.mark.parametrize("naughty", NAUGHTY, ids=[repr(text) for text in NAUGHTY])
-@pytest.mark.parametrize("door", DOORS.values(), ids=DOORS)
-def test_no_control_character_gets_through_any_door(door: Callable[[str], str], naughty: str) -> None:
+@pytest.mark.parametrize("renderer", RENDERERS.values(), ids=RENDERERS)
+def test_no_control_character_gets_through_any_renderer(renderer: Callable[[str], str], naughty: str) -> None:
     for text in (naughty, f"a{naughty}", f"a{naughty}ProxyCommand evil", f"{naughty}a"):
         with pytest.raises(ValueError, match=r"allowed form|control character|not one of|absolute"):
-            door(text)
+            renderer(text)
 
 
-@pytest.mark.parametrize("door", DOORS.values(), ids=DOORS)
+@pytest.mark.parametrize("renderer", RENDERERS.values(), ids=RENDERERS)
 @given(text=TEXT)
-def test_no_text_adds_or_removes_a_line(door: Callable[[str], str], text: str) -> None:
+def test_no_text_adds_or_removes_a_line(renderer: Callable[[str], str], text: str) -> None:
     fitting = {
         "backup.conf size": "4G",
         "known_hosts": SAMPLE_KEY,
         "restic.conf floor": FLOOR,
         "restic.conf compression": "max",
     }
-    name = next(name for name, other in DOORS.items() if other is door)
+    name = next(name for name, other in RENDERERS.items() if other is renderer)
     plain = fitting.get(name, "/h" if "hook" in name else "web1")
     try:
-        rendered = door(text)
+        rendered = renderer(text)
     except ValueError:
         return
-    assert len(rendered.split("\n")) == len(door(plain).split("\n"))
-    assert len(rendered.splitlines()) == len(door(plain).splitlines())
+    assert len(rendered.split("\n")) == len(renderer(plain).split("\n"))
+    assert len(rendered.splitlines()) == len(renderer(plain).splitlines())
 
 
 @given(text=TEXT)

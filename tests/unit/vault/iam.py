@@ -85,7 +85,7 @@ def _statement(statement: Document, kind: str) -> Iterator[str]:
     if unknown := set(statement) - ELEMENTS:
         yield f"elements {sorted(unknown)}"
     if ("Principal" in statement) == (kind == "identity"):
-        yield "a principal stands in resource policies only, and there always"
+        yield "a principal is named in resource policies only, and there always"
     allow = statement["Effect"] == "Allow"
     if allow and (
         statement.get("Principal") == "*" or "NotResource" in statement or "Resource" not in statement

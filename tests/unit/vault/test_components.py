@@ -117,7 +117,7 @@ def test_a_key_of_ones_own_is_used_by_the_bucket_and_allowed_to_the_identity() -
 
 def test_the_policy_comes_last_and_no_key_exists_before_it() -> None:
     graph = vault()
-    # Each of them would be refused to the deployer once the policy stands.
+    # Each of them would be refused to the deployer once the policy exists.
     assert before(graph, "vault-policy") >= {f"vault-{one}" for one in ("bucket", *SETTINGS[:-1])}
     assert before(graph, "web1-identity-key-g1") >= {"vault-policy", "vault-lock", "web1-identity-policy"}
 

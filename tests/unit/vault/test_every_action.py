@@ -17,7 +17,7 @@ OPEN = {
     "a statement of its own binds it": ["PutObject", "DeleteObject"],
     "adds, or ends an upload that is not finished": ["AbortMultipartUpload", "CreateBucket"],
     # ... and default tags of the stack may change without break-glass. No rule of the vault looks at a tag.
-    "labels: they change neither what is kept nor who may do what, where a denial stands": [
+    "labels: they change neither what is kept nor who may do what, where there is a denial": [
         "DeleteObjectAnnotation", "DeleteObjectTagging", "DeleteObjectVersionTagging", "PutBucketAbac", "PutBucketTagging",
         "PutObjectAnnotation", "PutObjectTagging", "PutObjectVersionTagging", "ReplicateTags", "TagResource", "UntagResource",
     ],
