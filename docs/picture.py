@@ -62,7 +62,7 @@ BOXES = (
         what="S3 bucket: versions, Object Lock",
         has=("every version of every object", "a lock that nobody can shorten"),
         hostile="After any attack",
-        kept=("every locked version is there", "the last good moment restores"),
+        kept=("every locked version is there", "restores the time before it"),
     ),
 )
 WIDE, GAP, TOP, TALL = 272, 72, 56, 250
