@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
 
@@ -66,8 +66,8 @@ def user_data(plan: UserDataPlan) -> str:
     return text
 
 
-def _config(plan: UserDataPlan) -> dict[str, Any]:
-    config: dict[str, Any] = {
+def _config(plan: UserDataPlan) -> dict[str, object]:
+    config: dict[str, object] = {
         # The host keys of the image could be anybody's; the lasting key is made on first contact.
         "ssh_deletekeys": True,
         "ssh_keys": {"ecdsa_private": plan.first_key.private, "ecdsa_public": plan.first_key.public + "\n"},

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,14 +51,14 @@ class LocalSandboxArgs:
 
 
 class LocalSandbox(pulumi.ComponentResource):
-    """A source can reach the relay and nothing else; only the relay reaches the storage; the storage keeps what it got for its lock time.
+    """A source can reach the relay and nothing else; only the relay reaches the storage; the storage keeps every object for its lock time.
 
     Pulumi type ``lastcopy:sandbox:LocalSandbox``. Children: ``<name>-network``, ``<name>-storage``, ``<name>-machine-relay``, one
     ``<name>-machine-<source>`` per source that is not elsewhere and, per source, ``<name>-secret-<source>``
     (random.RandomPassword) and ``<name>-identity-<source>``.
     All are pulumi-command local.Command resources that run ``python -m sandbox``; every verb converges when it is run again (A7).
     Host keys are made before a machine's first boot, so even the first dial is pinned (A1).
-    Outputs: ``relay`` and ``hosts`` (name -> Host), ``vault``. For trials and tests: who is root here is root everywhere in it.
+    Outputs: ``relay`` and ``hosts`` (name -> Host), ``vault``. For trials and tests: root on this workstation is root everywhere in it.
     """
 
     relay: Host
@@ -69,35 +69,25 @@ class LocalSandbox(pulumi.ComponentResource):
         super().__init__(
             "lastcopy:sandbox:LocalSandbox", name, {"network": args.network, "driver": args.driver}, opts
         )
-        self._name = name
-        self._directory = args.directory
-        self._kinds = args.kinds
-        self._network = self._run(
+        self._name, self._args = name, args
+        self._network = self._create(
             "network",
             up=["network-up", "--network", args.network, "--driver", args.driver],
             down=["network-down"],
         )
-        network_facts = self._network.stdout.apply(json.loads)
         # Read when the program runs, handed on as a secret: the key itself is never printed by a command.
-        key = network_facts.apply(lambda facts: Path(facts["admin_key_path"]).read_text())
+        key = self._network.stdout.apply(lambda text: Path(json.loads(text)["admin_key_path"]).read_text())
         self._admin_key: pulumi.Output[str] = pulumi.Output.secret(key)
-        storage = self._run(
+        lock = ["--lock-mode", args.lock_mode, "--lock-days", str(args.lock_days)]
+        storage = self._create(
             "storage",
-            up=[
-                "storage-up",
-                "--bucket",
-                args.bucket,
-                "--lock-mode",
-                args.lock_mode,
-                "--lock-days",
-                str(args.lock_days),
-            ],
+            up=["storage-up", "--bucket", args.bucket, *lock],
             down=["storage-down"],
-            after=(self._network,),
+            depends_on=[self._network],
         )
         facts = storage.stdout.apply(json.loads)
-        self.relay = self._machine("relay", "relay")
-        self.hosts = {source: self._machine(source, "source") for source in args.machines}
+        self.relay = self._create_machine("relay", "relay")
+        self.hosts = {source: self._create_machine(source, "source") for source in args.machines}
         self.vault = S3Vault(
             endpoint=facts["endpoint"],
             region="us-east-1",
@@ -106,23 +96,24 @@ class LocalSandbox(pulumi.ComponentResource):
             lock_mode=args.lock_mode,
             lock_minimum_days=args.lock_days,
             ca_certificate=facts["ca_certificate"],
-            identities={source: self._identity(source, storage) for source in args.sources},
+            identities={source: self._create_identity(source, storage) for source in args.sources},
         )
         self.register_outputs({"relay": self.relay.address, "endpoint": facts["endpoint"]})
 
-    def _run(
+    def _create(
         self,
         role: str,
         *,
         up: list[str],
         down: list[str],
         stdin: pulumi.Input[str] | None = None,
-        after: tuple[pulumi.Resource, ...] = (),
+        depends_on: Sequence[pulumi.Resource] = (),
     ) -> local.Command:
+        """A part of the sandbox, made by one command of `python -m sandbox` and removed by another."""
+
         def line(words: list[str]) -> str:
-            return shlex.join(
-                [sys.executable, "-m", "sandbox", words[0], "--dir", str(self._directory), *words[1:]]
-            )
+            folder = ["--dir", str(self._args.directory)]
+            return shlex.join([sys.executable, "-m", "sandbox", words[0], *folder, *words[1:]])
 
         return local.Command(
             f"{self._name}-{role}",
@@ -132,16 +123,16 @@ class LocalSandbox(pulumi.ComponentResource):
             stdin=stdin,
             add_previous_output_in_env=False,
             # The network's delete removes whatever is left, so it comes last and nothing else needs to be reached.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=list(after)),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=depends_on),
         )
 
-    def _machine(self, machine: str, role: str) -> Host:
-        kind = self._kinds.get(machine, MachineKind())
-        command = self._run(
+    def _create_machine(self, machine: str, role: str) -> Host:
+        kind = self._args.kinds.get(machine, MachineKind())
+        command = self._create(
             f"machine-{machine}",
             up=["machine-up", "--name", machine, "--role", role, *kind.words()],
             down=["machine-down", "--name", machine],
-            after=(self._network,),
+            depends_on=[self._network],
         )
         facts = command.stdout.apply(json.loads)
         return Host(
@@ -156,7 +147,7 @@ class LocalSandbox(pulumi.ComponentResource):
             fetches=kind.fetches,
         )
 
-    def _identity(self, source: str, storage: local.Command) -> StorageIdentity:
+    def _create_identity(self, source: str, storage: local.Command) -> StorageIdentity:
         secret = random.RandomPassword(
             f"{self._name}-secret-{source}",
             length=40,
@@ -164,12 +155,12 @@ class LocalSandbox(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         access_key = _access_key(source)
-        identity = self._run(
+        identity = self._create(
             f"identity-{source}",
             up=["identity-up", "--source", source, "--prefix", f"{source}/", "--access-key", access_key],
             down=["identity-down", "--source", source],
             stdin=secret.result,
-            after=(storage,),
+            depends_on=[storage],
         )
         return StorageIdentity(
             access_key_id=identity.stdout.apply(lambda text: str(json.loads(text)["access_key"])),
