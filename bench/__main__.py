@@ -39,7 +39,7 @@ def _show(title: str, lines: Sequence[Sequence[str]]) -> None:
 
 
 def _versions(stand: Farm) -> dict[str, str]:
-    """What took part, as each says itself."""
+    """The versions of everything that took part, as each reports it."""
     return {
         "source and relay": stand.on(SOURCE, ". /etc/os-release; echo $PRETTY_NAME").strip()
         + " in systemd-nspawn",
@@ -78,7 +78,7 @@ def run(
         bool, typer.Option("--write-docs", help="Write the figures into docs/benchmarks.md.")
     ] = False,
 ) -> None:
-    """Compare the relay with restic straight to S3, the plain recipe and borg; figures beside their goals."""
+    """Compare the relay with restic directly to S3, the plain recipe and borg, and print the figures beside their goals."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the farm is torn down then, too
     if quick:
         size, rounds = 64, 1
@@ -149,7 +149,7 @@ def _measure(
     load = os.getloadavg()[0]
 
     def take(title: str, figure: Callable[[], goal.Goal]) -> None:
-        """One figure; failing tests cost only their own time's line."""
+        """Measure one figure; if the tests fail, only their own line is missing."""
         console.print(f"[bold]==>[/] {title}")
         try:
             goals.append(figure())

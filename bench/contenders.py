@@ -1,4 +1,4 @@
-"""The contenders: one kernel, the same wires (source host, router, relay host, router, storage host)."""
+"""The contenders. All use one kernel and the same network path (source host, router, relay host, router, storage host)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TMP = "/var/cache/lastcopy/tmp"  # where the product's wrapper lets restic build
 
 
 class _Restic:
-    """What every restic contender does; ``restic`` is the shell words that start it."""
+    """A contender that uses restic; ``restic`` is the shell command that starts it."""
 
     name: str
     farm: Farm
@@ -59,7 +59,7 @@ class _Restic:
 
 
 class Ours(_Restic):
-    """The product as `pulumi up` left it: sshd, forced command, rclone.conf, ssh_config, `restic-backup`."""
+    """The product as `pulumi up` installed it: sshd, forced command, rclone.conf, ssh_config, `restic-backup`."""
 
     def __init__(self, farm: Farm, name: str = OURS) -> None:
         self.name, self.farm, self.prefix = name, farm, f"{SOURCE}/"
@@ -69,7 +69,7 @@ class Ours(_Restic):
 
 
 class Straight(_Restic):
-    """restic on the source host with the storage's keys in its hands: simple, and ransomware has them too."""
+    """restic on the source host with the storage's keys: simple, but ransomware has the keys as well."""
 
     def __init__(self, farm: Farm, name: str = STRAIGHT, options: str = "") -> None:
         self.name, self.farm, self.prefix = name, farm, f"{CONTENDERS}/straight/"
@@ -81,7 +81,7 @@ class Straight(_Restic):
 
 
 def our_restic_settings(farm: Farm) -> str:
-    """Connections, pack size and compression of the product's wrapper, for restic straight to S3."""
+    """restic directly to S3, with the connections, pack size and compression of the product's wrapper."""
     lines = farm.on(SOURCE, "sed -n '/^[a-z]/p' /etc/lastcopy/restic.conf").split()
     found = dict(line.split("=", 1) for line in lines)
     return (
@@ -91,7 +91,7 @@ def our_restic_settings(farm: Farm) -> str:
 
 
 class Seed(_Restic):
-    """The recipe of the restic forum: one line in authorized_keys, ssh and rclone as they come."""
+    """The recipe of the restic forum: one line in authorized_keys, ssh and rclone with default settings."""
 
     def __init__(self, farm: Farm, name: str = SEED, rclone: str = "/usr/local/bin/rclone") -> None:
         self.name, self.farm, self.prefix = name, farm, f"{CONTENDERS}/seed/"
@@ -114,7 +114,7 @@ class Seed(_Restic):
 
 @dataclass
 class Borg:
-    """The workstation's borg in the two hosts' networks, to a disk: the machines hold no Python.
+    """The workstation's borg in the two hosts' networks, to a disk, because the machines have no Python.
 
     Its sshd is the workstation's, with default settings and no container around it: a small advantage.
     """
@@ -161,7 +161,7 @@ class Borg:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Of a borg that is this one's client."""
+        """The environment of the borg client."""
         return {
             "PATH": "/usr/bin:/bin",
             "LC_ALL": "C.UTF-8",
@@ -194,7 +194,7 @@ class Borg:
 
 
 def all_contenders(farm: Farm) -> tuple[Sequence[Contender], list[str]]:
-    """Everyone who can run here, and in words who cannot and why."""
+    """The contenders that can run here, and for the others the reason why not."""
     absent: list[str] = []
     found: list[Contender] = [
         Straight(farm),

@@ -1,7 +1,7 @@
-"""Farm: a throw-away local stack of this very checkout, with what the other contenders need beside it.
+"""A temporary local stack of this checkout, with what the other contenders need beside it.
 
-Built by `make local` itself in a copy of the checkout, on a free network, so a running local stack of
-the user's is left alone. Everything is gone after ``with``, also after a failure.
+`make local` itself builds it in a copy of the checkout, on a free network, so that a running local stack of the user's is not touched.
+Everything is removed afterwards, also after a failure.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FILE_MIB = 16
 
 
 class BenchError(RuntimeError):
-    """The benchmark cannot go on; the message says why and what helps."""
+    """The benchmark cannot go on. The message says why, and what to do."""
 
 
 def checked(
@@ -91,7 +91,7 @@ class Farm:
         return used + children.ru_utime + children.ru_stime
 
     def count_for(self, machine: str, pid: int) -> None:
-        """From now on what that process uses counts as that machine's."""
+        """Count what a process uses from now on as used by a machine."""
         (self._groups(self.box.plan.machine_ns(machine))[0] / "cgroup.procs").write_text(str(pid))
 
     def in_network_of(self, machine: str) -> list[str]:
@@ -147,7 +147,7 @@ def _template(checkout: Path, network: str) -> None:
 
 
 def _old_rclone(work: Path) -> tuple[bytes, str]:
-    """Debian's own rclone, or why it is not here; fetched before the farm's network stands in anyone's way."""
+    """Debian's own rclone, or why there is none. It is fetched before the farm's network exists."""
     folder = work / "old-rclone"
     folder.mkdir()
     try:
@@ -160,7 +160,7 @@ def _old_rclone(work: Path) -> tuple[bytes, str]:
 
 
 def _data(farm: Farm, mebibytes: int) -> None:
-    """The same incompressible files on the workstation (borg's source) and on the source host."""
+    """Put the same incompressible files on the workstation (borg's source) and on the source host."""
     folder = farm.work / "data"
     folder.mkdir()
     for number in range(max(1, mebibytes // FILE_MIB)):
@@ -172,7 +172,7 @@ def _data(farm: Farm, mebibytes: int) -> None:
 
 
 def _roads(farm: Farm) -> None:
-    """What the product refuses and others need: source to storage, and doors of their own on the relay."""
+    """Allow what the product refuses and others need: source to storage, and further ports on the relay."""
     plan = farm.box.plan
     where = [
         "nsenter",
@@ -217,7 +217,7 @@ def _identity(farm: Farm) -> None:
 
 
 def _seed_door(farm: Farm) -> None:
-    """An account and an sshd with Debian's own settings, as the plain recipe has them."""
+    """Create an account and an sshd with Debian's own settings, as the plain recipe does."""
     farm.on(SOURCE, "ssh-keygen -q -t ed25519 -N '' -f /root/bench/key")
     farm.on(RELAY, "id seed 2>/dev/null || useradd --home-dir /home/seed --shell /bin/sh seed")
     farm.put(
@@ -236,7 +236,7 @@ def _seed_door(farm: Farm) -> None:
 
 @contextmanager
 def farm(mebibytes: int, network: str) -> Iterator[Farm]:
-    """A farm that stands, with its data; nothing is left of it afterwards."""
+    """Build a farm with its data, and remove all of it afterwards."""
     if os.geteuid() != 0:
         raise BenchError(
             "the benchmark enters the sandbox machines' namespaces and needs root; fix: sudo make bench"

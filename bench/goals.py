@@ -1,4 +1,4 @@
-"""The goals of "Speed and size", and how each figure is taken. A missed goal is printed, nothing more."""
+"""The goals of "Speed and size", and how each figure is measured. A missed goal is printed, nothing more."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Goal:
-    """One figure beside what was promised for it; ``at_most`` in the same unit."""
+    """One figure and the goal for it, ``at_most``, in the same unit."""
 
     what: str
     value: float

@@ -30,7 +30,7 @@ PLAIN = "restic restore, nobody attacked"
 STRAIGHT = "the same, restic straight to S3"
 OURS = "ops recover restore, after the attack"
 GOAL = 1.3
-Way = Callable[[Path], float]  # restores below a target; its seconds
+Way = Callable[[Path], float]  # restores below a target and returns the seconds
 
 
 @contextmanager
@@ -79,7 +79,7 @@ def _kit(bed: Bed) -> tuple[Path, Path]:
 
 
 def ways(sound: Bed, attacked: Bed) -> dict[str, Way]:
-    """What is compared; the first is the base, the last is ours."""
+    """The ways that are compared; the first is the base, the last is ours."""
     kit, identity = _kit(attacked)
 
     def plain(target: Path) -> float:
@@ -113,7 +113,7 @@ def ways(sound: Bed, attacked: Bed) -> dict[str, Way]:
 
 
 def measure(mebibytes: int, rounds: int, said: Callable[[str], None]) -> list[Row]:
-    """Every way once per round; what came back is compared byte by byte, outside of what is timed."""
+    """Run every way once per round. What was restored is compared byte by byte, outside of the measured time."""
     with ground(mebibytes) as (sound, attacked):
         all_ways = ways(sound, attacked)
         rows = {name: Row(name) for name in all_ways}

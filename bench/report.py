@@ -53,7 +53,7 @@ def machine(versions: Mapping[str, str], load: float) -> dict[str, str]:
 
 
 def first_line(command: Sequence[str]) -> str:
-    """A tool's own word on its version."""
+    """The version that a tool reports."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
@@ -97,7 +97,7 @@ def _markdown(lines: Sequence[Sequence[str]]) -> str:
 
 
 def block(report: Report) -> str:
-    """The figures as they stand in the docs."""
+    """The figures as they are written into the docs."""
     facts = "; ".join(f"{name}: {value}" for name, value in report.machine.items())
     parts = [
         f"Measured on {report.date}, {report.mebibytes} MiB of incompressible data, {report.rounds} alternating "
@@ -123,7 +123,7 @@ def recovery_table(rows: Sequence[Row]) -> list[list[str]]:
 
 
 def recovery_block(report: Report) -> str:
-    """The recovery's figures as they stand in the docs."""
+    """The recovery's figures as they are written into the docs."""
     facts = "; ".join(f"{name}: {value}" for name, value in report.machine.items())
     head = f"Measured on {report.date}, {report.mebibytes} MiB of incompressible data, {report.rounds} alternating rounds. {facts}."
     parts = [head, _markdown(recovery_table(report.rows)), _markdown(goal_lines(report.goals))]

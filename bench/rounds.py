@@ -1,4 +1,4 @@
-"""Alternating rounds and what may be said about them. Pure."""
+"""Alternating rounds, and the statistics over them. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class Contender(Protocol):
-    """One way to bring the data to the other side; each round starts from an empty repository (``prepare``)."""
+    """One way to back up the data. Each round starts with an empty repository (``prepare``)."""
 
     name: str
 
@@ -48,7 +48,7 @@ def ratios(base: Sequence[float], other: Sequence[float]) -> Spread:
 
 
 def order(names: Sequence[str], number: int) -> list[str]:
-    """Each round starts with another contender, every second one runs backwards: neighbours change."""
+    """The order in a round: each round starts with another contender, and every second one runs backwards, so that neighbours change."""
     shift = number % len(names)
     turned = [*names[shift:], *names[:shift]]
     return turned if number % 2 == 0 else turned[::-1]
@@ -63,7 +63,7 @@ def alternate(
     restore: bool,
     said: Callable[[str], None] = lambda _: None,
 ) -> list[Row]:
-    """Every contender once per round; one that fails stops the run: a table with holes compares nothing."""
+    """Run every contender once per round. If one fails, the run stops, because a table with gaps compares nothing."""
     rows = {contender.name: Row(contender.name) for contender in contenders}
     by_name = {contender.name: contender for contender in contenders}
     for number in range(rounds):

@@ -1,4 +1,4 @@
-"""Tuning by measurement: the product as it is against its own files with one thing changed at a time."""
+"""Tuning by measurement: the product as it is, compared with the product with one setting changed at a time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BACKUP = "/etc/lastcopy/backup.conf"
 
 @dataclass(frozen=True)
 class Change:
-    """One `sed` on one installed file. It must change something, or the figure would be the product's own."""
+    """One `sed` on one installed file. It must change something, otherwise the product would be compared with itself."""
 
     machine: str
     file: str
@@ -114,7 +114,7 @@ VARIANTS = (
 
 
 class Changed(Ours):
-    """The product with one change, put back after every round."""
+    """The product with one change, which is undone after every round."""
 
     def __init__(self, farm: Farm, variant: Variant) -> None:
         super().__init__(farm, variant.name)

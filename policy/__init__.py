@@ -1,1 +1,1 @@
-"""The policy pack: what must hold for whatever a stack is about to change, judged without trusting the code that wrote it."""
+"""The policy pack: what must hold for everything that a stack is about to change, without trusting the code that declared it."""

@@ -1,4 +1,4 @@
-"""The rules in the engine: `pulumi preview --policy-pack policy`. Every rule is mandatory. Only this file knows pulumi_policy."""
+"""Runs the rules in the engine: `pulumi preview --policy-pack policy`. Every rule is mandatory. Only this file uses pulumi_policy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-# The language host starts this folder; its file names must not stand in for other packages'.
+# The language host starts this folder, so without this its file names would hide other packages.
 if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
@@ -36,7 +36,7 @@ def _keeping_secrets(props: dict[str, Any], _: bool = True) -> dict[str, Any]:
     return _deserialize(props, True)
 
 
-# The engine tells the pack which inputs are secret, but the SDK forgets it for validations; it can keep it.
+# The engine tells the pack which inputs are secret, but by default the SDK drops that for validations.
 vars(sdk)["deserialize_properties"] = _keeping_secrets
 
 
@@ -44,7 +44,7 @@ def _value(given: Any) -> Any:
     if isinstance(given, SdkSecret):
         return Secret(_value(given.value))
     if isinstance(given, _DictSecretsProxy | _ListSecretsProxy):
-        return _value(given["__target"])  # the proxy itself would hand out values without their mark
+        return _value(given["__target"])  # the proxy itself returns values without their mark
     if _is_unknown(given):
         return UNKNOWN
     if isinstance(given, Mapping):
@@ -57,13 +57,13 @@ def _value(given: Any) -> Any:
 def _inputs(props: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(props, _DictSecretsProxy):
         raise RuntimeError(
-            "this pulumi-policy no longer tells what is secret; use the version in requirements.txt"
+            "this version of pulumi-policy does not tell what is secret; use the version in requirements.txt"
         )
     inputs: dict[str, Any] = _value(props)
     return inputs
 
 
-# What a resource was asked to be, by URN: the engine tells inputs for each resource alone, and only outputs for the stack as a whole.
+# The inputs of each resource, by URN: the engine gives inputs for each resource separately, and only outputs for the whole stack.
 _asked: dict[str, dict[str, Any]] = {}
 
 

@@ -1,4 +1,4 @@
-"""Rules about the vault: every bucket of a stack is one. Pure."""
+"""Rules about the vault: every bucket of a stack is a vault. Pure."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ ATTACHMENTS = {
     "aws:iam/groupPolicyAttachment:GroupPolicyAttachment",
     "aws:iam/policyAttachment:PolicyAttachment",
 }
-# Lets the machine's agent open sessions, and nothing in S3.
+# Allows the machine's agent to open sessions, and nothing in S3.
 HARMLESS = {"arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"}
-# A lock this weak is only ever asked for by a test stack: settings demand it there and refuse more.
+# Only a test stack has a lock this weak: there the settings require it and refuse a stronger one.
 TEST_DAYS = 7
 
 OF_OBJECTS = (
@@ -57,13 +57,13 @@ DATA, LOCKS = "prefix/web1/g1/data/ab/abcd", "prefix/web1/g1/locks/abcd"
 
 
 def is_test(node: Node) -> bool:
-    """A default retention that a test stack has: GOVERNANCE for a week at most."""
+    """Whether a default retention is that of a test stack: GOVERNANCE for at most a week."""
     mode, days = node.get("rule", "defaultRetention", "mode"), node.get("rule", "defaultRetention", "days")
     return mode == "GOVERNANCE" and isinstance(days, int | float) and days <= TEST_DAYS
 
 
 def beside(graph: Graph, bucket: Node, type_: str) -> list[Node]:
-    """The resources of a type that speak of this bucket."""
+    """The resources of a type that refer to a bucket."""
     name = bucket.get("bucket")
     return [
         node
@@ -77,7 +77,7 @@ def beside(graph: Graph, bucket: Node, type_: str) -> list[Node]:
 
 
 def is_test_vault(graph: Graph, bucket: Node) -> bool:
-    """Decided by the lock alone, so that nothing can be called a test while it holds data for longer."""
+    """Whether a bucket is a test stack's. Only the lock decides, so that a bucket that keeps data for longer is never treated as a test."""
     return any(is_test(node) for node in beside(graph, bucket, LOCK))
 
 
@@ -89,7 +89,10 @@ def _one_each(type_: str, word: str) -> GraphRule:
     def check(graph: Graph) -> Iterator[tuple[Node, str]]:
         for bucket in _buckets(graph):
             if len(found := beside(graph, bucket, type_)) != 1:
-                yield bucket, f"has {len(found)} resources that set its {word}; exactly one {type_} is needed"
+                yield (
+                    bucket,
+                    f"has {len(found)} resources that set its {word}; it must have exactly one {type_}",
+                )
 
     return GraphRule(
         name=f"vault-has-{word.replace(' ', '-')}",
@@ -100,7 +103,7 @@ def _one_each(type_: str, word: str) -> GraphRule:
 
 def _lock(node: Node) -> Iterator[str]:
     if node.type == BUCKET and node.get("objectLockEnabled") is not True:
-        yield "objectLockEnabled is not true; a bucket cannot be trusted without Object Lock"
+        yield "objectLockEnabled must be true: without Object Lock nothing protects what is stored"
     if node.type == LOCK:
         if node.get("objectLockEnabled") not in (None, "Enabled"):
             yield "objectLockEnabled is not Enabled"
@@ -110,9 +113,9 @@ def _lock(node: Node) -> Iterator[str]:
         )
         years = node.get("rule", "defaultRetention", "years")
         if mode not in ("COMPLIANCE", "GOVERNANCE"):
-            yield f"the default retention's mode is {mode!r}; COMPLIANCE or GOVERNANCE is needed"
+            yield f"the default retention's mode is {mode!r}; it must be COMPLIANCE or GOVERNANCE"
         if not any(isinstance(span, int | float) and span >= 1 for span in (days, years)):
-            yield "there is no default retention in days; what is written would not be locked"
+            yield "there is no default retention in days, so that objects would not be locked"
 
 
 def _versioning(node: Node) -> Iterator[str]:
@@ -127,7 +130,7 @@ def _destroyable(graph: Graph) -> Iterator[tuple[Node, str]]:
         if bucket.get("forceDestroy") not in (None, False):
             yield (
                 bucket,
-                "forceDestroy deletes locked objects, too; only a test vault (GOVERNANCE, 7 days at most) may have it",
+                "forceDestroy also deletes locked objects; only a test vault (GOVERNANCE, at most 7 days) may have it",
             )
         if not bucket.protect:
             yield bucket, "is not protected; production needs lastcopy:protect: true"
@@ -155,8 +158,8 @@ def _encryption(node: Node) -> Iterator[str]:
 def _read(node: Node) -> tuple[Sequence[Statement], str]:
     document = node.get("policy")
     if document is UNKNOWN:
-        # An update judges it again when it is known; a document of ours is written from settings and known at once.
-        return (), "the document is not known before it is made; write it from settings, not from outputs"
+        # An update judges it again when it is known. Our own documents are written from settings, so they are known at once.
+        return (), "the document is not known before the update; write it from settings, not from outputs"
     try:
         return statements(document), ""
     except (ValueError, AttributeError, TypeError) as error:
@@ -181,19 +184,19 @@ def _weakening(node: Node) -> Iterator[str]:
         ]
         always = [one for one in holds if one is not None]
         if not always:
-            yield f"{action} is not denied to everybody but break-glass"
+            yield f"{action} is not denied to everybody except break-glass"
             continue
         shortest = min(always, key=len)
         spared |= set(shortest)
     if len(spared) > 1 or not all(map(one_identity, spared)):
-        yield f"spares {', '.join(sorted(spared))}: one break-glass role, named in full, may be spared"
+        yield f"exempts {', '.join(sorted(spared))}: only one break-glass role, named in full, may be exempt"
     for one in found:
         if one.effect == "Allow" and one.everybody:
             yield "allows something to everybody"
 
 
 def _bucket_arn(found: Sequence[Statement]) -> str:
-    """The bucket that a bucket policy speaks of: the one resource that is no object."""
+    """The bucket that a bucket policy refers to: the one resource that is not an object."""
     for one in found:
         for resource in (*one.resources, *one.not_resources):
             if resource != "*":
@@ -206,7 +209,7 @@ def _tls(node: Node) -> Iterator[str]:
         return
     found, unreadable = _read(node)
     if unreadable:
-        return  # vault-not-weakened says so
+        return  # vault-not-weakened reports it
     bucket = _bucket_arn(found)
     for resource in (bucket, f"{bucket}/{DATA}", f"{bucket}/{LOCKS}"):
         if not any(_refuses_plain_http(one, resource) for one in found):
@@ -240,7 +243,7 @@ def _identities(node: Node) -> Iterator[str]:
         for action in (*OF_OBJECTS, *OF_BUCKET, "s3:DeleteObject"):
             if one.effect != "Allow" or not one.speaks_of(action):
                 continue
-            # Whatever else narrows such a permission, none but the deletion of restic's locks is ever needed.
+            # Whatever else limits such a permission: only the deletion of restic's locks is ever needed.
             if action == "s3:DeleteObject" and one.resources and all(map(_ONLY_LOCKS.search, one.resources)):
                 continue
             yield f"allows {action}"
@@ -248,7 +251,7 @@ def _identities(node: Node) -> Iterator[str]:
 
 def _current_names(node: Node) -> Iterator[str]:
     if node.type in OLD_NAMES:
-        yield "the rules here do not read the deprecated …V2 types; use the current one"
+        yield "the rules do not read the deprecated …V2 types; use the current one"
 
 
 RULES: tuple[Rule, ...] = (
@@ -270,7 +273,7 @@ RULES: tuple[Rule, ...] = (
     ),
     NodeRule(
         name="vault-current-types",
-        promise="Buckets are declared by types that are judged here.",
+        promise="Buckets are declared by types that these rules judge.",
         check=_current_names,
     ),
     _one_each(LOCK, "lock"),

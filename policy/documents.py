@@ -1,4 +1,4 @@
-"""Reads IAM policy documents as AWS would: what a statement covers, whom it spares. Pure."""
+"""Reads IAM policy documents as AWS does: what a statement covers, and whom it exempts. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Statement:
         return bool(self.not_actions) and not any(matches(one, action, fold=True) for one in self.not_actions)
 
     def covers(self, action: str, resource: str) -> bool:
-        """Whether it speaks of this action on this resource, its conditions left aside."""
+        """Whether a statement applies to an action on a resource, regardless of its conditions."""
         where = (
             any(matches(one, resource) for one in self.resources)
             if self.resources
@@ -38,7 +38,7 @@ class Statement:
         return self.speaks_of(action) and where
 
     def spares(self) -> tuple[str, ...] | None:
-        """Whom a denial leaves out: nobody, or the principals it names. None: it has other conditions, so it does not hold always."""
+        """The principals that a denial exempts. None if it has other conditions, so that it does not always apply."""
         spared: list[str] = []
         for operator, tests in self.conditions.items():
             if not _SPARING.match(operator) or {key.lower() for key in tests} != {PRINCIPAL_KEY}:
@@ -48,18 +48,18 @@ class Statement:
 
 
 def matches(pattern: str, text: str, *, fold: bool = False) -> bool:
-    """IAM's wildcards: * for any text, ? for one character; actions fold case."""
+    """Whether IAM's wildcards match: * for any text, ? for one character. Actions ignore case."""
     expression = "".join({"*": ".*", "?": "."}.get(letter, re.escape(letter)) for letter in pattern)
     return bool(re.fullmatch(expression, text, re.DOTALL | (re.IGNORECASE if fold else 0)))
 
 
 def one_identity(arn: str) -> bool:
-    """It names one role or user, not a family of them."""
+    """Whether an ARN names one role or user, without wildcards."""
     return bool(_ROLE.match(arn))
 
 
 def statements(document: Any) -> tuple[Statement, ...]:
-    """The statements of a document given as JSON text or as a mapping; ValueError where it is none."""
+    """The statements of a document that is given as JSON text or as a mapping. Raise ValueError if it is not a policy document."""
     if isinstance(document, str):
         document = json.loads(document)
     if not isinstance(document, Mapping) or "Statement" not in document:

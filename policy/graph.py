@@ -1,4 +1,4 @@
-"""Resources as the rules see them: the same shape from a recorded graph and from the engine. Pure."""
+"""Resources as the rules see them: in the same form from a recorded graph and from the engine. Pure."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Secret:
-    """A value that the state keeps encrypted."""
+    """A value that is encrypted in the state."""
 
     value: Any
 
 
 class Unknown:
-    """A value that is not known before an update; a secret one does not say so."""
+    """A value that is not known before an update. It does not tell whether it will be secret."""
 
     def __repr__(self) -> str:
         return "UNKNOWN"
@@ -26,7 +26,7 @@ UNKNOWN = Unknown()
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """One resource. ``refers``: for each input, the names of the resources whose outputs it is made of."""
+    """One resource. ``refers``: for each input, the names of the resources whose outputs it contains."""
 
     type: str
     name: str
@@ -36,7 +36,7 @@ class Node:
     refers: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def get(self, *path: str) -> Any:
-        """The input at a path, whether secret or not; UNKNOWN below an unknown one, None where there is none."""
+        """The input at a path, whether secret or not; UNKNOWN below an unknown value, None if there is none."""
         value: Any = self.inputs
         for key in path:
             value = reveal(value)
@@ -53,7 +53,7 @@ Graph = tuple[Node, ...]
 
 @dataclass(frozen=True)
 class Violation:
-    """What is wrong with which resource, and what to do."""
+    """What is wrong with a resource, and what to do about it."""
 
     rule: str
     node: str
@@ -65,7 +65,7 @@ class Violation:
 
 @dataclass(frozen=True, kw_only=True)
 class NodeRule:
-    """Judges one resource alone, before it is touched."""
+    """A rule that judges each resource separately, before it is changed."""
 
     name: str
     promise: str
@@ -78,7 +78,7 @@ class NodeRule:
 
 @dataclass(frozen=True, kw_only=True)
 class GraphRule:
-    """Judges the stack as a whole; the engine asks at the end of a preview, before anything is touched."""
+    """A rule that judges the whole stack, at the end of a preview, before anything is changed."""
 
     name: str
     promise: str
@@ -92,14 +92,14 @@ Rule = NodeRule | GraphRule
 
 
 def reveal(value: Any) -> Any:
-    """A value without its mark of secrecy."""
+    """A value without its secret mark."""
     while isinstance(value, Secret):
         value = value.value
     return value
 
 
 def leaves(value: Any, path: str = "", hidden: bool = False) -> Iterator[tuple[str, Any, bool]]:
-    """Every value that is no list and no mapping, with its path, and whether it or something around it is secret."""
+    """Every value that is neither a list nor a mapping, with its path, and whether it or a value around it is secret."""
     if isinstance(value, Secret):
         yield from leaves(value.value, path, True)
     elif isinstance(value, Mapping):

@@ -16,9 +16,9 @@ OLD_RULE = "aws:ec2/securityGroupRule:SecurityGroupRule"
 INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 REMOTE = "command:remote:Command"
 SSH = 22
-# The reason travels in the rule's own description, where the console shows it, too.
+# The reason is in the rule's own description, which the cloud console shows as well.
 REASON = re.compile(r"open to all because .{10,}", re.IGNORECASE | re.DOTALL)
-# ed25519, or ECDSA where a new machine is met for the first time.
+# ed25519, or ECDSA for the first connection to a new machine.
 HOST_KEY = re.compile(r"(?:ssh-ed25519|ecdsa-sha2-nistp256) [A-Za-z0-9+/]{60,}={0,2}(?: .*)?\Z")
 
 
@@ -28,7 +28,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _openings(node: Node) -> Iterator[tuple[list[Any], Any, Any, Any, str]]:
-    """What may come in: networks, first and last port, protocol, description."""
+    """What a firewall rule lets in: networks, first and last port, protocol, description."""
     if node.type == INGRESS:
         networks = [*_list(node.get("cidrIpv4")), *_list(node.get("cidrIpv6"))]
         yield (
@@ -74,7 +74,7 @@ def _speaks_of_ssh(first: Any, last: Any, protocol: Any) -> bool:
 
 
 def _world(network: Any) -> bool:
-    """The whole world, or a part of it that is as good as the whole: a reason is due from a /7 on, as in settings."""
+    """Whether a network is the whole Internet or a large part of it: from a /7 on, as in the settings."""
     if network is UNKNOWN:
         return True
     address, _, size = str(network).partition("/")
@@ -89,7 +89,7 @@ def _world_open_ssh(node: Node) -> Iterator[str]:
             and not REASON.search(description)
         ):
             yield (
-                "opens SSH to the whole world; narrow adminsFrom and sourcesFrom, or give openToAllBecause, which the "
+                "opens SSH to the whole Internet; narrow adminsFrom and sourcesFrom, or give openToAllBecause, which the "
                 "rule's description must repeat: open to all because …"
             )
 
@@ -98,7 +98,7 @@ def _metadata(node: Node) -> Iterator[str]:
     if node.type != INSTANCE or node.get("metadataOptions", "httpEndpoint") == "disabled":
         return
     if node.get("metadataOptions", "httpTokens") != "required":
-        yield "metadataOptions.httpTokens is not required: IMDSv1 answers anybody who can make the host fetch a page"
+        yield "metadataOptions.httpTokens must be required: IMDSv1 answers anybody who can make the host fetch a page"
     if node.get("metadataOptions", "httpPutResponseHopLimit") != 1:
         yield "metadataOptions.httpPutResponseHopLimit is not 1"
 
@@ -113,7 +113,7 @@ def _disk(node: Node) -> Iterator[str]:
 
 
 def _machine_stays(graph: Graph) -> Iterator[tuple[Node, str]]:
-    """A stack is a test where all its vaults are; the machine itself may be replaced, so it is the address that is protected."""
+    """A stack is a test stack if all its vaults are. The machine itself may be replaced, so its address is what must be protected."""
     vaults = [one for one in graph if one.type == BUCKET]
     if vaults and all(is_test_vault(graph, one) for one in vaults):
         return
@@ -127,26 +127,28 @@ def _machine_stays(graph: Graph) -> Iterator[tuple[Node, str]]:
 def _pinned(node: Node) -> Iterator[str]:
     if node.type != REMOTE:
         return
-    # A jump host is dialled like any other: it is pinned as well.
+    # A jump host is connected to like any other host, so it must be pinned as well.
     proxied = node.get("connection", "proxy")
     for where in [("connection",), *([("connection", "proxy")] if proxied is not None else [])]:
         key = node.get(*where, "hostKey")
         if key is not UNKNOWN and not (isinstance(key, str) and HOST_KEY.match(key.strip())):
-            yield f"{'.'.join(where)}.hostKey is no ed25519 or ECDSA key: any host would be believed"
+            yield f"{'.'.join(where)}.hostKey must be an ed25519 or ECDSA key: without one any host would be trusted"
     if node.get("addPreviousOutputInEnv") is not False:
-        yield "addPreviousOutputInEnv is not false: output would travel in the environment"
+        yield "addPreviousOutputInEnv must be false: otherwise output is sent in the environment"
     if node.get("environment"):
-        yield "environment is set: it needs AcceptEnv on the host and stands readable there"
+        yield "environment must not be set: it needs AcceptEnv on the host and can be read there"
 
 
 RULES: tuple[Rule, ...] = (
     NodeRule(
         name="no-world-open-ssh",
-        promise="SSH is open to the whole world only where the stack says why.",
+        promise="SSH is open to the whole Internet only if the stack says why.",
         check=_world_open_ssh,
     ),
     NodeRule(
-        name="metadata-v2", promise="Instance metadata needs a token and stays on the host.", check=_metadata
+        name="metadata-v2",
+        promise="Instance metadata needs a token and cannot leave the host.",
+        check=_metadata,
     ),
     NodeRule(name="disks-encrypted", promise="Disks are encrypted.", check=_disk),
     GraphRule(
@@ -156,7 +158,7 @@ RULES: tuple[Rule, ...] = (
     ),
     NodeRule(
         name="steps-pinned",
-        promise="Remote steps dial a pinned host key and put nothing into the environment.",
+        promise="Remote steps connect to a pinned host key and put nothing into the environment.",
         check=_pinned,
     ),
 )

@@ -9,5 +9,5 @@ RULES: tuple[Rule, ...] = (*bucket_rules.RULES, *machine_rules.RULES, *secret_ru
 
 
 def violations(graph: Graph) -> list[Violation]:
-    """Everything wrong with a graph."""
+    """Everything that is wrong with a graph."""
     return [found for rule in RULES for found in rule.violations(graph)]

@@ -1,4 +1,4 @@
-"""Rules about secrets: what is one must be marked as one, so that state, previews and logs hide it. Pure."""
+"""Rules about secrets: a secret must be marked as one, so that state, previews and logs hide it. Pure."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ RANDOM = {
     "random:index/randomBytes:RandomBytes": frozenset({"base64", "hex"}),
 }
 HIDDEN_OUTPUTS = {ACCESS_KEY: frozenset({"secret"}), REMOTE: frozenset({"stdout", "stderr"}), **RANDOM}
-# Input names, whatever they stand below.
+# Names of inputs, at any depth.
 NAMES = re.compile(
     r"(?:\A|\.)(?:\w*[pP]assword|\w*[pP]assphrase|[pP]rivateKey\w*|secret|secretAccessKey|secretKey|sessionToken|totpSecret|\w*Pem)\Z"
 )
 PUBLIC = re.compile(r"(?:certificate|public|Certificate|Public)\w*Pem\Z")
 VALUES = re.compile(r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----|(?i:\bsecret_access_key\s*[=:]\s*\S)")
-# What steps and new machines are told in one piece: secret as a whole, since anything may stand in it.
+# Texts for steps and new machines: they may contain anything, so they are secret as a whole.
 WHOLE = {REMOTE: ("stdin",)}
 
 
@@ -30,19 +30,19 @@ def _plain(node: Node) -> Iterator[str]:
             continue
         bare = re.sub(r"\[\d+\]", "", path)
         if (NAMES.search(bare) and not PUBLIC.search(bare)) or VALUES.search(value):
-            yield f"{path} is not secret: it would stand readable in the state"
+            yield f"{path} must be secret: otherwise it can be read in the state"
     for name in WHOLE.get(node.type, ()):
         for path, value, hidden in leaves({name: node.inputs.get(name)}):
             if not hidden and value is not UNKNOWN and value is not None:
-                yield f"{path} is not secret as a whole"
+                yield f"{path} must be secret as a whole"
 
 
 def _outputs(node: Node) -> Iterator[str]:
     for name in sorted(HIDDEN_OUTPUTS.get(node.type, frozenset()) - node.secret_outputs):
-        yield f"output {name} is not among its additional secret outputs"
+        yield f"output {name} must be among its additional secret outputs"
 
 
 RULES: tuple[Rule, ...] = (
-    NodeRule(name="no-plain-secret", promise="No secret stands in plain in an input.", check=_plain),
-    NodeRule(name="secret-outputs", promise="What is made secret stays secret as an output.", check=_outputs),
+    NodeRule(name="no-plain-secret", promise="No secret is a plain input.", check=_plain),
+    NodeRule(name="secret-outputs", promise="A secret input stays secret as an output.", check=_outputs),
 )

@@ -1,4 +1,4 @@
-"""Debian's packages, installed by their own tool. What it says is a page of words, so it is shown only when it fails."""
+"""Installs Debian packages with apt-get. Its output is long, so it is shown only if it fails."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from collections.abc import Sequence
 from sandbox.errors import SandboxError, say
 from sandbox.run import CLEAN
 
-TAIL = 30  # lines of apt-get's own words that tell what went wrong
+TAIL = 30  # lines of apt-get's output that are shown
 
 
 def install(packages: Sequence[str], *, purpose: str) -> None:
-    """The packages are installed, or an error says with which command and privilege they can be."""
+    """Install packages, or raise an error that names the command and the privilege that are needed."""
     line = f"apt-get install --no-install-recommends {' '.join(packages)}"
     if shutil.which("apt-get") is None:
         raise SandboxError(
             f"this host has no apt-get; {purpose} needs {', '.join(packages)}",
-            fix="install these with your system's own means, or (for the local stack) install podman or docker",
+            fix="install these with your system's package manager, or (for the local stack) install podman",
         )
     if os.geteuid() != 0:
         raise SandboxError(f"only root can install {', '.join(packages)}", fix=f"sudo {line}")

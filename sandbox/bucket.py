@@ -1,4 +1,4 @@
-"""The locked bucket and the sources' identities, through the storage's own root credentials."""
+"""Sets up the locked bucket and the sources' identities, with the storage's own root credentials."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SandboxBucket:
 def _pool(folder: Path, timeout: float) -> Any:
     import urllib3
 
-    # Right after its start the server is ready and yet answers 503 now and then.
+    # Right after its start the server is ready but sometimes answers 503.
     busy = urllib3.Retry(
         total=None,
         connect=0,
@@ -53,7 +53,7 @@ def _pool(folder: Path, timeout: float) -> Any:
 
 
 def wait_ready(folder: Path, origin: str, alive: Any) -> None:
-    """Return when the server takes requests; `alive` raises when it ended."""
+    """Wait until the server accepts requests. `alive` raises if it has ended."""
     import urllib3
 
     deadline = time.monotonic() + READY_SECONDS
@@ -73,7 +73,7 @@ def wait_ready(folder: Path, origin: str, alive: Any) -> None:
 
 @contextmanager
 def _translated(what: str) -> Iterator[None]:
-    """The client's errors as ours: their text names no secret."""
+    """Raise the client's errors as ours; their text contains no secret."""
     import urllib3
     from minio.error import MinioAdminException, MinioException, S3Error
 
@@ -84,7 +84,7 @@ def _translated(what: str) -> Iterator[None]:
 
 
 def ensure_bucket(folder: Path, origin: str, bucket: SandboxBucket) -> None:
-    """The bucket is there with exactly this lock; a bucket without Object Lock is refused, not replaced."""
+    """Create the bucket, or give it exactly this lock. A bucket without Object Lock is refused, not replaced."""
     from minio import Minio
     from minio.commonconfig import ENABLED
     from minio.error import S3Error
@@ -128,7 +128,7 @@ def _admin(folder: Path, origin: str) -> Any:
 def ensure_identity(
     folder: Path, origin: str, bucket: str, prefix: str, access_key: str, secret_key: str
 ) -> None:
-    """A user with this secret and exactly the policy of a source; what it had before is replaced."""
+    """Create a user with this secret and exactly a source's policy, or replace what it had before."""
     policy = f"source-{access_key}"
     with _translated(f"setting up identity {access_key}"):
         admin = _admin(folder, origin)
@@ -143,7 +143,7 @@ def ensure_identity(
 
 
 def remove_identity(folder: Path, origin: str, access_key: str) -> None:
-    """The user and its policy are gone; its objects stay."""
+    """Remove a user and its policy; its objects are kept."""
     with _translated(f"removing identity {access_key}"):
         admin = _admin(folder, origin)
         if access_key in json.loads(admin.user_list()):

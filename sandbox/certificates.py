@@ -57,7 +57,7 @@ def _server(
 
     names = [
         x509.IPAddress(ipaddress.ip_address(address)),
-        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),  # a container engine's proxy on this workstation
+        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),  # the podman driver's proxy on this workstation
         x509.DNSName(_SERVER),
         *map(x509.DNSName, others),
     ]

@@ -1,4 +1,4 @@
-"""What a way of running machines must offer, and the choice between them."""
+"""The interface of the drivers that run machines, and the choice between them."""
 
 from __future__ import annotations
 
@@ -13,47 +13,47 @@ from sandbox.errors import SandboxError
 from sandbox.nspawn import Nspawn
 from sandbox.plan import AddressPlan, SandboxMachine
 
-DRIVERS = ("nspawn", "podman", "docker")
+DRIVERS = ("nspawn", "podman")
 
 
 class Driver(Protocol):
-    """Every method converges; none takes locks or keeps records other than its own."""
+    """Runs machines. Every method converges; none takes locks, or keeps records other than its own."""
 
     @property
     def name(self) -> str: ...
 
     def prepare(self) -> None:
-        """The base image is there."""
+        """Create the base image."""
 
     def refuse_conflict(self) -> None:
-        """Raise when the address range is in use on this workstation."""
+        """Raise if the address range is in use on this workstation."""
 
     def network_up(self, machines: Sequence[SandboxMachine]) -> None:
-        """The networks are there and admit exactly these machines."""
+        """Create the networks, and admit exactly these machines."""
 
     def network_down(self) -> None:
-        """Nothing of the sandbox is left outside its runtime folder."""
+        """Remove everything of the sandbox outside its runtime folder."""
 
     def machine_make(self, machine: SandboxMachine, host_key: Path, admin_key: str) -> None:
-        """The machine's own files exist; it has not been started."""
+        """Create the machine's own files, without starting it."""
 
     def machine_wire(self, machine: SandboxMachine) -> None:
-        """The machine's place on the network is there."""
+        """Connect the machine to the network."""
 
     def machine_start(self, machine: SandboxMachine, machines: Sequence[SandboxMachine]) -> None: ...
 
     def machine_wait(self, machine: SandboxMachine) -> None:
-        """It answers ssh."""
+        """Wait until the machine answers ssh."""
 
     def machine_stop(self, machine: SandboxMachine) -> None: ...
 
     def machine_drop(self, name: str, slot: int | None) -> None:
-        """The machine is ended and off the network."""
+        """End the machine and take it off the network."""
 
     def machine_running(self, name: str) -> bool: ...
 
     def dial(self, machine: SandboxMachine) -> tuple[str, int]:
-        """Address and port at which the workstation reaches its sshd."""
+        """The address and port at which the workstation reaches its sshd."""
 
     def command(self, name: str, argv: Sequence[str]) -> list[str]:
         """A command line that runs `argv` as root inside the machine."""
@@ -64,26 +64,26 @@ class Driver(Protocol):
     def storage_start(self, folder: Path) -> None: ...
 
     def storage_check(self, folder: Path) -> None:
-        """Raise when the server ended."""
+        """Raise if the server has ended."""
 
     def storage_drop(self, folder: Path) -> None: ...
 
     def storage_dial(self) -> AbstractContextManager[str]:
-        """Within: this thread reaches the storage at the origin yielded."""
+        """Let this thread reach the storage, at the origin that is yielded."""
 
     def network_of(self, name: str) -> AbstractContextManager[None]:
-        """Within: this thread's connections come from that machine."""
+        """Let this thread's connections come from a machine."""
 
 
 def lacks(name: str) -> list[str]:
-    """What this host lacks for that driver."""
+    """What this host lacks for a driver."""
     if name == "nspawn":
         return Nspawn.missing()
     return [] if shutil.which(name) else [f"`{name}`"]
 
 
 def choose(wanted: str) -> str:
-    """The named driver when it can run here, or for `auto` the first that can."""
+    """The named driver if it can run here; for `auto` the first one that can."""
     if wanted != "auto":
         if wanted not in DRIVERS:
             raise SandboxError(
@@ -101,13 +101,20 @@ def choose(wanted: str) -> str:
         if not lacks(name):
             return name
     reasons = "".join(f"\n    {name} lacks {', '.join(lacks(name))}" for name in DRIVERS)
-    fix = "as root on Debian or Ubuntu: python -m sandbox prepare; else install podman or docker"
+    fix = "as root on Debian or Ubuntu: python -m sandbox prepare; else install podman"
     raise SandboxError(f"no way to run machines on this {sys.platform} host:{reasons}", fix=fix)
 
 
 def driver(name: str, directory: Path, plan: AddressPlan) -> Driver:
+    """The driver with which a sandbox was made."""
     if name == "nspawn":
         return Nspawn(directory, plan)
-    from sandbox.engine import Engine
+    if name == "podman":
+        from sandbox.podman import Podman
 
-    return Engine(name, directory, plan)
+        return Podman(directory, plan)
+    raise SandboxError(
+        f"this sandbox was made with driver {name}, which no longer exists",
+        where=str(directory),
+        fix=f"remove what has the label lastcopy.sandbox={plan.id} with {name} itself, then this folder",
+    )

@@ -1,4 +1,4 @@
-"""One error type: what is wrong, where, and what fixes it. Never holds a secret."""
+"""The sandbox's error: what is wrong, where, and what fixes it. It never contains a secret."""
 
 from __future__ import annotations
 

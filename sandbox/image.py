@@ -1,4 +1,4 @@
-"""The base images: one Debian tree per release and recipe, made once, shared read-only by every machine."""
+"""The base images: one Debian tree per release and recipe, built once and shared read-only by all machines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PACKAGES = (
     "systemd,systemd-sysv,dbus,libpam-systemd,libnss-systemd,openssh-server,sudo,nftables,iproute2,iputils-ping,"
     "netcat-openbsd,curl,ca-certificates,util-linux,procps,less,netbase,tzdata,fuse3,libpam-google-authenticator"
 )
-# Runs once with the tree as $1: what makes it a cloud image and not one particular host.
+# Runs once with the tree as $1, and makes it an image for any host.
 CUSTOMISE = f"""\
 #!/bin/sh
 set -eu
@@ -45,17 +45,17 @@ def cache_root() -> Path:
 
 
 def digest(debian: int = DEBIAN) -> str:
-    """Names the recipe: another release, package list or customisation makes another image."""
+    """A digest of the recipe: another release, package list or customisation makes another image."""
     return hashlib.sha256("\n".join((SUITES[debian], PACKAGES, CUSTOMISE)).encode()).hexdigest()[:16]
 
 
 def tree(recipe: str) -> Path:
-    """The root of that recipe's base image, whether it is there or not."""
+    """The root folder of a recipe's base image, whether it exists or not."""
     return cache_root() / "images" / recipe / "rootfs"
 
 
 def ensure_tree(debian: int = DEBIAN) -> Path:
-    """The finished base image of that release; made when it is not there (needs Debian's package mirror)."""
+    """The finished base image of a release. It is built if necessary, which needs Debian's package mirror."""
     recipe = digest(debian)
     finished = tree(recipe)
     if finished.is_dir():
@@ -64,7 +64,7 @@ def ensure_tree(debian: int = DEBIAN) -> Path:
     with hold(images, make=True):
         if finished.is_dir():
             return finished
-        for stale in images.glob(f"{recipe}.partial-*"):  # of a run that was killed; we hold the lock
+        for stale in images.glob(f"{recipe}.partial-*"):  # left by a run that was killed; we hold the lock
             shutil.rmtree(stale)
         with tempfile.TemporaryDirectory(prefix=f"{recipe}.partial-", dir=images) as work:
             _build(Path(work), debian)
@@ -78,7 +78,7 @@ def _build(work: Path, debian: int) -> None:
     hook.write_text(CUSTOMISE)
     hook.chmod(0o700)
     argv = ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={PACKAGES}"]
-    # For this build alone: mmdebstrap would leave the setting in the tree.
+    # Only for this build: mmdebstrap would leave the setting in the tree.
     argv += ['--aptopt=Acquire::Retries "5"', '--customize-hook=rm -f "$1/etc/apt/apt.conf.d/99mmdebstrap"']
     argv += [f"--customize-hook={hook}", SUITES[debian], str(work / "rootfs")]
     say(f"making the Debian {debian} base image ({digest(debian)}), once; under a minute with a near mirror")

@@ -9,7 +9,7 @@ from sandbox.run import run
 
 
 def greets(host: str, port: int) -> bool:
-    """Whether an SSH server says its first line there."""
+    """Whether an SSH server answers with its first line."""
     try:
         with socket.create_connection((host, port), timeout=2) as connection:
             connection.settimeout(5)
@@ -19,7 +19,7 @@ def greets(host: str, port: int) -> bool:
 
 
 def make_key(path: Path, comment: str) -> None:
-    """A new ed25519 key pair without passphrase, unless it is there; never half of one."""
+    """Create an ed25519 key pair without a passphrase, unless it exists; never only half of it."""
     public = path.with_name(path.name + ".pub")
     if path.exists() and public.exists():
         return

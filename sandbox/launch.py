@@ -1,4 +1,4 @@
-"""Start a program that outlives us inside a namespace of the sandbox, and know it again later.
+"""Starts a program that outlives this process inside a namespace of the sandbox, and finds it again later.
 
 It gets a session, a mount namespace with an empty /run and a control group (on a systemd host: a scope) of
 its own, so that its mounts vanish with it and what it leaves behind can be found by name or by namespace.
@@ -27,14 +27,14 @@ def on_systemd() -> bool:
 
 
 def _cgroup_roots() -> list[Path]:
-    """The hierarchies in which systemd inside a machine makes its groups."""
+    """The hierarchies in which a machine's systemd creates its groups."""
     if (CGROUPS / "cgroup.procs").exists():
         return [CGROUPS]
     return [root for root in (CGROUPS / "unified", CGROUPS / "systemd") if root.is_dir()]
 
 
 def remove_cgroups(pattern: str) -> None:
-    """Remove the groups of ended programs; the kernel lets go of a dying process a moment late."""
+    """Remove the groups of ended programs. The kernel releases a dying process a moment later."""
     deadline = time.monotonic() + 10
     while left := [top for root in _cgroup_roots() for top in root.glob(pattern)]:
         for top in left:
@@ -48,7 +48,7 @@ def remove_cgroups(pattern: str) -> None:
 
 
 def running(record: Path) -> Process | None:
-    """The program recorded there, when it still runs."""
+    """The recorded program, if it still runs."""
     known = read_json(record)
     if known is None:
         return None
@@ -99,7 +99,7 @@ def _own_cgroup(unit: str) -> tuple[list[str], str]:
 
 
 def _spawn(argv: Sequence[str], log: Path, environment: Mapping[str, str]) -> int:
-    """Start it in a session of its own, with both streams to the log; its process id."""
+    """Start a program in a session of its own, with both outputs to the log. Returns its process id."""
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         child = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Named network namespaces: made, looked up, entered and removed; also after a kill between two steps."""
+"""Creates, finds, enters and removes named network namespaces, also after a run that was killed between two steps."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def path(name: str) -> Path:
 
 
 def mounted(name: str) -> bool:
-    """Whether the name stands for a namespace; a killed `ip netns add` leaves a plain file."""
+    """Whether a namespace of that name exists. A killed `ip netns add` leaves a plain file."""
     wanted = str(path(name))
     return any(line.split()[4] == wanted for line in Path("/proc/self/mountinfo").read_text().splitlines())
 
 
 def names(prefix: str) -> list[str]:
-    """All names that start with the prefix, whole or half-made."""
+    """All names that begin with a prefix, also those that were not completed."""
     return sorted(entry.name for entry in NAMED.glob(f"{prefix}[-_]*")) if NAMED.is_dir() else []
 
 
 @contextlib.contextmanager
 def _names_lock() -> Iterator[None]:
-    """Sandboxes side by side make and remove the folder of names one at a time."""
+    """Let one sandbox at a time create and remove the folder of names."""
     handle = os.open(NAMED.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -43,7 +43,7 @@ def _names_lock() -> Iterator[None]:
 
 
 def ensure(name: str) -> None:
-    """There is a namespace of that name and its loopback is up."""
+    """Create a namespace of that name, and bring its loopback interface up."""
     if not mounted(name):
         with _names_lock():
             path(name).unlink(missing_ok=True)
@@ -56,7 +56,7 @@ def inode(name: str) -> int:
 
 
 def remove(name: str) -> None:
-    """End what runs in it, then remove it; no interface of it is left."""
+    """End what runs in a namespace and remove it, with its interfaces."""
     if mounted(name):
         end_namespace(inode(name))
         run("ip", "netns", "delete", name)
@@ -64,7 +64,7 @@ def remove(name: str) -> None:
 
 
 def tidy() -> None:
-    """Remove the folder of names and its mount when nobody has a namespace in it any more."""
+    """Remove the folder of names and its mount if it has no namespace any more."""
     with _names_lock():
         if NAMED.is_dir() and not any(NAMED.iterdir()):
             try_run("umount", str(NAMED))
@@ -74,14 +74,14 @@ def tidy() -> None:
 
 @contextlib.contextmanager
 def inside(name: str) -> Iterator[None]:
-    """This thread's new sockets belong to the named namespace; sockets keep theirs, so nothing leaks out."""
+    """Let this thread's new sockets belong to a named namespace. A socket stays in the namespace in which it was created."""
     with inside_file(path(name), name):
         yield
 
 
 @contextlib.contextmanager
 def inside_file(file: Path, name: str) -> Iterator[None]:
-    """The same for the namespace behind a file of the kernel's."""
+    """The same, for a namespace that is given by a file in /proc."""
     libc = ctypes.CDLL(None, use_errno=True)
 
     def enter(handle: int) -> None:

@@ -1,7 +1,7 @@
-"""The private network: each host hangs on a wire of its own to one router, whose nft table says who may talk.
+"""The private network: each host has a link of its own to one router, whose nft table says who may connect to whom.
 
-No two hosts share a link, so there is nothing to spoof or sniff; the workstation's own firewall and
-forwarding are not used. All lives in namespaces named with the sandbox's id, but for one interface outside.
+No two hosts share a link, so none can spoof or sniff another. The workstation's own firewall and forwarding are not used. Everything is in namespaces
+whose names contain the sandbox's id, except for one interface.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def has_link(namespace: str | None, link: str) -> bool:
 
 
 def refuse_range_in_use(plan: AddressPlan) -> None:
-    """Stop when the workstation has a route within the range already (the default route aside)."""
+    """Raise if the workstation already has a route within the range, other than the default route."""
     routes: list[dict[str, Any]] = json.loads(run("ip", "-j", "-4", "route", "show", "table", "all") or "[]")
     for route in routes:
         link = route.get("dev", "")
@@ -49,7 +49,7 @@ def refuse_range_in_use(plan: AddressPlan) -> None:
 
 
 def ensure_base(plan: AddressPlan, directory: Path) -> None:
-    """The router, its wire to the workstation and the workstation's route."""
+    """Create the router, its link to the workstation and the workstation's route."""
     router = plan.router_ns
     netns.ensure(router)
     _ip(router, "address", "replace", f"{plan.gateway}/32", "dev", "lo")
@@ -67,7 +67,7 @@ def ensure_base(plan: AddressPlan, directory: Path) -> None:
 
 
 def ensure_leg(plan: AddressPlan, namespace: str, leg: str, address: str) -> None:
-    """A wire from the router to eth0 of that namespace, its address and its only route out: the router."""
+    """Create a link from the router to eth0 of a namespace, with its address, and the router as its only route."""
     router = plan.router_ns
     netns.ensure(namespace)
     if not (has_link(namespace, "eth0") and has_link(router, leg)):
@@ -83,13 +83,13 @@ def ensure_leg(plan: AddressPlan, namespace: str, leg: str, address: str) -> Non
 
 
 def drop_leg(plan: AddressPlan, namespace: str, leg: str) -> None:
-    """Remove a host from the network: its processes, its wire and its namespace."""
+    """Remove a host from the network: its processes, its link and its namespace."""
     _drop_link(plan.router_ns, leg)
     netns.remove(namespace)
 
 
 def _drop_link(namespace: str | None, link: str) -> None:
-    """Gone now; the kernel removes a deleted namespace's wires only some time later."""
+    """Remove a link at once; the kernel removes the links of a deleted namespace only some time later."""
     if (namespace is None or netns.mounted(namespace)) and has_link(namespace, link):
         done = try_run("ip", *(("-n", namespace) if namespace else ()), "link", "delete", link)
         if done.returncode != 0 and has_link(namespace, link):
@@ -97,7 +97,7 @@ def _drop_link(namespace: str | None, link: str) -> None:
 
 
 def apply_rules(plan: AddressPlan, machines: Sequence[SandboxMachine]) -> None:
-    """Replace the router's table in one transaction, and forward only from then on."""
+    """Replace the router's table in one transaction, then enable forwarding."""
     enter = ("nsenter", f"--net={netns.path(plan.router_ns)}")
     run(*enter, "nft", "-f", "-", stdin=ruleset(plan, machines))
     run(
@@ -106,7 +106,7 @@ def apply_rules(plan: AddressPlan, machines: Sequence[SandboxMachine]) -> None:
 
 
 def remove_all(plan: AddressPlan) -> None:
-    """Every namespace of this sandbox, the processes in them, and the workstation's interface and routes."""
+    """Remove every namespace of the sandbox, the processes in them, and the workstation's interface and routes."""
     _drop_link(None, plan.link)
     for name in netns.names(plan.prefix):
         netns.remove(name)

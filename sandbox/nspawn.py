@@ -38,7 +38,7 @@ NEEDS = ("systemd-nspawn", "mmdebstrap", "nft", "ip", "nsenter", "unshare", "set
 
 
 class Nspawn:
-    """Keeps each machine's files in D/machines/NAME (upper: all that it wrote) and the rest in the kernel."""
+    """Keeps each machine's files in machines/NAME of the runtime folder (upper: all that it wrote), and the rest in the kernel."""
 
     name = "nspawn"
 
@@ -77,7 +77,7 @@ class Nspawn:
         return self.directory / "machines" / name
 
     def machine_make(self, machine: SandboxMachine, host_key: Path, admin_key: str) -> None:
-        """The machine's own files, before its first boot: name, identity, host key, the admin's key."""
+        """Create the machine's own files before its first boot: name, identity, host key, the admin's key."""
         folder = self.folder(machine.name)
         for part in ("upper", "work", "root"):
             shutil.rmtree(folder / part, ignore_errors=True)
@@ -86,7 +86,7 @@ class Nspawn:
         write_json(folder / "base.json", image.digest(machine.debian))
 
     def _base(self, machine: SandboxMachine) -> Path:
-        """The tree on which the machine was made: what it wrote fits no other."""
+        """The base image on which the machine was made; its own files fit no other."""
         today = image.digest(machine.debian)
         made_on = read_json(self.folder(machine.name) / "base.json") or today
         if made_on == today:
@@ -107,7 +107,7 @@ class Nspawn:
         )
 
     def machine_start(self, machine: SandboxMachine, machines: Sequence[SandboxMachine]) -> None:  # noqa: ARG002
-        """Start it unless it runs; `machine_wait` waits for it."""
+        """Start a machine unless it runs; `machine_wait` waits for it."""
         folder = self.folder(machine.name)
         if launch.running(folder / "process.json"):
             return
@@ -120,7 +120,7 @@ class Nspawn:
         launch.start(unit, unit, START, arguments, log=log, record=record, environment=ENVIRONMENT)
 
     def machine_wait(self, machine: SandboxMachine) -> None:
-        """Return when it answers ssh and lets people in; with one connection, so that no penalty adds up."""
+        """Wait until a machine answers ssh and allows logins, with one connection, because sshd penalizes more."""
         folder, unit = self.folder(machine.name), self.plan.machine_ns(machine.name)
         deadline = time.monotonic() + BOOT_SECONDS
         while True:
@@ -154,7 +154,7 @@ class Nspawn:
         return launch.running(self.folder(name) / "process.json") is not None
 
     def dial(self, machine: SandboxMachine) -> tuple[str, int]:
-        """Where the workstation reaches its sshd."""
+        """The address and port at which the workstation reaches its sshd."""
         return str(self.plan.address(machine.slot)), 22
 
     def command(self, name: str, argv: Sequence[str]) -> list[str]:
@@ -199,13 +199,13 @@ class Nspawn:
 
     @contextmanager
     def storage_dial(self) -> Iterator[str]:
-        """Within: connections of this thread come from the storage host itself. Yields its HTTPS origin."""
+        """Let this thread's connections come from the storage host itself. Yields its HTTPS origin."""
         with netns.inside(self.plan.storage_ns):
             yield f"https://{self.plan.storage}:9000"
 
     @contextmanager
     def network_of(self, name: str) -> Iterator[None]:
-        """Within: connections of this thread come from that machine."""
+        """Let this thread's connections come from a machine."""
         with netns.inside(self.plan.machine_ns(name)):
             yield
 
@@ -237,7 +237,7 @@ def _seed(upper: Path, name: str, host_key: Path, admin_key: str) -> None:
 
 
 def refuse_without_inotify(name: str) -> None:
-    """systemd inside needs about ten inotify instances; without them it ends at once and says nothing."""
+    """Raise if this host has no inotify instances left: a machine's systemd needs about ten, and without them it ends without a message."""
     libc = ctypes.CDLL(None, use_errno=True)
     opened = []
     try:

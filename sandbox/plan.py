@@ -20,12 +20,12 @@ WIDEST, NARROWEST = 16, 27
 
 
 def sandbox_id(directory: Path) -> str:
-    """Eight hex digits that differ between two runtime folders; they mark everything the sandbox makes."""
+    """Eight hex digits that differ for each runtime folder; they mark everything that the sandbox creates."""
     return hashlib.sha256(str(directory).encode()).hexdigest()[:8]
 
 
 def machine_name(name: str) -> str:
-    """The name itself, when it is fit to be a host name, a folder and part of a namespace's name."""
+    """The name, if it can be a host name, a folder and part of a namespace's name."""
     if not MACHINE_NAME.fullmatch(name):
         raise SandboxError(
             f"machine name {name!r} is not allowed",
@@ -36,7 +36,7 @@ def machine_name(name: str) -> str:
 
 
 def refuse_change(made: SandboxMachine, role: Role, debian: int, tool: bool, directory: Path) -> None:
-    """A machine stays what it was made as."""
+    """Raise if an existing machine was made with other properties."""
     if made.role != role:
         what, where = f"{made.name} is a {made.role}, not a {role}", "--role"
     elif made.debian != debian:
@@ -137,7 +137,7 @@ class AddressPlan:
         return f"m{slot}"
 
     def first_free(self, taken: Iterable[int]) -> int:
-        """The lowest slot not taken; past the end, `address` refuses it."""
+        """The lowest free slot. Past the last one, `address` refuses it."""
         used = set(taken)
         return next((slot for slot in self.slots if slot not in used), len(self.slots))
 
@@ -145,8 +145,8 @@ class AddressPlan:
 def ruleset(plan: AddressPlan, machines: Iterable[SandboxMachine]) -> str:
     """The router's whole nft table, replaced in one transaction.
 
-    Default is refusal. A packet passes only with the source address of the leg it came in by, and then:
-    workstation to machines, source to relays, relay to storage. Answers follow their connection.
+    By default everything is refused. A packet passes only with the source address of the link it came in by, and only from the workstation to machines,
+    from a source to relays, and from a relay to the storage. Answers pass with their connection.
     """
     ordered = sorted(machines, key=lambda machine: machine.slot)
     address = {machine.name: str(plan.address(machine.slot)) for machine in ordered}

@@ -1,4 +1,4 @@
-"""Install what the workstation lacks for driver nspawn, from Debian's packages, and say what is done."""
+"""Installs what the workstation lacks for driver nspawn, from Debian's packages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
 def missing_packages() -> list[str]:
-    """Debian's names of the packages that are not there yet."""
+    """The names of Debian packages that are not installed yet."""
     packages = {PACKAGES[need] for need in NEEDS if shutil.which(need, path=CLEAN["PATH"]) is None}
     if not KEYRING.exists():
         packages.add("debian-archive-keyring")
@@ -34,16 +34,13 @@ def missing_packages() -> list[str]:
 
 
 def prepare() -> dict[str, object]:
-    """Every program that driver nspawn needs is installed."""
+    """Install every program that driver nspawn needs."""
     packages = missing_packages()
     if not packages:
         return {"installed": []}
-    other = next((engine for engine in ("podman", "docker") if shutil.which(engine)), None)
-    if other and (os.geteuid() != 0 or shutil.which("apt-get") is None):
-        say(
-            f"this account cannot install what driver nspawn needs; {other} is here and will run the machines"
-        )
-        return {"installed": [], "driver": other}
+    if shutil.which("podman") and (os.geteuid() != 0 or shutil.which("apt-get") is None):
+        say("this account cannot install what driver nspawn needs; podman is here and will run the machines")
+        return {"installed": [], "driver": "podman"}
     apt.install(packages, purpose="driver nspawn")
     left = missing_packages()
     if left:

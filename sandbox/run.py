@@ -1,4 +1,4 @@
-"""Commands and processes: a command fails loudly, and a process is ended by its identity, never by a name."""
+"""Runs commands, which raise if they fail, and ends processes by their identity, never by name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CLEAN = {"PATH": PATH, "LC_ALL": "C.UTF-8", "HOME": "/root"}
 
 
 def run(*argv: str, stdin: str | None = None, fix: str = "") -> str:
-    """The command's stdout; a failure names the command and what it said (arguments hold no secret here)."""
+    """Run a command. Returns its stdout; an error contains the command and its output (no argument is a secret)."""
     done = try_run(*argv, stdin=stdin)
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip() or f"exit status {done.returncode}"
@@ -27,7 +27,7 @@ def run(*argv: str, stdin: str | None = None, fix: str = "") -> str:
 
 
 def try_run(*argv: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-    """The finished command, whatever its status; a missing program is an error."""
+    """Run a command, whatever its exit status; only a missing program is an error."""
     try:
         return subprocess.run(argv, input=stdin or "", capture_output=True, text=True, env=CLEAN, check=False)
     except FileNotFoundError:
@@ -43,7 +43,7 @@ class _Stat:
 
 
 def _stat(pid: int) -> _Stat | None:
-    """What /proc says of the process; None when there is none."""
+    """What /proc says about a process; None if there is none."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -53,7 +53,7 @@ def _stat(pid: int) -> _Stat | None:
 
 
 def _doomed(pid: int) -> bool:
-    """Whether a SIGKILL is on its way: such a process still shows as running for a moment."""
+    """Whether SIGKILL is pending: such a process still appears to run for a moment."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):
@@ -75,17 +75,17 @@ class Process:
         return cls(pid, stat.started) if stat else None
 
     def alive(self) -> bool:
-        """Whether it runs and is not about to end; `there` is weaker."""
+        """Whether it runs and is not about to end. `there` is weaker."""
         stat = _stat(self.pid)
         return self.there() and stat is not None and not stat.exiting and not _doomed(self.pid)
 
     def there(self) -> bool:
-        """Whether it still holds anything: a dying process does until its last moment."""
+        """Whether it still has resources, which a dying process has until its end."""
         stat = _stat(self.pid)
         return stat is not None and stat.started == self.started and stat.state not in "ZX"
 
     def send(self, number: int) -> None:
-        """Signal this very process; nothing happens when it is gone."""
+        """Send a signal to exactly this process; nothing happens if it has ended."""
         try:
             handle = os.pidfd_open(self.pid)
         except ProcessLookupError:
@@ -99,7 +99,7 @@ class Process:
             os.close(handle)
 
     def end(self, *, grace: float) -> None:
-        """Ask it to stop, wait `grace` seconds, then kill it; returns when it is gone."""
+        """Ask it to stop, wait `grace` seconds, then kill it. Returns when it has ended."""
         if grace > 0:
             self.send(signal.SIGTERM)
             if self._gone_within(grace):
@@ -119,7 +119,7 @@ class Process:
 
 
 def reap(pid: int) -> None:
-    """Collect our own ended child, so that it does not linger as a zombie; others have other parents."""
+    """Collect an ended child, so that it does not remain as a zombie. Other processes have other parents."""
     try:
         os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:
@@ -127,12 +127,12 @@ def reap(pid: int) -> None:
 
 
 def pids() -> Iterator[int]:
-    """Every process number there is now."""
+    """All current process ids."""
     return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
 
 
 def in_network_namespace(inode: int) -> list[Process]:
-    """Every process, but this one, whose network namespace has that inode number."""
+    """Every process except this one whose network namespace has that inode number."""
     link = f"net:[{inode}]"
     found = []
     for pid in pids():
@@ -147,7 +147,7 @@ def in_network_namespace(inode: int) -> list[Process]:
 
 
 def end_namespace(inode: int) -> None:
-    """End whatever still runs in that network namespace; also what was started while we looked."""
+    """End everything that runs in a network namespace, also what is started meanwhile."""
     deadline = time.monotonic() + 15
     while left := [process for process in in_network_namespace(inode) if process.there()]:
         if time.monotonic() > deadline:
@@ -159,7 +159,7 @@ def end_namespace(inode: int) -> None:
 
 
 def end_machine(nspawn: Process) -> None:
-    """End a booted machine at once. Its systemd first: it outlives a systemd-nspawn that is killed, with all that runs in it."""
+    """End a booted machine at once. Its systemd is ended first, because it would outlive a killed systemd-nspawn."""
     leader = child_with_pid_one(nspawn.pid)
     process = Process.of(leader) if leader is not None else None
     if process:

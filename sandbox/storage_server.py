@@ -1,6 +1,6 @@
 """The storage host's server: minio as an unprivileged user, with TLS from a CA of its own.
 
-Does not protect against root on the workstation, who owns the files: a stand-in for a real object store.
+It is a substitute for a real object store, and not protected from root on the workstation, who owns the files.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pathlib import Path
 from sandbox.certificates import make_certificates
 from sandbox.store import write_atomic
 
-STORAGE_UID = 65400  # of a range that Debian gives to nobody
+STORAGE_UID = 65400  # from a range that Debian does not assign
 REGION = "us-east-1"
 PORT = 9000
-# Copies into a private /run, since the runtime folder may be where only root can look.
+# Copies into a private /run, because the runtime folder may be readable by root only.
 SERVE_STORAGE = """\
 install -o "$uid" -g "$uid" -m 0400 "$folder/root.env" /run/storage/root.env
 install -o "$uid" -g "$uid" -m 0400 "$folder/certs/private.key" /run/storage/certs/private.key
@@ -37,7 +37,7 @@ mount --bind "$program" /run/storage/minio
 
 
 def prepare_files(folder: Path, address: str, names: Sequence[str] = ()) -> None:
-    """Root credentials and certificates; what exists and is whole is kept. `names`: further names that the certificate is good for."""
+    """Create root credentials and certificates, unless they exist. `names`: further names that the certificate is valid for."""
     certs = folder / "certs"
     if not (folder / "root.env").exists():
         lines = {
@@ -57,6 +57,6 @@ def prepare_files(folder: Path, address: str, names: Sequence[str] = ()) -> None
 
 
 def root_credentials(folder: Path) -> tuple[str, str]:
-    """The storage's own root: for buckets, identities and tests; never leaves the workstation."""
+    """The storage's root key, for buckets, identities and tests. It never leaves the workstation."""
     pairs = dict(line.split("=", 1) for line in (folder / "root.env").read_text().splitlines())
     return pairs["MINIO_ROOT_USER"], pairs["MINIO_ROOT_PASSWORD"]

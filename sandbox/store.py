@@ -1,4 +1,4 @@
-"""The runtime folder: small JSON files replaced atomically, and locks on folders that vanish with them."""
+"""The runtime folder: small JSON files that are replaced atomically, and locks on folders that are removed with them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any
 
 from sandbox.errors import SandboxError, say
 
-LOCK_SECONDS = 1800  # a first base image is made under the lock
+LOCK_SECONDS = 1800  # the first base image is built under the lock
 
 
 def write_atomic(path: Path, text: str, *, mode: int = 0o600) -> None:
-    """The file holds the old text or the new, never a part; its mode holds from its first byte on."""
+    """Replace a file atomically. It has its mode from its first byte on."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(handle, "w") as file:
@@ -32,7 +32,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The value, or None when there is no such file; a broken file is an error, not an absence."""
+    """The value, or None if there is no such file. A broken file is an error."""
     try:
         return json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError):
@@ -49,7 +49,7 @@ def read_json(path: Path) -> Any:
 def hold(folder: Path, *, shared: bool = False, make: bool = False) -> Iterator[None]:
     """Hold the lock of `folder` (the folder itself is the lock, so that no lock file is left behind).
 
-    Fails when the folder is missing (unless `make`) or was removed while we waited.
+    Raises if the folder is missing (unless `make`) or was removed meanwhile.
     """
     start = time.monotonic()
     told = False

@@ -1,4 +1,4 @@
-"""A TCP proxy: a port of 127.0.0.1 whose connections a command carries on (`engine exec … nc HOST PORT`)."""
+"""A TCP proxy: a port of 127.0.0.1 whose connections a command carries on (`podman exec … nc HOST PORT`)."""
 
 from __future__ import annotations
 

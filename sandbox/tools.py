@@ -1,4 +1,4 @@
-"""Programs that the toolchain provides: minio for the storage, rclone and restic inside the machines."""
+"""The programs that the toolchain provides: minio for the storage, rclone and restic inside the machines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TOOLS = {"relay": "rclone", "source": "restic"}  # what a machine of that role h
 
 
 def tool(name: str) -> Path:
-    """The executable; `LASTCOPY_TOOL_<NAME>` names another one (for tests of other versions)."""
+    """The path of a program. `LASTCOPY_TOOL_<NAME>` names another one, for tests of other versions."""
     variable = f"LASTCOPY_TOOL_{name.upper()}"
     named = os.environ.get(variable)
     if named:
@@ -21,7 +21,7 @@ def tool(name: str) -> Path:
         if not os.access(path, os.X_OK):
             raise SandboxError(f"{path} is not an executable", where=variable, fix=f"unset {variable}")
         return path
-    import toolchain  # late: pure parts and other verbs need none of it
+    import toolchain  # imported here, because pure parts and other verbs do not need it
 
     with contextlib.redirect_stdout(sys.stderr):  # our stdout is one line of JSON
         return Path(toolchain.ensure(name)[name].path)

@@ -1,4 +1,4 @@
-"""Finds or gets every tool this project runs: pinned in versions.toml, verified, cached outside git."""
+"""Finds, downloads or builds every tool that this project runs: pinned in versions.toml, verified, cached outside git."""
 
 from pathlib import Path
 
@@ -11,15 +11,15 @@ __all__ = ["Tool", "ToolError", "Toolchain", "engine_environment", "engine_for_s
 
 
 def ensure(*names: str) -> dict[str, Tool]:
-    """Every named tool at a fitting version, got if need be; all of them when none is named."""
+    """Return every named tool at an allowed version, and get it if necessary; all of them if none is named."""
     return Toolchain().ensure(*names)
 
 
 def engine_environment(root: Path) -> dict[str, str]:
-    """The full environment in which `pulumi` runs for the local stack of the checkout at `root`; makes what it needs."""
+    """Return the whole environment in which `pulumi` runs for the local stack of the checkout at `root`, and create what it needs."""
     return engine.local_environment(Toolchain(), root)
 
 
 def engine_for_shell(root: Path) -> dict[str, str]:
-    """What the caller's environment lacks to run `pulumi` in the checkout at `root`: engine and plugins, no backend and no secret."""
+    """Return what the caller's environment lacks to run `pulumi` in the checkout at `root`: engine and plugins, no backend and no secret."""
     return engine.shell_additions(Toolchain(), root)

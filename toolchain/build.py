@@ -1,4 +1,4 @@
-"""Builds a tool with Go from the module proxy, at the versions and hashes of committed go.mod and go.sum."""
+"""Builds a tool with Go from the module proxy, with the versions and hashes of the committed go.mod and go.sum."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .errors import Closed
 from .pins import Pin, Pins, numbers
 from .progress import step
 
-AUTO_TOOLCHAIN = "1.21.0"  # from here on Go fetches a newer Go by itself
+AUTO_TOOLCHAIN = "1.21.0"  # since this version Go fetches a newer Go by itself
 
 
 class GoBuilder:
-    """Runs `go build`; reuses the user's Go caches when there are any, else keeps its own until `tidy`."""
+    """Runs `go build`. It uses the user's Go caches if there are any, else caches of its own until `tidy`."""
 
     def __init__(self, pins: Pins, sources: Path, cache: Path, environ: Mapping[str, str]):
         self.pins, self.sources, self.cache = pins, sources, cache
@@ -28,7 +28,7 @@ class GoBuilder:
         self.own: list[Path] = []
 
     def build(self, pin: Pin, target: Path) -> None:
-        """Writes the program to `target`, or raises Closed with the reason."""
+        """Write the program to `target`, or raise `Closed` with the reason."""
         assert pin.build is not None  # noqa: S101
         go = self._ready()
         where = "standins" if pin.build.standin else f"go/{pin.name}"
@@ -72,7 +72,7 @@ class GoBuilder:
                 raise Closed("go build failed:\n      " + "\n      ".join(tail) + f"\n    (all of it: {log})")
 
     def tidy(self) -> None:
-        """Drops the Go caches that were made only for this; the user's own are left alone."""
+        """Remove the Go caches that were made for this build; the user's own are kept."""
         if self.own:
             shutil.rmtree(self.cache / "go", ignore_errors=True)
         self.own = []
@@ -96,7 +96,7 @@ class GoBuilder:
         enough = AUTO_TOOLCHAIN if toolchain != "local" else self.pins.go_oldest
         if numbers(version) < numbers(enough):
             raise Closed(
-                f"{go} is Go {version}, needed is {self.pins.go_oldest} or newer (GOTOOLCHAIN={toolchain})"
+                f"{go} is Go {version}; it must be at least {self.pins.go_oldest} (GOTOOLCHAIN={toolchain})"
             )
         fresh = not (self.cache / "go").exists()
         for variable, folder in (("GOMODCACHE", modules), ("GOCACHE", objects)):
@@ -107,14 +107,16 @@ class GoBuilder:
                 if variable == "GOMODCACHE":  # else it could not be deleted
                     self.environ["GOFLAGS"] = f"{self.environ.get('GOFLAGS', '')} -modcacherw".strip()
         free = shutil.disk_usage(self.cache).free / 2**30
-        if self.own and fresh and free < self.pins.room_gib:
-            need = f"building from nothing takes {self.pins.room_gib} GiB"
-            raise Closed(f"{self.cache} has {free:.1f} GiB free, {need} (LASTCOPY_CACHE names another place)")
+        if self.own and fresh and free < self.pins.free_gib:
+            need = f"building everything needs {self.pins.free_gib} GiB"
+            raise Closed(
+                f"{self.cache} has {free:.1f} GiB free, {need} (LASTCOPY_CACHE names another folder)"
+            )
         return go
 
 
 def sources_digest(folder: Path) -> str:
-    """Names the state of the stand-ins' sources, so that an edit builds them anew."""
+    """A digest of the stand-ins' sources, so that they are built again after an edit."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)

@@ -1,4 +1,4 @@
-"""The tool cache: complete or absent, whoever is killed when; safe against two runs at once."""
+"""The cache of tools. A tool in it is complete or absent, even if a run was killed; concurrent runs are safe."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Origin = Literal["PATH", "pulumi plugins", "official release", "built from regis
 
 @dataclass(frozen=True)
 class Tool:
-    """A program that fits its pin; whoever runs it runs `path`, not a name."""
+    """A program that fits its pin. It is run by `path`, never by name."""
 
     name: str
     version: str
@@ -42,16 +42,16 @@ def home(environ: Mapping[str, str]) -> Path:
 
 @dataclass(frozen=True)
 class Cache:
-    """tools/TOOL/VERSION/TOOL and `origin` beside it; what is unfinished is under tmp/ or downloads/."""
+    """A folder with tools/TOOL/VERSION/TOOL, each with a file `origin` beside it; unfinished work is in tmp/ and downloads/."""
 
     root: Path
 
     def folder(self, name: str, version: str) -> Path:
-        """Where this version of a tool stands, or will."""
+        """The path of this version of a tool, whether it is there or not."""
         return self.root / "tools" / name / version
 
     def get(self, name: str, version: str, folder_of: str = "") -> Tool | None:
-        """The cached tool, if it is whole."""
+        """The cached tool, or None if it is not complete."""
         folder = self.folder(folder_of or name, version)
         program, origin = folder / name, folder / "origin"
         if not (os.access(program, os.X_OK) and origin.is_file()):
@@ -63,7 +63,7 @@ class Cache:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """One run at a time gets tools; the lock ends with its process, however that ends."""
+        """Hold the lock with which one run at a time gets tools. It is released when the process ends, however that happens."""
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / "lock").open("w") as handle:
             try:
@@ -75,7 +75,7 @@ class Cache:
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
-        """An empty folder, under the lock; what killed runs left of theirs goes first."""
+        """Yield an empty folder, under the lock. What killed runs left is removed first."""
         tmp = self.root / "tmp"
         shutil.rmtree(tmp, ignore_errors=True)
         tmp.mkdir(parents=True)
@@ -86,7 +86,7 @@ class Cache:
             shutil.rmtree(tmp, ignore_errors=True)
 
     def install(self, staged: Path, name: str, version: str, origin: Origin) -> Tool:
-        """Moves a finished folder into place in one step."""
+        """Move a finished folder into place atomically."""
         for program in staged.iterdir():
             program.chmod(0o755)
             with program.open("rb") as handle:
@@ -94,7 +94,7 @@ class Cache:
         (staged / "origin").write_text(origin, encoding="utf-8")
         target = self.folder(name, version)
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists():  # present but not whole
+        if target.exists():  # present but not complete
             target.rename(staged.with_name("replaced"))
         staged.chmod(0o755)
         staged.rename(target)

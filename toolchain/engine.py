@@ -1,4 +1,4 @@
-"""The engine for this checkout: a home of its own, where nothing of the user's engine is read or masked, and the local stack's state beside it."""
+"""The engine of this checkout: it has a home folder of its own, so that it neither uses nor hides the user's, and the local stack's state beside it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from .ensure import Toolchain
 from .find import PRIVATE_MARK, clean_path
 
 ENGINE, LANGUAGE = "pulumi", "pulumi-language-python"
-# Credentials and settings of the caller's that would reach the program, rclone or the command plugin unasked.
+# The caller's credentials and settings that would otherwise reach the program, rclone or the command plugin.
 DROPPED = ("AWS_", "RCLONE_", "RESTIC_", "PULUMI_")
 AGENT = "SSH_AUTH_SOCK"
-USERS_OWN = ("PATH", "pulumi plugins")  # where a tool was found that this user's own `pulumi` finds as well
+USERS_OWN = (
+    "PATH",
+    "pulumi plugins",
+)  # a tool with such an origin is found by the user's own `pulumi` as well
 DROPPED_NAMES = (AGENT, "SSH_AGENT_PID")
 
 
 def local_environment(toolchain: Toolchain, root: Path) -> dict[str, str]:
-    """The whole environment for `pulumi` on the local stack of the checkout at `root`: engine, state and passphrase of the checkout's own."""
+    """Return the whole environment for `pulumi` on the local stack of the checkout at `root`, with its own engine, state and passphrase."""
     laid = shell_additions(toolchain, root, always=True)
     local = root.resolve() / ".local"
     state = _private(local / "state")
@@ -36,17 +39,17 @@ def local_environment(toolchain: Toolchain, root: Path) -> dict[str, str]:
         **kept,
         **_live_agent(toolchain.environ),
         **laid,
-        # No `.attrs` files beside the state: they are not written whole, so a kill could leave one that shuts the stack (A7).
+        # No `.attrs` files beside the state: they are not written atomically, so a killed run could leave one that makes the stack unusable (A7).
         "PULUMI_BACKEND_URL": f"{state.as_uri()}?metadata=skip",
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(_passphrase(local / "passphrase")),
     }
 
 
 def shell_additions(toolchain: Toolchain, root: Path, *, always: bool = False) -> dict[str, str]:
-    """What a shell needs beside what it has, so that `pulumi` runs in the checkout at `root`: the engine and its plugins, in place.
+    """Return the variables that a shell needs so that `pulumi` runs in the checkout at `root`, and put the engine and its plugins in place.
 
-    Nothing of it chooses a backend, a secrets provider, credentials or a stack: those stay the shell's. Empty where the user's own engine
-    has everything already, unless `always`.
+    They choose no backend, secrets provider, credentials or stack: those remain the shell's. Empty if the user's own engine has everything
+    already, unless `always` is set.
     """
     plugins = {name: pin for name, pin in toolchain.pins.tools.items() if pin.plugin}
     tools = toolchain.ensure(ENGINE, LANGUAGE, *plugins)
@@ -66,7 +69,7 @@ def shell_additions(toolchain: Toolchain, root: Path, *, always: bool = False) -
         "PATH": os.pathsep.join(dict.fromkeys(map(str, path))),
         "PULUMI_HOME": str(home),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
-        # plugins come from PULUMI_HOME and from beside the engine, never from PATH
+        # the engine finds plugins in PULUMI_HOME and beside itself, never on PATH
         "PULUMI_IGNORE_AMBIENT_PLUGINS": "true",
     }
 
@@ -78,7 +81,7 @@ def _private(folder: Path) -> Path:
 
 
 def _live_agent(environ: Mapping[str, str]) -> dict[str, str]:
-    """The caller's ssh agent, if it answers: the command plugin fails every step where the socket is dead."""
+    """The caller's ssh agent, if it answers: with a dead socket the command plugin fails every step."""
     path = environ.get(AGENT, "")
     if not Path(path).is_absolute():
         return {}
@@ -97,7 +100,7 @@ def _lay_engine(engine: Tool, language: Tool, private: Path) -> None:
     if engine.path.resolve().parent == language.path.resolve().parent:
         _link(engine.path, target)
         return
-    # The engine looks for its language host beside its own file, links resolved: so that file must be here.
+    # The engine looks for its language host beside its own file and follows links, so that file must be here.
     source = engine.path.resolve()
     if target.exists() and not target.is_symlink():
         here, there = target.stat(), source.stat()
@@ -124,13 +127,13 @@ def _beside(target: Path) -> Path:
 
 
 def _passphrase(path: Path) -> Path:
-    """Encrypts this checkout's local state: made once, readable by its owner only."""
+    """The file with the passphrase that encrypts this checkout's local state: made once, readable by its owner only."""
     if not path.exists():
         new = _beside(path)
         with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:  # noqa: PTH123
             handle.write(secrets.token_urlsafe(32))
         try:
-            os.link(new, path)  # never over one that another run just made
+            os.link(new, path)  # never replaces one that another run just made
         except FileExistsError:
             pass
         finally:

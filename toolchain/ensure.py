@@ -1,4 +1,4 @@
-"""Brings a tool here: what the user has, else the official release, else a build from package registries."""
+"""Gets a tool: what the user has, else the official release, else a build from package registries."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .errors import Closed, ToolError
 from .pins import HERE, Pin, Pins, load
 from .progress import note, step
 
-STANDIN_SECONDS = 86400.0  # after a day without it, the real one is looked for again
+STANDIN_SECONDS = 86400.0  # seconds after which the official one is looked for again
 
 
 @dataclass
 class Toolchain:
-    """One run's pins, cache and ways to a tool."""
+    """The pins, the cache and the ways to get a tool, for one run."""
 
     pins: Pins = field(default_factory=load)
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
@@ -33,9 +33,9 @@ class Toolchain:
         self.go = GoBuilder(self.pins, self.sources, self.cache.root, self.environ)
 
     def ensure(self, *names: str, tests: bool = False) -> dict[str, Tool]:
-        """Every named tool, or one ToolError that tells all that is missing.
+        """Return every named tool, or raise one ToolError that lists everything that is missing.
 
-        None named: all that the program and the local stack run, with `tests` also what only tests run.
+        If none is named: all that the program and the local stack run, and with `tests` also what only tests run.
         """
         wanted = self._pins(names, tests)
         got: dict[str, Tool] = {}
@@ -51,13 +51,15 @@ class Toolchain:
             raise ToolError("\n\n".join(missing))
         self.go.tidy()
         if standins := [tool.name for tool in got.values() if tool.origin == "stand-in"]:
-            note(f"stand-ins from toolchain/standins serve, no real ones being here: {', '.join(standins)}")
+            note(
+                f"stand-ins from toolchain/standins are used, because there are no official ones here: {', '.join(standins)}"
+            )
         return got
 
     def for_host(self, name: str, architecture: str) -> Tool:
-        """A tool for a Linux host of that architecture, in Debian's words: the makers' release, or built from the registry.
+        """Return a tool for a Linux host of an architecture, in Debian's name for it: the official release, or built from the registry.
 
-        What is on PATH here does not count: nobody verified it, and it may need libraries that the host does not have.
+        A tool on PATH is not used: nobody verified it, and it may need libraries that the host does not have.
         """
         [known] = self._pins((name,), tests=False)
         pin, tried = self.pins.for_host(known.name, architecture), dict[str, str]()
@@ -68,7 +70,7 @@ class Toolchain:
         return tool
 
     def have(self, pin: Pin, tried: dict[str, str]) -> Tool | None:
-        """The tool, if it needs neither network nor building."""
+        """Return the tool if it needs neither a download nor a build."""
         tool = _try("on PATH", tried, lambda: find.on_path(self.pins, pin, self.environ))
         if tool is None and pin.plugin:
             tool = _try("in Pulumi's plugins", tried, lambda: find.in_pulumi_home(pin, self.environ))
@@ -96,9 +98,9 @@ class Toolchain:
 
     def _get(self, pin: Pin, tried: dict[str, str]) -> Tool | None:
         if passed_over := tried.get("on PATH", "not found").removeprefix("not found"):
-            note(f"{pin.name} on PATH is passed over: {passed_over}")
+            note(f"{pin.name} on PATH is not used: {passed_over}")
         with self.cache.lock():
-            tool = self._cached(pin)  # got by the run that held the lock
+            tool = self._cached(pin)  # the run that held the lock got it
             tool = tool or _try("official release", tried, lambda: self._official(pin))
             if tool is None:
                 note(f"official release not used: {tried['official release']}")
@@ -124,7 +126,7 @@ class Toolchain:
                 programs.mkdir()
                 fetch.unpack(archive, release.members, programs)
             if not (programs / pin.name).is_file():
-                raise ToolError(f"{pin.name}: {name} holds no {pin.name}; correct toolchain/versions.toml")
+                raise ToolError(f"{pin.name}: {name} contains no {pin.name}; correct toolchain/versions.toml")
             tool = self.cache.install(programs, pin.name, pin.stored(release.version), "official release")
         archive.unlink()
         downloads.rmdir()
@@ -132,7 +134,7 @@ class Toolchain:
 
     def _built(self, pin: Pin) -> Tool:
         if pin.build is None:
-            raise Closed("no registry holds its source")
+            raise Closed("its source is on no registry")
         if pin.build.standin and (tool := self._standin(pin)):
             os.utime(tool.path.parent / "origin")
             return tool
@@ -153,13 +155,13 @@ class Toolchain:
         unknown = [name for name in names if name not in self.pins.tools]
         if unknown:
             known = ", ".join(self.pins.tools)
-            raise ToolError(f"no tool is named {', '.join(unknown)}; the tools are {known}")
+            raise ToolError(f"there is no tool {', '.join(unknown)}; the tools are {known}")
         if names:
             return [self.pins.tools[name] for name in names]
         return [pin for pin in self.pins.tools.values() if tests or not pin.only]
 
     def _explain(self, pin: Pin, tried: dict[str, str]) -> str:
-        lines = [f"{pin.name} {pin.fitting} is needed and could not be had:"]
+        lines = [f"{pin.name} {pin.fitting} is needed and could not be found, downloaded or built:"]
         lines += [f"  {way}: {reason}" for way, reason in tried.items()]
         fixes = [] if pin.platform else [f"put {pin.name} {pin.fitting} on PATH"]
         if pin.build:

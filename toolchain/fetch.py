@@ -1,4 +1,4 @@
-"""Downloads official releases: resumed when cut off, verified before anything is unpacked."""
+"""Downloads official releases: an interrupted download is resumed, and everything is verified before it is unpacked."""
 
 from __future__ import annotations
 
@@ -50,19 +50,19 @@ _opener = urllib.request.build_opener(_StayEncrypted)
 
 def _open(url: str, seconds: float, headers: dict[str, str] | None = None, method: str = "GET") -> Any:
     if not url.startswith("https://") and urlsplit(url).hostname not in ("127.0.0.1", "::1"):
-        raise ToolError(f"{url}: only https is downloaded from; correct toolchain/versions.toml")
+        raise ToolError(f"{url}: the URL must be https; correct toolchain/versions.toml")
     agent = {"User-Agent": "lastcopy-toolchain", **(headers or {})}
     return _opener.open(urllib.request.Request(url, headers=agent, method=method), timeout=seconds)  # noqa: S310
 
 
 def reach(url: str, all_urls: Iterable[str]) -> None:
-    """Raises Closed when the server of `url` is out of reach: found in 3 s, once per process for all."""
+    """Raise `Closed` if the server of `url` cannot be reached. It takes at most 3 s, and once per process for each server."""
     asked = {_origin(one) for one in (url, *all_urls)} - _verdicts.keys()
     threads = [threading.Thread(target=_probe, args=(origin,), daemon=True) for origin in asked]
     deadline = time.monotonic() + PROBE_SECONDS + 0.5
     for thread in threads:
         thread.start()
-    for thread in threads:  # name look-up has no time limit of its own, so the waiting has
+    for thread in threads:  # name lookup has no time limit of its own, so the wait has one
         thread.join(max(0.0, deadline - time.monotonic()))
     for origin in asked:
         _verdicts.setdefault(origin, f"no answer in {PROBE_SECONDS:.0f} s")
@@ -87,7 +87,7 @@ def _probe(origin: str) -> None:
 
 
 def small(url: str) -> bytes:
-    """A checksum file, signature or key."""
+    """Return a checksum file, signature or key."""
     try:
         with _open(url, READ_SECONDS) as answer:
             data: bytes = answer.read(SMALL + 1)
@@ -99,7 +99,7 @@ def small(url: str) -> bytes:
 
 
 def download(url: str, target: Path, update: Callable[[str], None]) -> None:
-    """Brings `target` here, going on where an earlier run was cut off."""
+    """Download to `target`, and resume where an earlier run was interrupted."""
     part = target.with_name(target.name + ".part")
     last: object = "the connection ended early"
     for attempt in range(TRIES):
@@ -114,7 +114,7 @@ def download(url: str, target: Path, update: Callable[[str], None]) -> None:
         if whole is not None and part.stat().st_size == whole:
             part.rename(target)
             return
-    raise Closed(f"{url}: {last}; what came is kept, run again to go on")
+    raise Closed(f"{url}: {last}; what was downloaded is kept, run it again to resume")
 
 
 def _continue(url: str, part: Path, update: Callable[[str], None]) -> int | None:
@@ -144,7 +144,7 @@ def _continue(url: str, part: Path, update: Callable[[str], None]) -> int | None
 
 
 def verify(tool: str, release: Release, archive: Path, name: str, scratch: Path) -> None:
-    """Raises ToolError unless `archive` is what the release's checksums, and their signature, say it is."""
+    """Raise ToolError unless `archive` matches the release's checksums, and their signature is good."""
     expected = release.sha256 or _listed(tool, release, name, scratch)
     with archive.open("rb") as handle:
         got = hashlib.file_digest(handle, ALGORITHMS[len(expected)]).hexdigest()
@@ -170,7 +170,7 @@ def _listed(tool: str, release: Release, name: str, scratch: Path) -> str:
 
 
 def unpack(archive: Path, members: tuple[str, ...], target: Path) -> None:
-    """Writes only the wanted programs, by their base name; no path in an archive is ever followed."""
+    """Unpack only the wanted programs, by their base name. Paths in an archive are never followed."""
     if archive.name.endswith(".tar.gz"):
         with tarfile.open(archive) as tar:
             for entry in tar:

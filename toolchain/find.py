@@ -1,4 +1,4 @@
-"""Finds a fitting tool that the user already has: on PATH, or among the Pulumi engine's own plugins."""
+"""Finds an allowed version of a tool that the user already has: on PATH, or among the Pulumi engine's plugins."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .cache import Tool, home
 from .errors import Closed
 from .pins import Pin, Pins
 
-# In the private folder of engine_environment: a tool found there is no find of the user's.
+# The private folder of engine_environment: a tool there is ours, not the user's.
 PRIVATE_MARK = ".made-by-lastcopy"
 ASK_SECONDS = 20
 
 
 def on_path(pins: Pins, pin: Pin, environ: Mapping[str, str]) -> Tool:
-    """The first fitting one on PATH; older ones are passed over and named in the reason."""
+    """Return the first allowed one on PATH. Older ones are skipped and named in the reason."""
     if pin.beside:
         engine = on_path(pins, pins.tools[pin.beside], environ)
         program = engine.path.resolve().parent / pin.name
@@ -30,26 +30,26 @@ def on_path(pins: Pins, pin: Pin, environ: Mapping[str, str]) -> Tool:
         if fits:
             return Tool(pin.name, version, program, "PATH")
         why = f": {pin.why}" if pin.why else ""
-        passed_over.append(f"{program} is {version}, needed is {pin.fitting}{why}")
+        passed_over.append(f"{program} is {version}; it must be {pin.fitting}{why}")
     raise Closed("; ".join(passed_over) or "not found")
 
 
 def in_pulumi_home(pin: Pin, environ: Mapping[str, str]) -> Tool:
-    """The real plugin where the user's own engine keeps it."""
+    """Return the official plugin from where the user's own engine keeps it."""
     folder = (
         Path(environ.get("PULUMI_HOME") or home(environ) / ".pulumi")
         / "plugins"
         / f"resource-{pin.plugin}-v{pin.version}"
     )
     program = folder / pin.name
-    # .partial beside the folder is the engine's mark of a half-done download; a link is how we lay out ours
+    # .partial beside the folder is the engine's mark of an incomplete download; links are our own layout
     if not os.access(program, os.X_OK) or Path(f"{folder}.partial").exists() or program.is_symlink():
         raise Closed(f"not in {folder}")
     return Tool(pin.name, pin.version, program, "pulumi plugins")
 
 
 def clean_path(environ: Mapping[str, str]) -> list[Path]:
-    """PATH without relative entries, which follow the working directory, and without our private folder."""
+    """PATH without relative entries, which depend on the working directory, and without our private folder."""
     folders = [Path(entry) for entry in environ.get("PATH", "").split(os.pathsep) if entry.startswith("/")]
     return [folder for folder in dict.fromkeys(folders) if not (folder / PRIVATE_MARK).exists()]
 

@@ -1,4 +1,4 @@
-"""Reads versions.toml: every pin, typed and with its URLs filled in for this machine."""
+"""Reads versions.toml: every pin, typed, with its URLs filled in for this machine."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .errors import ToolError
 
 HERE = Path(__file__).resolve().parent
 MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
-# A release's date (minio) or three numbers; what follows with a dash marks a build that is no release.
+# A release's date (minio) or three numbers; a dash after that marks a build that is not a release.
 DATED = re.compile(r"(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ)()")
 NUMBERED = re.compile(r"\bv?(\d+\.\d+\.\d+)(-[\w.]+)?")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """Where the official release is and what proves it."""
+    """Where the official release is and how it is verified."""
 
     version: str
     archive: str
@@ -45,7 +45,7 @@ class Build:
 
 @dataclass(frozen=True, kw_only=True)
 class Pin:
-    """All that is pinned of one tool. ``platform``: "" for this machine, else the host's, such as ``linux-armhf``."""
+    """Everything that is pinned of one tool. ``platform``: "" for this machine, else the host's, such as ``linux-armhf``."""
 
     name: str
     version: str
@@ -66,20 +66,20 @@ class Pin:
 
     @property
     def fitting(self) -> str:
-        """The versions that fit, in words for an error text."""
+        """The allowed versions, in words for an error message."""
         if self.plugin or self.beside:
             return self.version
         return f"{self.oldest} or newer" + (f", below {self.below}" if self.below else "")
 
     def reads(self, output: str) -> tuple[str, bool]:
-        """The version that a tool printed, and whether it fits."""
+        """The version in a tool's output, and whether it is allowed."""
         found = (DATED if DATED.fullmatch(self.version) else NUMBERED).search(output)
         if not found:
             return "without a readable version", False
         version, suffix = found[1], found[2] or ""
         if self.plugin:
             return version + suffix, version + suffix == self.version
-        # 1.76.0-beta.3 came before 1.76.0
+        # 1.76.0-beta.3 is older than 1.76.0
         new_enough = numbers(version) > numbers(self.oldest) or (version == self.oldest and not suffix)
         return version + suffix, new_enough and not (self.below and numbers(version) >= numbers(self.below))
 
@@ -90,11 +90,11 @@ class Pins:
 
     tools: dict[str, Pin]
     go_oldest: str
-    room_gib: float
+    free_gib: float
     path: Path = field(default=HERE / "versions.toml")
 
     def for_host(self, name: str, architecture: str) -> Pin:
-        """The pin of a tool for a Linux host of that architecture, in Debian's words; ToolError where its makers have none."""
+        """Return a tool's pin for a Linux host of an architecture, in Debian's name for it. Raise ToolError if there is no release."""
         return _pins_of_host(self.path, name, architecture)
 
 
@@ -104,7 +104,7 @@ def numbers(version: str) -> tuple[int, ...]:
 
 
 def this_machine() -> tuple[str, str]:
-    """Operating system and processor in Go's words, or the error that names the supported ones."""
+    """Operating system and processor in Go's names, or the error that names the supported ones."""
     system, machine = platform.system().lower(), MACHINES.get(platform.machine().lower())
     if system not in ("linux", "darwin") or machine is None:
         here = f"{platform.system()} on {platform.machine()}"
@@ -117,7 +117,7 @@ def load(path: Path = HERE / "versions.toml") -> Pins:
     data = tomllib.loads(path.read_text(encoding="utf-8"))
     go, where = data.pop("go"), this_machine()
     tools = {name: _pin(name, dict(table), where) for name, table in data.items()}
-    return Pins(tools=tools, go_oldest=go["oldest"], room_gib=go["room_gib"], path=path)
+    return Pins(tools=tools, go_oldest=go["oldest"], free_gib=go["free_gib"], path=path)
 
 
 def _pins_of_host(path: Path, name: str, architecture: str) -> Pin:
@@ -145,7 +145,7 @@ def _assignment(word: str) -> tuple[str, str]:
 
 def _pin(name: str, table: dict[str, Any], where: tuple[str, str]) -> Pin:
     release, build, version = table.pop("release", None), table.pop("build", None), table["version"]
-    table.pop("host", None)  # what hosts are told: components/host/host_tool.py
+    table.pop("host", None)  # the digests that hosts get: components/host/host_tool.py
     table.setdefault("oldest", version)
     return Pin(
         name=name,
@@ -171,7 +171,7 @@ def _release(table: dict[str, Any], version: str, where: tuple[str, str]) -> Rel
     digests = table.pop("sha256", None)
     if digests is not None:
         if f"{system}-{machine}" not in digests:
-            return None  # no digest, no proof: for this platform there is no official release
+            return None  # without a digest it cannot be verified, so there is no official release for this platform
         table["sha256"] = digests[f"{system}-{machine}"]
     for key in ("archive", "sums", "signature"):
         table[key] = table.get(key, "").format(**words)

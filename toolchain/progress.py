@@ -1,4 +1,4 @@
-"""Tells a person what is going on: live on a terminal, plain lines elsewhere; always on standard error."""
+"""Shows progress on standard error: live on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _said: set[str] = set()
 
 
 def note(text: str) -> None:
-    """Says a line, once per process."""
+    """Show a line, once per process."""
     if text not in _said:
         _said.add(text)
         print(f"toolchain: {text}", file=sys.stderr, flush=True)
@@ -20,7 +20,7 @@ def note(text: str) -> None:
 
 @contextmanager
 def step(text: str) -> Iterator[Callable[[str], None]]:
-    """Shows long work with the seconds so far; call what it yields with the newest detail, often."""
+    """Show long work with the seconds so far. Call what it yields often, with the newest detail."""
     start = time.monotonic()
     with (_live if sys.stderr.isatty() else _plain)(text, start) as update:
         yield update
@@ -31,7 +31,7 @@ def step(text: str) -> Iterator[Callable[[str], None]]:
 def _live(text: str, start: float) -> Iterator[Callable[[str], None]]:
     try:
         from rich.console import Console
-    except ImportError:  # before the project's own environment is there
+    except ImportError:  # before the project's own environment exists
         with _plain(text, start) as update:
             yield update
         return

@@ -1,4 +1,4 @@
-"""Checks an OpenPGP signature with gpg, against a pinned fingerprint, in a keyring of its own."""
+"""Verifies an OpenPGP signature with gpg, against a pinned fingerprint, in a keyring of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ VERDICTS = ("BADSIG", "ERRSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG", "NO_PUBKEY",
 
 
 def need_gpg(tool: str) -> None:
-    """Raises the error that names the package when gpg is missing."""
+    """Raise an error that names the package if gpg is missing."""
     if shutil.which("gpg") is None:
         raise ToolError(
             f"{tool}: gpg is missing, so the release's signature cannot be checked.\n"
@@ -27,7 +27,7 @@ def need_gpg(tool: str) -> None:
 def signed_text(
     tool: str, release: Release, sums: bytes, scratch: Path, fetch: Callable[[str], bytes]
 ) -> bytes:
-    """The checksums that the pinned key signed, and not a byte more; ToolError when it did not."""
+    """Return exactly the checksums that the pinned key signed. Raise ToolError if it did not sign them."""
     signed = scratch / "SUMS"
     signed.write_bytes(sums)
     text = scratch / "SUMS.text"
@@ -39,7 +39,7 @@ def signed_text(
         (scratch / "SUMS.sig").write_bytes(fetch(release.signature))
         command = ["--verify", str(scratch / "SUMS.sig"), str(signed)]
         text = signed
-    # a short path: gpg's sockets fail in a long one
+    # a short path, because gpg's sockets fail in a long one
     with tempfile.TemporaryDirectory(prefix="lc-gpg-") as home:
         (scratch / "key").write_bytes(_first(release.keys, fetch))
         _gpg(home, ["--import", str(scratch / "key")])

@@ -1,7 +1,7 @@
-"""`python -m bench.peers`: the S rows against the product's peers, side by side, by what is in the storage and on the relay afterwards.
+"""`python -m bench.peers`: plays S rows against the product and its peers, and compares what is in the storage and on the relay afterwards.
 
-Every peer is set up as its own recipe says, on the same machines. "held" means that the attack left everything as it was; "fell" names what was seen.
-It is a record, not a verdict on the tools: they promise less, and some of it by design.
+Every peer is set up as its own recipe says, on the same machines. "held" means that everything was as before the attack; "fell" names what was seen.
+It is a record, not a verdict on the tools: they promise less, some of them by design.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _judge(stand: Farm) -> tuple[Where, StorageKey, Path]:
 
 
 def measure(stand: Farm, said: Callable[[str], None]) -> tuple[dict[str, dict[str, str]], list[str]]:
-    """Every peer's rows, and in words who is absent and why."""
+    """The rows of every peer, and for absent peers the reason why."""
     seed_ssh = f"ssh -o BatchMode=yes -p {SEED_PORT} -i /root/bench/key -o UserKnownHostsFile=/root/bench/known_hosts seed@{stand.address(RELAY)}"
     ways: list[tuple[Ours | Seed, str]] = [
         (Ours(stand), "ssh -F /etc/lastcopy/ssh_config relay"),
@@ -68,11 +68,11 @@ def measure(stand: Farm, said: Callable[[str], None]) -> tuple[dict[str, dict[st
     results: dict[str, dict[str, str]] = {}
     where, key, ca = _judge(stand)
     with open_storage_admin(where, key, ca, stand.box.storage_admin()) as judge:
-        # Another source's room: beside the contender's in the same bucket, as the plain recipe has it.
+        # Another source's repository beside the contender's, in the same bucket, as with the plain recipe.
         judge.call(
             lambda s3: [
-                s3.put_object(Bucket=BUCKET, Key=f"{room}config", Body=b"another source's secret")
-                for room in ("web1/g1/", f"{CONTENDERS}/other/")
+                s3.put_object(Bucket=BUCKET, Key=f"{prefix}config", Body=b"another source's secret")
+                for prefix in ("web1/g1/", f"{CONTENDERS}/other/")
             ]
         )
         for way, ssh in ways:
@@ -97,7 +97,7 @@ def measure(stand: Farm, said: Callable[[str], None]) -> tuple[dict[str, dict[st
 
 
 def block(results: dict[str, dict[str, str]], absent: Sequence[str], facts: dict[str, str]) -> str:
-    """The table as it stands in the docs."""
+    """The table as it is written into the docs."""
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
     peers = list(results)
     lines = [f"Measured on {date}. " + "; ".join(f"{name}: {value}" for name, value in facts.items()) + "."]

@@ -51,7 +51,7 @@ def of_borg(way: Borg) -> dict[str, str]:
     found["S3"] = (
         HELD
         if after == before and before
-        else "fell: the archive is gone from the list; its data stays until the relay next compacts, the way back is by hand"
+        else "fell: the archive is gone from the list; its data is kept until the relay next compacts, and must be recovered by hand"
     )
     away = way.repository.rsplit("/", 1)[0] + "-of-another"
     found["S6"] = (

@@ -26,7 +26,7 @@ class Peer:
     way: Ours | Seed
     ssh: str  # shell words, without a command
     other: str  # of another source, below the bucket
-    good: str = ""  # the id of the snapshot that stood before the attacks
+    good: str = ""  # the id of the snapshot that existed before the attacks
 
     def stand(self) -> None:
         """An empty repository with one good backup; ours records its key's id, as `pulumi up` does."""
@@ -51,7 +51,7 @@ class Peer:
         return (done.stdout + done.stderr).decode(errors="replace")
 
     def restores(self) -> str:
-        """HELD, or why the good snapshot does not come back byte for byte."""
+        """HELD, or why the good snapshot is not restored byte for byte."""
         self.farm.on(SOURCE, f"rm -rf {RESTORED} {self.way.cache}")
         sums = f"cd {DATA} && sha256sum * | sha256sum"
         try:

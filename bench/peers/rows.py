@@ -1,4 +1,4 @@
-"""The rows: each plays its attacks on a peer and says what is there afterwards."""
+"""The rows: each plays its attacks on a peer and returns what was observed afterwards."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KINDS = ("keys", "data", "index", "snapshots")
 
 
 def s1(peer: Peer) -> str:
-    """Commands, terminals and copies: does any leave a mark on the relay?"""
+    """Commands, terminals and copies: does one of them run on the relay?"""
     peer.farm.on(RELAY, f"rm -f {MARK}")
     tries = [f"timeout 6 {peer.ssh} {shlex.quote(trick.format(MARK))}" for trick in TRICKS]
     tries += [
@@ -49,7 +49,7 @@ def s1(peer: Peer) -> str:
 
 
 def s3(peer: Peer) -> str:
-    """restic's own destroying commands, as the source's root starts them."""
+    """restic's own destructive commands, as root on the source can run them."""
     before = peer.judge.versions(peer.way.prefix)
     restic = peer.way.restic.replace("restic-backup", "restic-backup --try-anyway")
     for words in (
@@ -81,7 +81,7 @@ def s4(peer: Peer) -> str:
 
 
 def s5(peer: Peer) -> str:
-    """Overwriting what stands, and the race that a look before the write loses."""
+    """Overwriting existing objects, and the race that a lookup before the write loses."""
     before = peer.judge.versions(peer.way.prefix)
     with peer.session() as session:
         paths = ["/config", *(f"/{kind}/{name}" for kind in KINDS for name in list_names(session, kind)[:2])]
@@ -103,7 +103,7 @@ def s5(peer: Peer) -> str:
 
 
 def s6(peer: Peer) -> str:
-    """Paths out of the own room: is another source's object read, or written?"""
+    """Paths that lead out of the own repository: is another source's object read or written?"""
     secret = peer.judge.call(
         lambda s3: s3.get_object(Bucket=BUCKET, Key=f"{peer.other}config")["Body"].read()
     )
@@ -132,11 +132,15 @@ def s6(peer: Peer) -> str:
         return "fell: the session broke"
     if any(secret in answer.body for answer in answers):
         return "fell: another source's object was read"
-    return HELD if peer.judge.versions(peer.other) == before else "fell: another source's room was written"
+    return (
+        HELD
+        if peer.judge.versions(peer.other) == before
+        else "fell: another source's repository was written to"
+    )
 
 
 def s7(peer: Peer) -> str:
-    """What the source is told, in health and while the storage is out of reach."""
+    """What the source is told, when all is well and while the storage cannot be reached."""
     address = str(peer.farm.box.plan.storage)
     words = (address, ":9000", BUCKET, "AccessDenied", "minio")
 

@@ -58,7 +58,7 @@ def release_values(tool: str, *, fetches: bool = True) -> dict[str, str]:
         "VERSION": version,
         "WHY": _ADVISORIES[tool],
         "ARCHITECTURES": "".join(f"{debian} {makers}\n" for debian, makers in host["arch"].items()),
-        "ROOM_MIB": str(host["room_mib"]),
+        "ROOM_MIB": str(host["free_mib"]),
         "ARCHIVE": url(host.get("archive", release["archive"])),
         "SUMS": url(release["sums"]),
         "SIGNATURE": url(release["signature"]),

@@ -175,6 +175,6 @@ class Sandbox(Model):
         SANDBOX_NETWORK,
         description="IPv4 network for the sandbox's machines, /16 to /27, private, for tests or for documentation.",
     )
-    driver: Literal["auto", "nspawn", "podman", "docker"] = Field(
-        "auto", description="What runs the machines: auto (what is there), nspawn, podman or docker."
+    driver: Literal["auto", "nspawn", "podman"] = Field(
+        "auto", description="What runs the machines: auto (what is there), nspawn or podman."
     )

@@ -27,7 +27,7 @@ from toolchain.pins import load, this_machine
 HOST = """
 [alpha.host]
 arch = { amd64 = "amd64", arm64 = "arm64", armhf = "arm-v7", i386 = "386" }
-room_mib = 1
+free_mib = 1
 """
 PROGRAM = b"#!/bin/sh\necho alpha v1.2.3\n"
 FAKE_GO = """#!/bin/sh
@@ -244,7 +244,7 @@ class Bench:
         text = f"""
 [go]
 oldest = "1.26.0"
-room_gib = 0.01
+free_gib = 0.01
 hosts = {{ amd64 = "GOARCH=amd64", arm64 = "GOARCH=arm64", armhf = "GOARCH=arm GOARM=7", i386 = "GOARCH=386" }}
 [alpha]
 version = "1.2.3"

@@ -24,7 +24,7 @@ ALL = ("pulumi", "pulumi-language-python", "pulumi-resource-command", "pulumi-re
 PINS = """
 [go]
 oldest = "1.26.0"
-room_gib = 0.01
+free_gib = 0.01
 [pulumi]
 version = "3.259.0"
 below = "4.0.0"

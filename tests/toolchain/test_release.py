@@ -211,7 +211,7 @@ def test_silent_network_is_found_out_once_and_soon(bench, site, monkeypatch):
 
 
 def test_plain_http_is_refused_and_https_never_becomes_it():
-    with pytest.raises(ToolError, match="only https"):
+    with pytest.raises(ToolError, match="must be https"):
         fetch.small("http://example.test/SUMS")
     handler, request = fetch._StayEncrypted(), urllib.request.Request("https://example.test/a")
     with pytest.raises(urllib.error.URLError, match="redirected from https"):

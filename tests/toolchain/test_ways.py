@@ -40,7 +40,7 @@ def test_program_on_path_serves_only_when_its_version_fits(bench, capsys, on_pat
         assert b.site.asked == []
         return
     assert tool.origin == "official release"
-    said = [line for line in capsys.readouterr().err.splitlines() if "passed over" in line]
+    said = [line for line in capsys.readouterr().err.splitlines() if "is not used" in line]
     assert len(said) == 1
     assert str(own) in said[0]
     assert "ADVISORY-1" in said[0]
@@ -103,7 +103,7 @@ def test_caches_made_for_the_build_stay_while_something_is_missing(bench):
     ("settings", "reason"),
     [
         (None, "go is not on PATH"),
-        ({"FAKE_GO_VERSION": "go1.20.1"}, "is Go 1.20.1, needed is 1.26.0 or newer"),
+        ({"FAKE_GO_VERSION": "go1.20.1"}, "is Go 1.20.1; it must be at least 1.26.0"),
         ({"FAKE_GO_VERSION": "go1.25.9", "GOTOOLCHAIN": "local"}, "GOTOOLCHAIN=local"),
         ({"FAKE_GO_BUILD": "false"}, "go build failed:\n      go: downloading example.test/alpha v1.2.3"),
     ],
@@ -131,7 +131,7 @@ def test_older_go_serves_when_it_may_fetch_a_newer_one(bench):
     assert b.toolchain().ensure()["alpha"].origin == "built from registry"
 
 
-def test_too_little_room_is_told_before_the_build(bench, monkeypatch):
+def test_too_little_disk_space_is_reported_before_the_build(bench, monkeypatch):
     b = bench()
     b.with_go()
     usage = type("Usage", (), {"free": 1 << 20})
@@ -191,7 +191,7 @@ def test_folder_without_its_mark_is_not_taken_for_whole(bench):
 
 
 def test_unknown_names_are_told_together_with_the_known(bench):
-    with pytest.raises(ToolError, match="no tool is named beta, gamma; the tools are alpha"):
+    with pytest.raises(ToolError, match="there is no tool beta, gamma; the tools are alpha"):
         bench().toolchain().ensure("beta", "alpha", "gamma")
 
 

@@ -134,7 +134,8 @@ TOGETHER = (
     Bad("{admin: {agent: true}}", "admin.agent", "the sandbox makes its own user and key", RM, SANDBOX),
     Bad("{admin: {user: root}}", "admin.user", "people only", RM, SANDBOX),
     Bad("{sandbox: {driver: nspawn}}", "sandbox", "nothing here is in the sandbox", f"{RM} lastcopy:sandbox --stack prod"),
-    Bad("{sandbox: {driver: qemu}}", "sandbox.driver", "auto, nspawn, podman or docker", "auto --stack", SANDBOX),
+    Bad("{sandbox: {driver: docker}}", "sandbox.driver", "auto, nspawn or podman", "auto --stack", SANDBOX),  # dropped: it was never run
+    Bad("{sandbox: {driver: qemu}}", "sandbox.driver", "auto, nspawn or podman", "auto --stack", SANDBOX),
     Bad("{sandbox: {network: 8.8.8.0/24}}", "sandbox.network", "someone else's hosts", "198.51.100.0/24", SANDBOX),
     Bad("{sandbox: {network: 198.51.100.0/30}}", "sandbox.network", "right size", "198.51.100.0/24", SANDBOX),
     Bad("{sandbox: {network: '2001:db8::/64'}}", "sandbox.network", "IPv4 network of the right size", SET, SANDBOX),

@@ -25,7 +25,7 @@ except ImportError:
 
 
 def user_part(error: BaseException, program: Path) -> str:
-    """The traceback from the program's first frame on: what stands above it is machinery."""
+    """The traceback from the program's first frame on; the frames above it are our own."""
     folder = program if program.is_dir() else program.parent
 
     def is_users(filename: str) -> bool:

@@ -111,7 +111,7 @@ func (e endpoint) config() (config *ssh.ClientConfig, closing func(), err error)
 	return config, closing, nil
 }
 
-// dial opens the connection; closing ends it and what it stands on.
+// dial opens the connection; closing it also closes the connections below it.
 func (con connection) dial(c plug.Call) (client *ssh.Client, closing func(), err error) {
 	var closers []func()
 	closing = func() {

@@ -1,12 +1,10 @@
-"""Drivers podman and docker: machines are containers with systemd as process 1, for workstations without root.
+"""Driver podman: machines are containers with systemd as process 1.
 
-Two internal networks of the engine: front (relay, sources, gate) and back (relay, storage). A source has no
-CAP_NET_ADMIN and no CAP_NET_RAW, and its namespace holds rules that the engine put there, so that not even its root
-gets past them: out to the relay only, in from the gate only. The workstation reaches every sshd through the gate, a
-container that forwards ports of 127.0.0.1; what comes to the gate from the front is refused.
+There are two internal networks: front (relay, sources, gate) and back (relay, storage). A source has neither CAP_NET_ADMIN nor CAP_NET_RAW, and
+podman puts rules into its network namespace that not even its root can change: out to the relay only, in from the gate only. The workstation reaches
+every sshd through the gate, a container that forwards ports of 127.0.0.1; the gate refuses connections from the front.
 
-Run here with podman 4.3.1 as root. Not run: rootless podman, and docker (which takes the same calls, wants Engine 28
-or later for writable control groups). Between a container's start and its rules there is a moment without them.
+Tested with podman 4.3.1 as root; not tested: rootless podman. Between a container's start and its rules there is a moment without them.
 """
 
 from __future__ import annotations
@@ -31,7 +29,7 @@ from sandbox.storage_server import SERVE_STORAGE, STORAGE_UID
 from sandbox.tcp_proxy import serve_tcp_proxy
 from sandbox.tools import TOOLS, tool
 
-GATE_SLOTS = 16  # an engine publishes ports only when it makes the container
+GATE_SLOTS = 16  # podman publishes ports only when it creates the container
 GATE_PORT = 2200
 BOOT_SECONDS = 90
 FRONT, BACK, OUTER = range(3)
@@ -53,7 +51,7 @@ folder=/run/given
 
 
 def source_rules(plan: AddressPlan, relays: Sequence[IPv4Address], gate: IPv4Address) -> str:
-    """A source's own namespace: out to the relays only, in from the gate only."""
+    """The rules of a source's own namespace: out to the relays only, in from the gate only."""
     out = f"ip daddr {{ {', '.join(map(str, relays))} }} accept" if relays else ""
     return f"""\
 table inet {plan.table}
@@ -78,7 +76,7 @@ table inet {plan.table} {{
 
 
 def gate_rules(plan: AddressPlan, front: IPv4Network) -> str:
-    """The gate's namespace: the front gets answers only."""
+    """The rules of the gate's namespace: nothing new from the front."""
     return f"""\
 table inet {plan.table}
 delete table inet {plan.table}
@@ -92,18 +90,20 @@ table inet {plan.table} {{
 """
 
 
-class Engine:
-    """Containers, networks and the storage's volume carry the sandbox's id as a label; that is how they are found."""
+class Podman:
+    """Runs machines as containers. Containers, networks and the storage's volume have the sandbox's id as a label, by which they are found."""
 
-    def __init__(self, name: str, directory: Path, plan: AddressPlan) -> None:
-        self.name, self.directory, self.plan = name, directory, plan
+    name = "podman"
+
+    def __init__(self, directory: Path, plan: AddressPlan) -> None:
+        self.directory, self.plan = directory, plan
         if plan.network.prefixlen > 25:
-            fix = "use a network of /25 or wider with podman and docker"
+            fix = "use a network of /25 or wider with podman"
             raise SandboxError(f"{plan.network} is too small", where="--network", fix=fix)
         self.networks = list(plan.network.subnets(prefixlen_diff=2))
         self.label = f"lastcopy.sandbox={plan.id}"
 
-    # the engine itself; our environment is passed on, since a user's engine is found by it
+    # podman itself; our environment is passed on, because a user's podman is found by it
 
     def _try(self, *argv: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         try:
@@ -140,7 +140,7 @@ class Engine:
         self._image(image.DEBIAN)
 
     def _image(self, debian: int) -> str:
-        """The tag of that release's base image, which is there."""
+        """Build a release's base image if necessary. Returns its tag."""
         tag = self._tag(debian)
         if self._try("image", "inspect", tag).returncode == 0:
             return tag
@@ -158,7 +158,7 @@ class Engine:
         return tag
 
     def refuse_conflict(self) -> None:
-        """Nothing: the engine itself refuses a range in use."""
+        """Does nothing: podman itself refuses a range that is in use."""
 
     def _network(self, kind: int) -> str:
         return f"{self.plan.prefix}_{('front', 'back', 'outer')[kind]}"
@@ -169,7 +169,7 @@ class Engine:
             if self._try("network", "inspect", name).returncode != 0:
                 options = ["--label", self.label, "--subnet", str(self.networks[kind])]
                 options += ["--internal"] if kind != OUTER else []
-                options += ["--disable-dns"] if self.name == "podman" else []
+                options.append("--disable-dns")
                 self._run("network", "create", *options, name)
         self._gate_up()
         for machine in machines:
@@ -208,7 +208,7 @@ class Engine:
         self._nft(self._container(name), source_rules(self.plan, relays, self.plan.workstation))
 
     def network_down(self) -> None:
-        """Everything with our label, in the order in which things depend on each other."""
+        """Remove everything with our label, in the order of dependencies."""
         label = ("--filter", f"label={self.label}")
         for container in self._run("ps", "--all", "--quiet", *label).split():
             self._run("rm", "--force", "--volumes", container)
@@ -240,34 +240,22 @@ class Engine:
         options += ["--cap-add=SYS_ADMIN", "--cap-add=NET_ADMIN" if relay else "--cap-drop=NET_ADMIN"]
         options += ["--stop-signal=SIGRTMIN+3"]
         address = self.plan.address(machine.slot)
-        # The same hardware address after every start, or its neighbours would talk to the old one for a minute.
+        # The same hardware address after every start; otherwise its neighbours would use the old one for a minute.
         hardware = "02:1c:" + address.packed.hex(":")
         options += ["--network", self._network(FRONT), "--ip", str(address), f"--mac-address={hardware}"]
         options.append("--security-opt=label=disable")
         if machine.tool:
             options.append(f"--volume={tool(program).resolve()}:/usr/local/bin/{program}:ro")
         options += ["--device=/dev/fuse"] if Path("/dev/fuse").exists() else []
-        if self.name == "podman":
-            options.append("--systemd=always")
-        else:
-            options += [
-                "--cgroupns=private",
-                "--security-opt=writable-cgroups=true",
-                "--env=container=docker",
-            ]
-            options += [f"--security-opt={part}=unconfined" for part in ("seccomp", "apparmor")]
-            options += [f"--tmpfs={path}" for path in ("/run:exec", "/run/lock", "/tmp")]  # noqa: S108
+        options.append("--systemd=always")
         self._run("create", *options, self._image(machine.debian), "/sbin/init")
         if relay:
             back = str(self.networks[BACK][FIRST_SLOT_OFFSET + machine.slot])
             self._run("network", "connect", "--ip", back, self._network(BACK), container)
-        keep = (
-            "--archive=false" if self.name == "podman" else "--archive"
-        )  # their words for: owners as in the tar
-        self._run("cp", keep, "-", f"{container}:/", stdin=_seed(host_key, admin_key))
+        self._run("cp", "--archive=false", "-", f"{container}:/", stdin=_seed(host_key, admin_key))
 
     def machine_wire(self, machine: SandboxMachine) -> None:
-        """Nothing: a container's networks are part of it."""
+        """Does nothing: a container's networks are part of it."""
 
     def machine_start(self, machine: SandboxMachine, machines: Sequence[SandboxMachine]) -> None:
         container = self._container(machine.name)
@@ -304,7 +292,7 @@ class Engine:
         return self._state(self._container(name)) == "running"
 
     def _port(self, slot: int) -> int:
-        """The same for every start of this sandbox, below the range from which the kernel lends ports."""
+        """A machine's port. It is the same after every start, and below the range from which the kernel assigns ports."""
         return 20000 + int(self.plan.id, 16) % 790 * GATE_SLOTS + slot
 
     def dial(self, machine: SandboxMachine) -> tuple[str, int]:
@@ -357,21 +345,21 @@ class Engine:
 
     @contextmanager
     def storage_dial(self) -> Iterator[str]:
-        """A port of 127.0.0.1 whose connections are carried into the storage's container by the engine."""
+        """Yield the origin of a port of 127.0.0.1 whose connections podman forwards into the storage's container."""
         into = [self.name, "exec", "-i", self.plan.storage_ns, "nc", self.storage_address, "9000"]
         with serve_tcp_proxy(into) as port:
             yield f"https://127.0.0.1:{port}"
 
     @contextmanager
     def network_of(self, name: str) -> Iterator[None]:
-        """Within: this thread's connections come from that machine; for root's own podman or docker only."""
+        """Let this thread's connections come from a machine; only for root's own podman."""
         pid = self._run("inspect", "--format", "{{.State.Pid}}", self._container(name))
         with netns.inside_file(Path(f"/proc/{pid}/ns/net"), name):
             yield
 
 
 def _seed(host_key: Path, admin_key: str) -> bytes:
-    """A tar of the machine's own files with their owners and modes, which `cp` keeps."""
+    """A tar file of the machine's own files with their owners and modes, which `podman cp` keeps."""
     admin = image.ADMIN_UID
     public = host_key.with_name(host_key.name + ".pub")
     home = f"home/{image.ADMIN}"

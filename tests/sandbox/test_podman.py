@@ -21,8 +21,8 @@ from botocore.exceptions import ClientError
 
 from sandbox import Sandbox, SandboxError, image
 from sandbox.bucket import SandboxBucket
-from sandbox.engine import Engine, gate_rules, source_rules
 from sandbox.plan import AddressPlan
+from sandbox.podman import Podman, gate_rules, source_rules
 from tests.sandbox.conftest import WORKER
 
 PLAN = AddressPlan("0123abcd", IPv4Network("198.51.100.0/24"))
@@ -63,7 +63,7 @@ def test_the_gate_takes_nothing_from_the_front() -> None:
 
 def test_a_network_too_small_for_three_parts_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SandboxError, match="too small"):
-        Engine("podman", tmp_path, AddressPlan("0123abcd", IPv4Network("198.51.100.0/26")))
+        Podman(tmp_path, AddressPlan("0123abcd", IPv4Network("198.51.100.0/26")))
 
 
 @pytest.fixture(scope="module")
