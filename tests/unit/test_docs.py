@@ -278,10 +278,10 @@ def test_the_readme_shows_what_make_local_says() -> None:
     """Headings and verdicts of the shown run are sentences of the program; what a run itself decides (ids, sizes, times) is not compared."""
     program = sources("ops", "sandbox")
     for line in _block("Try it", "").splitlines():
-        said = re.sub(r"^(?:==> | {4})| \(.*", "", line)
-        if line.startswith("==> ") or ": refused" in line or "restored copy" in line:
+        said = re.sub(r"^(?:==> | {4})| \(.*|\d+ s after", "", line)
+        if line.startswith(("==> ", "Everything")) or ": refused" in line or "restored copy" in line:
             parts = [
-                part for part in re.split(r": refused$|\bweb1\b|/srv/data", said) if len(part.strip()) > 8
+                part for part in re.split(r": refused$|\bweb1\b|/srv/data|, ", said) if len(part.strip()) > 8
             ]
             assert parts, line
             assert [part for part in parts if part.strip() not in program] == [], line
