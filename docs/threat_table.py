@@ -93,7 +93,7 @@ PROOFS = {
             "tests/drill/test_trusted_rows.py::test_the_row_holds",
             "tests/prune/test_prune.py::test_s8_forged_snapshots_are_refused_by_name_and_set_aside_they_displace_no_good_one",
             "tests/prune/test_prune.py::test_s8_a_burst_of_a_thousand_is_refused_and_displaces_nothing",
-            "tests/unit/prune/test_retention.py::test_s8_each_forgery_is_named_and_no_good_snapshot_is_dropped_for_it",
+            "tests/unit/ops/prune/test_retention.py::test_s8_each_forgery_is_named_and_no_good_snapshot_is_dropped_for_it",
         ),
         sabotage=(
             "tests/drill/test_trusted_rows.py::test_s8_sabotage_a_prune_that_believes_what_snapshots_say_breaks",
@@ -260,8 +260,8 @@ PROOFS = {
             "tests/drill/test_a_rows.py::test_the_row_holds",
             "tests/integration/test_operator_rows.py::test_no_secret_was_seen_in_a_command_line_or_environment",
             "tests/integration/test_operator_rows.py::test_no_secret_stands_in_what_up_printed",
-            "tests/unit/test_private_folder.py::test_a_killed_verbs_secrets_are_gone_at_once",
-            "tests/unit/test_endpoints.py::test_ssh_gets_the_agent_and_nothing_of_the_engines_environment",
+            "tests/unit/ops/test_private_folder.py::test_a_killed_verbs_secrets_are_gone_at_once",
+            "tests/unit/ops/hosts/test_endpoints.py::test_ssh_gets_the_agent_and_nothing_of_the_engines_environment",
         ),
         sabotage=(
             "tests/drill/test_a_rows.py::test_a2_sabotage_a_secret_in_any_of_four_careless_places_is_found",
@@ -330,7 +330,7 @@ PROOFS = {
         ),
         sabotage=(
             "tests/drill/test_trusted_rows.py::test_a8_sabotage_a_status_with_a_stopped_clock_breaks",
-            "tests/unit/prune/test_status.py::test_a8_sabotage_a_snapshot_that_was_hidden_does_not_count_as_a_backup",
+            "tests/unit/ops/status/test_health.py::test_a8_sabotage_a_snapshot_that_was_hidden_does_not_count_as_a_backup",
         ),
     ),
     "A9": Proof(

@@ -44,6 +44,7 @@ GROUPS: tuple[tuple[str, ...], ...] = (
     ("toolchain/",),
     ("uploads/",),
     ("hosts/",),
+    ("unit/program/",),  # shares recorded graphs, which each worker would have to record for itself
 )
 
 

@@ -30,7 +30,7 @@ from ops.storage.client import Storage
 from sandbox.bucket import SandboxBucket, ensure_bucket, wait_ready
 from sandbox.storage_server import prepare_files, root_credentials
 from tests.networks import free_port
-from tests.unit.recover.model import named
+from tests.unit.ops.history.model import named
 
 BUCKET = SandboxBucket("backups", "COMPLIANCE", 1)
 PASSPHRASE = "six random words are easy to write down"

@@ -14,7 +14,7 @@ import pytest
 from ops.errors import LastcopyError
 from ops.kit.kit import from_outputs
 from ops.kit.sealed import seal, unseal
-from tests.unit.kit.test_kit import OUTPUTS
+from tests.unit.ops.kit.test_kit import OUTPUTS
 
 
 @pytest.fixture

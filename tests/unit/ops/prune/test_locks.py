@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from ops.prune.locks import YOUNG, locks
-from tests.unit.recover.model import Store, named
+from tests.unit.ops.history.model import Store, named
 
 
 def test_a_young_lock_is_waited_for_and_a_proof_of_the_storage_step_is_not() -> None:

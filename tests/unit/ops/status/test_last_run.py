@@ -9,7 +9,7 @@ import pytest
 
 from ops.status.health import Limits, as_data, judge
 from ops.status.last_run import LastRun, parsed
-from tests.unit.recover.model import healthy
+from tests.unit.ops.history.model import healthy
 
 
 def told(**changes: Any) -> LastRun:

@@ -13,8 +13,6 @@ from components.host.host_step import Host, HostStep, Jump
 from components.host.host_tool import HostTool, HostToolArgs
 from tests.unit.recording import SAMPLE_KEY, Graph, Secret, record
 
-ROOT = Path(__file__).parents[2]
-
 
 def graph(*, fetches: bool, key: str | None = "PRIVATE", jump: Jump | None = None) -> Graph:
     def program() -> None:

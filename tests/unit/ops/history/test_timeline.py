@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ops.errors import LastcopyError, shown
 from ops.history.timeline import GAP, SIGNS, Kind, acts, events, propose
 from ops.history.versions import TICK, Entry, History, area, iso, parse_moment
-from tests.unit.recover.model import Store, healthy, named
+from tests.unit.ops.history.model import Store, healthy, named
 
 
 def delete_all(store: Store) -> None:

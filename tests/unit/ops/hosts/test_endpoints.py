@@ -13,11 +13,11 @@ import pytest
 from attack_drill.attempts import hold_open
 from attack_drill.connections import log_in
 from attack_drill.http2 import Session
+from ops.checkout import ROOT
 from ops.errors import LastcopyError
 from ops.hosts.connection import Door, Host, hosts
 from ops.hosts.endpoints import AdminKeys, admin_keys, endpoints
 
-ROOT = Path(__file__).resolve().parents[2]
 OUTPUTS = {
     "relay": {"address": "127.0.0.1", "port": 2222, "user": "admin", "hostKey": "ssh-ed25519 AAAAr"},
     "sources": {

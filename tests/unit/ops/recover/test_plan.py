@@ -13,8 +13,8 @@ from ops.errors import LastcopyError
 from ops.history.timeline import propose
 from ops.history.versions import History
 from ops.recover.plan import How, locks_of, plan, undecided
-from tests.unit.recover.model import START, Store, healthy, named
-from tests.unit.recover.test_timeline import (
+from tests.unit.ops.history.model import START, Store, healthy, named
+from tests.unit.ops.history.test_timeline import (
     acts_of_attackers,
     acts_of_people,
     delete_all,

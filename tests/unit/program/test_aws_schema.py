@@ -10,7 +10,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from tests.unit.aws_schema import checked, problems
+from tests.unit.program.aws_schema import checked, problems
 from tests.unit.recording import Graph, Recorded, record, shared
 from tests.unit.stacks import SHAPES, Shape, graph_of
 

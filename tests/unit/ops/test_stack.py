@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 import toolchain
 from ops.__main__ import app
+from ops.checkout import ROOT
 from ops.stack import LocalStack, Stack, StackError, chosen
 from tests.unit.fake_engine import FakeEngine
 
-ROOT = Path(__file__).resolve().parents[2]
 SHELL = {
     "PULUMI_BACKEND_URL": "s3://someones-state?region=eu-central-1",
     "PULUMI_CONFIG_PASSPHRASE_FILE": "/someones/passphrase",

@@ -1,6 +1,6 @@
 """The whole program under mocks, for each kind of stack: the graph's shape, and what holds for every resource in it.
 
-After a wanted change of the shape: LASTCOPY_WRITE_GOLDEN=1 python -m pytest tests/unit/test_program.py
+After a wanted change of the shape: LASTCOPY_WRITE_GOLDEN=1 python -m pytest tests/unit/program/test_graph.py
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from ops.status.health import GIB, Limits, Seen, judge, limits_of
 from ops.storage import checkpoint
 from ops.storage.access import DAILY_SILENT_HOURS, Place, Room, StorageKey, Where
 from ops.verbs.status import table
-from tests.unit.recover.model import Store, healthy, named
+from tests.unit.ops.history.model import Store, healthy, named
 
 WHERE = Where.read(
     {"endpoint": "https://s3.example.com", "region": "eu-central-1", "bucket": "backups"}, "test"

@@ -17,7 +17,7 @@ from ops.kit.kit import from_outputs, parse
 from ops.kit.page import page
 from ops.stack import Stack
 from ops.storage.access import read_storage_key
-from tests.unit.kit.test_age import IDENTITY, QUICK_BY_PASSPHRASE, RECIPIENT
+from tests.unit.ops.kit.test_age import IDENTITY, QUICK_BY_PASSPHRASE, RECIPIENT
 
 PASSWORD = "a-password-of-the-stack-0123"
 SECRET = "storage-secret-0123456789"

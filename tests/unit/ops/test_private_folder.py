@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from ops.checkout import ROOT
 from ops.kit.sealed import write_new
 from ops.private_folder import LONGEST_SOCKET, MARK, private_folder, socket_folder, sweep
 from tests.guards import guard_of, guards_of
 from tests.waiting import wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
 # What `recover`, `prune` and `restore-drill` write for restic and rclone.
 HOLDS_SECRETS = """
 import sys
