@@ -147,12 +147,12 @@ class Borg:
         self._write("known_hosts", f"[{self.relay}]:{BORG_PORT} {host}\n")
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         # Ends with the namespace when the sandbox is destroyed, and before that by `stop`.
-        self._door = subprocess.Popen(
+        self._sshd = subprocess.Popen(
             [*self.farm.in_network_of(RELAY), "/usr/sbin/sshd", "-D", "-f", str(self.folder / "sshd_config")],
             env={"PATH": "/usr/bin:/usr/sbin"},
             stdin=subprocess.DEVNULL,
         )
-        self.farm.count_for(RELAY, self._door.pid)
+        self.farm.count_for(RELAY, self._sshd.pid)
         self.repository = f"ssh://root@{self.relay}:{BORG_PORT}{self.folder}/repository"
 
     def _write(self, name: str, text: str) -> None:
@@ -189,8 +189,8 @@ class Borg:
             shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def stop(self) -> None:
-        self._door.terminate()
-        self._door.wait(10)
+        self._sshd.terminate()
+        self._sshd.wait(10)
 
 
 def all_contenders(farm: Farm) -> tuple[Sequence[Contender], list[str]]:

@@ -216,7 +216,7 @@ def _identity(farm: Farm) -> None:
     farm.put(RELAY, "/home/seed/ca.pem", ca)
 
 
-def _seed_door(farm: Farm) -> None:
+def _start_seed_sshd(farm: Farm) -> None:
     """Create an account and an sshd with Debian's own settings, as the plain recipe does."""
     farm.on(SOURCE, "ssh-keygen -q -t ed25519 -N '' -f /root/bench/key")
     farm.on(RELAY, "id seed 2>/dev/null || useradd --home-dir /home/seed --shell /bin/sh seed")
@@ -257,7 +257,7 @@ def farm(mebibytes: int, network: str) -> Iterator[Farm]:
         _data(made, mebibytes)
         _roads(made)
         _identity(made)
-        _seed_door(made)
+        _start_seed_sshd(made)
         if made.old_rclone:
             made.on(
                 RELAY, "cat >/usr/local/bin/rclone-old; chmod 755 /usr/local/bin/rclone-old", made.old_rclone

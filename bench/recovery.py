@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.farm import FILE_MIB, BenchError
-from bench.rounds import Row, order
+from bench.rounds import ContenderRounds, order
 from ops.kit.sealed import seal, unseal
 from ops.restic.repository import CONNECTIONS
 from tests.recover.bed import Bed, digest_of, make_bed, make_master, vault_in, whole_attack
@@ -112,11 +112,11 @@ def ways(sound: Bed, attacked: Bed) -> dict[str, Way]:
     return {PLAIN: plain, STRAIGHT: straight, OURS: ours}
 
 
-def measure(mebibytes: int, rounds: int, said: Callable[[str], None]) -> list[Row]:
+def measure(mebibytes: int, rounds: int, said: Callable[[str], None]) -> list[ContenderRounds]:
     """Run every way once per round. What was restored is compared byte by byte, outside of the measured time."""
     with ground(mebibytes) as (sound, attacked):
         all_ways = ways(sound, attacked)
-        rows = {name: Row(name) for name in all_ways}
+        rows = {name: ContenderRounds(name) for name in all_ways}
         for number in range(rounds):
             for name in order(list(all_ways), number):
                 target = attacked.folder / "back"

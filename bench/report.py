@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.goals import Goal
-from bench.rounds import Row, Spread, ratios
+from bench.rounds import ContenderRounds, Spread, ratios
 
 BEGIN, END = "<!-- figures: written by `python -m bench --write-docs` -->", "<!-- end of figures -->"
 
@@ -30,7 +30,7 @@ class Report:
     machine: Mapping[str, str]
     mebibytes: int
     rounds: int
-    rows: Sequence[Row]
+    rows: Sequence[ContenderRounds]
     goals: Sequence[Goal]
     absent: Sequence[str]
 
@@ -113,7 +113,7 @@ def block(report: Report) -> str:
     return "\n\n".join([BEGIN, *parts, END])
 
 
-def recovery_table(rows: Sequence[Row]) -> list[list[str]]:
+def recovery_table(rows: Sequence[ContenderRounds]) -> list[list[str]]:
     """Seconds, and how many times the first row's time each took in the same round: here less is better."""
     base = rows[0].restore
     lines = [["", "seconds", "times the first"]]

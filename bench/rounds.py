@@ -20,7 +20,7 @@ class Contender(Protocol):
 
 
 @dataclass
-class Row:
+class ContenderRounds:
     """All seconds of one contender; index = round, so that ratios compare what ran side by side."""
 
     name: str
@@ -62,9 +62,9 @@ def alternate(
     *,
     restore: bool,
     said: Callable[[str], None] = lambda _: None,
-) -> list[Row]:
+) -> list[ContenderRounds]:
     """Run every contender once per round. If one fails, the run stops, because a table with gaps compares nothing."""
-    rows = {contender.name: Row(contender.name) for contender in contenders}
+    rows = {contender.name: ContenderRounds(contender.name) for contender in contenders}
     by_name = {contender.name: contender for contender in contenders}
     for number in range(rounds):
         for name in order(list(by_name), number):

@@ -1,4 +1,4 @@
-"""What Ec2Relay stands on: steps follow the machine, and the dial that can be made once is made once per machine."""
+"""What Ec2Relay relies on: steps follow the machine, and the connection that works only once is made once per machine."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ def beside_the_state(stack: Stack) -> list[Path]:
     return sorted((stack.folder / "state").glob("**/*.attrs"))
 
 
-def test_nothing_that_is_not_written_whole_stands_beside_the_state(stack: Stack) -> None:
+def test_nothing_that_is_not_written_atomically_is_beside_the_state(stack: Stack) -> None:
     stack.up("pulumi.export('x', 1)")
     assert stack.outputs() == {"x": 1}
     assert beside_the_state(stack) == []

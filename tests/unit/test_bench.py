@@ -8,7 +8,7 @@ import pytest
 
 from bench.goals import Goal
 from bench.report import BEGIN, END, RECOVERY, Report, block, recovery_block, recovery_table, rewrite
-from bench.rounds import Row, alternate, order, ratios
+from bench.rounds import ContenderRounds, alternate, order, ratios
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Fake:
         self.now[0] += 100
 
 
-def run(*contenders: Fake, rounds: int = 3) -> list[Row]:
+def run(*contenders: Fake, rounds: int = 3) -> list[ContenderRounds]:
     now = contenders[0].now
     return alternate(contenders, rounds, lambda: now[0], lambda: now[0] / 2, restore=True)
 
@@ -69,7 +69,10 @@ def test_a_contender_that_fails_is_cleaned_up_and_leaves_no_half_table() -> None
 
 
 def report(seconds: float) -> Report:
-    rows = [Row("straight", [8.0], [2.0], [12.0]), Row("relay", [seconds], [4.0], [16.0])]
+    rows = [
+        ContenderRounds("straight", [8.0], [2.0], [12.0]),
+        ContenderRounds("relay", [seconds], [4.0], [16.0]),
+    ]
     return Report("2026-01-01", {"cores": "2"}, 1024, 1, rows, [Goal("relay", seconds / 8, 1, "times")], [])
 
 
@@ -90,7 +93,10 @@ def test_figures_replace_the_old_ones_and_nothing_else() -> None:
 
 
 def test_a_recovery_is_told_in_times_of_the_plain_restore_of_the_same_round() -> None:
-    rows = [Row("plain", restore=[2.0, 10.0]), Row("after the attack", restore=[3.0, 15.0])]
+    rows = [
+        ContenderRounds("plain", restore=[2.0, 10.0]),
+        ContenderRounds("after the attack", restore=[3.0, 15.0]),
+    ]
     assert recovery_table(rows)[2] == ["after the attack", "9.0 (3.0-15.0)", "1.50 (1.50-1.50)"]
     found = Report("2026-01-01", {}, 300, 2, rows, [Goal("recovery", 1.5, 1.3, "times")], [])
     document = f"{BEGIN}\nothers\n{END}\n{RECOVERY[0]}\n{RECOVERY[1]}\n"

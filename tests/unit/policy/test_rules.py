@@ -213,7 +213,7 @@ SABOTAGE: list[tuple[str, str, Graph]] = [
     ),
     ("identity-adds-only", "bucket settings", lets("s3:PutBucketPolicy", Resource=ARN)),
     ("identity-adds-only", "all but", lets("", Action=None, NotAction=["s3:GetObject"])),
-    ("identity-adds-only", "its own room", lets("s3:DeleteObject", Resource=f"{ARN}/web1/*")),
+    ("identity-adds-only", "its own prefix", lets("s3:DeleteObject", Resource=f"{ARN}/web1/*")),
     (
         "identity-adds-only",
         "an attached policy",

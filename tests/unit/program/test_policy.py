@@ -71,10 +71,10 @@ def test_a_test_vault_with_a_long_lock_would_not_pass() -> None:
     assert broken(vault(lock_mode="GOVERNANCE", lock_days=30, purpose="test")) == {"vault-stays"}
 
 
-def test_the_programs_own_door_says_why_it_is_open_to_all() -> None:
+def test_the_programs_own_firewall_says_why_it_is_open_to_all() -> None:
     why = 'sources roam; their "addresses" are not known'
-    open_door = {"intermediate": {"ec2": {"sourcesFrom": ["0.0.0.0/0"], "openToAllBecause": why}}}
-    graph = policy_graph(stacks.graph_of(stacks.CLOUD, json.dumps(open_door)))
+    open_relay = {"intermediate": {"ec2": {"sourcesFrom": ["0.0.0.0/0"], "openToAllBecause": why}}}
+    graph = policy_graph(stacks.graph_of(stacks.CLOUD, json.dumps(open_relay)))
     assert violations(graph) == []
     silent = tuple(
         replace(
