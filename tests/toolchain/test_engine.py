@@ -293,3 +293,16 @@ def test_inside_its_own_environment_nothing_of_ours_passes_for_the_users(b, root
     inner = Toolchain(load(b.pins_file()), {**env, "LASTCOPY_CACHE": str(b.cache)}, b.tmp).ensure(*ALL)
     assert [inner[name].origin for name in ALL] == ["PATH", "stand-in", "stand-in", "stand-in"]
     assert inner["pulumi"].path == b.bin / "pulumi"
+
+
+def test_nothing_of_the_product_refers_to_the_standins():
+    """They are for checkouts without the official parts; only the toolchain builds them (toolchain/standins/README.md)."""
+    root = Path(__file__).parents[2]
+    product = [
+        file
+        for folder in ("components", "ops", "attack_drill", "policy")
+        for file in (root / folder).rglob("*")
+    ]
+    texts = [file for file in product if file.suffix in ("", ".py", ".sh") and file.is_file()]
+    assert len(texts) > 200
+    assert [str(file) for file in texts if "standins" in file.read_text(errors="replace")] == []
