@@ -1,4 +1,4 @@
-"""What the engine and its plugins, official or stand-in, promise this project."""
+"""What this project needs of the engine and its plugins, official ones or stand-ins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real OpenSSH server of the test's own, on a loopback port, with keys made on the spot."""
+"""A real OpenSSH server for a test, on a loopback port, with new keys."""
 
 from __future__ import annotations
 

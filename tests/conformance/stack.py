@@ -63,7 +63,7 @@ class Stack:
 
     @classmethod
     def new(cls, folder: Path, environ: dict[str, str]) -> Stack:
-        """An empty stack, for others to be copied from: an engine run less for each of them."""
+        """An empty stack that others are copied from, which saves a run of the engine for each."""
         (folder / "state").mkdir(parents=True)
         made = cls(folder, environ, {})
         made.virtualenv(sys.prefix)
@@ -115,7 +115,7 @@ class Stack:
         return self.pulumi("preview", *words).stdout
 
     def unchanged(self) -> None:
-        """The program as it is changes nothing."""
+        """Whether a run without changes changes nothing."""
         self.pulumi("preview", "--expect-no-changes")
 
     def outputs(self) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def test_on_another_machine_every_step_is_made_anew_and_none_is_undone(
     new_sshd: Callable[..., Sshd],
     change: dict[str, object],
 ) -> None:
-    """Its values are the new ones, although changes of them are ignored; the old machine, which still answers here, is not dialled."""
+    """Its values are the new ones, although changes of them are ignored; the old machine, which still answers here, is not connected to."""
     other = new_sshd()
     other.start()
     stack.given |= {"port": other.port, "host_key": other.host_key}

@@ -1,4 +1,4 @@
-"""The two fences before another vault takes a production vault's place: the stack's own last outputs, and the engine's `protect`."""
+"""Two protections from replacing a production vault with another one: the stack's own last outputs, and the engine's `protect`."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ step("loud", create="true", add_previous_output_in_env=False)
 
 @pytest.fixture(scope="session")
 def sshd() -> SimpleNamespace:
-    """No server: nothing is dialled in a preview."""
+    """There is no server: a preview connects to nothing."""
     return SimpleNamespace(port=1, user="nobody", host_key=SAMPLE_KEY)
 
 
@@ -90,7 +90,7 @@ def test_broken_rules_stop_the_preview_and_name_the_resource(stack: Stack) -> No
 
 
 def test_what_is_secret_is_known_to_the_pack(stack: Stack) -> None:
-    """The SDK forgets it for validations; the pack's glue keeps it. Without, every secret would be called plain."""
+    """The SDK drops the secret mark for validations; the pack keeps it. Without it every secret would be reported as plain."""
     key = "-----BEGIN OPENSSH PRIVATE KEY-----\nx"
     hidden = described(changed("relay", {"userData": None}))
     for _, name, inputs, _ in hidden:

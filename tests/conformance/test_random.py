@@ -1,4 +1,4 @@
-"""random:index: values that are drawn once, kept, and secret where they are passwords."""
+"""random:index: values that are generated once, kept, and secret if they are passwords."""
 
 from __future__ import annotations
 

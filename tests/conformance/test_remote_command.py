@@ -1,4 +1,4 @@
-"""command:remote:Command: what runs when, over which connection, and what is told and kept of it."""
+"""command:remote:Command: what runs when, over which connection, and what of it is shown and stored."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_a_dial_is_tried_again_and_gives_up_at_the_limit(stack: Stack, new_sshd:
     gate.settimeout(60)
 
     def turn_the_first_away() -> None:
-        """A dial ends in nothing, and only then the server starts."""
+        """The first connection fails, and only then the server starts."""
         with gate:
             gate.accept()[0].close()
         late.start()
@@ -257,7 +257,7 @@ step("false-host", connection(proxy=right, port=given["false_host"]), create=f"t
 def test_a_jump_host_and_the_host_behind_it_are_both_pinned(
     stack: Stack, sshd: Sshd, there: Path, new_sshd: Callable[..., Sshd]
 ) -> None:
-    """As components/host/host_step.py dials: the inner login is end to end, and what shows another key gets none."""
+    """As components/host/host_step.py connects: the inner login is end to end, and a host with another key gets none."""
     jump, false_jump, false_host = new_sshd(), new_sshd(), new_sshd()
     for server in (jump, false_jump, false_host):
         server.start()

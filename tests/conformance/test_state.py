@@ -8,7 +8,7 @@ from .stack import Stack
 
 
 def beside_the_state(stack: Stack) -> list[Path]:
-    """What the engine cannot write whole: everything else is renamed into its place."""
+    """The engine does not write these files atomically; it renames everything else into place."""
     return sorted((stack.folder / "state").glob("**/*.attrs"))
 
 

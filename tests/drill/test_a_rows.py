@@ -1,4 +1,4 @@
-"""Rows A1 to A7, A9 and A10: each holds on the running stack, and each is seen to break when what holds it is taken away."""
+"""Rows A1 to A7, A9 and A10: each holds on the running stack, and each breaks when its protection is taken away."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a2_sabotage_a_secret_in_any_of_four_careless_places_is_found(stage: Sta
 def test_a3_sabotage_without_guard_and_comparison_the_admin_is_locked_out(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The step neither compares what sshd would do with what was meant, nor starts the clock. The row lets the admin in again in the end."""
+    """The step neither compares sshd's settings with what was meant, nor starts the rollback timer. The row itself restores the admin's access."""
     scripts_with(
         tmp_path,
         monkeypatch,
@@ -98,7 +98,7 @@ def test_a4_sabotage_with_a_low_floor_and_a_step_that_does_not_compare_old_parts
 def test_a5_sabotage_a_program_that_protects_nothing_and_a_bucket_that_locks_nothing_are_caught(
     stage: Stage,
 ) -> None:
-    """The plan alone shows it, so the row does not go on to destroy the stage."""
+    """The preview alone shows it, so the row does not go on to destroy the test's stack."""
     program = stage.running.root / "components" / "restic_repository.py"
     text = program.read_text()
     assert "protect=args.protect" in text
@@ -146,7 +146,7 @@ def test_a6_sabotage_without_the_question_a_stolen_key_comes_in(
 def test_a7_sabotage_a_step_that_takes_the_half_for_the_whole_is_caught(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The entry's step looks for the account only: what a killed run left out stays out."""
+    """The entry's step only checks whether the account exists, so what a killed run left out is never added."""
     old = "step_apply() {\n  names\n"
     new = 'step_apply() {\n  names\n  if [ "$MODE" = apply ] && getent passwd "$account" >/dev/null; then return 0; fi\n'
     scripts_with(tmp_path, monkeypatch, ("relay_entry.sh", old, new))
@@ -154,7 +154,7 @@ def test_a7_sabotage_a_step_that_takes_the_half_for_the_whole_is_caught(
 
 
 def test_a9_sabotage_a_run_that_says_success_is_caught(stage: Stage) -> None:
-    """As it was: whoever made a snapshot, or had nothing to back up, is content."""
+    """As it was before: a run that made any snapshot, or had nothing to back up, was a success."""
     with edited(stage, "web1", "/usr/local/lib/lastcopy/run-backup", "s/leave (71|72|77) /leave 0 /"):
         found = broken_lines(stage.play("A9"))
     for tried in (
@@ -170,7 +170,7 @@ def test_a9_sabotage_a_run_that_says_success_is_caught(stage: Stage) -> None:
 def test_a10_sabotage_a_step_that_does_not_try_what_it_needs_lets_weak_storages_pass(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No second write, no question about the bucket's settings, no look at its lifecycle."""
+    """The step tries no second write, no change of the bucket's settings, and does not read the lifecycle."""
     scripts_with(
         tmp_path,
         monkeypatch,

@@ -1,4 +1,4 @@
-"""Rows R: each holds on the running stack, and each is seen to break when what holds it is taken away."""
+"""Rows R: each holds on the running stack, and each breaks when its protection is taken away."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_the_row_holds(stage: Stage, row: str) -> None:
 
 @pytest.mark.parametrize("row", ["R1", "R2", "R4", "R5", "R8"])
 def test_without_a_judge_only_harmless_calls_are_made(stage: Stage, row: str) -> None:
-    """As on production without a storage key, from where the storage is reached; and from where it is not."""
+    """As on production without a storage key, from where the storage can be reached, and from where it cannot."""
     safe = replace(stage.drill, storage=None, level=Level.SAFE, _scratch_repositories=[], _shared={})
     before = {one.version for one in stage.drill.require_storage().versions("", contents=False)}
     threat = next(threat for threat in THREATS if threat.id == row)
@@ -69,7 +69,7 @@ def test_r3_sabotage_without_versions_nothing_is_left_to_go_back_to(stage: Stage
 def test_r3_sabotage_by_dates_that_an_attacker_chose_recovery_fails(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """minio takes a version's date from a header of whoever may write; the end of the lock is what recovery goes by."""
+    """Whoever may write can set a version's date on minio by a header, so recovery uses the end of the lock instead."""
     monkeypatch.setattr(whole, "_by_writing", lambda _access, _storage, history, *_: history)
     result = stage.play("R3")
     assert "every snapshot restores from the view of that moment, byte for byte" in broken(result), told(
@@ -102,7 +102,7 @@ def note(stage: Stage, text: str) -> Iterator[None]:
 
 @contextmanager
 def in_memory(stage: Stage, text: str) -> Iterator[None]:
-    """A process on the relay that holds it and shows it nowhere else."""
+    """A process on the relay that has it in memory and nowhere else."""
     with subprocess.Popen(
         stage.machines.words("relay", "perl", "-e", "$w = <STDIN>; <STDIN>; print $w"),
         cwd=stage.running.root, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
@@ -143,7 +143,7 @@ def test_r7_sabotage_a_key_that_opens_a_source_is_found(stage: Stage) -> None:
 
 
 def test_r7_sabotage_where_the_network_lets_the_relay_through_it_reaches_a_source(stage: Stage) -> None:
-    """The network's own rules gone: then the relay's firewall alone holds, and root takes it away."""
+    """Without the network's own rules only the relay's firewall protects the sources, and root can remove it."""
     box = Sandbox(stage.machines.directory)
     plan = box.plan
     subprocess.run(
@@ -166,6 +166,6 @@ def test_r8_sabotage_an_identity_for_the_whole_bucket_reaches_another_prefix(sta
 
 @pytest.mark.parametrize("row", ["R1", "R8"])
 def test_the_row_holds_again_afterwards(stage: Stage, row: str) -> None:
-    """What the sabotages changed was put back."""
+    """The sabotages undid what they changed."""
     result = stage.play(row)
     assert result.verdict is RowVerdict.PROVEN, told(result)

@@ -1,4 +1,4 @@
-"""Rows S: each holds on the running stack, and each is seen to break when what holds it is taken away."""
+"""Rows S: each holds on the running stack, and each breaks when its protection is taken away."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_s3_sabotage_without_append_only_and_with_a_wide_identity_snapshots_are_
 
 
 def test_s4_sabotage_without_append_only_it_breaks(stage: Stage) -> None:
-    """rclone lets DELETE through; the storage's policy and lock still hold the objects, and the answer already counts as broken."""
+    """rclone accepts DELETE; the storage's policy and lock still keep the objects, but the answer already counts as broken."""
     with edited(stage, "relay", SERVE, NO_APPEND_ONLY):
         result = stage.play("S4")
     assert result.verdict is RowVerdict.BROKEN, told(result)
@@ -82,7 +82,7 @@ def test_s5_sabotage_without_both_walls_objects_are_overwritten(stage: Stage) ->
 
 
 def test_s5_sabotage_without_the_conditional_write_a_race_is_lost(stage: Stage) -> None:
-    """rclone's own look does not see what another session is about to write. Whether writes at once are lost is chance; these are not."""
+    """rclone's own lookup does not see what another session is about to write. Whether concurrent writes are lost is chance; these always are."""
     with edited(stage, "relay", "/etc/lastcopy/relay/web1/serve.conf", NO_HEADER):
         result = stage.play("S5")
     assert result.verdict is RowVerdict.BROKEN, told(result)
@@ -92,7 +92,7 @@ def test_s5_sabotage_without_the_conditional_write_a_race_is_lost(stage: Stage) 
 
 
 def test_s6_sabotage_served_from_the_buckets_root_others_are_read_and_written(stage: Stage) -> None:
-    """As if rclone took any path: the other source's objects are read by name, and garbage is put beside them."""
+    """As if rclone accepted any path: the other source's objects are read by name, and garbage is written beside them."""
     root = '/^confined "\\$\\{hours\\}h" 3/i for a in "$@"; do shift; case $a in lastcopy:backups/web1/*) a=lastcopy:backups ;; esac; set -- "$@" "$a"; done'
     with wide_identity(stage), edited(stage, "relay", SERVE, root):
         result = stage.play("S6")
@@ -123,7 +123,7 @@ def test_s7_sabotage_with_rclones_words_left_to_the_source_the_storage_is_named(
 def test_s11_sabotage_from_is_ignored_and_sessions_outlive_their_key(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """sshd asks a command that drops `from=`, and the relay's steps end no process."""
+    """sshd gets keys from a command that drops `from=`, and the relay's steps end no process."""
     command = "/usr/local/sbin/loose-keys"
     script = (
         f"printf '#!/bin/sh\\nsed -E \"s/,?from=[^ ]*//\" {KEYS}/$1\\n' >{command} && chmod 755 {command}"

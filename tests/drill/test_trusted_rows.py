@@ -1,4 +1,4 @@
-"""Rows S8, S9, S10 and A8, which the operator's own tools hold: each holds on the running stack, and breaks when the tool is weakened."""
+"""Rows S8, S9, S10 and A8, which the operator's own tools ensure: each holds on the running stack, and breaks when the tool is weakened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two servers for all of these tests, started when first asked for; a bucket of its own for each vault."""
+"""Two servers for all of these tests, each started when it is first needed; each vault has a bucket of its own."""
 
 from __future__ import annotations
 

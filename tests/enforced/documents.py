@@ -1,4 +1,4 @@
-"""The generated documents, put into the words that each server takes; what it does not take is told, never silently dropped.
+"""The generated documents in the form that each server accepts. What it does not accept is reported, never silently dropped.
 
 versitygw gets the bucket policy as a bucket policy. minio binds nobody but strangers by those, so its identities carry the same denials.
 """

@@ -1,4 +1,4 @@
-"""A source's restic over the relay's rclone: with the very rclone.conf and arguments that the program puts on the relay."""
+"""A source's restic over the relay's rclone, with the rclone.conf and arguments that the program puts on the relay."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class RelayedRepository:
             arguments += ["--s3-version-at", at]
         line = shlex.join([os.fspath(tool("rclone")), *arguments])
         self.serve = folder / "serve"
-        # 4>&2: restic takes the end of a program's stderr for the end of the program.
+        # 4>&2: restic treats the end of a program's stderr as the end of the program.
         self.serve.write_text(
             f"#!/bin/sh\nexec env -i PATH=/usr/bin:/bin HOME=/nonexistent {ALONE} {line} 4>&2 2>>{folder}/rclone.log\n"
         )
@@ -89,7 +89,7 @@ class RelayedRepository:
         )
 
     def rclone(self, *argv: str) -> subprocess.CompletedProcess[str]:
-        """rclone with the same rclone.conf, as whoever took the relay would run it."""
+        """Run rclone with the same rclone.conf, as whoever controls the relay could."""
         once = ("--retries", "1", "--low-level-retries", "1", "--config", str(self.folder / "rclone.conf"))
         return subprocess.run(
             [os.fspath(tool("rclone")), *argv, *once, "--ca-cert", str(self.ca)],

@@ -122,7 +122,7 @@ class Server:
 
     @cached_property
     def root(self) -> Any:
-        """Sees everything; for the tests' own eyes."""
+        """A client with all rights, for the tests' own checks."""
         return s3_client(self.endpoint, self.ca, self.root_key, self.root_secret, trailers=self.trailers)
 
     def make_bucket(self, name: str, mode: str, days: int) -> None:

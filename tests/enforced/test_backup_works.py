@@ -113,7 +113,7 @@ def test_r3_what_was_there_before_restores_whatever_the_attacker_wrote(
 
 
 def test_r3_sabotage_without_versions_the_attacker_wins(minio: Minio, tmp_path: Path) -> None:
-    """The same on a bucket without versions and lock: the look into the past finds no good snapshot."""
+    """The same on a bucket without versions and lock: the view of the past contains no good snapshot."""
     made, tree = Vault(minio, "plain-bucket"), make_tree(tmp_path / "tree", megabytes=1)
     minio.root.create_bucket(Bucket=made.bucket)
     relay = made.relay("web1")
@@ -145,7 +145,7 @@ def hide(made: Vault, s3: Any) -> None:
 
 
 def reader(made: Vault) -> Identity:
-    """Who restores: may read versions and nothing else."""
+    """An identity for restores, which may only read versions."""
     of_bucket = f"arn:aws:s3:::{made.bucket}"
     allow = {"Effect": "Allow", "Action": READER, "Resource": [of_bucket, f"{of_bucket}/*"]}
     return made.server.add_identity(f"r-{made.bucket}", {"Version": "2012-10-17", "Statement": [allow]})

@@ -1,4 +1,4 @@
-"""R1, R2, R4, R5: whoever takes the relay's storage identity, or has all rights of S3 and is not break-glass, cannot harm the vault.
+"""R1, R2, R4, R5: whoever stole the relay's storage identity, or has all rights of S3 and is not break-glass, cannot harm the vault.
 
 Two attackers, each bound by one of the two documents alone, so that each document is proven by itself:
 
@@ -126,7 +126,7 @@ def test_r2_sabotage_versions_are_lost(server: Server, vault: Make, weak: str) -
 
 
 def test_r2_compliance_keeps_every_version_when_no_document_binds(server: Server, vault: Make) -> None:
-    """The lock itself, which stays when policies fail: all rights, bypass included, and still nothing is lost."""
+    """The lock itself, which holds when policies fail: with all rights, including bypass, nothing is lost."""
     made = vault(server, mode="COMPLIANCE")
     assert [line for line in harm(made, None, attacks.r2_undo_the_lock) if line.startswith("lost: ")] == []
 

@@ -1,4 +1,4 @@
-"""Every statement of the bucket policy says what it is meant to say, asked of an engine that is not ours.
+"""Every statement of the bucket policy means what it should, as evaluated by an engine that is not ours.
 
 versitygw's IAM server is asked as its gateway asks it (`decide`), with the condition keys that AWS documents for each request. It reads
 whole documents, NotResource and aws:PrincipalArn included. What it cannot tell is whether AWS's S3 really sends these keys.
@@ -82,7 +82,7 @@ for guarded, where in (
     ("OnlyBreakGlassChangesVersionsAndLocks", PACK),
 ):
     CASES += [(guarded, action, where, {}, True) for action in STATEMENTS[guarded]["Action"]]
-# Whom break-glass, too, is bound by.
+# What also binds break-glass.
 FOR_ALL = {
     "TlsOnly",
     "NoOtherLockMode",
@@ -181,7 +181,7 @@ def test_r5_even_who_may_extend_locks_cannot_go_beyond_the_cap(minio: Minio, vau
 
 
 def test_r5_nothing_is_written_under_a_mode_that_nobody_can_undo(minio: Minio, vault: Make) -> None:
-    """COMPLIANCE on a GOVERNANCE bucket would make a test stack's objects stay."""
+    """COMPLIANCE on a GOVERNANCE bucket would keep a test stack's objects."""
     made = vault(minio)
     lock = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": attacks.in_days(2)}
     key = {"Bucket": made.bucket, "Key": "web1/g1/data/ab/new", "Body": b"x"}

@@ -21,7 +21,7 @@ Calls = Mapping[str, Callable[[], Any]]
 
 
 def tried(call: Callable[[], Any]) -> str:
-    """'done', or the code of the refusal. Whatever is no answer of the storage fails the test."""
+    """'done', or the error code. Anything else than an answer of the storage fails the test."""
     try:
         answer = call()
     except ClientError as error:
@@ -63,7 +63,7 @@ class Vault:
         )
 
     def careless(self, policy: documents.Document | None) -> Identity:
-        """Somebody with all rights of S3, whom the bucket policy alone binds; with None nothing does."""
+        """An identity with all rights of S3, bound only by the bucket policy; with None by nothing."""
         name, own = f"admin-{self.bucket}"[:20], [documents.EVERYTHING]
         if policy is not None:
             mine = documents.taken(policy, self.server.name)
@@ -130,7 +130,7 @@ class Vault:
 
 
 def damage(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """What was lost, changed or hidden. Objects that were added are none; neither is a hidden lock of restic's."""
+    """What was lost, changed or hidden. Added objects are no damage, nor are hidden restic locks."""
     lost = [f"lost: {name}" for name in before if name not in after]
     changed = [f"changed: {name}" for name in before if after.get(name, before[name]) != before[name]]
     hidden = [

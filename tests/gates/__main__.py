@@ -1,4 +1,4 @@
-"""`python -m tests.gates`: a gate as a program of its own, for a network that is not this process's.
+"""`python -m tests.gates`: runs a gate as a program, for a network namespace other than this process's.
 
 The first line of stdin says what is behind (JSON: behind, certs, secrets; service: whose gate, none for one without rules; region: the endpoint's;
 minutes, by which its clock is ahead; new_for: requests before a new bucket is found, see BucketElsewhere; kms: objects are encrypted with a KMS key

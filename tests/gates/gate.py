@@ -1,4 +1,4 @@
-"""A gate: a reverse proxy with TLS in front of a real S3 server that refuses whatever one service would refuse.
+"""A gate: a reverse proxy with TLS in front of a real S3 server that refuses what a given service would refuse.
 
 It verifies the signature, the clock, the region and every digest itself, decodes the body, and sends the request on, signed anew with the same
 identity's key. What differs between services are its rules (rules.py, services.py). A gate is stricter than the service that it stands for; it
@@ -29,7 +29,7 @@ LARGEST = 80 << 20  # bytes of one request: more than any pack of these tests
 
 
 def _is_passed_on(name: str) -> bool:
-    """Headers that the server behind gets. The others were for the gate, or are made anew."""
+    """The headers that the server behind gets. The others were for the gate, or are written again."""
     if name in ("content-type", "content-md5", "if-match", "if-none-match", "range"):
         return True
     signing = ("x-amz-date", "x-amz-content-sha256", "x-amz-decoded-content-length", "x-amz-trailer")
@@ -66,12 +66,12 @@ class Gate:
         return self.certs / "ca.crt"
 
     def knows(self, identity: Identity) -> Identity:
-        """Lets this identity in, as far as the server behind does."""
+        """Accept this identity, as far as the server behind does."""
         self.secrets[identity.access_key] = identity.secret_key
         return identity
 
     def take(self, request: Request) -> Answer:
-        """The answer to a request: the first refusal, or what the server behind says, as this service would word it."""
+        """The answer to a request: the first refusal, or what the server behind answers, in this service's form."""
         refused = ""
         try:
             signed = Signed(request)
@@ -159,14 +159,14 @@ def _handler(gate: Gate) -> type[BaseHTTPRequestHandler]:
             return self.rfile.read(length)
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Nothing: the gate keeps what it saw."""
+            """Does nothing: the gate records every request."""
 
     return Handler
 
 
 @contextmanager
 def opened(gate: Gate) -> Iterator[Gate]:
-    """The gate on a port of its own on loopback, with the certificate of the server behind it."""
+    """Run the gate on a loopback port, with the certificate of the server behind it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(gate.certs / "public.crt", gate.certs / "private.key")
     with ThreadingHTTPServer(("127.0.0.1", 0), _handler(gate)) as server:

@@ -1,4 +1,4 @@
-"""rclone as the relay runs it, before a gate or a server: the very rclone.conf and arguments that the program makes for the service."""
+"""rclone as the relay runs it, in front of a gate or a server, with the rclone.conf and arguments that the program renders for the service."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def repository_behind(
     service: ServiceName = "Minio",
     checksum: ChecksumChoice = "auto",
 ) -> RelayedRepository:
-    """web1's repository, reached through the gate as a stack file with this provider and checksum has it."""
+    """web1's repository, reached through the gate, as for a stack file with this provider and checksum."""
     place = cast(Server, ServerAddress(vault.server.name, gate.endpoint, gate.ca))
     known = gate.knows(identity)
     return RelayedRepository(

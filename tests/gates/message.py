@@ -1,4 +1,4 @@
-"""What passes a gate: a request, taken apart and checked to its last byte, and an answer."""
+"""What passes through a gate: a request, parsed and checked completely, and an answer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Answer:
 
 
 class Refused(Exception):
-    """The request ends here, with this answer."""
+    """The gate refuses the request, with this answer."""
 
     def __init__(self, status: int, code: str, message: str, **more: str) -> None:
         super().__init__(f"{status} {code}: {message}")
@@ -64,7 +64,7 @@ class Request:
 
     @property
     def query(self) -> dict[str, str]:
-        """By name, as sent; a word without ``=`` has an empty value."""
+        """The parameters by name, as sent; one without ``=`` has an empty value."""
         text = self.target.partition("?")[2]
         return {name: value for name, _, value in (word.partition("=") for word in text.split("&") if word)}
 
@@ -78,7 +78,7 @@ class Request:
 
     @property
     def writes(self) -> bool:
-        """An object's content comes with it: PutObject or UploadPart."""
+        """Whether it carries an object's content: PutObject or UploadPart."""
         made = self.query.keys() <= {"x-id", "partNumber", "uploadId", "versionId"}
         return self.method == "PUT" and bool(self.key) and made and "x-amz-copy-source" not in self.headers
 
@@ -113,7 +113,7 @@ class Request:
             raise Refused(400, "IncompleteBody", "The length of the body is not as announced.")
 
     def verify(self) -> None:
-        """Every digest that came along is that of the payload, or the request is refused as S3 refuses it."""
+        """Refuse the request as S3 does, unless every digest in it is that of the payload."""
         signed = self.headers.get("x-amz-content-sha256", "")
         if re.fullmatch("[0-9a-f]{64}", signed) and hashlib.sha256(self.payload).hexdigest() != signed:
             raise Refused(

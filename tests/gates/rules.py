@@ -1,4 +1,4 @@
-"""What services do differently, one rule each: its source and the day when that was read. How strict a rule is where the source is silent is said.
+"""What services do differently, one rule each, with its source and the day when it was read, and how strict the rule is where the source does not say.
 
 A rule may refuse a request when it arrives or once its body is known, change what is sent on, and change the answer.
 """
@@ -42,13 +42,13 @@ class Rule:
         """The body is there, its digests are not verified yet."""
 
     def sends_on(self, exchange: Exchange) -> None:
-        """All is verified; the request may be changed before the server behind gets it."""
+        """Everything is verified; the request may be changed before the server behind gets it."""
 
     def answers(self, exchange: Exchange) -> None:
         """The server behind has answered; the answer may be changed."""
 
     def leaves(self, exchange: Exchange) -> None:
-        """The exchange is over, whatever became of it."""
+        """The exchange is over, whatever its outcome."""
 
 
 class ChecksumDemanded(Rule):
@@ -66,7 +66,7 @@ class ChecksumDemanded(Rule):
 
 
 class TrailerRefused(Rule):
-    """A body whose checksum follows it is not understood: its framing is taken for content."""
+    """A body that is followed by its checksum is not understood: its framing is treated as content."""
 
     source = (
         "Ceph RGW 16.2.15 itself (test_ceph.py); Hetzner: https://github.com/opentofu/opentofu/issues/2605"
@@ -252,7 +252,7 @@ class NoVersionsNoLocks(Rule):
 
 
 class NoDefaultRetention(Rule):
-    """The lock's configuration has no default: what is written stays unlocked unless each write asks for its lock."""
+    """The lock configuration has no default: an object is not locked unless its write asks for it."""
 
     source = "https://cloud.google.com/storage/docs/using-object-lock (a retention for each object; none by default)"
     date = "2026-11-28"
@@ -278,7 +278,7 @@ class AcceptEncodingChanged(Rule):
 
 
 class UnknownQueryRefused(Rule):
-    """The word x-id, which the SDK adds to each request, is none of the interface."""
+    """The parameter x-id, which the SDK adds to each request, is unknown."""
 
     source = "https://github.com/rclone/rclone/blob/v1.76.0/backend/s3/provider/GCS.yaml (use_x_id: false)"
     date = "2026-11-28"
@@ -334,7 +334,7 @@ class BucketElsewhere(Rule):
             self.new_for -= 1
             words = "Please re-send this request to the specified temporary endpoint. Continue to use the original request endpoint for future requests."
             refused = Refused(307, "TemporaryRedirect", words, Endpoint=host)
-            # A name that cannot exist: a client that follows the redirect fails, and reaches nobody.
+            # A host name that cannot exist, so that a client that follows the redirect fails.
             refused.answer.headers["location"] = f"https://{request.bucket}.s3.invalid/{request.key}"
         else:
             words = "The bucket you are attempting to access must be addressed using the specified endpoint. Please send all future requests to this endpoint."

@@ -1,4 +1,4 @@
-"""Signature Version 4: computed again from what arrived, and made anew for the server behind.
+"""Signature Version 4: verifies the signature of what arrived, and signs it again for the server behind.
 
 Source: https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html, 2026-11-28.
 """
@@ -22,7 +22,7 @@ _TIME = "%Y%m%dT%H%M%SZ"
 
 
 class Signed:
-    """The signature of a request and what it says of itself."""
+    """The signature of a request, and its parameters."""
 
     def __init__(self, request: Request) -> None:
         found = _FORM.fullmatch(request.headers.get("authorization", ""))

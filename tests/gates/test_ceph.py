@@ -1,4 +1,4 @@
-"""A real Ceph RGW under the bucket policy that the documentation gives for it: what it holds, and what it does not.
+"""A real Ceph RGW under the documented bucket policy for it: what it enforces, and what it does not.
 
 What it does not hold is asserted as well: the day that another version does, these tests say so.
 """
@@ -20,7 +20,7 @@ from tests.enforced.servers import Identity, s3_client
 from tests.enforced.vault import LOCK, OBJECTS, Calls, Vault, all_tried, damage, tried
 
 REFUSED = {"AccessDenied", "403"}
-# What Ceph 16.2.15 does not know: it takes these for something else and refuses that.
+# Calls that Ceph 16.2.15 does not know: it treats them as something else and refuses that.
 UNKNOWN = {"replication": "MethodNotAllowed", "encryption": "InvalidArgument", "ownership": "InvalidArgument"}
 # A write may bring a retention and a hold of its own: no right of its own is asked for (R5).
 LOCKED_AT_WILL = {"write", "write in parts", "copy"}
@@ -189,7 +189,7 @@ def test_r2_compliance_keeps_every_version_when_no_policy_binds(ceph: Ceph) -> N
 
 
 def test_s5_a_condition_holds_only_where_no_versions_are_kept(ceph: Ceph, backups: Vault, web1: Any) -> None:
-    """So what a service is reported to do in a bucket without versions says nothing of ours."""
+    """So what a service is reported to do in a bucket without versions says nothing about our buckets."""
     again = [
         tried(
             lambda: web1.put_object(

@@ -1,4 +1,4 @@
-"""The whole chain through each service that the preview lets pass: init, backup, check and restore, by the program's own rclone.conf and arguments.
+"""The whole chain through the gate of each service that the preview accepts: init, backup, check and restore, with the program's rclone.conf and arguments.
 
 What each rule of a gate does to a product that has no answer to it: test_rules.py. The storage step: tests/scripts/relay/test_storage_gates.py.
 """

@@ -1,4 +1,4 @@
-"""S6: whatever a service answers to rclone's first look at its path, the source's own folder is served and never the one above.
+"""S6: whatever a service answers to rclone's first lookup of its path, the source's own prefix is served and never the one above.
 
 rclone asks with HEAD whether its path is a file, and takes many an answer for yes. A path that ends with a slash is not looked at.
 On a relay with its wrapper: tests/scripts/relay/test_first_look.py.

@@ -1,4 +1,4 @@
-"""The gate itself: it verifies every digest and signature before anything is passed on, so that what goes through was really verified."""
+"""The gate itself: it verifies every digest and signature before it forwards anything."""
 
 from __future__ import annotations
 

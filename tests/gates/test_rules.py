@@ -1,4 +1,4 @@
-"""Every rule of a gate against a product that has no answer to it: it breaks, and with today's answer it does not."""
+"""Every rule of a gate, with a product that does not handle it, which fails, and with today's product, which works."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Tried:
         with opened(Gate(server.endpoint, server.ca.parent, gate_rules)) as gate:
             folder = self.folder / next(self._names)
             repository = repository_behind(gate, self.vault, self.identity, folder, service, checksum)
-            # What is refused here is refused for good: no waiting for better days.
+            # What is refused here is always refused, so a retry would only take time.
             text = repository.serve.read_text().replace("--low-level-retries 3", "--low-level-retries 1")
             repository.serve.write_text(text)
             yield repository, gate

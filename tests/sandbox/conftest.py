@@ -1,4 +1,4 @@
-"""One real sandbox for the whole session, beside whatever sandbox the user runs; needs root."""
+"""One real sandbox for the whole session, beside a sandbox that the user may run; needs root."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KEYS = {"web1": ("web1key", "web1-secret-0123456789"), "db1": ("db1key", "db1-se
 
 
 def bring_up(box: Sandbox) -> None:
-    """All of it, side by side, as the engine would."""
+    """Create everything concurrently, as the engine does."""
     box.network_up(NETWORK, "nspawn")
     with ThreadPoolExecutor() as pool:
         waiting = [pool.submit(box.storage_up, BUCKET)]

@@ -1,4 +1,4 @@
-"""Machines: real Debian hosts that converge, whatever was killed, and keep what they wrote."""
+"""Machines: real Debian hosts that converge, whatever was killed, and keep their data."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_exec_in_a_machine_that_is_not_there_names_the_fix(box: Sandbox) -> None
 
 
 def test_a_host_without_inotify_instances_is_told_before_the_boot() -> None:
-    """Systemd inside would end at once and say nothing. The limit is lowered in a user namespace of the test's own."""
+    """A machine's systemd would end at once without a message. The limit is lowered in a user namespace of the test."""
     starve = 'echo 4 >/proc/sys/user/max_inotify_instances && exec "$0" -c "$1"'
     call = "from sandbox.nspawn import refuse_without_inotify; refuse_without_inotify('web1')"
     for lowered, expected in ((starve, 1), ('exec "$0" -c "$1"', 0)):

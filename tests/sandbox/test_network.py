@@ -1,4 +1,4 @@
-"""Who can talk to whom, tried from inside the machines; and that the trial itself can fail."""
+"""Which connections are possible, tried from inside the machines, and that the trial itself can fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Driver podman: its rules as text, and the same promises on real containers where podman is installed.
+"""Driver podman: its rules as text, and the same guarantees with real containers, if podman is installed.
 
 The base image is the nspawn tree imported under the tag that a build would give, so that no image registry is needed.
 """
@@ -142,7 +142,7 @@ def reaches(box: Sandbox, name: str, address: str, port: int) -> bool:
 
 
 def forbidden(box: Sandbox) -> list[tuple[str, str, int]]:
-    """Who, to where: everything that must not be reachable, with the ports at which somebody listens."""
+    """Everything that must not be reachable: from where, to which address and port. Something listens at each."""
     db1, front = str(box.plan.address(box.machine("db1").slot)), str(box.plan.network[1])
     storage, gate, outer = box.driver.storage_address, str(box.plan.workstation), str(box.plan.network[130])
     web1 = str(box.plan.address(box.machine("web1").slot))

@@ -1,4 +1,4 @@
-"""Processes are known by number and start time, and locks and files survive what a kill can do to them."""
+"""Processes are identified by id and start time; locks and files survive a killed process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The object store: what it locks and what a source's identity may do, tried with requests from the relay."""
+"""The storage: what it locks, and what a source's identity may do, tried with requests from the relay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""After `destroy` nothing is left, also of a sandbox that was half made or lost parts."""
+"""`destroy` leaves nothing behind, also of a sandbox that was not completed or lost parts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NETWORK = f"198.18.{72 + WORKER}.0/24"  # beside the session's own sandbox
 
 
 def traces(marks: set[str]) -> dict[str, set[str]]:
-    """All that bears one of the marks (the sandbox's id, its folder, its network), by kind."""
+    """Everything that has one of the marks (the sandbox's id, its folder, its network), by kind."""
 
     def bearing(lines: list[str]) -> set[str]:
         return {line for line in lines if any(mark in line for mark in marks)}

@@ -1,4 +1,4 @@
-"""What a strict storage asks of an upload, judged on recorded requests."""
+"""What a strict storage requires of an upload, checked on recorded requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BODIES = ("PutObject", "UploadPart")
 
 
 def content(request: RecordedRequest) -> bytes:
-    """The object's own bytes: what is left of the body without the framing of a trailer."""
+    """The object's own bytes: the body without the framing of a trailer."""
     if "aws-chunked" not in request.headers.get("content-encoding", ""):
         return request.body
     found, rest = b"", request.body

@@ -1,4 +1,4 @@
-"""rclone as the relay runs it, in front of a server that writes down what it was sent."""
+"""rclone as the relay runs it, in front of a server that records what it gets."""
 
 from __future__ import annotations
 

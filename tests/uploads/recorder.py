@@ -1,4 +1,4 @@
-"""A TLS server that takes S3 uploads and writes down how each request was sent. It stores nothing and judges nothing."""
+"""A TLS server that accepts S3 uploads and records how each request was sent. It stores and checks nothing."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _handler(recorder: Recorder) -> type[BaseHTTPRequestHandler]:
         do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = serve
 
         def log_message(self, format: str, *args: object) -> None:
-            """Quiet: what arrived is in ``recorder.requests``."""
+            """Does nothing: every request is in ``recorder.requests``."""
 
     return Handler
 

@@ -130,7 +130,7 @@ def test_a_tricky_secret_is_read_back(relayed: Relay, secret: str) -> None:
 @pytest.mark.parametrize("left", ["no file", "another profile", "no key"])
 @pytest.mark.parametrize("name", ["AWS", "Ceph"])
 def test_without_its_own_key_rclone_takes_no_other(relayed: Relay, name: str, left: str) -> None:
-    """Not one of the environment, of root's own files or of the machine; not without signature either."""
+    """It uses no key of the environment, of root's own files or of the machine, and never sends a request without a signature."""
     uploads = SERVICES[name].uploads()  # type: ignore[index]
     relayed.furnish(uploads)
     kept = relayed.credentials.read_text()

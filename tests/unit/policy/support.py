@@ -1,4 +1,4 @@
-"""Recorded graphs as the policy's rules read them, and a small vault that keeps every rule."""
+"""Recorded graphs in the form that the policy's rules read, and a small vault that satisfies every rule."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def good() -> Graph:
 
 
 def changed(name: str, inputs: dict[str, Any] | None = None, **options: Any) -> Graph:
-    """The good graph with inputs of one resource laid over (None: left out) and options replaced."""
+    """The good graph with changed inputs of one resource (None: omitted) and changed options."""
 
     def new(node: Node) -> Node:
         merged = {key: item for key, item in {**node.inputs, **(inputs or {})}.items() if item is not None}

@@ -1,4 +1,4 @@
-"""Each rule of the policy pack: a graph that keeps it, and for each way to break it one that is refused by that rule."""
+"""Each rule of the policy pack: a graph that satisfies it, and for each way to break it one that this rule refuses."""
 
 from __future__ import annotations
 
