@@ -18,8 +18,10 @@ from xdist.scheduler import LoadScopeScheduling
 pytest_plugins = ["tests.plugins.nightly", "tests.plugins.times"]
 
 HERE = Path(__file__).parent
-# How long an example takes is the machine's business: what is slow there is not wrong.
-_ANY_SPEED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How long an example takes is the machine's business: what is slow there is not wrong. A parametrized test is one test with several executors.
+_ANY_SPEED = settings(
+    deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors]
+)
 # The same examples on every run: a suite that runs at each commit does not rest on luck. New ones are looked for nightly.
 settings.register_profile("fast", _ANY_SPEED, max_examples=25, derandomize=True)
 settings.register_profile("thorough", _ANY_SPEED, max_examples=300)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 _PROGRAM = """\
-#!{python}
+#!{python} -IS
 import json, os, pathlib, sys
 folder = pathlib.Path({folder!r})
 words = [word for word in sys.argv[1:] if word not in ("--non-interactive", "--color", "never", "auto")]

@@ -66,7 +66,7 @@ def test_a_tricky_secret_is_read_back(rclone: Path, tmp_path: Path, secret: str)
     read_back(rclone, tmp_path, secret)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.text(alphabet=st.sampled_from("abcXYZ019+/=#;%(){}[]\"'`\\$ ,:.~!*"), min_size=1, max_size=24))
 def test_any_secret_is_read_back_or_refused(rclone: Path, tmp_path: Path, secret: str) -> None:
     read_back(rclone, tmp_path, secret)

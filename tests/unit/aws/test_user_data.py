@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from components.aws.first_host_key import first_key
 from components.aws.user_data import HEAD, UserDataPlan, user_data
 from tests.unit.recording import SAMPLE_KEY
-from tests.unit.relay.test_no_injection import KEYS, NASTY, few
+from tests.unit.relay.test_no_injection import KEYS, NASTY
 
 SEED = "a-seed-that-is-long-enough-for-a-key"
 KEY = first_key(SEED)
@@ -34,7 +34,6 @@ def as_plain(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-@few
 @given(
     admin=NASTY,
     key=KEYS,
@@ -59,7 +58,6 @@ def test_user_data_gains_no_key_and_no_command(
     assert as_plain(yaml.safe_load(text)) == PLAIN
 
 
-@few
 @given(name=st.from_regex(r"[a-z_][a-z0-9_-]{0,31}", fullmatch=True), key=KEYS, comment=NASTY)
 def test_what_is_carried_is_carried_whole(name: str, key: str, comment: str) -> None:
     """Also a name that YAML would read as something else: `no`, `null`, `on`."""
@@ -94,7 +92,6 @@ def test_more_than_ec2_takes_is_refused() -> None:
 # the first key
 
 
-@few
 @given(st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=126), min_size=32, max_size=64))
 def test_a_seed_makes_one_key_always(seed: str) -> None:
     assert first_key(seed) == first_key(seed)

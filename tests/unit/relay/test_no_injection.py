@@ -7,7 +7,7 @@ import re
 import shlex
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from components.relay import firewall_rules as firewall
@@ -19,7 +19,6 @@ from components.relay.sshd_config import SshdPlan
 from components.storage.service_facts import StorageService, Uploads
 from components.storage.services import SERVICES
 
-few = settings(max_examples=40)
 SERVICE = st.sampled_from(list(SERVICES.values()))
 
 # Text that likes to break things, mixed with anything at all.
@@ -74,7 +73,6 @@ LINE = re.compile(
 )
 
 
-@few
 @given(
     source=NAMES | NASTY,
     key=KEYS,
@@ -92,7 +90,6 @@ def test_authorized_keys_is_one_restricted_line(
     assert line.count("\n") == 1
 
 
-@few
 @given(NASTY)
 def test_only_an_ed25519_key_is_a_key(text: str) -> None:
     with pytest.raises(ValueError, match="not a public key"):
@@ -101,13 +98,11 @@ def test_only_an_ed25519_key_is_a_key(text: str) -> None:
         relay.public_key(f"ssh-ed25519 {text}")
 
 
-@few
 @given(source=NAMES, key=KEYS)
 def test_a_good_key_is_carried_whole(source: str, key: str) -> None:
     assert f" {key} {source}\n" in relay.authorized_key(source, key + " me@here", [])
 
 
-@few
 @given(values=st.tuples(NASTY, NASTY, NASTY), service=SERVICE)
 def test_rclone_conf_has_one_section_and_one_line_a_value(
     values: tuple[str, str, str], service: StorageService
@@ -142,7 +137,6 @@ def test_rclone_conf_has_one_section_and_one_line_a_value(
     assert f"endpoint = {endpoint}" in lines
 
 
-@few
 @given(key=NASTY, secret=NASTY, service=SERVICE)
 def test_the_file_of_the_key_has_one_profile_and_one_line_a_value(
     key: str, secret: str, service: StorageService
@@ -168,7 +162,6 @@ def test_the_file_of_the_key_has_one_profile_and_one_line_a_value(
     assert f"aws_secret_access_key={secret}" in lines
 
 
-@few
 @given(st.lists(NASTY, max_size=5))
 def test_a_section_from_the_stack_file_stays_one_section(lines: list[str]) -> None:
     try:
@@ -180,7 +173,6 @@ def test_a_section_from_the_stack_file_stays_one_section(lines: list[str]) -> No
     assert all(re.match(r"[a-z0-9_]+ = ", line) for line in found[1:])
 
 
-@few
 @given(source=NAMES | NASTY, root=NASTY, generation=st.integers(-3, 10**6))
 def test_a_storage_path_stays_below_its_root(source: str, root: str, generation: int) -> None:
     try:
@@ -194,7 +186,6 @@ def test_a_storage_path_stays_below_its_root(source: str, root: str, generation:
     assert re.fullmatch(r"[A-Za-z0-9._/-]+", path)
 
 
-@few
 @given(
     source=NAMES,
     root=st.from_regex(r"[A-Za-z0-9._-]{1,20}(/[A-Za-z0-9_-]{1,9}){0,2}", fullmatch=True),
@@ -227,7 +218,6 @@ def test_serve_conf_holds_the_limits_and_the_append_only_arguments(
     assert ("If-None-Match: *" in arguments) == (uploads is not None and uploads.condition)
 
 
-@few
 @given(admin=NASTY, port=st.integers(-5, 70000), networks=st.lists(NASTY, max_size=2))
 def test_the_sshd_drop_in_gains_no_line(admin: str, port: int, networks: list[str]) -> None:
     try:
@@ -244,7 +234,6 @@ def test_the_sshd_drop_in_gains_no_line(admin: str, port: int, networks: list[st
     ]
 
 
-@few
 @given(name=NASTY, key=NASTY, factor=st.sampled_from(["none", "fido2", "totp"]))
 def test_a_persons_key_file_gains_no_line_and_no_option(
     name: str, key: str, factor: sshd.SecondFactor
@@ -257,7 +246,6 @@ def test_a_persons_key_file_gains_no_line_and_no_option(
     assert found[name].startswith(f"{name} restrict,port-forwarding")
 
 
-@few
 @given(host=NASTY, port=st.integers(-5, 70000), ssh=st.integers(1, 65535))
 def test_the_firewall_gains_no_rule(host: str, port: int, ssh: int) -> None:
     try:
@@ -272,7 +260,6 @@ def test_the_firewall_gains_no_rule(host: str, port: int, ssh: int) -> None:
     assert bare == firewall.rules([], ssh)
 
 
-@few
 @given(url=NASTY, bucket=st.just("backups"))
 def test_an_endpoint_is_a_url_or_refused(url: str, bucket: str) -> None:
     try:

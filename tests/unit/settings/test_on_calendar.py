@@ -10,12 +10,13 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from components.settings.on_calendar import OnCalendar
 from components.settings.silence import lost_night, silent_after
 from components.settings.sources import DEFAULT_DELAY, DEFAULT_SCHEDULE
+from tests.examples import few
 
 OLD_DEFAULT = "*-*-* 02:00:00"
 # One for each hour over which a clock is put forward; half an hour, a quarter past, two hours; a rule by the moon; none.
@@ -105,7 +106,7 @@ EVENT = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=40, deadline=None)
+@few
 @given(EVENT, st.sampled_from(["UTC", "Europe/Berlin"]))
 def test_what_it_takes_systemd_takes_too_and_both_mean_the_same(event: str, zone: str) -> None:
     assume(OnCalendar.parse(event) is not None)
@@ -212,7 +213,7 @@ def test_what_never_comes_again_has_no_pause(schedule: str) -> None:
     assert silent_after(schedule, DEFAULT_DELAY) is None
 
 
-@settings(max_examples=20, deadline=None)
+@few
 @given(st.sampled_from(EVENTS), st.sampled_from(ZONES))
 def test_the_longest_gap_is_the_longest_of_all_runs(event: str, zone: str) -> None:
     """The short way through whole days against the long way through every run of a year."""

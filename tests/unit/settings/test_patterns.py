@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from components.settings import patterns
 from components.settings.patterns import malformed_part
 from components.source.config_files import excludes_file
+from tests.examples import few
 from toolchain import ensure
 
 BAD = (
@@ -45,7 +46,6 @@ GOOD = (
     "/srv/[!x]",
 )
 PATTERNS = st.text(st.sampled_from("[]^-\\*?/.a z!ü$"), min_size=1, max_size=12)
-QUICK = settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def refused_by_restic(folder: Path, several: Sequence[str]) -> set[str]:
@@ -94,7 +94,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("patterns")
 
 
-@QUICK
+@few
 @given(several=st.lists(PATTERNS, min_size=100, max_size=300))
 @example([*BAD, *GOOD])
 def test_what_restic_refuses_the_preview_refuses(folder: Path, several: list[str]) -> None:

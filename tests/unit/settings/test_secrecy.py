@@ -8,7 +8,7 @@ from typing import Any
 
 import pydantic
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from components.settings import SettingsError, list_warnings, parse_settings
@@ -19,9 +19,6 @@ from tests.unit.settings.support import KEYS, leaks, parse, private_key, refused
 # 24 and more characters, so that no secret can stand in a message by chance.
 SECRETS = st.text(
     alphabet=string.ascii_letters + string.digits + "!$%&/()=?*+ \n\t\"'\\`äß€", min_size=24, max_size=60
-)
-QUICK = settings(
-    max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors]
 )
 
 
@@ -34,7 +31,6 @@ def said(raw: dict[str, object]) -> str:
     return f"{made}{made!r}{made.model_dump()}{made.model_dump_json()}{list_warnings(made)}"
 
 
-@QUICK
 @given(password=SECRETS, key=SECRETS, broken=st.booleans())
 @example(password="correct-horse-Battery-9-staple", key="kW8bGxNcTq31LmZpRu5y7v0E", broken=False)
 def test_passwords_and_storage_keys_stay_secret(password: str, key: str, broken: bool) -> None:
@@ -46,7 +42,6 @@ def test_passwords_and_storage_keys_stay_secret(password: str, key: str, broken:
     assert not leaks(text, key)
 
 
-@QUICK
 @given(
     secret=SECRETS,
     form=st.sampled_from(["type = b2\nkey = {}", "{}", "[{}]", "type = {}", "{} = 1", "type = b2\n{}"]),
@@ -57,7 +52,6 @@ def test_no_line_of_an_rclone_section_is_repeated(secret: str, form: str) -> Non
     assert not leaks(said(raw), secret)
 
 
-@QUICK
 @given(secret=SECRETS, place=st.integers(0, 9))
 def test_a_secret_in_the_wrong_place_is_not_repeated_either(secret: str, place: int) -> None:
     raw = stack()
@@ -107,7 +101,6 @@ def test_a_private_key_where_a_public_value_belongs_is_not_repeated(place: tuple
             assert not leaks(str(refused(raw)), form)
 
 
-@QUICK
 @given(secret=SECRETS, factor=st.sampled_from(["none", "totp"]))
 def test_a_persons_totp_secret_stays_secret(secret: str, factor: str) -> None:
     raw = stack()
@@ -116,7 +109,6 @@ def test_a_persons_totp_secret_stays_secret(secret: str, factor: str) -> None:
     assert not leaks(said(raw), secret)
 
 
-@QUICK
 @given(secret=SECRETS, place=st.integers(0, 7))
 def test_a_secret_in_the_place_of_a_name_in_aws_is_not_repeated(secret: str, place: int) -> None:
     raw = stack("{environment: PROD}", AWS)

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from components.settings import ExistingHost, HostPort, ManagedHost, Settings
@@ -20,9 +20,6 @@ from tests.unit.settings import support
 from tests.unit.settings.bad import RCLONE
 from tests.unit.settings.support import field, stack
 
-QUICK = settings(
-    max_examples=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors]
-)
 NASTY = st.sampled_from(
     ["\n", "\r", "\0", "\x1b[2J", " ", '"', "'", "`", "$(id)", ";id", "-o", "%(x)s", "..", "\u202e", "\u2028"]
 )
@@ -46,7 +43,6 @@ def accepted(place: tuple[Any, ...], value: object, base: str | None = None) -> 
     return support.accepted(raw)
 
 
-@QUICK
 @given(mixed(r"[a-z][a-z0-9-]{0,30}"))
 @example("web1\n")
 @example("-web1")
@@ -55,13 +51,11 @@ def test_accepted_names_are_account_names(name: str) -> None:
     assert settings is None or re.fullmatch(r"[a-z][a-z0-9-]{0,22}", settings.sources[0].name)
 
 
-@QUICK
 @given(st.from_regex(r"[a-z][a-z0-9-]{0,22}", fullmatch=True).filter(lambda n: n not in {"db1", "relay"}))
 def test_every_name_of_the_told_form_is_accepted(name: str) -> None:
     assert accepted(("sources", 0, "name"), name) or name in {"storage", "network", "vault", "sandbox"}
 
 
-@QUICK
 @given(st.one_of(mixed(r"[A-Za-z0-9.-]{1,30}"), st.ip_addresses().map(str)))
 @example("-oProxyCommand=reboot")
 @example("fe80::1%eth0")
@@ -77,7 +71,6 @@ def test_accepted_addresses_start_no_option_and_need_no_quotes(address: str) -> 
     assert host.address == address
 
 
-@QUICK
 @given(
     st.ip_addresses().filter(lambda ip: not (ip.is_unspecified or ip.is_multicast or ip.is_link_local)),
     st.integers(1, 65535),
@@ -102,7 +95,6 @@ BLOBS = st.one_of(
 )
 
 
-@QUICK
 @given(BLOBS, st.sampled_from(["", " comment", " a b", "\n", "\nssh-ed25519 AAAA", '" x', " \u2028x"]))
 def test_accepted_keys_are_whole_keys_on_one_line(blob: bytes, tail: str) -> None:
     line = f"ssh-ed25519 {base64.b64encode(blob).decode()}{tail}"
@@ -123,7 +115,6 @@ def test_accepted_keys_are_whole_keys_on_one_line(blob: bytes, tail: str) -> Non
         )
 
 
-@QUICK
 @given(mixed(r"/[a-z /.$'-]{0,20}"))
 @example("/srv\n/etc")
 @example("/srv/../etc/shadow")
@@ -137,7 +128,6 @@ def test_accepted_paths_are_absolute_and_one_line(path: str) -> None:
         assert ".." not in kept.split("/")
 
 
-@QUICK
 @given(mixed(r"/[a-z.-]{1,20}"))
 @example("/bin/sh -c id")
 def test_accepted_hooks_are_one_word(path: str) -> None:
@@ -145,7 +135,6 @@ def test_accepted_hooks_are_one_word(path: str) -> None:
     assert settings is None or re.fullmatch(r"/[A-Za-z0-9._+/-]+", settings.sources[0].pre_hook or "")
 
 
-@QUICK
 @given(mixed(r"[a-z*:.,/0-9 -]{1,20}"))
 @example("daily\nExecStart=/bin/sh")
 def test_accepted_schedules_hold_nothing_but_a_calendar(text: str) -> None:
@@ -154,14 +143,12 @@ def test_accepted_schedules_hold_nothing_but_a_calendar(text: str) -> None:
         assert "\n" not in text
 
 
-@QUICK
 @given(mixed(r"[0-9]{1,3} ?(s|m|h|min)"))
 def test_accepted_time_spans_hold_nothing_but_numbers_and_units(text: str) -> None:
     if seconds_of(text) is not None:
         assert re.fullmatch(r"[0-9a-z ]+", text)
 
 
-@QUICK
 @given(mixed(r"[a-z./-]{0,20}"))
 @example("a\n")
 def test_accepted_prefixes_stay_inside_the_storage(prefix: str) -> None:
@@ -171,7 +158,6 @@ def test_accepted_prefixes_stay_inside_the_storage(prefix: str) -> None:
         assert all(re.fullmatch(r"[A-Za-z0-9._-]+", part) and part not in (".", "..") for part in parts)
 
 
-@QUICK
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | TEXT,

@@ -8,11 +8,12 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from components.source import step_values as steps
 from ops.status.last_run import parsed
+from tests.examples import few
 
 SCRIPT = Path(steps.__file__).with_name("run-backup").read_text()
 PLAIN = SCRIPT[SCRIPT.index("\nplain() {") : SCRIPT.index("\n}", SCRIPT.index("\nplain() {")) + 3]
@@ -72,7 +73,7 @@ def test_what_could_harm_a_terminal_or_the_json_is_dropped(said: bytes | str) ->
     assert json.loads(text(raw)) == HOSTILE[said]
 
 
-@settings(max_examples=40, deadline=None)
+@few
 @given(st.binary(max_size=400) | st.text(max_size=400).map(lambda one: one.encode(errors="surrogatepass")))
 def test_whatever_is_said_the_record_is_json_of_one_printable_line(said: bytes) -> None:
     kept = json.loads(text(said.replace(b"\0", b"")))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from components.settings import Source
 from components.source import step_values as steps
+from tests.examples import few
 from tests.unit.recording import SAMPLE_KEY
 
 SCRIPT = Path(steps.__file__).with_name("run-backup").read_text()
@@ -31,7 +32,7 @@ def limits_at(conf: str, moments: list[str]) -> list[str]:
     return done.stdout.splitlines()
 
 
-@settings(max_examples=15, deadline=None)
+@few
 @given(
     first=st.tuples(TIMES, TIMES),
     second=st.tuples(TIMES, TIMES),

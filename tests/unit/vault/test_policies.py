@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from components.settings.aws_rules import MOST_PREFIX
@@ -200,7 +200,6 @@ def test_a_test_vault_cannot_be_locked_for_good_by_anybody() -> None:
 
 # ---- no name widens a document
 
-few = settings(max_examples=40)
 NASTY = st.lists(
     st.one_of(
         st.sampled_from(
@@ -229,7 +228,6 @@ NASTY = st.lists(
 ).map("".join)
 
 
-@few
 @given(NASTY, NASTY)
 def test_no_prefix_or_bucket_widens_an_identity(bucket: str, prefix: str) -> None:
     try:
@@ -246,7 +244,6 @@ def test_no_prefix_or_bucket_widens_an_identity(bucket: str, prefix: str) -> Non
     )
 
 
-@few
 @given(
     st.from_regex(r"([A-Za-z0-9._-]{1,12}/){1,3}", fullmatch=True),
     st.from_regex(r"([A-Za-z0-9._-]{1,12}/){1,3}", fullmatch=True),
@@ -267,7 +264,6 @@ def test_of_two_prefixes_neither_opens_the_other(one: str, other: str) -> None:
             assert not apart or found == set()
 
 
-@few
 @given(NASTY)
 def test_no_role_name_spares_another_role(tail: str) -> None:
     role = f"arn:aws:iam::123456789012:role/{tail}"
