@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -16,10 +15,11 @@ from attack_drill.findings import Outcome, RowFinding, RowResult, RowVerdict, Th
 from attack_drill.options import DrillOptions, Level
 from attack_drill.threats import THREATS
 from ops.checkout import ROOT
+from ops.command_line.exit_codes import ExitCode
+from ops.command_line.options import StackOptions, takes_options
+from ops.command_line.output import console, say
 from ops.errors import LastcopyError
-from ops.verbs.options import ConfigFileOption, StackOption, errors_shown
 
-console = Console(highlight=False)
 _STYLE = {
     RowVerdict.PROVEN: "green",
     RowVerdict.IN_PART: "yellow",
@@ -29,7 +29,9 @@ _STYLE = {
 }
 
 
+@takes_options
 def drill(
+    options: StackOptions,
     source: Annotated[
         str | None,
         typer.Option(
@@ -47,15 +49,6 @@ def drill(
             help="File with a storage key that may list, read and hide versions: attempts are judged with it. Mode 0600, - for standard input.",
         ),
     ] = None,
-    sandbox: Annotated[
-        Path | None,
-        typer.Option(
-            "--sandbox",
-            help="The local stack's folder. The stack is this checkout's own; attempts are judged with its storage's root key.",
-        ),
-    ] = None,
-    stack: StackOption = None,
-    config_file: ConfigFileOption = None,
     ssh_key: Annotated[
         Path | None,
         typer.Option(
@@ -90,15 +83,14 @@ def drill(
     Without --scratch nothing is tried that could do harm if it succeeded, so it may run on production. Rows that need more say so and count as
     not proven. Verdicts are based on what is in the storage and on the hosts afterwards.
     """
-    with errors_shown(console, "interrupted; what the drill made was removed"):
-        level = Level.TRIAL if trial_stack else Level.SCRATCH if scratch else Level.SAFE
-        asked = DrillOptions(
-            stack=stack, source=source, sandbox=sandbox, storage_key=storage_key, level=level, ssh_key=ssh_key,
-            config_file=config_file,
-        )  # fmt: skip
-        results = _play(asked, rows, verbose=verbose, json_file=json_file, html_file=html_file)
-        if any(result.fails for result in results):
-            raise typer.Exit(1)
+    level = Level.TRIAL if trial_stack else Level.SCRATCH if scratch else Level.SAFE
+    asked = DrillOptions(
+        stack=options.stack, source=source, sandbox=options.sandbox, storage_key=storage_key, level=level, ssh_key=ssh_key,
+        config_file=options.config_file,
+    )  # fmt: skip
+    results = _play(asked, rows, verbose=verbose, json_file=json_file, html_file=html_file)
+    if any(result.fails for result in results):
+        raise typer.Exit(ExitCode.PROBLEMS_FOUND)
 
 
 def _play(
@@ -106,7 +98,7 @@ def _play(
 ) -> list[RowResult]:
     from attack_drill import report, runner
     from attack_drill.drill import open_drill
-    from ops.stack import StackError, chosen
+    from ops.stack import chosen
 
     threats = runner.choose_rows(rows)
     problems = _wrong(asked.level, asked.storage_key, asked.sandbox, json_file, html_file)
@@ -134,8 +126,6 @@ def _play(
                 progress.console.print(_summary(result), soft_wrap=True)
 
             runner.play_rows(running, threats, on_start=on_start, on_finding=on_finding, on_end=on_end)
-    except StackError as error:
-        raise LastcopyError(str(error), where="--stack") from None
     finally:
         if results:
             run = report.DrillRun(
@@ -174,10 +164,6 @@ def _wrong(level: Level, storage_key: str | None, sandbox: Path | None, *files: 
         if file and not file.parent.is_dir():
             problems.append(f"there is no folder {file.parent}\n  where:   --json, --html")
     return problems
-
-
-def say(text: str) -> None:
-    console.print(f"    {text}", markup=False, soft_wrap=True)
 
 
 def _bar() -> Progress:

@@ -76,10 +76,10 @@ def config_of(file: Path) -> Mapping[str, Any]:
         content = yaml.safe_load(file.read_text())
     except FileNotFoundError:
         raise LastcopyError(
-            "there is no such file; name another with --file, or the stack with --stack"
+            f"{file}: there is no such file; name another with --file, or the stack with --stack"
         ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise LastcopyError(f"it cannot be read ({type(error).__name__})") from None
+        raise LastcopyError(f"{file}: it cannot be read ({type(error).__name__})") from None
     return {str(name).removeprefix("lastcopy:"): value for name, value in _below(content, "config").items()}
 
 

@@ -92,7 +92,7 @@ def units(
     if not _USER.fullmatch(user):
         problems.append(LastcopyError(f"{shown(user)} is not a user's name", where="--user"))
     raise_all(problems)
-    command = [sys.executable, "-m", "ops", "restore-drill", "run"]
+    command = [sys.executable, "-m", "ops", "restore-test", "run"]
     command += [f"--{name}=%d/{name}" for name in credentials]
     command += [f"--scratch=%C/{NAME}", f"--record=%S/{NAME}/record.jsonl"]
     command += [word.replace("%", "%%") for word in words]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from ops.checkout import ROOT
+from ops.command_line.exit_codes import ExitCode
+from ops.command_line.output import JsonOption, console, print_json
 
 SHELL_FILES = (
     "components/*/*.sh",
@@ -49,9 +51,11 @@ def _commands(unit: bool) -> dict[str, list[str]]:
     return commands | ({"unit tests": [*python, "pytest", "-q", "-n", "2", "tests/unit"]} if unit else {})
 
 
-def check(unit: bool = True) -> None:
-    """Run every check to its end; exit 1 if any failed. ``--no-unit``: the caller runs the unit tests with all others."""
-    console = Console()
+def check(
+    unit: Annotated[bool, typer.Option(help="Whether the unit tests run, too.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Run every check to its end. Exit status 1 when any failed."""
     failed = []
     for name, command in _commands(unit).items():
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -59,6 +63,8 @@ def check(unit: bool = True) -> None:
         if done.returncode != 0:
             failed.append(name)
             console.print(done.stdout + done.stderr, markup=False, highlight=False)
+    if as_json:
+        print_json({name: name not in failed for name in _commands(unit)})
     if failed:
         console.print(f"[red]failed:[/] {', '.join(failed)}")
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.PROBLEMS_FOUND)

@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from ops.checkout import ROOT
+from ops.command_line.options import StackOptions, takes_options
+from ops.command_line.output import JsonOption, print_json, print_line
 from ops.cost import model as cost_model
 from ops.cost.estimate import config_of, given_prices, plan_of, table
 from ops.cost.model import Usage
 from ops.errors import LastcopyError
-from ops.verbs.options import ConfigFileOption, StackOption
 
 _AMOUNT = {"min": 0, "max": 10_000_000}
 
 
+@takes_options
 def cost(
     data_gib: Annotated[
         float, typer.Option(help="First backup of all sources together, compressed, in GiB.", **_AMOUNT)
@@ -26,8 +26,7 @@ def cost(
     change_gib_per_day: Annotated[
         float, typer.Option(help="What all backups of a day add, in GiB.", **_AMOUNT)
     ],
-    stack: StackOption = None,
-    config_file: ConfigFileOption = None,
+    options: StackOptions,
     file: Annotated[
         Path | None, typer.Option(help="A stack file, read without the engine, in place of a stack.")
     ] = None,
@@ -39,6 +38,7 @@ def cost(
     ] = 0,
     restored_gib: Annotated[float, typer.Option(help="What is restored in that month.", **_AMOUNT)] = 0,
     price: Annotated[list[str] | None, typer.Option(help="NAME=USD in place of the list's.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Estimate what a stack costs at AWS in a month."""
     usage = Usage(
@@ -50,26 +50,45 @@ def cost(
         pruned_gib_per_day=pruned_gib_per_day,
         restored_gib=restored_gib,
     )
-    where = str(file or stack or "the selected stack")
+    # 1. The stack's settings.
+    where, config = (str(file), config_of(file)) if file else _settings(options)
+    # 2. What they have at AWS, and the prices there.
     try:
-        where, config = (str(file), config_of(file)) if file else _of_stack(stack, config_file)
         plan, region = plan_of(config)
         prices = cost_model.prices_of(region).corrected(given_prices(price or []))
         lines = cost_model.estimate(plan, usage, prices)
     except LastcopyError as error:
-        Console(stderr=True).print(f"error: {where}: {error}", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from None
-    print(table(lines, prices, usage, where))
+        raise LastcopyError(f"{where}: {error}") from None
+    # 3. The month.
+    if as_json:
+        print_json(
+            {
+                "stack": where,
+                "region": prices.region,
+                "pricesRead": prices.read,
+                "month": usage.month,
+                "lines": [
+                    {
+                        "what": one.what,
+                        "formula": one.formula,
+                        "usd": round(one.usd, 4),
+                        "assumed": one.assumed,
+                    }
+                    for one in lines
+                ],
+                "usd": round(cost_model.total(lines), 2),
+            }
+        )
+    else:
+        print_line(table(lines, prices, usage, where))
 
 
-def _of_stack(name: str | None, config_file: Path | None) -> tuple[str, Mapping[str, Any]]:
+def _settings(options: StackOptions) -> tuple[str, Mapping[str, Any]]:
     """Name and settings, as the engine reads them."""
-    from ops.stack import StackError, chosen  # imported late: a file needs no engine
-
     try:
-        stack = chosen(ROOT, name, config_file=config_file)
+        stack = options.open()
         return stack.name, stack.config()
-    except StackError as error:
+    except LastcopyError as error:
         raise LastcopyError(
-            f"{error}\n  or read a file without the engine: --file stacks/Pulumi.STACK.yaml"
+            f"{options.stack or 'the selected stack'}: {error}\n  or read a file without the engine: --file stacks/Pulumi.STACK.yaml"
         ) from None

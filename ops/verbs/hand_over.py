@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import sys
 
-import typer
-
 import toolchain
-from ops.hosts.connection import HostError, hosts
+from ops.errors import LastcopyError
+from ops.hosts.connection import hosts
 from ops.hosts.hand_over import SHARED_MEMORY, Order, bring, dialled
 from ops.private_folder import private_folder
 
@@ -24,7 +23,6 @@ def hand_over() -> None:
             hosts([dialled(order.dial, folder)], folder) as opened,
         ):
             facts = bring(opened[order.dial["name"]], order.tool)
-    except (HostError, toolchain.ToolError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(1) from None
+    except toolchain.ToolError as error:
+        raise LastcopyError(str(error)) from None
     print(json.dumps(facts))

@@ -4,32 +4,31 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from ops.checkout import ROOT
+from ops.command_line.options import (
+    IdentityOption,
+    PassphraseOption,
+    StackOptions,
+    takes_options,
+)
+from ops.command_line.output import JsonOption, print_json, print_line
 from ops.errors import LastcopyError, shown
-from ops.kit.kit import from_outputs
+from ops.kit.kit import Kit, from_outputs
 from ops.kit.page import page
 from ops.kit.sealed import check_readers, read_passphrase, seal, unseal, write_new
 from ops.storage.access import read_storage_key
-from ops.verbs.options import (
-    IdentityOption,
-    PassphraseOption,
-    SandboxStackOption,
-    StackOption,
-    errors_shown,
-)
 from toolchain.pins import load
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
-console = Console(highlight=False)
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
 
 @app.command()
+@takes_options
 def write(
+    options: StackOptions,
     out: Annotated[Path, typer.Option("--out", help="The encrypted file; it must not exist yet.")],
     recipient: Annotated[
         list[str] | None,
@@ -52,43 +51,34 @@ def write(
     page_with_secrets: Annotated[
         bool, typer.Option("--page-with-secrets", help="Put the passwords on the page, too.")
     ] = False,
-    stack: StackOption = None,
-    sandbox: SandboxStackOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the encrypted kit and a page to print. Do it again after every change of sources, passwords or storage."""
-    with errors_shown(console):
-        from ops.stack import StackError, chosen  # imported late: `kit show` needs no engine
-
-        paper = page_file or out.with_name(f"{out.name}.html")
-        for path in (out, paper):
-            if path.exists():
-                raise LastcopyError(
-                    f"{path} stands there already", where="--out, --page", fix="give another name"
-                )
-        phrase = read_passphrase(passphrase_file) if passphrase_file else None
-        key = read_storage_key(storage_key) if storage_key else None
-        check_readers(recipients=recipient or (), passphrase=phrase)
-        try:
-            of = chosen(ROOT, stack, sandbox=sandbox)
-            outputs = of.outputs(secrets=True)
-        except StackError as error:
-            raise LastcopyError(str(error), where="--stack") from None
-        pins = load().tools
-        versions = {name: pins[name].version for name in ("restic", "rclone")}
-        kit = from_outputs(of.name, outputs, versions, datetime.now(UTC), key=key, identities=identities)
-        write_new(out, seal(kit.text(), recipients=recipient or (), passphrase=phrase))
-        write_new(paper, page(kit, out.name, secrets=page_with_secrets).encode())
-        console.print(
-            f"kit of {len(kit.sources)} sources: {out}; page: {paper}", markup=False, soft_wrap=True
-        )
-        console.print(
-            "keep both away from the backups' storage; try it now: python -m ops recover look --kit …",
-            markup=False,
-            soft_wrap=True,
-        )
+    # 1. Everything that can be refused before the stack is asked: files in the way, wrong recipients, an unreadable key.
+    paper = page_file or out.with_name(f"{out.name}.html")
+    for path in (out, paper):
+        if path.exists():
+            raise LastcopyError(f"{path} exists already", where="--out, --page", fix="give another name")
+    phrase = read_passphrase(passphrase_file) if passphrase_file else None
+    key = read_storage_key(storage_key) if storage_key else None
+    check_readers(recipients=recipient or (), passphrase=phrase)
+    # 2. The stack, with its secrets.
+    of = options.open()
+    outputs = of.outputs(secrets=True)
+    # 3. The kit and its page.
+    pins = load().tools
+    versions = {name: pins[name].version for name in ("restic", "rclone")}
+    kit = from_outputs(of.name, outputs, versions, datetime.now(UTC), key=key, identities=identities)
+    write_new(out, seal(kit.text(), recipients=recipient or (), passphrase=phrase))
+    write_new(paper, page(kit, out.name, secrets=page_with_secrets).encode())
+    print_line(f"kit of {len(kit.sources)} sources: {out}; page: {paper}")
+    print_line("keep both away from the backups' storage; try it now: lastcopy recover look --kit …")
+    if as_json:
+        print_json({"kit": str(out), "page": str(paper), "sources": [one.name for one in kit.sources]})
 
 
 @app.command()
+@takes_options
 def show(
     kit: Annotated[Path, typer.Option("--kit", help="The encrypted file.")],
     passphrase_file: PassphraseOption = None,
@@ -96,26 +86,42 @@ def show(
     secrets: Annotated[
         bool, typer.Option("--secrets", help="Print everything, passwords too, as JSON.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Open a kit and tell what is in it; its secrets only when asked for."""
-    with errors_shown(console):
-        phrase = read_passphrase(passphrase_file) if passphrase_file else None
-        found = unseal(kit, passphrase=phrase, identity_file=identity)
-        if secrets:
-            typer.echo(found.text(), nl=False)
-            return
-        where = found.where
-        rows = [
-            f"stack {shown(found.stack)}, made {shown(found.made)}",
-            f"storage {where.endpoint}, bucket {where.bucket}, prefix {where.prefix or 'none'}",
-            f"storage key: {'in the kit' if found.storage_key else shown(found.how_to_get_identities)}",
-            *(f"relay {shown(found.relay.address)} {found.relay.host_key}" for _ in [0] if found.relay),
-            *(
-                f"source {room.name}: generation {room.generation}, repository {room.repository_id or 'not recorded'}, "
-                f"key {room.key_id or 'not recorded'}, password in the kit"
-                for room in found.sources
-            ),
-            *(f"{shown(name)} {shown(version)}" for name, version in sorted(found.tools.items())),
-        ]
-        for row in rows:
-            console.print(row, markup=False, soft_wrap=True)
+    phrase = read_passphrase(passphrase_file) if passphrase_file else None
+    found = unseal(kit, passphrase=phrase, identity_file=identity)
+    if secrets:
+        typer.echo(found.text(), nl=False)
+    elif as_json:
+        print_json(without_secrets(found))
+    else:
+        for row in rows(found):
+            print_line(row)
+
+
+def without_secrets(kit: Kit) -> dict[str, Any]:
+    """The kit's own JSON document, with the passwords and the secret half of the storage key left out."""
+    return kit.model_dump(
+        mode="json",
+        by_alias=True,
+        exclude_none=True,
+        exclude={"sources": {"__all__": {"password"}}, "storage_key": {"secret_access_key"}},
+    )
+
+
+def rows(kit: Kit) -> list[str]:
+    """What is in a kit, a line each, without secrets."""
+    where = kit.where
+    return [
+        f"stack {shown(kit.stack)}, made {shown(kit.made)}",
+        f"storage {where.endpoint}, bucket {where.bucket}, prefix {where.prefix or 'none'}",
+        f"storage key: {'in the kit' if kit.storage_key else shown(kit.how_to_get_identities)}",
+        *(f"relay {shown(kit.relay.address)} {kit.relay.host_key}" for _ in [0] if kit.relay),
+        *(
+            f"source {room.name}: generation {room.generation}, repository {room.repository_id or 'not recorded'}, "
+            f"key {room.key_id or 'not recorded'}, password in the kit"
+            for room in kit.sources
+        ),
+        *(f"{shown(name)} {shown(version)}" for name, version in sorted(kit.tools.items())),
+    ]

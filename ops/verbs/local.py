@@ -7,17 +7,17 @@ import time
 from collections.abc import Callable
 
 import typer
-from rich.console import Console
 from rich.panel import Panel
 
 from ops.checkout import ROOT
-from ops.hosts.machines import MachineError, Machines
+from ops.command_line.output import console
+from ops.errors import LastcopyError
+from ops.hosts.machines import Machines
 from ops.stack import LocalStack, StackError
 
 SANDBOX = ROOT / ".local" / "sandbox" / "local"
 TREE = "/srv/data"
-app = typer.Typer(no_args_is_help=True, help=__doc__)
-console = Console(highlight=False)
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 machines = Machines(ROOT, SANDBOX)
 inside = machines.run
 
@@ -136,12 +136,10 @@ def up() -> None:
         timed("first backup of a real directory tree, by the timer's own service", first_backup)
         timed("restore and byte compare", restore_and_compare)
         timed("root on web1 tries to destroy it", attack)
-    except (StackError, MachineError) as error:
-        console.print(f"[red]error:[/] {error}", markup=True)
-        console.print(
-            "fix what it names and run `make local` again: it goes on where it stopped; `make clean-local` starts over"
-        )
-        raise typer.Exit(1) from None
+    except LastcopyError as error:
+        raise LastcopyError(
+            f"{error}\nfix what it names and run `make local` again: it goes on where it stopped; `make clean-local` starts over"
+        ) from None
     summary(time.monotonic() - began)
 
 
@@ -154,9 +152,6 @@ def down() -> None:
             wake_up(stack)
             stack.destroy()
             stack.run("stack", "rm", "local", "--yes", quiet=True)
-    except (StackError, MachineError) as error:
-        console.print(f"[red]error:[/] {error}")
-        raise typer.Exit(1) from None
     finally:
         # Also what a half-made or lost stack left behind.
         rest = machines.sandbox("destroy")

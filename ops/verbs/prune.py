@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from datetime import timedelta
 from enum import StrEnum
@@ -12,6 +11,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from ops.command_line import output
+from ops.command_line.exit_codes import ExitCode
+from ops.command_line.options import RepositoryOptions, takes_options
+from ops.command_line.output import JsonOption, human_size, print_json, say
 from ops.errors import LastcopyError, shown
 from ops.history.timeline import SNAPSHOTS_A_DAY
 from ops.history.versions import iso
@@ -20,20 +23,7 @@ from ops.prune.prune import CLOCK, Outlook, Pruned, Wishes, accept, outlook
 from ops.prune.prune import prune as carry_out
 from ops.prune.retention import Keep, span
 from ops.prune.suspicion import LONGEST_BACKUP, Limits
-from ops.verbs import recover
-from ops.verbs.options import (
-    Asked,
-    GenerationOption,
-    IdentityOption,
-    KeyOption,
-    KitOption,
-    LockWasOption,
-    PassphraseOption,
-    SandboxOption,
-    SourceOption,
-    StackOption,
-    errors_shown,
-)
+from ops.verbs.recover import moment_of, opened
 
 _DEFAULT = Keep()
 
@@ -44,8 +34,9 @@ class Action(StrEnum):
     ACCEPT = "accept"
 
 
+@takes_options
 def prune(
-    source: SourceOption,
+    repository: RepositoryOptions,
     action: Annotated[
         Action,
         typer.Argument(help="plan only shows and changes nothing; run acts; accept records --snapshot."),
@@ -100,54 +91,45 @@ def prune(
             help="Read everything again afterwards. Without: only while the source is cut off.",
         ),
     ] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
-    stack: StackOption = None,
-    kit: KitOption = None,
-    passphrase_file: PassphraseOption = None,
-    identity: IdentityOption = None,
-    storage_key: KeyOption = None,
-    sandbox: SandboxOption = None,
-    generation: GenerationOption = None,
-    lock_was: LockWasOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Drop old snapshots by the storage's own clock, and what only they needed. Refuses when anything is suspicious. Deletes no version."""
-    asked = Asked(
-        source=source, stack=stack, kit=kit, passphrase_file=passphrase_file, identity=identity,
-        storage_key=storage_key, sandbox=sandbox, generation=generation, lock_was=tuple(lock_was or ()),
+    # 1. The words alone.
+    check_snapshots(action, snapshot)
+    wishes = Wishes(
+        keep=Keep(
+            last=keep_last, hourly=keep_hourly, daily=keep_daily, weekly=keep_weekly, monthly=keep_monthly,
+            yearly=keep_yearly, within=span(keep_within) if keep_within else timedelta(),
+        ),
+        limits=Limits(
+            longest_backup=timedelta(hours=longest_backup), most_a_day=most_per_day, hosts=tuple(host or ())
+        ),
+        set_aside=tuple(set_aside or ()),
+        seen_until=moment_of(seen_until),
+        final_read=final_read,
     )  # fmt: skip
-    with recover.words_to_stderr(as_json), errors_shown(recover.console):
-        wishes = Wishes(
-            keep=Keep(
-                last=keep_last, hourly=keep_hourly, daily=keep_daily, weekly=keep_weekly, monthly=keep_monthly,
-                yearly=keep_yearly, within=span(keep_within) if keep_within else timedelta(),
-            ),
-            limits=Limits(
-                longest_backup=timedelta(hours=longest_backup), most_a_day=most_per_day, hosts=tuple(host or ())
-            ),
-            set_aside=tuple(set_aside or ()),
-            seen_until=recover.moment_of(seen_until),
-            final_read=final_read,
-        )  # fmt: skip
-        check_snapshots(action, snapshot)
-        with recover.opened(asked) as reached:
+    with opened(repository.access) as reached:
+        # 2. What a run would do; with accept, after what is accepted now.
+        found = outlook(reached, wishes)
+        if action is Action.ACCEPT:
+            new = accept(found, snapshot or ())
             found = outlook(reached, wishes)
-            if action is Action.ACCEPT:
-                new = accept(found, snapshot or ())
-                found = outlook(reached, wishes)
-                recover.say(
-                    f"{len(new)} snapshots are accepted from now on: {' '.join(one[:8] for one in new) or 'none'}"
-                )
-            done = None
-            if not as_json:
-                recover.console.print(table(found.decision))
-            if action is Action.RUN and not (found.done_already and not list(found.problems())):
-                done = carry_out(found)
-            if as_json:
-                print(json.dumps(as_data(found, done)))
-            else:
-                tell(found, done, action)
-    if action is not Action.RUN and list(found.problems()):
-        raise typer.Exit(1)
+            say(
+                f"{len(new)} snapshots are accepted from now on: {' '.join(one[:8] for one in new) or 'none'}"
+            )
+        if not as_json:
+            output.console.print(table(found.decision))
+        # 3. The run itself, which refuses by an error.
+        is_refused = bool(list(found.problems()))
+        done = None
+        if action is Action.RUN and (is_refused or not found.done_already):
+            done = carry_out(found)
+        if as_json:
+            print_json(as_data(found, done))
+        else:
+            tell(found, done, action)
+    if action is not Action.RUN and is_refused:
+        raise typer.Exit(ExitCode.PROBLEMS_FOUND)
 
 
 def check_snapshots(action: Action, snapshot: list[str] | None) -> None:
@@ -161,10 +143,9 @@ def check_snapshots(action: Action, snapshot: list[str] | None) -> None:
 
 
 def tell(found: Outlook, done: Pruned | None, action: Action) -> None:
-    say = recover.say
     if done is not None:
         say(
-            f"pruned: {done.snapshots} snapshots dropped, {done.kept} stand; {done.hidden} objects hidden, {recover.human(done.size)}, {done.seconds:.1f} s"
+            f"pruned: {done.snapshots} snapshots dropped, {done.kept} stand; {done.hidden} objects hidden, {human_size(done.size)}, {done.seconds:.1f} s"
         )
         say(
             "no version was deleted: the room comes back when the lock has run out and the bucket's lifecycle rule acts"
@@ -174,8 +155,8 @@ def tell(found: Outlook, done: Pruned | None, action: Action) -> None:
         )
         return
     for problem in found.problems():
-        recover.console.print("a run would be refused:", style="red", end=" ")
-        recover.console.print(str(problem), markup=False, soft_wrap=True)
+        output.console.print("a run would be refused:", style="red", end=" ")
+        output.console.print(str(problem), markup=False, soft_wrap=True)
     for one in found.intents:
         say(f"a prune that began at {iso(one.at)} did not end; `run` finishes it")
     if found.done_already and not list(found.problems()):

@@ -9,44 +9,30 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, cast, get_args
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from ops.access_request import AccessRequest, check_request, open_access
+from ops.command_line import output
+from ops.command_line.options import RepositoryOptions, takes_options
+from ops.command_line.output import JsonOption, human_size, print_json, progress_bar, say
 from ops.errors import LastcopyError, shown
 from ops.history.timeline import SIGNS, acts, events
-from ops.history.versions import area, iso, parse_moment
+from ops.history.versions import LOCKS, area, iso, parse_moment
 from ops.hosts.connection import Door
 from ops.recover.onto import Address, door, onto, parse_host
 from ops.recover.plan import How, Plan, locks_of
-from ops.recover.rebuild import planned
+from ops.recover.rebuild import Rebuilt, planned
 from ops.recover.rebuild import rebuild as carry_out_and_prove
 from ops.recover.recovery import Good, Recovery, recovery
 from ops.recover.restore import Existing, Here, Place, check_target, choose
 from ops.recover.restore import restore as restore_to
 from ops.restic.repository import Tools
-from ops.verbs.options import (
-    Asked,
-    GenerationOption,
-    IdentityOption,
-    KeyOption,
-    KitOption,
-    LockWasOption,
-    PassphraseOption,
-    SandboxOption,
-    SourceOption,
-    StackOption,
-    check,
-    errors_shown,
-    reached,
-)
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
-console = Console(highlight=False)
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
 AtOption = Annotated[
     str | None,
@@ -58,38 +44,16 @@ DamagedOption = Annotated[
 _BUSY_SECONDS = 600
 
 
-def say(text: str) -> None:
-    console.print(f"    {text}", markup=False, soft_wrap=True)
-
-
-@contextmanager
-def words_to_stderr(really: bool) -> Iterator[None]:
-    """Within, standard output is free for JSON."""
-    before, console.stderr = console.stderr, really
-    try:
-        yield
-    finally:
-        console.stderr = before
-
-
-def human(size: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"
-
-
 def moment_of(at: str | None) -> datetime | None:
     return parse_moment(at, datetime.now(UTC)) if at is not None else None
 
 
 @contextmanager
-def opened(asked: Asked, *, ahead: bool = False, at: datetime | None = None) -> Iterator[Recovery]:
+def opened(request: AccessRequest, *, ahead: bool = False, at: datetime | None = None) -> Iterator[Recovery]:
     """The repository with its history, listed with a count of what was seen. ``ahead``, ``at``: as ``recovery`` takes them."""
-    check(asked)
+    check_request(request)
     tools = Tools.get()  # first: it may have to come over this machine's own network
-    with reached(asked) as access, bar() as progress:
+    with open_access(request) as access, progress_bar() as progress:
         task = progress.add_task("versions listed", total=None)
 
         def told(what: str, seen: int) -> None:
@@ -104,46 +68,56 @@ def opened(asked: Asked, *, ahead: bool = False, at: datetime | None = None) -> 
             yield found
 
 
-def bar() -> Progress:
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f}"),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-    )
-
-
 @app.command()
-def look(
-    source: SourceOption,
-    stack: StackOption = None,
-    kit: KitOption = None,
-    passphrase_file: PassphraseOption = None,
-    identity: IdentityOption = None,
-    storage_key: KeyOption = None,
-    sandbox: SandboxOption = None,
-    generation: GenerationOption = None,
-    lock_was: LockWasOption = None,
-) -> None:
+@takes_options
+def look(repository: RepositoryOptions, as_json: JsonOption = False) -> None:
     """Show what was done to the repository and the moment that a recovery would go back to. Changes nothing."""
-    asked = Asked(
-        source=source, stack=stack, kit=kit, passphrase_file=passphrase_file, identity=identity,
-        storage_key=storage_key, sandbox=sandbox, generation=generation, lock_was=tuple(lock_was or ()),
-    )  # fmt: skip
-    with errors_shown(console), opened(asked) as found:
-        console.print(timeline(found))
+    with opened(repository.access) as found:
+        if as_json:
+            print_json(look_as_data(found))
+            return
+        output.console.print(timeline(found))
         proposal = found.proposal
         if proposal.at is None:
             say(f"no good moment: {proposal.why}; choose one yourself: --at")
         else:
             say(f"last good moment: {iso(proposal.at)}: {proposal.why}")
-        live = found.history.live()
-        locks = sum(name.startswith("locks/") for name in live)
-        say(f"now {len(live) - locks} objects stand, and {locks} locks")
+        objects, locks = count_live(found)
+        say(f"now {objects} objects stand, and {locks} locks")
         say("not checked yet: `restore` and `rebuild` check that moment before they use it")
+
+
+def count_live(found: Recovery) -> tuple[int, int]:
+    """Objects and locks that the repository has now."""
+    live = found.history.live()
+    locks = sum(name.startswith(LOCKS) for name in live)
+    return len(live) - locks, locks
+
+
+def look_as_data(found: Recovery) -> dict[str, object]:
+    """What `look` finds. Names are as the storage has them, whoever wrote them."""
+    proposal, (objects, locks) = found.proposal, count_live(found)
+    return {
+        "source": found.access.room.name,
+        "repository": found.access.path,
+        "knownGood": None if found.since is None else {"at": iso(found.since[0]), "why": found.since[1]},
+        "events": [
+            {
+                "first": iso(event.first),
+                "last": iso(event.last),
+                "kind": event.kind.name.lower(),
+                "sign": event.kind in SIGNS and (found.since is None or event.last > found.since[0]),
+                "objects": dict(event.counts),
+                "bytes": event.size,
+                "examples": list(event.names),
+            }
+            for event in events(acts(found.history))
+        ],
+        "lastGood": None if proposal.at is None else iso(proposal.at),
+        "why": proposal.why,
+        "objects": objects,
+        "locks": locks,
+    }
 
 
 def timeline(found: Recovery) -> Table:
@@ -152,7 +126,7 @@ def timeline(found: Recovery) -> Table:
     for name in ("from (UTC)", "what", "where"):
         table.add_column(name, overflow="fold", no_wrap=name == "from (UTC)")
     for event in events(acts(found.history)):
-        size = f", {human(event.size)}" if event.size else ""
+        size = f", {human_size(event.size)}" if event.size else ""
         counts = ", ".join(f"{where} {count}" for where, count in event.counts)
         row = (
             f"{iso(event.first)[:19].replace('T', ' ')}\n to {iso(event.last)[11:19]}",
@@ -166,8 +140,9 @@ def timeline(found: Recovery) -> Table:
 
 
 @app.command()
+@takes_options
 def restore(
-    source: SourceOption,
+    repository: RepositoryOptions,
     target: Annotated[Path, typer.Option("--target", help="Directory that gets the files: new or empty.")],
     host: Annotated[
         str | None,
@@ -210,65 +185,81 @@ def restore(
         bool, typer.Option("--verify", help="Read every restored file again and compare.")
     ] = False,
     even_if_damaged: DamagedOption = False,
-    stack: StackOption = None,
-    kit: KitOption = None,
-    passphrase_file: PassphraseOption = None,
-    identity: IdentityOption = None,
-    storage_key: KeyOption = None,
-    sandbox: SandboxOption = None,
-    generation: GenerationOption = None,
-    lock_was: LockWasOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Restore from the repository as it was, read-only, to a directory on this machine or back onto a host."""
-    asked = Asked(
-        source=source, stack=stack, kit=kit, passphrase_file=passphrase_file, identity=identity,
-        storage_key=storage_key, sandbox=sandbox, generation=generation, lock_was=tuple(lock_was or ()),
-    )  # fmt: skip
     began = time.monotonic()
-    with errors_shown(console):
-        moment = moment_of(at)
-        if existing not in ("refuse", "keep", "update"):
-            raise LastcopyError(
-                f"{existing!a} is not a way", where="--existing", allowed="refuse, keep or update"
-            )
-        onto_host = None if host is None else parse_host(host)
-        jump = (
-            None
-            if jump_host is None
-            else door(parse_host(jump_host, "--jump-host"), jump_host_key, ssh_key, name="jump-host")
+    # 1. The words alone: nothing is dialled for a mistake in them.
+    moment = moment_of(at)
+    way = existing_of(existing)
+    address = None if host is None else parse_host(host)
+    jump = jump_of(jump_host, jump_host_key, ssh_key)
+    check_here(target, way, address)
+    with placed(repository.access, moment, address, host_key, ssh_key, jump) as (found, place):
+        # 2. The target, before an hour is spent on the repository.
+        check_target(target, way, place)
+        # 3. The moment, checked by restic, and the snapshot in it.
+        good = found.good(moment, even_if_damaged=even_if_damaged)
+        chosen = choose(good, snapshot)
+        tell_snapshots(good, chosen)
+        # 4. The files.
+        with progress_bar() as progress:
+            task = progress.add_task("bytes restored", total=None)
+
+            def told(message: dict[str, Any]) -> None:
+                total, done = message.get("total_bytes"), message.get("bytes_restored", 0)
+                progress.update(task, total=total, completed=done)
+
+            done = restore_to(
+                good, chosen, target if host else target.absolute(), paths=path or (), existing=way,
+                verify=verify, told=told, place=place,
+            )  # fmt: skip
+    whole = time.monotonic() - began
+    say(f"restored {done.files} files and folders, {human_size(done.size)}, below {shown(target)}")
+    say(
+        f"recovery time {whole:.1f} s: {done.seconds:.1f} s restore, {whole - done.seconds:.1f} s search and check"
+    )
+    if as_json:
+        print_json(
+            {
+                "source": repository.source,
+                "moment": iso(good.at),
+                "checkPassed": good.whole,
+                "snapshot": done.snapshot,
+                "target": str(target),
+                "files": done.files,
+                "bytes": done.size,
+                "seconds": round(whole, 1),
+                "restoreSeconds": round(done.seconds, 1),
+            }
         )
-        if onto_host is None:
-            check_target(target, cast(Existing, existing), Here())  # first: it must not cost an hour
-        elif not target.is_absolute():
-            raise LastcopyError(
-                f"{shown(target)} is not absolute", where="--target", allowed="an absolute path on the host"
-            )
-        with placed(asked, moment, onto_host, host_key, ssh_key, jump) as (found, place):
-            check_target(target, cast(Existing, existing), place)
-            good = found.good(moment, even_if_damaged=even_if_damaged)
-            chosen = choose(good, snapshot)
-            tell_snapshots(good, chosen)
-            with bar() as progress:
-                task = progress.add_task("bytes restored", total=None)
 
-                def told(message: dict[str, Any]) -> None:
-                    total, done = message.get("total_bytes"), message.get("bytes_restored", 0)
-                    progress.update(task, total=total, completed=done)
 
-                done = restore_to(
-                    good, chosen, target if host else target.absolute(), paths=path or (), existing=cast(Existing, existing),
-                    verify=verify, told=told, place=place,
-                )  # fmt: skip
-            whole = time.monotonic() - began
-            say(f"restored {done.files} files and folders, {human(done.size)}, below {shown(target)}")
-            say(
-                f"recovery time {whole:.1f} s: {done.seconds:.1f} s restore, {whole - done.seconds:.1f} s search and check"
-            )
+def existing_of(word: str) -> Existing:
+    """What happens to files that the target has already."""
+    if word not in get_args(Existing):
+        raise LastcopyError(f"{word!a} is not a way", where="--existing", allowed="refuse, keep or update")
+    return cast(Existing, word)
+
+
+def jump_of(host: str | None, key: str | None, ssh_key: Path | None) -> Door | None:
+    """The jump host that was named."""
+    return None if host is None else door(parse_host(host, "--jump-host"), key, ssh_key, name="jump-host")
+
+
+def check_here(target: Path, existing: Existing, host: Address | None) -> None:
+    """The target's own form, and on this machine what is there."""
+    if host is None:
+        check_target(target, existing, Here())
+    elif not target.is_absolute():
+        raise LastcopyError(
+            f"{shown(target)} is not absolute", where="--target", allowed="an absolute path on the host"
+        )
 
 
 @contextmanager
 def placed(
-    asked: Asked,
+    request: AccessRequest,
     moment: datetime | None,
     host: Address | None,
     host_key: str | None,
@@ -277,13 +268,13 @@ def placed(
 ) -> Iterator[tuple[Recovery, Place]]:
     """The repository, and where its files come back to."""
     if host is None:
-        with opened(asked, ahead=True, at=moment) as found:
+        with opened(request, ahead=True, at=moment) as found:
             yield found, Here()
         return
     with ThreadPoolExecutor(1) as home:
         home.submit(int).result()  # the thread begins here, before this one goes to the storage's network
         with (
-            opened(asked, ahead=True, at=moment) as found,
+            opened(request, ahead=True, at=moment) as found,
             onto(
                 door(host, host_key or found.access.room.host_key, ssh_key, jump=jump), found, home
             ) as place,
@@ -304,8 +295,9 @@ def tell_snapshots(good: Good, chosen: dict[str, Any]) -> None:
 
 
 @app.command()
+@takes_options
 def rebuild(
-    source: SourceOption,
+    repository: RepositoryOptions,
     at: AtOption = None,
     really: Annotated[
         bool, typer.Option("--really", help="Act. Without it the steps are only shown.")
@@ -314,42 +306,63 @@ def rebuild(
         bool, typer.Option("--read-data", help="At the end restic reads every byte of the live repository.")
     ] = False,
     even_if_damaged: DamagedOption = False,
-    stack: StackOption = None,
-    kit: KitOption = None,
-    passphrase_file: PassphraseOption = None,
-    identity: IdentityOption = None,
-    storage_key: KeyOption = None,
-    sandbox: SandboxOption = None,
-    generation: GenerationOption = None,
-    lock_was: LockWasOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Make the live repository again what it was: bring back what was hidden or overwritten, hide what came later."""
-    asked = Asked(
-        source=source, stack=stack, kit=kit, passphrase_file=passphrase_file, identity=identity,
-        storage_key=storage_key, sandbox=sandbox, generation=generation, lock_was=tuple(lock_was or ()),
-    )  # fmt: skip
-    with errors_shown(console):
-        moment = moment_of(at)
-        with opened(asked, ahead=True, at=moment) as found:
-            good = found.good(moment, even_if_damaged=even_if_damaged)
-            steps = planned(found, good.at)
-            tell_plan(found, steps)
-            if not really:
-                say("nothing was changed; to act: the same with --really")
-                return
-            with bar() as progress:
+    moment = moment_of(at)
+    with opened(repository.access, ahead=True, at=moment) as found:
+        # 1. The moment, checked by restic.
+        good = found.good(moment, even_if_damaged=even_if_damaged)
+        # 2. The steps back to it.
+        steps = planned(found, good.at)
+        tell_plan(found, steps)
+        done = None
+        if really:
+            # 3. The steps carried out, and the result proven.
+            with progress_bar() as progress:
                 task = progress.add_task("objects set right", total=len(steps.steps))
                 done = carry_out_and_prove(
                     found, good, steps, read_data=read_data, told=lambda _: progress.advance(task)
                 )
-            say(
-                f"rebuilt: {done.steps} steps, {human(done.size)} brought back, {done.snapshots} snapshots, {done.seconds:.1f} s"
-            )
-            say(
-                "restic's check of the live repository passes, its snapshots are those of then, no version was deleted"
-            )
-            if done.noted:
-                say("a signed note of this stands in the bucket: the next look counts from here on")
+    tell_rebuilt(done)
+    if as_json:
+        print_json(
+            {
+                "source": repository.source,
+                "moment": iso(good.at),
+                "steps": {how.name.lower(): len(steps.of(how)) for how in How},
+                "kept": steps.kept,
+                "copiedBytes": steps.copied_bytes,
+                "locks": locks_of(steps),
+                "rebuilt": None if done is None else rebuilt_as_data(done),
+            }
+        )
+
+
+def rebuilt_as_data(done: Rebuilt) -> dict[str, object]:
+    """What was carried out."""
+    return {
+        "steps": done.steps,
+        "bytes": done.size,
+        "snapshots": done.snapshots,
+        "seconds": round(done.seconds, 1),
+        "noted": done.noted,
+    }
+
+
+def tell_rebuilt(done: Rebuilt | None) -> None:
+    """What was carried out, and what proves it."""
+    if done is None:
+        say("nothing was changed; to act: the same with --really")
+        return
+    say(
+        f"rebuilt: {done.steps} steps, {human_size(done.size)} brought back, {done.snapshots} snapshots, {done.seconds:.1f} s"
+    )
+    say(
+        "restic's check of the live repository passes, its snapshots are those of then, no version was deleted"
+    )
+    if done.noted:
+        say("a signed note of this stands in the bucket: the next look counts from here on")
 
 
 def tell_plan(found: Recovery, steps: Plan) -> None:
@@ -360,7 +373,7 @@ def tell_plan(found: Recovery, steps: Plan) -> None:
             areas = Counter(area(step.name) for step in of)
             counts = ", ".join(f"{name} {count}" for name, count in sorted(areas.items()))
             say(f"{how.value}: {len(of)} objects ({counts}), for example {shown(of[0].name, 60)}")
-    say(f"as they were: {steps.kept} objects; the storage copies {human(steps.copied_bytes)}")
+    say(f"as they were: {steps.kept} objects; the storage copies {human_size(steps.copied_bytes)}")
     if locks_of(steps):
         say(f"{locks_of(steps)} locks are hidden too: no backup may run now")
     last = found.history.last

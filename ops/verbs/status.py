@@ -2,46 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ops.access_request import AccessRequest, check_request, open_places
 from ops.checkout import ROOT
+from ops.command_line import output
+from ops.command_line.exit_codes import ExitCode
+from ops.command_line.options import ConfigFileOption, StorageOptions, takes_options
+from ops.command_line.output import JsonOption, print_json, print_line
 from ops.errors import LastcopyError, shown
 from ops.history.versions import iso
 from ops.restic.repository import certificate
 from ops.status.health import Limits, Seen, as_data, limits_of, look
 from ops.status.last_run import LastRun, last_runs
 from ops.storage.client import Storage
-from ops.verbs.options import (
-    Asked,
-    ConfigFileOption,
-    IdentityOption,
-    KeyOption,
-    KitOption,
-    PassphraseOption,
-    SandboxOption,
-    StackOption,
-    check,
-    errors_shown,
-    places_reached,
-)
-
-console = Console(highlight=False)
 
 
+@takes_options
 def status(
-    stack: StackOption = None,
-    kit: KitOption = None,
-    passphrase_file: PassphraseOption = None,
-    identity: IdentityOption = None,
-    storage_key: KeyOption = None,
-    sandbox: SandboxOption = None,
+    storage: StorageOptions,
     source: Annotated[str, typer.Option("--source", help="Only this one. Default: all.")] = "",
     silent_hours: Annotated[
         float | None,
@@ -62,51 +46,49 @@ def status(
         ),
     ] = False,
     config_file: ConfigFileOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Who fell silent, grows too fast or shows signs of an attack. Exit status 1 when anyone does. Uses no repository's password."""
-    asked = Asked(
-        source=source, stack=stack, kit=kit, passphrase_file=passphrase_file, identity=identity,
-        storage_key=storage_key, sandbox=sandbox, generation=None,
-    )  # fmt: skip
-    errors = Console(stderr=True, highlight=False)
-    with errors_shown(errors if as_json else console):
-        check(asked)
-        # First: for the sandbox's storage this thread leaves the network in which the hosts are.
-        runs = _asked_of_hosts(asked, config_file) if ask_hosts else {}
-        with places_reached(asked) as places, certificate(next(iter(places.values())).where) as ca:
-            seen = []
-            for name, place in places.items():
-                limits = limits_of(place, silent_hours, growth_gib_per_day)
-                seen.append(look(Storage(place, ca), place, limits).with_last_run(runs.get(name), limits))
+    request = storage.request(source)
+    check_request(request)
+    # 1. The hosts, first: for the sandbox's storage this thread leaves the network in which they are.
+    runs = _ask_hosts(request, config_file) if ask_hosts else {}
+    # 2. The storage.
+    with open_places(request) as places, certificate(next(iter(places.values())).where) as ca:
+        seen = []
+        for name, place in places.items():
+            limits = limits_of(place, silent_hours, growth_gib_per_day)
+            seen.append(look(Storage(place, ca), place, limits).with_last_run(runs.get(name), limits))
+    # 3. What both mean.
     if as_json:
-        print(json.dumps([as_data(one) for one in seen]))
+        print_json([as_data(one) for one in seen])
     else:
-        console.print(table(seen))
-        for one in seen:
-            for problem in one.problems:
-                console.print(f"{one.source}: {problem.what}", style="bold red", markup=False, soft_wrap=True)
-                console.print(f"    {problem.fix}", markup=False, soft_wrap=True)
+        _tell(seen)
     if any(one.problems for one in seen):
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.PROBLEMS_FOUND)
 
 
-def _asked_of_hosts(asked: Asked, config_file: Path | None) -> dict[str, LastRun]:
+def _tell(seen: list[Seen]) -> None:
+    output.console.print(table(seen))
+    for one in seen:
+        for problem in one.problems:
+            print_line(f"{one.source}: {problem.what}", "bold red")
+            print_line(f"    {problem.fix}")
+
+
+def _ask_hosts(request: AccessRequest, config_file: Path | None) -> dict[str, LastRun]:
     """What each host says of its last backup. ``config_file``: the settings that name the admin's keys, as `pulumi --config-file` takes it."""
-    if asked.kit is not None:
+    if request.kit is not None:
         raise LastcopyError(
             "a kit does not know how hosts are reached",
             where="--hosts, --kit",
             allowed="--hosts with a stack",
         )
-    from ops.stack import StackError, chosen  # imported late: a kit needs no engine
+    from ops.stack import chosen  # imported late: a kit needs no engine
 
-    try:
-        stack = chosen(ROOT, asked.stack, sandbox=asked.sandbox, config_file=config_file)
-        known = stack.outputs().get("sources", {})
-        return last_runs(stack, [asked.source] if asked.source in known else list(known), asked.sandbox)
-    except StackError as error:
-        raise LastcopyError(str(error), where="--stack") from None
+    stack = chosen(ROOT, request.stack, sandbox=request.sandbox, config_file=config_file)
+    known = stack.outputs().get("sources", {})
+    return last_runs(stack, [request.source] if request.source in known else list(known), request.sandbox)
 
 
 def table(seen: list[Seen]) -> Table:

@@ -1,11 +1,9 @@
-"""`python -m ops test-packages`: what the tests need from Debian besides the local stack's own needs. Says what it installs and sets."""
+"""`lastcopy test-packages`: what the tests need from Debian besides the local stack's own needs. Says what it installs and sets."""
 
 from __future__ import annotations
 
-import typer
-from rich.console import Console
-
 from ops import packages
+from ops.errors import LastcopyError
 from sandbox.errors import SandboxError
 
 
@@ -14,5 +12,4 @@ def install_for_tests() -> None:
     try:
         packages.install_for_tests()
     except SandboxError as error:
-        Console(stderr=True, highlight=False).print(f"[red]error:[/] {error}")
-        raise typer.Exit(1) from None
+        raise LastcopyError(str(error)) from None

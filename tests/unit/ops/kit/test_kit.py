@@ -146,7 +146,7 @@ def test_nothing_that_stands_there_is_overwritten(tmp_path: Path) -> None:
     before = out.read_bytes()
     code, said = ops("kit", "write", "--stack", "prod", "--out", str(out), "--recipient", RECIPIENT)
     assert code == 1
-    assert "stands there already" in said
+    assert "exists already" in said
     assert out.read_bytes() == before
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".kit")]
 

@@ -1,0 +1,216 @@
+"""Access request: which repositories a verb is to reach, from a stack or a recovery kit, and the way to their storage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ops.checkout import ROOT
+from ops.errors import LastcopyError, raise_all
+from ops.history.dates import earlier
+from ops.storage.access import (
+    Access,
+    Place,
+    Room,
+    StorageKey,
+    Where,
+    from_outputs,
+    pick,
+    read_storage_key,
+    rooms_of,
+    where_of,
+)
+
+if TYPE_CHECKING:
+    from ops.kit.kit import Kit
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessRequest:
+    """What the operator asked for. ``source``: empty where all are meant; other fields as the options of the same names."""
+
+    source: str
+    stack: str | None
+    kit: Path | None
+    passphrase_file: str | None
+    identity: str | None
+    storage_key: str | None
+    sandbox: Path | None
+    generation: int | None
+    lock_was: tuple[str, ...] = ()
+
+
+def check_request(request: AccessRequest) -> None:
+    """What can be told of the words alone, before any tool is fetched or place dialled: all problems at once."""
+    problems = []
+    if request.stack is not None and request.kit is not None:
+        problems.append(
+            LastcopyError(
+                "say where the passwords come from",
+                where="--stack, --kit",
+                allowed="one of them; without both, the stack that is selected in this shell",
+            )
+        )
+    if request.storage_key and request.sandbox:
+        problems.append(
+            LastcopyError(
+                "the sandbox brings its own storage key",
+                where="--storage-key, --sandbox",
+                allowed="one of them",
+            )
+        )
+    if not request.kit and not request.storage_key and not request.sandbox:
+        problems.append(
+            LastcopyError(
+                "a stack holds no key that may list versions",
+                where="--storage-key",
+                fix="give the break-glass identity's file; for the local stack --sandbox .local/sandbox/local; or a recovery kit: --kit",
+            )
+        )
+    for text in request.lock_was:
+        try:
+            earlier(text, datetime.now(UTC))
+        except LastcopyError as error:
+            problems.append(error)
+    raise_all(problems)
+
+
+@contextmanager
+def open_access(request: AccessRequest) -> Iterator[Access]:
+    """The access that was asked for; within, its storage can be dialled."""
+    with open_accesses(request, (request.source,)) as ((_, found),):
+        if isinstance(found, LastcopyError):
+            raise found
+        yield found
+
+
+@contextmanager
+def open_accesses(
+    request: AccessRequest, sources: Sequence[str] = ()
+) -> Iterator[list[tuple[str, Access | LastcopyError]]]:
+    """The same for these sources, or for all: by name, an access or why there is none. The kit is opened and the engine asked once."""
+    key = _storage_key(request)
+    found = _accesses(
+        request, key, sources
+    )  # before the thread changes its network: the engine may need this one
+    was = sorted(
+        (earlier(text, datetime.now(UTC)) for text in request.lock_was), key=lambda one: str(one.until)
+    )
+    where = next((one.where for _, one in found if isinstance(one, Access)), None)
+    if where is None:
+        yield found
+        return
+    with _dialled(request, where) as there:  # of one stack, all stand in one storage
+        yield [
+            (
+                name,
+                one if isinstance(one, LastcopyError) else replace(one, where=there, lock_was=tuple(was)),
+            )
+            for name, one in found
+        ]
+
+
+@contextmanager
+def open_places(request: AccessRequest) -> Iterator[dict[str, Place]]:
+    """Every source's place, or that of the one asked for; no repository's password is used, and from a stack none is read."""
+    key = _storage_key(request)
+    where, rooms, key = _rooms(request, key)
+    if request.source:
+        rooms = {request.source: pick(rooms, request.source)}
+    if not rooms:
+        raise LastcopyError("the stack has no source", where="--stack", fix="pulumi up")
+    with _dialled(request, where) as where:
+        yield {name: Place(where=where, room=room, key=key) for name, room in rooms.items()}
+
+
+def _storage_key(request: AccessRequest) -> StorageKey | None:
+    """From its file, or the sandbox's own root."""
+    if request.sandbox is None:
+        return read_storage_key(request.storage_key) if request.storage_key else None
+    from sandbox import Sandbox, SandboxError
+    from sandbox.storage_server import root_credentials
+
+    try:
+        box = Sandbox(request.sandbox)
+        box.status()
+        user, secret = root_credentials(box.storage_folder)
+    except (SandboxError, OSError) as error:
+        raise LastcopyError(str(error), where="--sandbox") from None
+    return StorageKey.read({"accessKeyId": user, "secretAccessKey": secret}, "--sandbox")
+
+
+@contextmanager
+def _dialled(request: AccessRequest, where: Where) -> Iterator[Where]:
+    if request.sandbox is None:
+        yield where
+        return
+    from sandbox import Sandbox
+
+    with Sandbox(request.sandbox).storage_admin() as (origin, ca, *_):
+        there = {**where.model_dump(by_alias=True), "endpoint": origin, "caCertificate": Path(ca).read_text()}
+        yield Where.read(there, "--sandbox")
+
+
+def _kit(request: AccessRequest) -> Kit:
+    from ops.kit.sealed import read_passphrase, unseal
+
+    if request.kit is None:
+        raise AssertionError("checked before")
+    phrase = read_passphrase(request.passphrase_file) if request.passphrase_file else None
+    return unseal(request.kit, passphrase=phrase, identity_file=request.identity)
+
+
+def _outputs(request: AccessRequest, *, secrets: bool) -> dict[str, Any]:
+    from ops.stack import StackError, chosen  # imported late: a kit needs no engine
+
+    try:
+        return chosen(ROOT, request.stack, sandbox=request.sandbox).outputs(secrets=secrets)
+    except StackError as error:
+        raise LastcopyError(str(error), where="--stack", fix="or use the recovery kit: --kit") from None
+
+
+def _rooms(request: AccessRequest, key: StorageKey | None) -> tuple[Where, dict[str, Room], StorageKey]:
+    if request.kit is not None:
+        kit = _kit(request)
+        rooms: dict[str, Room] = {
+            room.name: Room(**room.model_dump(exclude={"password"})) for room in kit.sources
+        }
+        return kit.where, rooms, kit.key(key)
+    if key is None:
+        raise AssertionError("checked before")
+    outputs = _outputs(request, secrets=False)
+    return where_of(outputs), rooms_of(outputs), key
+
+
+def _accesses(
+    request: AccessRequest, key: StorageKey | None, sources: Sequence[str]
+) -> list[tuple[str, Access | LastcopyError]]:
+    if request.kit is not None:
+        kit = _kit(request)
+        return [
+            (name, _access(request, name, lambda name: kit.access(name, key)))
+            for name in sources or [room.name for room in kit.sources]
+        ]
+    if key is None:
+        raise AssertionError("checked before")
+    given, outputs = key, _outputs(request, secrets=True)
+    return [
+        (name, _access(request, name, lambda name: from_outputs(outputs, name, given)))
+        for name in sources or sorted(outputs.get("sources", {}))
+    ]
+
+
+def _access(request: AccessRequest, source: str, get: Callable[[str], Access]) -> Access | LastcopyError:
+    try:
+        found = get(source)
+    except LastcopyError as error:
+        return error
+    if request.generation is not None and request.generation != found.room.generation:
+        # What is recorded belongs to the stack's own generation.
+        known = {"generation": request.generation, "key_id": None, "repository_id": None}
+        found = replace(found, room=found.room.model_copy(update=known))
+    return found

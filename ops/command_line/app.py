@@ -1,0 +1,137 @@
+"""The command `lastcopy`: which verbs there are, for whom, and what happens to an error in any of them."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from ops.command_line import output
+from ops.command_line.exit_codes import ExitCode
+from ops.errors import LastcopyError
+
+if TYPE_CHECKING:
+    from typer._click import Command, Context  # Typer brings its own click
+
+OPERATORS, DEVELOPERS = "For operators", "For developers of this project"
+NO_VERSION_DELETED = "interrupted; no version was deleted. Run it again: a rebuild or prune goes on where it stopped, a restore with --existing update"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verb:
+    """One verb. ``where``: the module and the function or Typer app in it. ``aliases``: earlier names, which keep working.
+
+    ``interrupted``: what is told when it is interrupted; then SIGTERM and SIGHUP end it as Ctrl-C does, with its clean-up.
+    """
+
+    name: str
+    where: str
+    panel: str = OPERATORS
+    aliases: tuple[str, ...] = ()
+    is_hidden: bool = False
+    interrupted: str = ""
+
+    def load(self, name: str) -> Command:
+        """The command under one of its names; its module is imported here."""
+        module, _, attribute = self.where.partition(":")
+        found = getattr(import_module(module), attribute)
+        app = found if isinstance(found, typer.Typer) else typer.Typer(add_completion=False)
+        if app is not found:
+            app.command(self.name)(found)
+        command = get_command(app)
+        command.name = name
+        command.hidden = self.is_hidden or name != self.name
+        if isinstance(command, TyperCommand | TyperGroup):
+            command.rich_help_panel = self.panel
+        return command
+
+
+VERBS = (
+    Verb(name="status", where="ops.verbs.status:status", interrupted=NO_VERSION_DELETED),
+    Verb(name="recover", where="ops.verbs.recover:app", interrupted=NO_VERSION_DELETED),
+    Verb(name="kit", where="ops.verbs.kit:app", interrupted=NO_VERSION_DELETED),
+    Verb(
+        name="restore-test",
+        where="ops.verbs.restore_test:app",
+        aliases=("restore-drill",),
+        interrupted=NO_VERSION_DELETED,
+    ),
+    Verb(name="prune", where="ops.verbs.prune:prune", interrupted=NO_VERSION_DELETED),
+    Verb(name="cut-off", where="ops.verbs.cut_off:cut_off"),
+    Verb(name="let-in", where="ops.verbs.cut_off:let_in"),
+    Verb(
+        name="attack-drill",
+        where="attack_drill.cli:drill",
+        aliases=("drill",),
+        interrupted="interrupted; what the drill made was removed",
+    ),
+    Verb(name="agent", where="ops.verbs.agent:agent"),
+    Verb(name="cost", where="ops.verbs.cost:cost"),
+    Verb(name="aws-state", where="ops.verbs.aws_state:aws_state"),
+    Verb(name="local", where="ops.verbs.local:app", panel=DEVELOPERS),
+    Verb(name="check", where="ops.verbs.check:check", panel=DEVELOPERS),
+    Verb(name="test-packages", where="ops.verbs.test_packages:install_for_tests", panel=DEVELOPERS),
+    Verb(name="hand-over", where="ops.verbs.hand_over:hand_over", panel=DEVELOPERS, is_hidden=True),
+)
+_BY_NAME = {name: verb for verb in VERBS for name in (verb.name, *verb.aliases)}
+
+
+class Verbs(TyperGroup):
+    """All verbs. One is imported when it is asked for: importing the others takes longer than some of them run."""
+
+    def __init__(self, **attributes: object) -> None:
+        super().__init__(**attributes)  # type: ignore[arg-type]  # Typer's own, passed through
+        self.commands = {verb.name: TyperCommand(verb.name, hidden=verb.is_hidden) for verb in VERBS}
+
+    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:  # noqa: ARG002 - Typer's signature
+        """The verb of this name or earlier name."""
+        verb = _BY_NAME.get(cmd_name)
+        return None if verb is None else verb.load(cmd_name)
+
+    def invoke(self, ctx: Context) -> object:
+        """Runs a verb to its exit code."""
+        verb = _BY_NAME.get(next(iter(ctx._protected_args), ""))
+        with _errors_told(verb.interrupted if verb else ""):
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _errors_told(interrupted: str) -> Iterator[None]:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    numbers = (signal.SIGTERM, signal.SIGHUP) if interrupted else ()
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    except LastcopyError as error:
+        output.tell_error(error)
+        raise typer.Exit(ExitCode.REFUSED) from None
+    except KeyboardInterrupt:
+        if interrupted:
+            output.errors.print(interrupted, markup=False)
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        output.reset()
+
+
+app = typer.Typer(cls=Verbs, no_args_is_help=True, pretty_exceptions_show_locals=False)
+
+
+@app.callback()
+def lastcopy() -> None:
+    """Operate restic backups that nobody on the backed-up machine can delete, change or locate."""
+
+
+def command_line() -> Command:
+    """The whole command line, for whoever describes it."""
+    return get_command(app)

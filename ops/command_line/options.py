@@ -1,0 +1,154 @@
+"""Options that several verbs take, each declared once: by themselves, or in groups that a verb takes as one parameter."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, dataclass, fields
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, get_type_hints
+
+import typer
+
+from ops.access_request import AccessRequest
+from ops.checkout import ROOT
+from ops.stack import Stack, chosen
+
+SourceOption = Annotated[str, typer.Option("--source", help="The source's name.")]
+StackOption = Annotated[
+    str | None,
+    typer.Option(
+        "--stack", help="The stack, as `pulumi --stack` takes it. Default: the one selected in this shell."
+    ),
+]
+ConfigFileOption = Annotated[
+    Path | None,
+    typer.Option("--config-file", help="The stack's settings, as `pulumi --config-file` takes them."),
+]
+KitOption = Annotated[
+    Path | None,
+    typer.Option("--kit", help="Take locations and passwords from this recovery kit, not from a stack."),
+]
+PassphraseOption = Annotated[
+    str | None, typer.Option("--passphrase-file", help="File with the kit's passphrase; - is standard input.")
+]
+IdentityOption = Annotated[
+    str | None, typer.Option("--identity", help="File with the age identity of the kit.")
+]
+KeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--storage-key",
+        help="File with a storage key that may list and read versions (rebuild: also write and hide); mode 0600, or - for standard input.",
+    ),
+]
+SandboxOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--sandbox",
+        help="The local stack's folder: the stack is this checkout's own, and where a storage key is needed it is its storage's root.",
+    ),
+]
+LockWasOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lock-was",
+        help="The bucket's default retention before its last change, DAYS@TIME (not on AWS, where it is not asked for); may be given again.",
+    ),
+]
+
+
+class Options:
+    """A group of options: a frozen dataclass whose fields are annotated as a verb's parameters are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackOptions(Options):
+    """Which stack a verb works on."""
+
+    stack: StackOption = None
+    config_file: ConfigFileOption = None
+    sandbox: SandboxOption = None
+
+    def open(self) -> Stack:
+        """The stack that was asked for."""
+        return chosen(ROOT, self.stack, sandbox=self.sandbox, config_file=self.config_file)
+
+    def words(self, stack: Stack) -> str:
+        """The same options, for a command that a person is told to run."""
+        words = [*stack.configured, *(["--sandbox", str(self.sandbox)] if self.sandbox else [])]
+        return " ".join(words)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StorageOptions(Options):
+    """From where a verb takes the locations and passwords of repositories, and the key to their storage."""
+
+    stack: StackOption = None
+    kit: KitOption = None
+    passphrase_file: PassphraseOption = None
+    identity: IdentityOption = None
+    storage_key: KeyOption = None
+    sandbox: SandboxOption = None
+
+    def request(
+        self, source: str = "", *, generation: int | None = None, lock_was: list[str] | None = None
+    ) -> AccessRequest:
+        """What is to be reached; an empty ``source``: all."""
+        return AccessRequest(
+            source=source, stack=self.stack, kit=self.kit, passphrase_file=self.passphrase_file, identity=self.identity,
+            storage_key=self.storage_key, sandbox=self.sandbox, generation=generation, lock_was=tuple(lock_was or ()),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepositoryOptions(StorageOptions):
+    """Which repository a verb works on."""
+
+    source: SourceOption
+    generation: Annotated[
+        int | None, typer.Option("--generation", min=1, help="An earlier repository of the source.")
+    ] = None
+    lock_was: LockWasOption = None
+
+    @property
+    def access(self) -> AccessRequest:
+        """The repository that is to be reached."""
+        return self.request(self.source, generation=self.generation, lock_was=self.lock_was)
+
+
+def takes_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """A verb for Typer: each parameter whose type is a group of options becomes the options of that group."""
+    hints = get_type_hints(verb, include_extras=True)
+    groups = {
+        name: kind for name, kind in hints.items() if inspect.isclass(kind) and issubclass(kind, Options)
+    }
+
+    @wraps(verb)
+    def command(**given: object) -> None:
+        for name, kind in groups.items():
+            given[name] = kind(**{option.name: given.pop(option.name) for option in fields(kind)})  # type: ignore[arg-type]  # a dataclass, as Options says
+        verb(**given)
+
+    parameters = [
+        one
+        for name, parameter in inspect.signature(verb).parameters.items()
+        for one in (
+            _options_of(groups[name])
+            if name in groups
+            else [parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)]
+        )
+    ]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what Typer reads
+    return command
+
+
+def _options_of(kind: type[Options]) -> Iterator[inspect.Parameter]:
+    hints = get_type_hints(kind, include_extras=True)
+    options = sorted(fields(kind), key=lambda option: option.default is not MISSING)  # type: ignore[arg-type]  # what must be given comes first
+    for option in options:
+        default = inspect.Parameter.empty if option.default is MISSING else option.default
+        yield inspect.Parameter(
+            option.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[option.name]
+        )

@@ -1,0 +1,78 @@
+"""Output: words for people on standard output, errors on standard error; with ``--json`` one JSON value on standard output and all words on standard error."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from ops.errors import LastcopyError
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+
+def _leave_standard_output_to_json(asked: bool) -> bool:
+    console.stderr = asked
+    return asked
+
+
+JsonOption = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print one JSON value on standard output; words go to standard error.",
+        callback=_leave_standard_output_to_json,
+    ),
+]
+
+
+def reset() -> None:
+    """As before the first verb: words go to standard output."""
+    console.stderr = False
+
+
+def say(text: str) -> None:
+    """A line of what is done or was found."""
+    console.print(f"    {text}", markup=False, soft_wrap=True)
+
+
+def print_line(text: str, style: str = "") -> None:
+    """A line as it is."""
+    console.print(text, style=style or None, markup=False, soft_wrap=True)
+
+
+def print_json(value: object) -> None:
+    """The one JSON value of a verb with ``--json``."""
+    print(json.dumps(value))
+
+
+def tell_error(error: LastcopyError) -> None:
+    """What is wrong, where, what is allowed and what fixes it."""
+    errors.print("error:", style="red", end=" ")
+    errors.print(str(error), markup=False, soft_wrap=True)
+
+
+def progress_bar() -> Progress:
+    """A bar with a count and the time; gone when it is done."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+def human_size(size: float) -> str:
+    """Bytes in the unit that reads best."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
