@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pulumi
 
@@ -11,12 +11,10 @@ from components.host.host_step import HostStep
 from components.relay import rclone_config as s3_remote
 from components.relay import source_account as render
 from components.relay.rclone_remote import RcloneRemote
-from components.relay.source_account import Limits
+from components.settings import Limits
 from components.storage.service_facts import rows_lost
 from components.storage.services import SERVICES
 from components.vault.vault_access import S3Vault, Vault
-
-__all__ = ["Limits", "RelayEntry", "RelayEntryArgs"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +29,7 @@ class RelayEntryArgs:
     generation: int
     public_key: pulumi.Input[str]
     allowed_from: tuple[str, ...] = ()
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits
 
 
 class RelayEntry(pulumi.ComponentResource):
@@ -95,7 +93,7 @@ class RelayEntry(pulumi.ComponentResource):
                 "KEY_LINE": key_line,
                 "SERVE": serve,
                 "SESSIONS": str(args.limits.sessions),
-                "DAILY_BYTES": args.limits.daily_bytes,
+                "DAILY_BYTES": render.daily_bytes(args.limits),
             },
             secrets={"RCLONE_CONF": conf, "CREDENTIALS": credentials},
             undo=True,

@@ -1,6 +1,6 @@
 """The text of one source's files on the relay: its key's line, rclone's configuration, limits and arguments. Pure text, no engine.
 
-Every function refuses a value that could end its line or start an option; settings have refused it before, with a better error.
+Nothing that could end a line or start an option gets through (components/host/safe_text.py).
 """
 
 from __future__ import annotations
@@ -9,68 +9,30 @@ import base64
 import ipaddress
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from components.host.safe_text import require_name, require_word
 from components.relay import rclone_config as s3_remote
 from components.relay.rclone_config import REMOTE
 from components.relay.sshd_config import WRAPPER
+from components.settings import Limits
 from components.storage.service_facts import Uploads
 
 FOLDER = "/etc/lastcopy/relay"
 CA_FILE = f"{FOLDER}/storage-ca.pem"
-_SOURCE = re.compile(r"[a-z][a-z0-9-]{0,22}\Z")
-_PATH = re.compile(r"(?:[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*)?\Z")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What one source may use on the relay. Memory and time are per session; a session is one restic at work.
-
-    ``upload_gib_per_day``: None is no limit.
-    """
-
-    sessions: int = 4
-    processes: int = 256
-    memory_mib: int = 1024
-    open_files: int = 1024
-    hours: int = 24
-    upload_gib_per_day: int | None = None
-
-    @property
-    def daily_bytes(self) -> str:
-        """As the relay's step takes it; empty is no limit."""
-        return "" if self.upload_gib_per_day is None else str(self.upload_gib_per_day << 30)
-
-    def __post_init__(self) -> None:
-        for name, least, most in (
-            ("sessions", 1, 64),
-            ("processes", 64, 4096),
-            ("memory_mib", 256, 65536),
-            ("open_files", 64, 65536),
-            ("hours", 1, 720),
-        ):
-            if not least <= getattr(self, name) <= most:
-                raise ValueError(f"limit {name} must be {least} to {most}, not {getattr(self, name)}")
-        if self.upload_gib_per_day is not None and not 1 <= self.upload_gib_per_day <= 1 << 20:
-            raise ValueError(
-                f"limit upload_gib_per_day must be 1 to {1 << 20}, not {self.upload_gib_per_day}"
-            )
-
-
-def source_name(source: str) -> str:
-    if not _SOURCE.match(source):
-        raise ValueError(f"not a source's name: {source!r}")
-    return source
 
 
 def storage_path(root: str, source: str, generation: int) -> str:
     """Below a bucket or a remote: ``<root>/<source>/g<generation>``."""
     root = root.strip("/")
-    if not _PATH.match(root) or ".." in root.split("/") or "." in root.split("/"):
-        raise ValueError(f"not a path inside the storage: {root!r}")
-    if generation < 1:
-        raise ValueError(f"generations count from 1, not {generation}")
-    return f"{root}/{source_name(source)}/g{generation}".lstrip("/")
+    words = [require_word(part, "the path inside the storage") for part in root.split("/")] if root else []
+    if {".", ".."} & set(words):
+        raise ValueError("the path inside the storage is not of the allowed form")
+    return "/".join([*words, require_name(source, "the source's name"), f"g{generation}"])
+
+
+def daily_bytes(limits: Limits) -> str:
+    """What a source may send in a day, as the relay's step takes it; empty is no limit."""
+    return "" if limits.upload_gib_per_day is None else str(limits.upload_gib_per_day << 30)
 
 
 def public_key(text: str) -> str:
@@ -95,7 +57,8 @@ def authorized_key(source: str, key: str, allowed_from: Sequence[str]) -> str:
     """The one line of the source's key file."""
     networks = [str(ipaddress.ip_network(network)) for network in allowed_from]
     origin = f',from="{",".join(networks)}"' if networks else ""
-    return f'restrict,command="{WRAPPER} {source_name(source)}"{origin} {public_key(key)} {source}\n'
+    name = require_name(source, "the source's name")
+    return f'restrict,command="{WRAPPER} {name}"{origin} {public_key(key)} {name}\n'
 
 
 def section_conf(section: str) -> str:
@@ -114,9 +77,15 @@ def section_conf(section: str) -> str:
     return s3_remote.section(found)
 
 
+def _folder(source: str) -> str:
+    """Where the relay keeps what is the source's alone."""
+    name = require_name(source, "the source's name")
+    return f"{FOLDER}/{name}"
+
+
 def credentials_file(source: str) -> str:
     """Where the relay keeps the source's storage key."""
-    return f"{FOLDER}/{source_name(source)}/credentials"
+    return f"{_folder(source)}/credentials"
 
 
 def arguments(source: str, *, path: str, uploads: Uploads | None, ca: bool) -> tuple[str, ...]:
@@ -130,7 +99,7 @@ def arguments(source: str, *, path: str, uploads: Uploads | None, ca: bool) -> t
         "--stdio",
         "--append-only",
         "--config",
-        f"{FOLDER}/{source_name(source)}/rclone.conf",
+        f"{_folder(source)}/rclone.conf",
         *(["--ca-cert", CA_FILE] if ca else []),
         # The storage itself refuses a second write of a name (412), whoever races past rclone's own look.
         *(["--header-upload", "If-None-Match: *"] if uploads and uploads.condition else []),

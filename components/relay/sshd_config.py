@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from components.host.safe_text import require_line, require_name, require_word
 
 SecondFactor = Literal["none", "fido2", "totp"]
 Generation = Literal[
@@ -16,10 +17,6 @@ Generation = Literal[
 WRAPPER = "/usr/local/lib/lastcopy/serve-restic"
 KEYS_DIR = "/etc/ssh/lastcopy/keys"
 LOOPBACK = "127.0.0.0/8,::1/128"
-_ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,31}\Z")
-_ADMIN = re.compile(
-    r"[a-z_][a-z0-9_.-]{0,31}(?:@[a-z0-9][a-z0-9.-]{0,62})?\Z"
-)  # a directory's names have dots and domains
 
 # Debian 13: the lists of ssh-audit's hardened policy, in its order; post-quantum exchanges only. Debian 12's OpenSSH shares just sntrup761
 # with them, and the Go client of the engine's plugin speaks mlkem768 and curve25519 only: hence curve25519 there, and nothing else. That is
@@ -47,10 +44,7 @@ class SshdPlan:
     trusted_networks: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if not _ADMIN.match(self.admin_user) or self.admin_user.startswith("bk-"):
-            raise ValueError(f"not an admin account: {self.admin_user!r}")
-        if not 1 <= self.listen_port <= 65535:
-            raise ValueError(f"not a port: {self.listen_port!r}")
+        require_word(self.admin_user, "the admin account")
         for network in self.trusted_networks:
             ipaddress.ip_network(network)
 
@@ -215,18 +209,10 @@ def expected_of_sources() -> str:
 
 def people_keys(people: Mapping[str, Sequence[str]], factor: SecondFactor) -> dict[str, str]:
     """Per person the lines of the key file, each led by the account's name."""
-    allowed = r"(?:sk-ssh-ed25519|sk-ecdsa-sha2-nistp256)@openssh\.com"
-    if factor != "fido2":
-        allowed += "|ssh-ed25519|ssh-rsa"
     found = {}
     for name, keys in people.items():
-        if not _ACCOUNT.match(name) or name.startswith("bk-"):
-            raise ValueError(f"not a person's account: {name!r}")
-        for key in keys:
-            if not re.fullmatch(rf"(?:{allowed}) [A-Za-z0-9+/]+={{0,2}}(?: [\x21-\x7e]+)*", key):
-                raise ValueError(
-                    f"not a public key of a kind that {name} may use with second factor {factor}"
-                )
+        require_name(name, "a person's account")
         options = "restrict,port-forwarding" + (",verify-required" if factor == "fido2" else "")
-        found[name] = "".join(f"{name} {options} {key}\n" for key in keys)
+        lines = [require_line(key, "a person's public key") for key in keys]
+        found[name] = "".join(f"{name} {options} {line}\n" for line in lines)
     return found

@@ -1,4 +1,4 @@
-"""The text of files on a source. Pure; nothing that could end a line gets through."""
+"""The text of files on a source, from validated settings. Pure; nothing that could end a line gets through."""
 
 from __future__ import annotations
 
@@ -7,16 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from components.host.safe_text import require_line, require_name, require_word
+
 Sandboxing = Literal["full", "reduced"]
 
 RELAY_ALIAS = "lastcopy-relay"
-_ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:-]*|::[A-Za-z0-9.:]*")
-_SOURCE = re.compile(r"[a-z][a-z0-9-]*")
 _KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]+={0,2}")
-_HOOK = re.compile(r"/[A-Za-z0-9._+/-]+")
-_SIZE = re.compile(r"[1-9][0-9]{0,8}[KMGT]")
-_VERSION = re.compile(r"[0-9]+(\.[0-9]+)*")
-_COMPRESSION = ("auto", "off", "fastest", "better", "max")
 
 # What a restore test compares (components/source/repository.sh plants it): in every snapshot, whatever the user names or leaves out.
 CANARY = "/var/lib/lastcopy/canary"
@@ -25,29 +21,12 @@ CANARY = "/var/lib/lastcopy/canary"
 NEVER_BACKED_UP = ("/dev/*", "/proc/*", "/run/*", "/sys/*", "/var/cache/lastcopy/*")
 
 
-def _plain(text: str, what: str) -> str:
-    if not text or any(
-        ord(char) < 32 or 127 <= ord(char) < 160 or char in "\u2028\u2029\ufeff" for char in text
-    ):
-        raise ValueError(f"{what} is empty or holds a line break or a control character")
-    return text
-
-
-def _matching(pattern: re.Pattern[str], text: str, what: str) -> str:
-    if not pattern.fullmatch(text):
-        raise ValueError(f"{what} is not of the allowed form")
-    return text
-
-
-def _number(value: int, low: int, high: int, what: str) -> int:
-    if not low <= value <= high:
-        raise ValueError(f"{what} is not between {low} and {high}")
-    return value
-
-
 def public_key(line: str) -> str:
-    """The type and base64 part of an ed25519 public key; a comment is dropped."""
-    return _matching(_KEY, " ".join(line.split()[:2]), "the public key")
+    """The type and base64 part of an ed25519 public key; a comment is dropped. It may have been read from a host."""
+    key = " ".join(line.split()[:2])
+    if not _KEY.fullmatch(key):
+        raise ValueError("the public key is not of the allowed form")
+    return key
 
 
 def known_hosts(relay_host_key: str) -> str:
@@ -57,9 +36,8 @@ def known_hosts(relay_host_key: str) -> str:
 
 def ssh_config(source: str, address: str, port: int) -> str:
     """How a source dials the relay. Read with ``ssh -F``: no user's and no system's configuration counts."""
-    _matching(_SOURCE, source, "the source's name")
-    _matching(_ADDRESS, address, "the relay's address")
-    _number(port, 1, 65535, "the relay's port")
+    require_name(source, "the source's name")
+    require_word(address, "the relay's address")
     return f"""# Made by lastcopy; changes are overwritten.
 Host relay
     HostName {address}
@@ -100,14 +78,12 @@ Host relay
 
 def restic_conf(*, floor: str, connections: int, pack_size_mib: int, compression: str) -> str:
     """How the wrapper calls restic, whoever calls the wrapper."""
-    if compression not in _COMPRESSION:
-        raise ValueError(f"compression is not one of {', '.join(_COMPRESSION)}")
     return (
         "# Made by lastcopy; changes are overwritten. Read by restic-backup, never run.\n"
-        f"floor={_matching(_VERSION, floor, 'the floor')}\n"
-        f"connections={_number(connections, 1, 64, 'connections')}\n"
-        f"pack_size={_number(pack_size_mib, 4, 128, 'the pack size in MiB')}\n"
-        f"compression={compression}\n"
+        f"floor={require_word(floor, 'the floor')}\n"
+        f"connections={connections}\n"
+        f"pack_size={pack_size_mib}\n"
+        f"compression={require_word(compression, 'compression')}\n"
     )
 
 
@@ -125,16 +101,16 @@ class Hours:
 class Selection:
     """What of the paths is stored, and what is expected of it. ``upload``, ``download``: KiB/s, 0: no limit."""
 
-    one_file_system: bool = False
-    exclude_caches: bool = False
-    exclude_if_present: Sequence[str] = ()
-    exclude_larger_than: str | None = None
-    shrink_percent: int = 50
-    partial_days: int = 7
-    may_be_empty: Sequence[str] = ()
-    upload: int = 0
-    download: int = 0
-    hours: Sequence[Hours] = ()
+    one_file_system: bool
+    exclude_caches: bool
+    exclude_if_present: Sequence[str]
+    exclude_larger_than: str | None
+    shrink_percent: int
+    partial_days: int
+    may_be_empty: Sequence[str]
+    upload: int
+    download: int
+    hours: Sequence[Hours]
 
     def lines(self) -> Iterator[str]:
         """As run-backup and backup-contents read them."""
@@ -142,20 +118,17 @@ class Selection:
             yield "one_file_system=yes"
         if self.exclude_caches:
             yield "exclude_caches=yes"
-        yield from (f"exclude_if_present={_plain(tag, 'a tag file')}" for tag in self.exclude_if_present)
+        yield from (
+            f"exclude_if_present={require_line(tag, 'a tag file')}" for tag in self.exclude_if_present
+        )
         if self.exclude_larger_than is not None:
-            yield f"exclude_larger_than={_matching(_SIZE, self.exclude_larger_than, 'the size')}"
-        yield f"shrink_percent={_number(self.shrink_percent, 0, 100, 'the percentage')}"
-        yield f"partial_days={_number(self.partial_days, 0, 366, 'the number of days')}"
-        yield from (f"may_be_empty={_plain(path, 'a path')}" for path in self.may_be_empty)
-        yield f"rate=0 1440 {_rate(self.upload)} {_rate(self.download)}"
+            yield f"exclude_larger_than={require_word(self.exclude_larger_than, 'the size')}"
+        yield f"shrink_percent={self.shrink_percent}"
+        yield f"partial_days={self.partial_days}"
+        yield from (f"may_be_empty={require_line(path, 'a path')}" for path in self.may_be_empty)
+        yield f"rate=0 1440 {self.upload} {self.download}"
         for one in self.hours:
-            times = f"{_number(one.begin, 0, 1439, 'a minute')} {_number(one.end, 0, 1439, 'a minute')}"
-            yield f"rate={times} {_rate(one.upload)} {_rate(one.download)}"  # the last one that fits counts
-
-
-def _rate(kibps: int) -> int:
-    return _number(kibps, 0, 1 << 30, "the rate in KiB/s")
+            yield f"rate={one.begin} {one.end} {one.upload} {one.download}"  # the last one that fits counts
 
 
 def backup_conf(
@@ -164,27 +137,23 @@ def backup_conf(
     read_concurrency: int,
     pre_hook: str | None,
     post_hook: str | None,
-    selection: Selection | None = None,
+    selection: Selection,
 ) -> str:
     """What the scheduled backup does beside its paths."""
     hooks = {"pre_hook": pre_hook, "post_hook": post_hook}
-    lines = [f"{name}={_matching(_HOOK, hook, name)}\n" for name, hook in hooks.items() if hook is not None]
-    lines += [f"{line}\n" for line in (selection or Selection()).lines()]
+    lines = [f"{name}={require_word(hook, name)}\n" for name, hook in hooks.items() if hook is not None]
+    lines += [f"{line}\n" for line in selection.lines()]
     return (
         "# Made by lastcopy; changes are overwritten. Read by run-backup, never run.\n"
-        f"source={_matching(_SOURCE, source, 'the source name')}\n"
-        f"read_concurrency={_number(read_concurrency, 1, 64, 'the read concurrency')}\n" + "".join(lines)
+        f"source={require_name(source, 'the source name')}\n"
+        f"read_concurrency={read_concurrency}\n" + "".join(lines)
     )
 
 
 def paths_file(paths: Sequence[str]) -> str:
     """One path per line, the canary last; run-backup hands them to restic NUL-separated, so nothing in them has a meaning."""
-    if not paths:
-        raise ValueError("there are no paths to back up")
-    for path in paths:
-        if not _plain(path, "a path").startswith("/"):
-            raise ValueError("a path is not absolute")
-    return "".join(f"{path}\n" for path in [*paths, *([] if CANARY in paths else [CANARY])])
+    every = [*paths, *([] if CANARY in paths else [CANARY])]
+    return "".join(f"{require_line(path, 'a path')}\n" for path in every)
 
 
 def excludes_file(patterns: Sequence[str]) -> str:
@@ -198,7 +167,7 @@ def excludes_file(patterns: Sequence[str]) -> str:
         *NEVER_BACKED_UP,
     ]
     for pattern in patterns:
-        text = _plain(pattern, "an exclude pattern")
+        text = require_line(pattern, "an exclude pattern")
         if text[0] in "#":
             text = f"[{text[0]}]{text[1:]}"
         if text[0].isspace():
@@ -212,11 +181,11 @@ def excludes_file(patterns: Sequence[str]) -> str:
 
 def timer_unit(*, source: str, on_calendar: str, randomized_delay: str) -> str:
     """When backups start. A run that was missed while the host was off starts after boot."""
-    calendar = _plain(on_calendar, "the schedule").replace("%", "%%")
-    delay = _plain(randomized_delay, "the randomized delay").replace("%", "%%")
+    calendar = require_line(on_calendar, "the schedule").replace("%", "%%")
+    delay = require_line(randomized_delay, "the randomized delay").replace("%", "%%")
     return f"""# Made by lastcopy; changes are overwritten.
 [Unit]
-Description=When lastcopy backs up {_matching(_SOURCE, source, "the source name")}
+Description=When lastcopy backs up {require_name(source, "the source name")}
 
 [Timer]
 OnCalendar={calendar}
@@ -267,7 +236,7 @@ def service_unit(*, source: str, confined: Sandboxing = "full") -> str:
     """
     return f"""# Made by lastcopy; changes are overwritten.
 [Unit]
-Description=lastcopy backup of {_matching(_SOURCE, source, "the source name")}
+Description=lastcopy backup of {require_name(source, "the source name")}
 Wants=network-online.target
 After=network-online.target time-sync.target
 StartLimitIntervalSec=0

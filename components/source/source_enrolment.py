@@ -11,7 +11,7 @@ import pulumi
 from components.host.host_step import Host, HostStep
 from components.host.host_tool import floor
 from components.relay.rclone_remote import RcloneRemote
-from components.relay.relay_entry import Limits, RelayEntry, RelayEntryArgs
+from components.relay.relay_entry import RelayEntry, RelayEntryArgs
 from components.settings import Source, UnmanagedSource
 from components.source import config_files as render
 from components.source import step_values as steps
@@ -100,7 +100,7 @@ class SourceEnrolment(pulumi.ComponentResource):
                 generation=args.source.generation,
                 public_key=self.public_key,
                 allowed_from=args.source.allowed_from,
-                limits=Limits(**args.source.limits.model_dump()),
+                limits=args.source.limits,
             ),
             opts=child,
         )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from components.relay import rclone_config as s3_remote
 from components.relay import source_account as relay
+from components.settings import Limits
 from components.storage.service_facts import ChecksumChoice, ServiceName
 from components.storage.services import SERVICES
 from sandbox.tools import tool
@@ -58,7 +59,7 @@ class RelayedRepository:
             )
         )
         path = relay.storage_path(vault.bucket, source, 1)
-        text = relay.serve_conf(source, path=path, limits=relay.Limits(), uploads=uploads, ca=True)
+        text = relay.serve_conf(source, path=path, limits=Limits(), uploads=uploads, ca=True)
         arguments = [line.removeprefix("arg ") for line in text.splitlines() if line.startswith("arg ")]
         here = {f"/etc/lastcopy/relay/{source}/rclone.conf": str(conf), relay.CA_FILE: str(vault.server.ca)}
         arguments = [here.get(argument, argument) for argument in arguments]

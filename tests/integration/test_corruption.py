@@ -22,7 +22,8 @@ from urllib3 import PoolManager
 
 import toolchain
 from components.relay import rclone_config as s3_remote
-from components.relay.source_account import Limits, serve_conf
+from components.relay.source_account import serve_conf
+from components.settings import Limits
 from components.storage.service_facts import ChecksumChoice
 from components.storage.services import SERVICES
 from sandbox.bucket import SandboxBucket, ensure_bucket, ensure_identity

@@ -14,6 +14,7 @@ import toolchain
 from attack_drill.http2 import Session
 from components.relay import rclone_config as s3_remote
 from components.relay import source_account as relay
+from components.settings import Limits
 from components.storage.service_facts import Uploads
 from sandbox.certificates import make_certificates
 from tests.uploads.recorder import Recorder, recording
@@ -52,7 +53,7 @@ class Relay:
 
     def arguments(self, uploads: Uploads) -> list[str]:
         """rclone's arguments of serve.conf."""
-        text = relay.serve_conf("web1", path=PATH, limits=relay.Limits(), uploads=uploads, ca=True)
+        text = relay.serve_conf("web1", path=PATH, limits=Limits(), uploads=uploads, ca=True)
         here = {
             "/etc/lastcopy/relay/web1/rclone.conf": str(self.conf),
             relay.CA_FILE: str(self.recorder.ca),

@@ -21,8 +21,8 @@ from components.relay import firewall_rules as firewall
 from components.relay import rclone_config as s3_remote
 from components.relay import source_account as relay
 from components.relay import sshd_config as sshd
-from components.relay.source_account import Limits
 from components.relay.sshd_config import SshdPlan
+from components.settings import Limits
 from components.storage.service_facts import ServiceName, Uploads
 from components.storage.services import SERVICES
 from sandbox import Sandbox
@@ -260,7 +260,7 @@ class Chain:
             "KEY_LINE": relay.authorized_key(source, public, allowed_from),
             "SERVE": relay.serve_conf(source, path=path, limits=limits, uploads=uploads, ca=True),
             "SESSIONS": str(limits.sessions),
-            "DAILY_BYTES": limits.daily_bytes,
+            "DAILY_BYTES": relay.daily_bytes(limits),
             **self._access(
                 source, identity, endpoint or self.storage["endpoint"], self.storage["region"], uploads
             ),

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import toolchain
-from components.relay.source_account import Limits
+from components.settings import Limits
 from tests.scripts.relay.chain import Chain
 from tests.scripts.relay.conftest import IDENTITIES
 from tests.scripts.relay.test_steps import open_session
@@ -38,7 +38,7 @@ def restic(chain: Chain, folder: Path, data_mib: int, *verb: str) -> subprocess.
 @pytest.fixture
 def tight(changing: Chain, tmp_path: Path) -> Chain:
     """The smallest memory that a source's session on the relay can be given."""
-    changing.apply(changing.entry("web1", identity=WEB1, generation=512, limits=Limits(memory_mib=256)))
+    changing.apply(changing.entry("web1", identity=WEB1, generation=512, limits=Limits(memoryMiB=256)))
     (tmp_path / "password").write_text("a-password-of-this-test")
     (tmp_path / "data").write_bytes(os.urandom(320 * MIB))
     return changing

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from components.relay.source_account import Limits
+from components.settings import Limits
 from tests.scripts.relay.chain import Chain, Step
 from tests.scripts.relay.conftest import IDENTITIES
 from tests.waiting import wait_until
@@ -330,7 +330,7 @@ def test_the_session_limit_answers_busy_and_spares_other_sources(changing: Chain
 
 def test_limits_are_in_force_in_the_running_process(changing: Chain) -> None:
     changing.apply(
-        changing.entry("web1", identity=WEB1, limits=Limits(processes=300, memory_mib=700, open_files=333))
+        changing.entry("web1", identity=WEB1, limits=Limits(processes=300, memoryMiB=700, openFiles=333))
     )
     session = subprocess.Popen(
         changing.forced("web1"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -12,8 +12,9 @@ import pytest
 from components.host.host_step import Host
 from components.relay.hardened_sshd import HardenedSshd, HardenedSshdArgs, Person
 from components.relay.rclone_remote import RcloneRemote, RcloneRemoteArgs
-from components.relay.relay_entry import Limits, RelayEntry, RelayEntryArgs
+from components.relay.relay_entry import RelayEntry, RelayEntryArgs
 from components.relay.relay_firewall import RelayFirewall, RelayFirewallArgs
+from components.settings import Limits
 from components.vault.vault_access import RcloneVault, S3Vault, StorageIdentity, Vault
 from tests.unit.recording import SAMPLE_KEY, Graph, Secret, record
 

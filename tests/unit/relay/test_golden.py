@@ -15,8 +15,8 @@ from components.relay import firewall_rules as firewall
 from components.relay import rclone_config as s3_remote
 from components.relay import source_account as relay
 from components.relay import sshd_config as sshd
-from components.relay.source_account import Limits
 from components.relay.sshd_config import SshdPlan
+from components.settings import Limits
 from components.storage.service_facts import ServiceName
 from components.storage.services import SERVICES
 from tests.unit.recording import SAMPLE_KEY

@@ -21,8 +21,25 @@ SAFE = TEXT.filter(
 )
 
 
+WHOLE: dict[str, Any] = {
+    "one_file_system": False,
+    "exclude_caches": False,
+    "exclude_if_present": (),
+    "exclude_larger_than": None,
+    "shrink_percent": 50,
+    "partial_days": 7,
+    "may_be_empty": (),
+    "upload": 0,
+    "download": 0,
+    "hours": (),
+}
+
+
 def backup_conf(source: str = "web1", pre: str | None = None, post: str | None = None) -> str:
-    return render.backup_conf(source=source, read_concurrency=2, pre_hook=pre, post_hook=post)
+    selection = render.Selection(**WHOLE)
+    return render.backup_conf(
+        source=source, read_concurrency=2, pre_hook=pre, post_hook=post, selection=selection
+    )
 
 
 def selected(**choices: Any) -> str:
@@ -31,7 +48,7 @@ def selected(**choices: Any) -> str:
         read_concurrency=2,
         pre_hook=None,
         post_hook=None,
-        selection=render.Selection(**choices),
+        selection=render.Selection(**{**WHOLE, **choices}),
     )
 
 
@@ -120,15 +137,9 @@ def test_paths_stand_exactly_as_named(paths: list[str]) -> None:
     assert render.paths_file(paths).split("\n") == [*paths, render.CANARY, ""]
 
 
-@pytest.mark.parametrize("path", ["relative", "-leading", ""])
-def test_a_path_that_is_not_absolute_is_refused(path: str) -> None:
-    with pytest.raises(ValueError, match=r"absolute|empty"):
-        render.paths_file([path])
-
-
-def test_no_paths_is_refused() -> None:
-    with pytest.raises(ValueError, match="no paths"):
-        render.paths_file([])
+def test_an_empty_path_is_refused() -> None:
+    with pytest.raises(ValueError, match="empty"):
+        render.paths_file([""])
 
 
 def as_restic_reads(line: str) -> str | None:
@@ -189,7 +200,7 @@ def test_a_hook_is_one_plain_word(hook: str) -> None:
     assert shlex.split(hook) == [hook]
 
 
-@pytest.mark.parametrize("hook", ["relative", "/a b", "/a;b", "/a$b", "-x", "/a%b", '/a"b', "/ü"])
+@pytest.mark.parametrize("hook", ["/a b", "/a;b", "/a$b", "-x", "/a%b", '/a"b', "/ü"])
 def test_a_hook_with_arguments_or_shell_characters_is_refused(hook: str) -> None:
     with pytest.raises(ValueError, match="allowed form"):
         backup_conf(pre=hook)
@@ -213,12 +224,3 @@ def test_only_a_plain_ed25519_key_is_pinned(key: str) -> None:
 
 def test_a_comment_behind_a_key_is_dropped() -> None:
     assert render.known_hosts(f"{SAMPLE_KEY} root@relay") == f"lastcopy-relay {SAMPLE_KEY}\n"
-
-
-@pytest.mark.parametrize(
-    ("connections", "pack", "compression"),
-    [(0, 64, "auto"), (65, 64, "auto"), (8, 3, "auto"), (8, 129, "auto"), (8, 64, "x")],
-)
-def test_tuning_outside_its_bounds_is_refused(connections: int, pack: int, compression: str) -> None:
-    with pytest.raises(ValueError, match=r"between|not one of"):
-        render.restic_conf(floor=FLOOR, connections=connections, pack_size_mib=pack, compression=compression)
