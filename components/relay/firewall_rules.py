@@ -20,8 +20,6 @@ class Endpoint:
     port: int
 
     def __post_init__(self) -> None:
-        if not 1 <= self.port <= 65535:
-            raise ValueError(f"not a port: {self.port}")
         if self.literal is None and (not _NAME.match(self.host) or len(self.host) > 253):
             raise ValueError(f"not a host name or an address: {self.host!r}")
 
@@ -80,8 +78,6 @@ def rules(
     ``instance_metadata``: whether root may ask the cloud about this machine. Sources' processes never may. ``directory``: servers, by
     address, that the host's accounts come from. ``vpn_ports``: UDP ports of this host on which a VPN ends that carries log-ins.
     """
-    if wrong := [port for port in (ssh_port, *vpn_ports) if not 1 <= port <= 65535]:
-        raise ValueError(f"not a port: {wrong[0]}")
     servers = tuple(directory)
     return f"""\
 # Made by lastcopy (RelayFirewall).

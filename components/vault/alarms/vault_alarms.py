@@ -37,8 +37,6 @@ class VaultAlarmsArgs:
     growth_gib_per_day: int = 100
 
     def __post_init__(self) -> None:
-        if (self.email is None) == (self.topic is None):
-            raise ValueError("exactly one of email and topic says who is told")
         wrong = sorted(source for source in self.snapshots if self.silent_hours.get(source, 0) < 1)
         if wrong:
             raise ValueError(f"silent_hours lacks a whole number of hours for {', '.join(wrong)}")

@@ -57,8 +57,6 @@ def bucket_policy(
     Denials only; what an identity may do at all, its own policy says. A principal without an ARN (anonymous) is denied as well.
     TLS, the cap on retention, the lock's mode and the bucket's own encryption key bind ``break_glass``, too.
     """
-    if mode not in ("COMPLIANCE", "GOVERNANCE") or maximum_days < 1:
-        raise ValueError(f"not a lock: {mode} up to {maximum_days} days")
     arn = bucket_arn(bucket, partition)
     objects = f"{arn}/*"
     # StringNotEquals, not ArnNotEquals: no character of the role's name means anything else than itself.

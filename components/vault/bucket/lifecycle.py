@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -30,11 +29,8 @@ def lifecycle(*, lock_days: int, prefix: str = "", transitions: Sequence[Transit
     Rules in the form of pulumi-aws's ``BucketLifecycleConfiguration``. A version that was deleted or replaced is kept for the lock's time
     plus one day after that, at least: so a mistaken or hostile deletion of data whose own lock has run out can be undone for as long.
     """
-    if lock_days < 1:
-        raise ValueError(f"a lock lasts at least one day, not {lock_days}")
     if prefix:
         storage_prefix(prefix)
-    _check_order(transitions)
     rules: list[Rule] = [
         {
             "id": "deleted-versions",
@@ -54,18 +50,6 @@ def lifecycle(*, lock_days: int, prefix: str = "", transitions: Sequence[Transit
     return [*rules, _moves(prefix, transitions)] if transitions else rules
 
 
-def _check_order(transitions: Sequence[Transition]) -> None:
-    """S3 takes moves to a class below only, and the second one a month after the first."""
-    least = {"STANDARD_IA": 30, "GLACIER_IR": 0}
-    for place, move in enumerate(transitions):
-        if move.after_days < least.get(move.storage_class, math.inf):
-            raise ValueError(
-                "transitions come in this order: STANDARD_IA after 30 days or more, GLACIER_IR 30 days after that"
-            )
-        first_of_two = place == 0 and move.storage_class == "STANDARD_IA"
-        least = {"GLACIER_IR": move.after_days + 30} if first_of_two else {}
-
-
 def _moves(prefix: str, transitions: Sequence[Transition]) -> Rule:
     """By size, since S3 lets a filter match beginnings of names only: packs below ``data/`` are above 1 MiB.
 
@@ -77,6 +61,7 @@ def _moves(prefix: str, transitions: Sequence[Transition]) -> Rule:
         "status": "Enabled",
         "filter": {"and_": {"prefix": prefix, "object_size_greater_than": LARGE}} if prefix else large,
         "transitions": [
-            {"days": move.after_days, "storage_class": move.storage_class} for move in transitions
+            {"days": move.after_days, "storage_class": move.storage_class}
+            for move in sorted(transitions, key=lambda move: move.after_days)
         ],
     }

@@ -46,10 +46,7 @@ class LockedBucketArgs:
         return self.break_glass.split(":")[1]
 
     def __post_init__(self) -> None:
-        if not 1 <= self.lock_days <= self.maximum_days:
-            raise ValueError(
-                f"a lock of {self.lock_days} days with a cap of {self.maximum_days}: must be 1 to the cap"
-            )
+        # Settings refuse it with a better error. Here it decides whether objects may be deleted with the bucket, so it is looked at twice.
         if self.purpose == "test" and (self.lock_mode, self.origin) != ("GOVERNANCE", "new"):
             raise ValueError(
                 "only a bucket that this program made, in mode GOVERNANCE, may go with its objects"

@@ -25,10 +25,6 @@ class SourceIdentityArgs:
     kms_key: str | None = None
     partition: str = "aws"
 
-    def __post_init__(self) -> None:
-        if self.generation < 1:
-            raise ValueError(f"generations count from 1, not {self.generation}")
-
 
 class SourceIdentity(pulumi.ComponentResource):
     """One source's key reads and adds below its own prefix and deletes restic's locks there; it opens nothing else (R1, R2, R4, R8).

@@ -205,25 +205,6 @@ def test_out_go_updates_and_storage_only() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("changes", "why"),
-    [
-        ({"network": None}, "exactly one of network, subnet"),
-        ({"subnet": "subnet-0123456789abcdef0"}, "exactly one of network, subnet"),
-        ({"generation": 0}, "not a generation: 0"),
-        ({"admins_from": ()}, "admins_from names the networks"),
-        ({"storage_ports": (0,)}, "not a port: 0"),
-        ({"sources_from": ("2001:db8::/32",)}, "not an IPv4 network"),
-        ({"sources_from": ("198.51.100.1/24",)}, "not an IPv4 network"),
-        ({"admin_public_key": "ssh-rsa AAAA"}, "not a public key"),
-        ({"admin_user": "bk-web1"}, "not an admin account"),
-    ],
-)
-def test_what_cannot_work_is_refused(changes: dict[str, Any], why: str) -> None:
-    with pytest.raises(Exception, match=why):
-        made(**changes)
-
-
 # what it is told
 
 

@@ -39,7 +39,7 @@ def as_plain(config: dict[str, Any]) -> dict[str, Any]:
     key=KEYS,
     comment=NASTY,
     region=NASTY,
-    architecture=st.sampled_from(["arm64", "amd64"]) | NASTY,
+    architecture=st.sampled_from(["arm64", "amd64"]),
 )
 def test_user_data_gains_no_key_and_no_command(
     admin: str, key: str, comment: str, region: str, architecture: str
@@ -80,7 +80,7 @@ def test_a_name_stays_a_text(name: str) -> None:
 
 def test_a_key_with_a_line_end_is_refused() -> None:
     for tail in ("\nruncmd: [reboot]", "\n", "\r\nx", "\u2028x", "\x85x"):
-        with pytest.raises(ValueError, match="not a public key"):
+        with pytest.raises(ValueError, match="line break or a control character"):
             plan(admin_public_key=SAMPLE_KEY + tail)
 
 

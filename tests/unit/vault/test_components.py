@@ -160,12 +160,6 @@ def test_what_may_not_be_destroyed_is_no_test_vault(change: dict[str, str]) -> N
         arguments(**{**TEST, **change})
 
 
-def test_a_lock_above_its_cap_is_refused() -> None:
-    for days in (0, 61):
-        with pytest.raises(ValueError, match="must be 1 to the cap"):
-            arguments(lock_days=days)
-
-
 def test_an_adopted_bucket_is_imported_with_its_lock_demanded_and_its_tags_left_alone() -> None:
     graph = vault(origin="adopted")
     assert [token.rsplit(":", 1)[-1] for token, _ in graph.invokes] == ["getBucketObjectLockConfiguration"]
@@ -267,11 +261,6 @@ def test_the_secret_key_is_secret_and_shown_nowhere() -> None:
     assert graph.exports["id"] == "web1-identity-key-g1-id"
     assert "secret" in graph.named("web1-identity-key-g1").secret_outputs
     assert "secret-of" not in repr(graph.outputs) + repr([r.inputs for r in graph])
-
-
-def test_generations_count_from_one() -> None:
-    with pytest.raises(ValueError, match="count from 1"):
-        SourceIdentityArgs(source="web1", bucket=BUCKET, prefix="web1/", generation=0)
 
 
 def test_user_names_are_unique_and_fit() -> None:
