@@ -20,6 +20,10 @@ from tests.unit.settings.support import KEYS, leaks, parse, private_key, refused
 SECRETS = st.text(
     alphabet=string.ascii_letters + string.digits + "!$%&/()=?*+ \n\t\"'\\`äß€", min_size=24, max_size=60
 )
+# In the wrong place. A few words of letters and digits are shown there as a slip that its author must see: nothing tells them from a name.
+MISPLACED = SECRETS.map(lambda secret: f"{secret}!") | st.text(
+    alphabet=string.ascii_letters + string.digits + "+/", min_size=24, max_size=60
+)
 
 
 def said(raw: dict[str, object]) -> str:
@@ -52,7 +56,7 @@ def test_no_line_of_an_rclone_section_is_repeated(secret: str, form: str) -> Non
     assert not leaks(said(raw), secret)
 
 
-@given(secret=SECRETS, place=st.integers(0, 9))
+@given(secret=MISPLACED, place=st.integers(0, 9))
 def test_a_secret_in_the_wrong_place_is_not_repeated_either(secret: str, place: int) -> None:
     raw = stack()
     web1 = raw["sources"][0]
@@ -101,7 +105,7 @@ def test_a_private_key_where_a_public_value_belongs_is_not_repeated(place: tuple
             assert not leaks(str(refused(raw)), form)
 
 
-@given(secret=SECRETS, factor=st.sampled_from(["none", "totp"]))
+@given(secret=MISPLACED, factor=st.sampled_from(["none", "totp"]))
 def test_a_persons_totp_secret_stays_secret(secret: str, factor: str) -> None:
     raw = stack()
     person = {"name": "alice", "publicKeys": [KEYS["ADMIN-KEY"]], "totpSecret": secret}
@@ -109,7 +113,7 @@ def test_a_persons_totp_secret_stays_secret(secret: str, factor: str) -> None:
     assert not leaks(said(raw), secret)
 
 
-@given(secret=SECRETS, place=st.integers(0, 7))
+@given(secret=MISPLACED, place=st.integers(0, 7))
 def test_a_secret_in_the_place_of_a_name_in_aws_is_not_repeated(secret: str, place: int) -> None:
     raw = stack("{environment: PROD}", AWS)
     machine, vault = raw["intermediate"]["ec2"], raw["storage"]["aws"]
