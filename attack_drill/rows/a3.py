@@ -40,6 +40,7 @@ OTHERWISE = (
 # sshd and every check accept it, and nobody can log in.
 SHUT = "ListenAddress 127.0.0.1"
 SECONDS = 15  # long enough, on a slow machine as well, for the operator's login to meet the new configuration
+ROLLED_BACK = SECONDS + 15  # by when the relay must have restored access by itself
 
 
 def play(drill: Drill) -> Iterator[RowFinding]:
@@ -97,7 +98,7 @@ def _rolled_back(drill: Drill) -> Iterator[RowFinding]:
                 f"{what} that lets nobody in goes live, because the checks find nothing wrong", went.code == 0 and refused.code != 0,
                 went.words or f"the operator's login ends with {refused.code}",
             )  # fmt: skip
-            came = wait_for_login(drill, SECONDS + 15)
+            came = wait_for_login(drill, ROLLED_BACK)
             after = drill.relay.shell(f"cat {LIVE} {FIREWALL}/rules.nft | sha256sum").out
             pending = drill.relay.run("ls", GUARD, check=False).out.split()
             left = [] if came else ["the operator is still locked out"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 from attack_drill.drill import Drill
@@ -15,7 +15,7 @@ from ops.prune.decision import ALL_SUSPICIOUS, Decision, Verdict, decide
 CROWD = 60  # above the limits of 20 and 50; tests/prune tries a thousand
 
 
-def lies(good: dict[str, object], now: datetime) -> dict[str, list[dict[str, object]]]:
+def lies(good: Mapping[str, object], now: datetime) -> dict[str, list[dict[str, object]]]:
     """Forged snapshots by what is forged. Each has a good snapshot's tree, so that nothing else gives it away."""
 
     def claim(at: object, **more: object) -> dict[str, object]:
@@ -39,25 +39,27 @@ def play(drill: Drill) -> Iterator[RowFinding]:
         yield not_played("forged snapshots against the operator's prune", Level.SCRATCH.words)
         return
     with open_operator_side(drill) as operator:
-        yield from _forgeries(operator)
+        genuine = operator.scratch.snapshots
+        first = operator.plan_prune()
+        newest = first.decision.rows[-1].snapshot.id
+        quiet = not list(first.problems()) and set(first.decision.drops) == set(genuine) - {newest}
+        yield control(
+            "prune's plan for genuine snapshots",
+            quiet,
+            f"{len(first.decision.drops)} to drop, nothing suspicious",
+        )
+        told = operator.with_recovery(
+            lambda found: next(one for one in found.open(None).snapshots() if one["id"] == newest)
+        )
+        content: dict[str, object] = {name: told[name] for name in ("tree", "paths", "hostname", "username")}
+        yield from _lies(operator, newest, content)
+        yield from _burst(operator, newest, content)
+        yield judged("a good snapshot restores", *operator.try_recover(genuine[0]))
 
 
-def _forgeries(operator: OperatorSide) -> Iterator[RowFinding]:
+def _lies(operator: OperatorSide, newest: str, content: Mapping[str, object]) -> Iterator[RowFinding]:
+    """Snapshots that claim what no genuine one does, and one that cannot be read."""
     scratch, storage = operator.scratch, operator.storage
-    newest = operator.plan_prune().decision.rows[-1].snapshot
-    good = set(scratch.snapshots)
-    first = operator.plan_prune()
-    quiet = not list(first.problems()) and set(first.decision.drops) == good - {newest.id}
-    yield control(
-        "prune's plan for genuine snapshots",
-        quiet,
-        f"{len(first.decision.drops)} to drop, nothing suspicious",
-    )
-
-    told = operator.with_recovery(
-        lambda found: next(one for one in found.open(None).snapshots() if one["id"] == newest.id)
-    )
-    content: dict[str, object] = {name: told[name] for name in ("tree", "paths", "hostname", "username")}
     before = storage.versions(scratch.path, contents=False)
     forged: dict[str, set[str]] = {}
     for what, documents in lies(content, datetime.now(UTC)).items():
@@ -73,13 +75,16 @@ def _forgeries(operator: OperatorSide) -> Iterator[RowFinding]:
     forged["a snapshot file that cannot be read"] = {junk}
     after = operator.plan_prune().decision
     for what, ids in forged.items():
-        yield _named(what, ids, after, newest.id)
+        yield _named(what, ids, after, newest)
     yield _refused(operator, f"prune refuses them (restic run by hand ended with {by_hand.code})")
     damage = find_losses(before, storage.versions(scratch.path, contents=False))
     yield judged("the refused prune hid nothing", not damage, damage or f"{len(before)} versions as before")
     # restic prunes nothing while there is a snapshot file that it cannot read, so the storage's administrator hides it.
     storage.hide(f"{scratch.path}/snapshots/{junk}")
 
+
+def _burst(operator: OperatorSide, newest: str, content: Mapping[str, object]) -> Iterator[RowFinding]:
+    """More snapshots at once than a source makes, each of which looks ordinary."""
     crowd = [
         operator.master.file({**content, "time": datetime.now(UTC).isoformat(), "uid": n})
         for n in range(CROWD)
@@ -90,7 +95,7 @@ def _forgeries(operator: OperatorSide) -> Iterator[RowFinding]:
         f"a burst of {taken} snapshots that look ordinary",
         {name for name, _ in crowd},
         flooded.decision,
-        newest.id,
+        newest,
     )
     yield judged(
         "prune's plan refuses the burst",
@@ -105,7 +110,6 @@ def _forgeries(operator: OperatorSide) -> Iterator[RowFinding]:
         not aside.drops,
         f"{len(aside.of(Verdict.ASIDE))} set aside, {len(aside.drops)} to drop",
     )
-    yield judged("a good snapshot restores", *operator.try_recover(scratch.snapshots[0]))
 
 
 def _named(what: str, ids: set[str], found: Decision, newest: str) -> RowFinding:

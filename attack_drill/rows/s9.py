@@ -24,15 +24,22 @@ def play(drill: Drill) -> Iterator[RowFinding]:
         yield not_played("bogus keys, locks, index and packs", Level.SCRATCH.words)
         return
     with open_operator_side(drill) as operator:
-        yield from _garbage(operator)
+        scratch, storage = operator.scratch, operator.storage
+        opens = scratch.restic("cat", "config", "--no-lock")
+        yield control(
+            "restic opens the repository before", opens.code == 0, f"restic ended with {opens.code}"
+        )
+        before = storage.versions(scratch.path)
+        yield from _poison(operator)
+        yield from _keys(operator)
+        yield from _locks(operator)
+        damage = find_losses(before, storage.versions(scratch.path))
+        yield judged("every earlier version is kept", not damage, damage or f"{len(before)} versions")
 
 
-def _garbage(operator: OperatorSide) -> Iterator[RowFinding]:
+def _poison(operator: OperatorSide) -> Iterator[RowFinding]:
+    """Packs and indexes that do not contain what they claim."""
     scratch, storage, master = operator.scratch, operator.storage, operator.master
-    opens = scratch.restic("cat", "config", "--no-lock")
-    yield control("restic opens the repository before", opens.code == 0, f"restic ended with {opens.code}")
-    before = storage.versions(scratch.path)
-
     packs = _index(operator)
     pack, blobs = next((pack, blobs) for pack, blobs in packs.items() if blobs[0]["type"] == "data")
     size = sum(blob["length"] + (41 if blob.get("uncompressed_length") else 37) for blob in blobs) + 36
@@ -54,8 +61,12 @@ def _garbage(operator: OperatorSide) -> Iterator[RowFinding]:
         yield judged(f"{what}: recovery restores", *operator.try_recover(scratch.snapshots[0]))
         for kind, (one, _) in files:  # so that the next one is judged for itself
             storage.hide(f"{scratch.path}/{kind}/{f'{one[:2]}/' if kind == 'data' else ''}{one}")
-    seen_until = operator.newest_time()
 
+
+def _keys(operator: OperatorSide) -> Iterator[RowFinding]:
+    """More key files than restic tries, and malformed ones, before the good key."""
+    scratch = operator.scratch
+    seen_until = operator.newest_time()
     keys = _keys_before(operator, 25)
     taken = operator.upload_as_source(
         "keys", [*keys, content_named(b"{ not JSON"), ("0" * 64, b"{ not JSON")]
@@ -68,6 +79,9 @@ def _garbage(operator: OperatorSide) -> Iterator[RowFinding]:
     )
     yield judged("recovery opens the repository and restores", *operator.try_recover(scratch.snapshots[0]))
 
+
+def _locks(operator: OperatorSide) -> Iterator[RowFinding]:
+    """A thousand lock files that are none."""
     seen_until = operator.newest_time()
     taken = operator.upload_as_source(
         "locks", [content_named(f"no lock {number}".encode()) for number in range(LOCKS)]
@@ -79,9 +93,9 @@ def _garbage(operator: OperatorSide) -> Iterator[RowFinding]:
         done is None and "younger than 30 minutes" in why and time.monotonic() - began < 60,
         f"{time.monotonic() - began:.1f} s: {why.splitlines()[0] if why else 'NOT refused'}",
     )
-    yield judged("recovery restores in spite of the locks", *operator.try_recover(scratch.snapshots[0]))
-    damage = find_losses(before, storage.versions(scratch.path))
-    yield judged("every earlier version is kept", not damage, damage or f"{len(before)} versions")
+    yield judged(
+        "recovery restores in spite of the locks", *operator.try_recover(operator.scratch.snapshots[0])
+    )
 
 
 def _index(operator: OperatorSide) -> dict[str, list[dict[str, Any]]]:

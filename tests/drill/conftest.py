@@ -84,4 +84,4 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         with open_drill(options, running.stack, lambda _: None) as made:
             yield Stage(running, made)
     finally:
-        running.close()
+        running.throw_away()

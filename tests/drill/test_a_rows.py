@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from attack_drill.findings import RowVerdict
+from attack_drill.rows import a3, a4, a6, a7
 from components.relay import sshd_config as sshd
 from tests.drill.conftest import Stage, broken_lines, told
-from tests.drill.weakening import done_to, edited, scripts_with
+from tests.drill.weakening import done_to, edited, scripts_with, without_parts
 
 ROWS = ["A1", "A2", "A3", "A4", "A5", "A6", "A7", "A9", "A10"]
 PASSWORD = "/etc/lastcopy/password"
@@ -65,6 +66,7 @@ def test_a3_sabotage_without_guard_and_comparison_the_admin_is_locked_out(
         ("lib.sh", "guard_arm() {", "guard_arm() { cat >/dev/null; return 0;"),
         ("sshd.sh", "expect() {", "expect() { return 0;"),
     )
+    monkeypatch.setattr(a3, "ROLLED_BACK", 4)  # nothing is rolled back here, however long the row waits
     found = broken_lines(stage.play("A3"))
     assert "'PasswordAuthentication yes': it would go live" in found
     assert (
@@ -84,6 +86,7 @@ def test_a4_sabotage_with_a_low_floor_and_a_step_that_does_not_compare_old_parts
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scripts_with(tmp_path, monkeypatch, ("lib.sh", "version_at_least() {", "version_at_least() { return 0;"))
+    without_parts(monkeypatch, a4, "_in_place")
     with (
         edited(stage, "relay", "/etc/lastcopy/relay/rclone", "s/^floor .*/floor 1.50/"),
         edited(stage, "web1", "/etc/lastcopy/restic.conf", "s/^floor=.*/floor=0.10/"),
@@ -99,7 +102,7 @@ def test_a5_sabotage_a_program_that_protects_nothing_and_a_bucket_that_locks_not
     stage: Stage,
 ) -> None:
     """The preview alone shows it, so the row does not go on to destroy the test's stack."""
-    program = stage.running.root / "components" / "restic_repository.py"
+    program = stage.running.root / "components" / "source" / "restic_repository.py"
     text = program.read_text()
     assert "protect=args.protect" in text
     storage = stage.drill.require_storage()
@@ -125,10 +128,12 @@ def test_a6_sabotage_without_the_question_a_stolen_key_comes_in(
     if weak == "PAM asks nothing":
         old = "pam_google_authenticator.so user=root"
         scripts_with(tmp_path, monkeypatch, ("second_factor.sh", old, "pam_permit.so x=root"))
+        without_parts(monkeypatch, a6, "_fido2")
         broke = "a person's stolen key with a guessed code"
     elif weak == "sshd asks for a key alone":
         people = sshd._people
         monkeypatch.setattr(sshd, "_people", lambda plan: people(replace(plan, second_factor="none")))
+        without_parts(monkeypatch, a6, "_fido2")
         broke = "the admin's stolen key, as the client does by itself"
     else:
         lines, keys, need = sshd._people, sshd.people_keys, "verify-required"
@@ -138,6 +143,7 @@ def test_a6_sabotage_without_the_question_a_stolen_key_comes_in(
             "people_keys",
             lambda *a: {name: text.replace(f",{need}", "") for name, text in keys(*a).items()},
         )
+        without_parts(monkeypatch, a6, "_totp")
         broke = "a person's security key, touched without its PIN"
     found = broken_lines(stage.play("A6"))
     assert f"{broke}: it logged in" in found
@@ -150,6 +156,9 @@ def test_a7_sabotage_a_step_that_takes_the_half_for_the_whole_is_caught(
     old = "step_apply() {\n  names\n"
     new = 'step_apply() {\n  names\n  if [ "$MODE" = apply ] && getent passwd "$account" >/dev/null; then return 0; fi\n'
     scripts_with(tmp_path, monkeypatch, ("relay_entry.sh", old, new))
+    without_parts(
+        monkeypatch, a7, "_backups", "_restores", "_full_disk_on_source", "_reboot", "_nothing_lost"
+    )
     assert "the next run completes it: apply 0, check 3" in broken_lines(stage.play("A7"))
 
 

@@ -6,7 +6,7 @@ import pytest
 
 import components.host.host_step
 from attack_drill.findings import RowVerdict
-from attack_drill.rows.s5 import SESSIONS
+from attack_drill.rows import s3, s5, s7, s11
 from tests.drill.conftest import Stage, broken, told
 from tests.drill.weakening import (
     DROP_IN,
@@ -17,7 +17,10 @@ from tests.drill.weakening import (
     no_layers,
     restart_sshd,
     wide_identity,
+    without_parts,
 )
+
+FORGET = "forget, all"
 
 
 @pytest.mark.parametrize("row", ["S1", "S2", "S3", "S4", "S5", "S6", "S7", "S11"])
@@ -47,12 +50,16 @@ def test_s1_s2_sabotage_without_any_layer_commands_run_and_channels_open(stage: 
     assert opened <= broken(two), told(two)
 
 
-def test_s3_sabotage_without_append_only_and_with_a_wide_identity_snapshots_are_lost(stage: Stage) -> None:
+def test_s3_sabotage_without_append_only_and_with_a_wide_identity_snapshots_are_lost(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = s3.commands
+    monkeypatch.setattr(s3, "commands", lambda *given: {FORGET: commands(*given)[FORGET]})
     with wide_identity(stage), edited(stage, "relay", SERVE, NO_APPEND_ONLY):
         result = stage.play("S3")
     assert result.verdict is RowVerdict.BROKEN, told(result)
     assert {
-        "restic forget, all",
+        f"restic {FORGET}",
         "every snapshot is still listed",
         "the first snapshot restores byte for byte",
     } <= broken(result), told(result)
@@ -68,7 +75,10 @@ def test_s4_sabotage_without_append_only_it_breaks(stage: Stage) -> None:
 NO_HEADER = "/^arg --header-upload$/d; /^arg If-None-Match/d"
 
 
-def test_s5_sabotage_without_both_walls_objects_are_overwritten(stage: Stage) -> None:
+def test_s5_sabotage_without_both_walls_objects_are_overwritten(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_parts(monkeypatch, s5, "_crowds", "_bodies", "_races", "_failed_look_up")
     with (
         edited(stage, "relay", SERVE, NO_APPEND_ONLY),
         edited(stage, "relay", "/etc/lastcopy/relay/web1/serve.conf", NO_HEADER),
@@ -81,13 +91,16 @@ def test_s5_sabotage_without_both_walls_objects_are_overwritten(stage: Stage) ->
     } <= broken(result), told(result)
 
 
-def test_s5_sabotage_without_the_conditional_write_a_race_is_lost(stage: Stage) -> None:
+def test_s5_sabotage_without_the_conditional_write_a_race_is_lost(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """rclone's own lookup does not see what another session is about to write. Whether concurrent writes are lost is chance; these always are."""
+    without_parts(monkeypatch, s5, "_crowds", "_bodies", "_failed_look_up")
     with edited(stage, "relay", "/etc/lastcopy/relay/web1/serve.conf", NO_HEADER):
         result = stage.play("S5")
     assert result.verdict is RowVerdict.BROKEN, told(result)
     lost = broken(result)
-    assert f"{SESSIONS} first writes after all their lookups" in lost, told(result)
+    assert f"{s5.SESSIONS} first writes after all their lookups" in lost, told(result)
     assert all("first writes" in tried for tried in lost), told(result)
 
 
@@ -104,7 +117,10 @@ def test_s6_sabotage_served_from_the_buckets_root_others_are_read_and_written(st
     ), told(result)
 
 
-def test_s7_sabotage_with_rclones_words_left_to_the_source_the_storage_is_named(stage: Stage) -> None:
+def test_s7_sabotage_with_rclones_words_left_to_the_source_the_storage_is_named(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_parts(monkeypatch, s7, "_restic")
     words = "s/^ *clean systemd-cat .*/  clean \\\\/; s/3>&- 4>&- 5>&-/2>\\&4 3>\\&- 5>\\&-/"
     plant = f"printf 'endpoint=%s\\n' {stage.drill.where.endpoint} >/etc/careless"
     stage.machines.shell("web1", plant)
@@ -144,6 +160,7 @@ def test_s11_sabotage_from_is_ignored_and_sessions_outlive_their_key(
         with edited(stage, "relay", DROP_IN, rule), monkeypatch.context() as patched:
             restart_sshd(stage)
             patched.setattr(components.host.host_step, "script_text", weak)
+            patched.setattr(s11, "SECONDS", 4)  # no process ends here, however long the row waits
             result = stage.play("S11")
     finally:
         stage.machines.shell("relay", f"rm {command}")

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from attack_drill.findings import RowVerdict
-from attack_drill.rows import s10
+from attack_drill.rows import s8, s9, s10
 from ops.prune import prune
 from ops.prune.suspicion import Limits
 from ops.recover.recovery import Recovery
 from ops.status import health as status
 from tests.drill.conftest import Stage, told
-from tests.drill.weakening import edited
+from tests.drill.weakening import edited, without_parts
 
 
 @pytest.mark.parametrize("row", ["S8", "S9", "S10", "A8"])
@@ -34,6 +34,7 @@ def test_s8_sabotage_a_prune_that_believes_what_snapshots_say_breaks(
         return decide(honest, keep, Limits(most_a_day=10**6), *more)
 
     monkeypatch.setattr(prune, "decide", trusting)
+    without_parts(monkeypatch, s8, "_burst")
     result = stage.play("S8")
     assert result.verdict is RowVerdict.BROKEN, told(result)
 
@@ -41,6 +42,7 @@ def test_s8_sabotage_a_prune_that_believes_what_snapshots_say_breaks(
 def test_s9_sabotage_a_prune_that_reads_no_pack_breaks(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     check = Recovery.check
     monkeypatch.setattr(Recovery, "check", lambda self, at, **_: check(self, at))
+    without_parts(monkeypatch, s9, "_keys", "_locks")
     result = stage.play("S9")
     assert result.verdict is RowVerdict.BROKEN, told(result)
 
@@ -54,6 +56,7 @@ def test_s9_sabotage_without_the_key_hint_recovery_breaks(
         return replace(opens(self, at), key_hint=None)
 
     monkeypatch.setattr(Recovery, "open", unhinted)
+    without_parts(monkeypatch, s9, "_poison", "_locks")
     result = stage.play("S9")
     assert result.verdict is not RowVerdict.PROVEN, told(result)
 
@@ -61,7 +64,7 @@ def test_s9_sabotage_without_the_key_hint_recovery_breaks(
 def test_s10_sabotage_with_more_sessions_than_promised_it_breaks(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s10, "_cut_off", lambda _: iter(()))  # it is not what is weak here, and takes long
+    without_parts(monkeypatch, s10, "_fills", "_growth", "_cut_off")
     with edited(stage, "relay", "/etc/lastcopy/relay/web1/serve.conf", "s/^sessions .*/sessions 30/"):
         result = stage.play("S10")
     assert result.verdict is RowVerdict.BROKEN, told(result)
@@ -70,8 +73,7 @@ def test_s10_sabotage_with_more_sessions_than_promised_it_breaks(
 def test_s10_sabotage_where_the_kernel_counts_but_lets_through_it_breaks(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for part in ("_crowd", "_growth", "_cut_off"):
-        monkeypatch.setattr(s10, part, lambda *_: iter(()))
+    without_parts(monkeypatch, s10, "_crowd", "_growth", "_cut_off")
     with edited(stage, "relay", s10.HOLD, 's/quota name "sent" reject.*/quota name "sent" accept/'):
         result = stage.play("S10")
     assert result.verdict is RowVerdict.BROKEN, told(result)
@@ -81,8 +83,7 @@ def test_s10_sabotage_where_the_kernel_counts_but_lets_through_it_breaks(
 def test_s10_sabotage_a_cut_off_that_does_not_reach_the_relay_breaks(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for part in ("_crowd", "_fills", "_growth"):
-        monkeypatch.setattr(s10, part, lambda *_: iter(()))
+    without_parts(monkeypatch, s10, "_crowd", "_fills", "_growth")
     monkeypatch.setattr(s10, "switch", lambda *_, **__: None)
     result = stage.play("S10")
     assert result.verdict is RowVerdict.BROKEN, told(result)

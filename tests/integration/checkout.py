@@ -121,4 +121,8 @@ class Running:
             if self.stack.exists():
                 self.stack.destroy()
         finally:
-            self.machines.sandbox("destroy")
+            self.throw_away()
+
+    def throw_away(self) -> None:
+        """End machines and storage, past the engine; its state goes with the checkout."""
+        self.machines.sandbox("destroy")
