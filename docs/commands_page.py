@@ -9,39 +9,32 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
-import typer.main
+from typer._click import Context
 
-from ops.__main__ import app
+from ops.command_line.app import command_line
 
-PROGRAM = "python -m ops"
+PROGRAM = "lastcopy"
 WORDS = {str: "TEXT", Path: "PATH", int: "N", float: "N", bool: ""}
 
 
 def commands() -> str:
     """One chapter for each panel of `--help`, one section for each verb."""
     panels: dict[str, list[str]] = {}
-    for words, command in _leaves(typer.main.get_command(app), ()):
-        panel = _panel(words[0])
+    for panel, words, command in _leaves(command_line(), "", ()):
         panels.setdefault(panel, []).append(_section(words, command))
     return "\n\n".join(f"## {panel}\n\n" + "\n\n".join(sections) for panel, sections in panels.items())
 
 
-def _panel(verb: str) -> str:
-    """The group under which `--help` lists it."""
-    groups = {one.name: one.rich_help_panel for one in app.registered_groups}
-    alone = {one.name: one.rich_help_panel for one in app.registered_commands}
-    panel = {**groups, **alone}.get(verb)
-    return panel if isinstance(panel, str) else "Verbs"
-
-
-def _leaves(command: Any, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    below = getattr(command, "commands", None)
-    if below is None:
-        yield words, command
+def _leaves(command: Any, panel: str, words: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...], Any]]:
+    """Every visible verb with the group under which `--help` lists it."""
+    if not hasattr(command, "list_commands"):
+        yield panel, words, command
         return
-    for name, one in below.items():
+    context = Context(command)
+    for name in command.list_commands(context):
+        one = command.get_command(context, name)
         if not one.hidden:
-            yield from _leaves(one, (*words, name))
+            yield from _leaves(one, panel or one.rich_help_panel, (*words, name))
 
 
 def _section(words: tuple[str, ...], command: Any) -> str:

@@ -1,1 +1,1 @@
-"""Day-2 verbs: `python -m ops …`. They read stack outputs, never state internals."""
+"""Day 2: the command `lastcopy`, and the library below its verbs. It reads stack outputs, never state internals."""

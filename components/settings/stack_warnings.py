@@ -28,7 +28,7 @@ def _warnings(settings: Settings) -> Iterator[str]:
     cut_off = [source.name for source in settings.sources if source.cut_off]
     if cut_off:
         yield (
-            f"CUT OFF, so without backups ({', '.join(cut_off)}): back by `python -m ops let-in`, or remove cutOff "
+            f"CUT OFF, so without backups ({', '.join(cut_off)}): back by `lastcopy let-in`, or remove cutOff "
             "from lastcopy:sources."
         )
     if isinstance(relay, SandboxVm):

@@ -102,7 +102,7 @@ def _in_order(entries: list[Entry]) -> tuple[Entry, ...]:
 def parse_moment(text: str, now: datetime, where: str = "--at") -> datetime:
     """A time that a person gave: ISO 8601, UTC where it names no zone, not in the future."""
     allowed = "ISO 8601 in UTC, such as 2026-11-23T13:54:02Z, not in the future"
-    fix = "take a time from `python -m ops recover look`"
+    fix = "take a time from `lastcopy recover look`"
     try:
         if not _TIME.fullmatch(text):
             raise ValueError

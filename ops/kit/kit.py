@@ -27,7 +27,7 @@ from ops.storage.access import (
 README = (
     "This is the recovery kit of a lastcopy stack: it opens the backups without Pulumi, its state, the relay and the sources.",
     "It holds passwords. Keep it encrypted, and a copy of it and of its passphrase or key in two places that are not this storage.",
-    "With the project's checkout: python -m ops recover look --kit FILE --source NAME, then restore or rebuild.",
+    "With the project's checkout: lastcopy recover look --kit FILE --source NAME, then restore or rebuild.",
     "Without it: install restic and rclone at the versions below and follow `commands`.",
 )
 

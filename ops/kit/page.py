@@ -83,8 +83,8 @@ def _ours(file_name: str, source: str) -> str:
     return "\n".join(
         [
             "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt",
-            f".venv/bin/python -m ops recover look {begin}",
-            f".venv/bin/python -m ops recover restore --target /restore {begin}",
-            f".venv/bin/python -m ops recover rebuild {begin}",
+            f".venv/bin/lastcopy recover look {begin}",
+            f".venv/bin/lastcopy recover restore --target /restore {begin}",
+            f".venv/bin/lastcopy recover rebuild {begin}",
         ]
     )

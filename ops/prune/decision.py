@@ -109,7 +109,7 @@ def resolve(
                     f"{len(fitting)} snapshots have the id {given!a}",
                     where=where,
                     allowed=f"8 to 64 hexadecimal digits of one, or the word {word}",
-                    fix="take ids from `python -m ops prune plan`",
+                    fix="take ids from `lastcopy prune plan`",
                 )
             )
     raise_all(problems)

@@ -85,23 +85,23 @@ class Outlook:
                 f"{len(doubted)} snapshots are suspicious:{lines}",
                 where=self.recovery.access.path,
                 fix=(
-                    "find out who made them. Honest ones whose source's clock was wrong: `python -m ops prune accept --snapshot ID`, once; other honest "
+                    "find out who made them. Honest ones whose source's clock was wrong: `lastcopy prune accept --snapshot ID`, once; other honest "
                     "ones: --set-aside ID keeps them out of the rules, and they stay; a new host name: --host. "
-                    "Forged ones: cut the source off, then hide them with `python -m ops recover rebuild --at` the time before they came"
+                    "Forged ones: cut the source off, then hide them with `lastcopy recover rebuild --at` the time before they came"
                 ),
             )
         if not any(row.snapshot.readable for row in self.decision.rows):
             yield LastcopyError(
                 "no readable snapshot stands",
                 where=self.recovery.access.path,
-                fix="python -m ops recover look",
+                fix="lastcopy recover look",
             )
 
 
 def _signs(found: Sequence[Act]) -> LastcopyError:
     return LastcopyError(
         f"somebody did to this repository what no backup does; look first:{_lines(found)}",
-        fix="python -m ops recover look; then `recover rebuild`, or, where it is harmless, --seen-until the time of the last line",
+        fix="lastcopy recover look; then `recover rebuild`, or, where it is harmless, --seen-until the time of the last line",
     )
 
 
@@ -149,7 +149,7 @@ def accept(found: Outlook, asked: Sequence[str]) -> tuple[str, ...]:
                 f"{row.snapshot.short} cannot be accepted: {'; '.join(row.why)}",
                 where="--snapshot",
                 allowed="snapshots of which nothing but the time that they claim is suspicious",
-                fix="see `python -m ops prune plan`",
+                fix="see `lastcopy prune plan`",
             )
             for row in rows
             if row.snapshot.id in wanted and not row.clock_alone and not row.accepted
@@ -194,7 +194,7 @@ def prune(found: Outlook) -> Pruned:
         raise LastcopyError(
             f"restic's check of what stands fails; nothing was pruned:\n{answer.words}",
             where=recovery.access.path,
-            fix="python -m ops recover look, then `recover rebuild`: it finds the last moment that passes",
+            fix="lastcopy recover look, then `recover rebuild`: it finds the last moment that passes",
         )
     before = recovery.again()
     _quiet(recovery.history, before.history)
@@ -259,7 +259,7 @@ def _as_meant(found: Outlook, before: History, after: History) -> None:
         for act in acts(after)
         if act.kind in SIGNS and act.entry.id not in seen and not meant.excuses(act)
     ]
-    fix = f"python -m ops recover rebuild --at {iso(before.last or found.now)}: every version of then stands"
+    fix = f"lastcopy recover rebuild --at {iso(before.last or found.now)}: every version of then stands"
     if others:
         raise LastcopyError(f"while the prune ran, somebody else was there:{_lines(others)}", fix=fix)
     live = after.live()
@@ -274,7 +274,7 @@ def _as_meant(found: Outlook, before: History, after: History) -> None:
     if lost:
         raise LastcopyError(
             f"{len(lost)} versions are gone from the storage, which no step of this program does",
-            fix="see who holds a key that deletes versions; then python -m ops recover look",
+            fix="see who holds a key that deletes versions; then lastcopy recover look",
         )
 
 
@@ -299,7 +299,7 @@ def _checked_again(found: Outlook, before: History, after: Recovery) -> None:
     if not answer.ok:
         raise LastcopyError(
             f"after the prune restic's check fails; somebody wrote to the repository meanwhile:\n{answer.words}",
-            fix=f"cut the source off, then python -m ops recover rebuild --at {iso(before.last or found.now)}: every version of then stands",
+            fix=f"cut the source off, then lastcopy recover rebuild --at {iso(before.last or found.now)}: every version of then stands",
         )
 
 

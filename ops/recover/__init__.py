@@ -1,1 +1,1 @@
-"""`python -m ops recover`: what was done to a repository, a look at it as it was, and the way back. Never deletes a version."""
+"""`lastcopy recover`: what was done to a repository, a look at it as it was, and the way back. Never deletes a version."""

@@ -66,7 +66,7 @@ def plan(history: History, at: datetime, *, known_same: Collection[tuple[str, st
         raise LastcopyError(
             f"no repository stood here at {iso(at)}{first}",
             where="--at",
-            fix="take a time from `python -m ops recover look`",
+            fix="take a time from `lastcopy recover look`",
         )
     steps, kept = [], 0
     for name, good in wanted.items():

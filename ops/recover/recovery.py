@@ -100,7 +100,7 @@ class Recovery:
         if moment is None:
             raise LastcopyError(
                 f"no good moment was found: {proposal.why}",
-                fix="look at the timeline with `python -m ops recover look`, then give --at",
+                fix="look at the timeline with `lastcopy recover look`, then give --at",
             )
         self._must_stand(moment)
         why = "you asked for it" if at else proposal.why
@@ -170,7 +170,7 @@ class Recovery:
         raise LastcopyError(
             f"no repository stood at {self.access.where.bucket}/{self.access.path} at {iso(moment)}{first}",
             where="--at, source and generation",
-            fix="take a time from `python -m ops recover look`",
+            fix="take a time from `lastcopy recover look`",
         )
 
 

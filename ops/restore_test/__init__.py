@@ -1,1 +1,1 @@
-"""`python -m ops restore-drill`: from a trusted place, the newest snapshot of every source comes back and is what it must be, or somebody hears of it."""
+"""`lastcopy restore-test`: from a trusted place, the newest snapshot of every source comes back and is what it must be, or somebody hears of it."""

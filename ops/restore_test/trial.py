@@ -31,10 +31,10 @@ ROOM_BESIDE = 64 << 20  # for restic's cache of indexes and trees
 _FULL = 1 << 20  # then restic may not even have had the room to say so
 _CLOCK = timedelta(minutes=5)
 _NO_REPOSITORY, _WRONG_PASSWORD = 10, 12  # restic's exit codes
-_LOOK = "look at it with `python -m ops recover look`"
+_LOOK = "look at it with `lastcopy recover look`"
 _ENCRYPTED = (
     "cut the source off (docs/runbook.md) before its good snapshots get old, look for what encrypts there,"
-    " then restore a snapshot of before: `python -m ops recover restore --snapshot`"
+    " then restore a snapshot of before: `lastcopy recover restore --snapshot`"
 )
 
 

@@ -101,7 +101,7 @@ def units(
         loads += f"\nEnvironmentFile={environment_file}"
     lines = " \\\n    ".join(command)
     rings = f"OnFailure={NAME}-failed.service\n" if on_failure else ""
-    service = f"""# Made by `python -m ops restore-drill units`. What failed: journalctl -u {NAME}; record: /var/lib/{NAME}/record.jsonl
+    service = f"""# Made by `lastcopy restore-test units`. What failed: journalctl -u {NAME}; record: /var/lib/{NAME}/record.jsonl
 [Unit]
 Description=lastcopy restore drill: every source's newest snapshot comes back and is what it must be
 Wants=network-online.target
@@ -131,7 +131,7 @@ RestrictRealtime=yes
 LockPersonality=yes
 KeyringMode=private
 """
-    timer = f"""# Made by `python -m ops restore-drill units`.
+    timer = f"""# Made by `lastcopy restore-test units`.
 [Unit]
 Description=When the lastcopy restore drill runs
 
@@ -151,7 +151,7 @@ WantedBy=timers.target
 
 def _failed(on_failure: Path, user: str) -> str:
     """Rings for a drill that could not ring itself: a credential's file is missing, it was killed, it took too long. 1 and 130: it has rung."""
-    return f"""# Made by `python -m ops restore-drill units`.
+    return f"""# Made by `lastcopy restore-test units`.
 [Unit]
 Description=lastcopy restore drill: says that it could not run
 

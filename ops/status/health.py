@@ -130,8 +130,8 @@ def judge(
 
 def _problems(seen: Seen, limits: Limits) -> list[Problem]:
     name, found = seen.source, []
-    cut = f"python -m ops cut-off --source {name} --stack STACK"
-    recover = f"python -m ops recover look --source {name}"
+    cut = f"lastcopy cut-off --source {name} --stack STACK"
+    recover = f"lastcopy recover look --source {name}"
     silent = seen.silent_hours
     if silent is None:
         found.append(

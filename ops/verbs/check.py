@@ -1,4 +1,4 @@
-"""`python -m ops check`: format, lint, types, shellcheck and unit tests, all run, all results shown."""
+"""`lastcopy check`: format, lint, types, shellcheck and unit tests, all run, all results shown."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _commands(unit: bool) -> dict[str, list[str]]:
         str(path.relative_to(ROOT))
         for pattern in SHELL_FILES
         for path in ROOT.glob(pattern)
-        if path.is_file()
+        if path.is_file() and "__pycache__" not in path.parts
     )
     commands = {
         "format": [*python, "ruff", "format", "--check", "--quiet", "."],

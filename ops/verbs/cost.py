@@ -1,4 +1,4 @@
-"""`python -m ops cost`: what a stack costs at AWS in a month, line by line with its formula. Reads the stack's settings; asks nobody for prices."""
+"""`lastcopy cost`: what a stack costs at AWS in a month, line by line with its formula. Reads the stack's settings; asks nobody for prices."""
 
 from __future__ import annotations
 

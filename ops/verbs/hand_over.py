@@ -1,4 +1,4 @@
-"""`python -m ops hand-over`: rclone or restic onto a host that fetches nothing itself, by SSH. `pulumi up` runs it; see HostTool."""
+"""`lastcopy hand-over`: rclone or restic onto a host that fetches nothing itself, by SSH. `pulumi up` runs it; see HostTool."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m ops local`: the whole chain on this machine, from nothing to a proven first backup, and back to nothing."""
+"""`lastcopy local`: the whole chain on this machine, from nothing to a proven first backup, and back to nothing."""
 
 from __future__ import annotations
 

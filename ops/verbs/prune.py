@@ -1,4 +1,4 @@
-"""`python -m ops prune plan|run`: what would be dropped and why; and the trusted prune itself."""
+"""`lastcopy prune plan|run`: what would be dropped and why; and the trusted prune itself."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def check_snapshots(action: Action, snapshot: list[str] | None) -> None:
         raise LastcopyError(
             "says which snapshots are accepted" if snapshot else "is missing: nothing is accepted unnamed",
             where="--snapshot",
-            allowed=f"with accept, and there at least one: ids from `python -m ops prune plan`, or the word {CLOCK}",
+            allowed=f"with accept, and there at least one: ids from `lastcopy prune plan`, or the word {CLOCK}",
         )
 
 

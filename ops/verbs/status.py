@@ -1,4 +1,4 @@
-"""`python -m ops status`: who fell silent, grows too fast or shows signs of an attack (A8, S10); with `--hosts` also what hosts say (A9)."""
+"""`lastcopy status`: who fell silent, grows too fast or shows signs of an attack (A8, S10); with `--hosts` also what hosts say (A9)."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def test_a_network_too_small_for_three_parts_is_refused(tmp_path: Path) -> None:
 def podman() -> Iterator[Path]:
     """A `podman` with a storage of its own, first on PATH, that runs on this host whatever its control groups."""
     real = shutil.which("podman")
-    assert real is not None, "podman is not installed; fix: `make test`, or `python -m ops test-packages`"
+    assert real is not None, "podman is not installed; fix: `make test`, or `lastcopy test-packages`"
     folder = Path(tempfile.mkdtemp(prefix="podman-"))  # podman takes no runroot of more than 50 characters
     (folder / "containers.conf").write_text(CONTAINERS_CONF)
     script = (

@@ -1,4 +1,4 @@
-"""`python -m ops cost`: the estimate is a sum of shown lines, grows with what grows, and is honest about its prices."""
+"""`lastcopy cost`: the estimate is a sum of shown lines, grows with what grows, and is honest about its prices."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def test_what_no_backup_does_is_said_loudly_with_a_command(attack: Callable[[Sto
     attack(store)
     found = seen(store)
     assert ATTACKS[attack] in words(found)
-    assert all("python -m ops" in problem.fix for problem in found.problems)
+    assert all("lastcopy" in problem.fix for problem in found.problems)
 
 
 def note(store: Store) -> dict[str, Any]:
