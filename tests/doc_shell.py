@@ -127,8 +127,9 @@ class DocShell:
 
 @contextmanager
 def doc_shell(shell: DocShell) -> Iterator[DocShell]:
-    """Started, and ended with the block."""
+    """Started, and ended with the block. `lastcopy` is that of the shell's checkout, wherever the packages were installed from."""
     shell.start()
+    shell.run('lastcopy() { .venv/bin/python -m ops "$@"; }').ok()
     try:
         yield shell
     finally:

@@ -40,7 +40,7 @@ def test_the_state_is_in_the_bucket_and_its_secrets_under_the_key(reader: Reader
 def test_the_estimate_and_the_preview_say_what_the_document_shows(reader: Reader) -> None:
     fenced = re.findall(r"^```(\w*)\n(.*?)^```$", DOC.read_text(), re.DOTALL | re.MULTILINE)
     estimate, preview = (text for language, text in fenced if not language)
-    cost = reader.said(COST, ".venv/bin/python -m ops cost")
+    cost = reader.said(COST, "lastcopy cost")
     for line in estimate.splitlines():
         if "…" not in line:
             assert line.strip() in cost, line
@@ -51,7 +51,7 @@ def test_the_estimate_and_the_preview_say_what_the_document_shows(reader: Reader
     (count,) = re.findall(r"\+ (\d+) to create", preview)
     assert f"+ {count} to create" in said
     # The page in short leads to the same.
-    assert reader.said(IN_SHORT, ".venv/bin/python -m ops cost") == cost
+    assert reader.said(IN_SHORT, "lastcopy cost") == cost
     assert f"+ {count} to create" in reader.said(IN_SHORT, "pulumi preview --policy-pack policy")
 
 
@@ -77,9 +77,9 @@ def test_a_verb_reads_outputs_whose_secrets_are_under_the_key(reader: Reader, tm
     key = tmp_path / "identity"
     key.touch(0o600)
     key.write_text(f"{identity}\n")
-    verb = f".venv/bin/python -m ops kit write --stack prod --recipient {recipient} --out {tmp_path}"
+    verb = f"lastcopy kit write --stack prod --recipient {recipient} --out {tmp_path}"
     shell.run(f"{verb}/kit").ok()
-    shown = shell.run(f".venv/bin/python -m ops kit show --secrets --kit {tmp_path}/kit --identity {key}")
+    shown = shell.run(f"lastcopy kit show --secrets --kit {tmp_path}/kit --identity {key}")
     assert json.loads(shown.ok().out)["sources"][0]["password"] == password
     # Without the session nobody reads it, and it is said.
     bare = "env -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY -u AWS_SESSION_TOKEN HOME=/nonexistent"

@@ -58,7 +58,7 @@ class OwnHosts:
 
     def ops(self, words: str, **given: Any) -> Ended:
         """A verb, in the very shell in which the document's commands were run."""
-        return self.shell.run(f".venv/bin/python -m ops {words}", **given)
+        return self.shell.run(f"lastcopy {words}", **given)
 
     def on(self, machine: str, script: str) -> str:
         """As root there, past SSH."""

@@ -32,7 +32,8 @@ def run(*words: str) -> tuple[int, str]:
 
 
 def kit_words(bed: Bed) -> list[str]:
-    return [*bed.kit_words(), "--source", bed.access.room.name]
+    kit, phrase = bed.kit(bed.vault.key)
+    return ["--kit", str(kit), "--passphrase-file", str(phrase), "--source", bed.access.room.name]
 
 
 def restored(bed: Bed, found: Recovery, target: Path, snapshot: str | None = None) -> str:

@@ -7,15 +7,16 @@ import ast
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 import yaml
 
-from components.settings.explain import KEYS, find_key
+from components.settings.explain import KEYS, key_at
 from components.settings.reference import Key
-from docs import generate, threat_table
+from docs import commands_page, generate, threat_table
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / ".github").rglob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -92,6 +93,11 @@ def unknown_targets(text: str, _: Path) -> Iterator[str]:
                 yield f"make {target}: no such target"
 
 
+@cache
+def verbs() -> Mapping[tuple[str, ...], frozenset[str]]:
+    return commands_page.options()
+
+
 def unknown_options(text: str, _: Path) -> Iterator[str]:
     """`python -m PACKAGE VERB --option`: each word must stand in the package, quoted or as the name of what is called or taken."""
     for span in code(text):
@@ -111,6 +117,24 @@ def unknown_options(text: str, _: Path) -> Iterator[str]:
                     yield f"python -m {package}.{program}: no such program"
 
 
+def unknown_verbs(text: str, _: Path) -> Iterator[str]:
+    """`lastcopy VERB [VERB] --option …`, as the command line itself has them. An earlier name that still works is refused, too."""
+    known = verbs()
+    for span in code(text):
+        for rest in re.findall(r"(?:^|[;&|(`] ?|/)lastcopy +([a-z-][^#|;&)]*)", span):
+            words = rest.split(" -- ")[0].split()
+            plain = list(takewhile(lambda word: re.fullmatch(r"[a-z][a-z-]*", word), words))
+            found = next((verb for verb in known if list(verb) == plain[: len(verb)]), None)
+            if found is None:
+                if not any(list(verb[: len(plain)]) == plain for verb in known):
+                    yield f"lastcopy {' '.join(plain) or rest}: no such verb"
+                continue
+            named = [word.split("=")[0] for word in words if word.startswith("--")]
+            yield from (
+                f"lastcopy {' '.join(found)}: {word} is unknown" for word in named if word not in known[found]
+            )
+
+
 def unknown_keys(text: str, _: Path) -> Iterator[str]:
     """`lastcopy:a.b[0].c` anywhere, and names of known groups such as `sources[].paths` between backticks."""
     named = re.findall(r"lastcopy:([A-Za-z][\w.\[\]…]*)(?![\w:])", text)
@@ -122,7 +146,7 @@ def unknown_keys(text: str, _: Path) -> Iterator[str]:
         parts = [part for part in re.split(r"\.|\[[0-9…]*\]\.?", name.rstrip(".")) if part]
         if parts[-1] in ("py", "yaml", "sh", "md"):
             continue
-        if find_key(tuple(parts)) is None:
+        if key_at(tuple(parts)) is None:
             yield f"lastcopy:{name}: no such key"
 
 
@@ -209,6 +233,9 @@ LOOKS: dict[str, tuple[Look, str]] = {
     "make": (unknown_targets, "```sh\nmake cofee\n```"),
     "verbs": (unknown_options, "`python -m sandbox explode --dir x`"),
     "options": (unknown_options, "`.venv/bin/python -m sandbox exec --dir x --nam web1 -- id`"),
+    "earlier verbs": (unknown_verbs, "`lastcopy restore-drill run`"),
+    "installed verbs": (unknown_verbs, "```sh\nlastcopy recover lok --source web1\n```"),
+    "installed options": (unknown_verbs, "```sh\nlastcopy recover look --sauce web1\n```"),
     "keys": (unknown_keys, "set `lastcopy:sources[0].pathes`"),
     "groups": (unknown_keys, "set `sources[].host.adress`"),
     "types": (unknown_types, "`lastcopy:relay:HardendSshd`"),
