@@ -11,9 +11,9 @@ from pathlib import Path
 
 from pydantic_core import PydanticUndefined
 
-from components.settings.model import Model, OneOf, aliases, union_of
-from components.settings.reference import Key, child_of, list_keys
-from components.settings.schema import stack_file_schema
+from components.settings.model import Model, OneOf, find_union, list_fields
+from components.settings.reference import Key, find_child, list_keys
+from components.settings.schema import build_stack_file_schema
 from components.settings.stack import Settings
 from components.vault.identities.ceph_policy import ceph_bucket_policy
 from components.vault.identities.identity_policy import identity_policy
@@ -55,8 +55,8 @@ def _default(value: object, *, required: bool, group: bool) -> str:
 def rows(model: type[Model] = Settings, before: str = "") -> Iterator[Row]:
     """Every key of a model with those below it, in the models' order. Below a choice, `required` means: where it is chosen."""
     known = list_keys(model)
-    for alias, field in aliases(model).items():
-        union = union_of(field)
+    for alias, field in list_fields(model).items():
+        union = find_union(field)
         if union is not None and union.inline:
             yield from _choice(union, before, known)
             continue
@@ -69,7 +69,7 @@ def rows(model: type[Model] = Settings, before: str = "") -> Iterator[Row]:
         )
         if union is not None:
             yield from _choice(union, f"{name}.", known[alias].children)
-        elif (child := child_of(field)) is not None:
+        elif (child := find_child(field)) is not None:
             many = str(field.annotation).startswith("tuple")
             yield from rows(child, f"{name}[]." if many else f"{name}.")
 
@@ -77,7 +77,7 @@ def rows(model: type[Model] = Settings, before: str = "") -> Iterator[Row]:
 def _choice(union: OneOf, before: str, known: Mapping[str, Key]) -> Iterator[Row]:
     for name, member in union.members.items():
         yield Row(key=f"{before}{name}", default="one of these", meaning=known[name].description)
-        if name not in aliases(member):
+        if name not in list_fields(member):
             yield from rows(member, f"{before}{name}.")
 
 
@@ -171,7 +171,7 @@ def rewritten(file: str, text: str) -> str:
 
 def schema() -> str:
     """The JSON Schema that stack files name in their first line."""
-    return json.dumps(stack_file_schema("lastcopy"), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(build_stack_file_schema("lastcopy"), indent=1, ensure_ascii=False) + "\n"
 
 
 def whole_files() -> dict[str, str]:

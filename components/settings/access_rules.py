@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from components.settings.admin import DEFAULT_USER, WAY_IN, WAYS_IN
 from components.settings.ec2 import Ec2Vm
 from components.settings.hosts import ExistingHost, SandboxVm, UnmanagedSource
-from components.settings.model import read_if_known, until_unknown
+from components.settings.model import read_if_known, run_until_unknown
 from components.settings.people import Person
-from components.settings.problems import Finding, Fix, Loc, path_text
+from components.settings.problems import Finding, Fix, Loc, format_path
 from components.settings.sources import Source
-from components.settings.ssh_keys import key_data
+from components.settings.ssh_keys import read_key_data
 from components.settings.stack import Settings
 from components.settings.values import is_loopback
 
@@ -63,8 +63,8 @@ def _require_tunnel(relay: ExistingHost, factor: str) -> Finding:
 def refuse_keys_of_people(stack: Settings, source: Source, loc: Loc) -> Iterator[Finding]:
     if not isinstance(source.host, UnmanagedSource):
         return
-    keys = {key_data(key) for person in stack.admin.people for _, key in _keys_of(person)}
-    if key_data(source.host.public_key) in keys:
+    keys = {read_key_data(key) for person in stack.admin.people for _, key in _keys_of(person)}
+    if read_key_data(source.host.public_key) in keys:
         what = "is a person's key too: whoever controls this source could open tunnels to the relay"
         yield Finding((*loc, "publicKey"), what, "a key that only this source has")
 
@@ -80,15 +80,15 @@ def refuse_engines_key_elsewhere(stack: Settings) -> Iterator[Finding]:
     relay = stack.intermediate
     if not isinstance(relay, Ec2Vm):
         return
-    engine = key_data(relay.admin_public_key)
+    engine = read_key_data(relay.admin_public_key)
     others: list[tuple[Loc, str]] = []
     for index, source in enumerate(read_if_known(lambda: stack.sources) or ()):
-        others += until_unknown(_key_of(index, source))
+        others += run_until_unknown(_key_of(index, source))
     for index, person in enumerate(read_if_known(lambda: stack.admin.people) or ()):
         others += [(("admin", "people", index, *loc), key) for loc, key in _keys_of(person)]
     for loc, key in others:
-        if key_data(key) == engine:
-            of = path_text(("intermediate", "ec2", "adminPublicKey"))
+        if read_key_data(key) == engine:
+            of = format_path(("intermediate", "ec2", "adminPublicKey"))
             what = f"is the key in {of} too: whoever holds it is root of the relay"
             yield Finding(loc, what, "another key than the engine's")
 

@@ -12,7 +12,13 @@ from components.settings.model import Model, read_if_known
 from components.settings.people import TOTP, Person, SecondFactor
 from components.settings.problems import SECRET, Finding, Fix, Loc
 from components.settings.reference import Hint
-from components.settings.ssh_keys import PUBLIC_KEY_EXAMPLE, SECURITY_KEYS, AdminKey, PrivateKey, key_data
+from components.settings.ssh_keys import (
+    PUBLIC_KEY_EXAMPLE,
+    SECURITY_KEYS,
+    AdminKey,
+    PrivateKey,
+    read_key_data,
+)
 from components.settings.values import Account, KeyFile
 
 DEFAULT_USER = "admin"
@@ -46,7 +52,7 @@ class Admin(Model):
     )
     agent_keys: tuple[AdminKey, ...] = Field(
         (),
-        description="Public keys of the agent that are meant, with agent only. Default: all are offered, of which sshd takes"
+        description="Public keys of the agent that are meant, with agent only. Default: all are offered, of which sshd accepts"
         " six; see docs/hosts.md.",
         examples=[[PUBLIC_KEY_EXAMPLE]],
     )
@@ -139,7 +145,7 @@ def _belongings(person: Person) -> Iterator[tuple[Loc, str]]:
     if secret is not None:
         yield ("totpSecret",), secret.get_secret_value()
     for number, key in enumerate(read_if_known(lambda: person.public_keys) or ()):
-        yield ("publicKeys", number), key_data(key)
+        yield ("publicKeys", number), read_key_data(key)
 
 
 _ONCE: dict[str, tuple[str, Fix]] = {

@@ -15,7 +15,7 @@ from components.settings.admin import Admin
 from components.settings.explain import Explainer
 from components.settings.model import read_if_known
 from components.settings.problems import Finding, Fix, Loc, Problem
-from components.settings.ssh_keys import key_data
+from components.settings.ssh_keys import read_key_data
 
 TRIES = 6
 """sshd's MaxAuthTries, where nobody changed it: the sixth key can still be the right one."""
@@ -78,7 +78,7 @@ def find_agent_problems(admin: Admin, explainer: Explainer) -> Iterator[Problem]
         )
     elif is_used:
         wanted = read_if_known(lambda: admin.agent_keys) or ()
-        yield from _find_out_of_reach(held, [key_data(key) for key in wanted], explainer)
+        yield from _find_out_of_reach(held, [read_key_data(key) for key in wanted], explainer)
 
 
 def _find_out_of_reach(held: Sequence[str], wanted: Sequence[str], explainer: Explainer) -> Iterator[Problem]:

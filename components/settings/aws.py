@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StrictStr, WithJson
 
 from components.settings.form import Form, Looks
 from components.settings.model import Model
-from components.settings.problems import refuse, shown
+from components.settings.problems import quote_harmless, refuse
 
 ACCOUNT = "123456789012"
 REGION = "eu-central-1"
@@ -38,7 +38,7 @@ class Arn:
 def _region(value: str) -> str:
     if value.startswith(("cn-", "us-gov-", "us-iso", "eu-iso", "eusc-")):
         # Other names in ARNs and endpoints, other Debian images: nothing of it was ever tried.
-        raise refuse(f"{shown(value)} belongs to another partition of AWS", allowed=_REGION)
+        raise refuse(f"{quote_harmless(value)} belongs to another partition of AWS", allowed=_REGION)
     return value
 
 
@@ -51,7 +51,7 @@ def _role(value: str) -> str:
     allowed = f"a role's ARN: arn:aws:iam::{ACCOUNT}:role/NAME"
     arn = Arn.read(value)
     if arn is None or arn.service != "iam" or arn.region or not re.fullmatch(r"role/\S+[^/]", arn.resource):
-        raise refuse(f"{shown(value)} is not the ARN of a role", allowed=allowed)
+        raise refuse(f"{quote_harmless(value)} is not the ARN of a role", allowed=allowed)
     return value
 
 
@@ -59,7 +59,7 @@ def _key(value: str) -> str:
     allowed = f"a key's ARN, not an alias: arn:aws:kms:{REGION}:{ACCOUNT}:key/ID"
     arn = Arn.read(value)
     if arn is None or arn.service != "kms" or not re.fullmatch(r"key/(mrk-)?[0-9a-f-]{32,36}", arn.resource):
-        raise refuse(f"{shown(value)} is not the ARN of a KMS key", allowed=allowed)
+        raise refuse(f"{quote_harmless(value)} is not the ARN of a KMS key", allowed=allowed)
     return value
 
 
@@ -67,7 +67,7 @@ def _topic(value: str) -> str:
     allowed = f"a topic's ARN: arn:aws:sns:{REGION}:{ACCOUNT}:NAME"
     arn = Arn.read(value)
     if arn is None or arn.service != "sns" or not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", arn.resource):
-        raise refuse(f"{shown(value)} is not the ARN of an SNS topic", allowed=allowed)
+        raise refuse(f"{quote_harmless(value)} is not the ARN of an SNS topic", allowed=allowed)
     return value
 
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, StrictInt
 
 from components.settings.aws import ACCOUNT, REGION, Email, KeyArn, RoleArn, TopicArn
 from components.settings.model import Model, read_if_known
-from components.settings.problems import Finding, Fix, Loc, refuse, shown
+from components.settings.problems import Finding, Fix, Loc, quote_harmless, refuse
 from components.settings.values import MOST_LOCK_DAYS, Bucket, LockDays, LockMode, Prefix
 
 IN_ITS_CLASS = {"STANDARD_IA": 30, "GLACIER_IR": 90}  # days that AWS bills at least
@@ -67,12 +67,12 @@ class StorageClassMove(Model):
 
 
 class Alarms(Model):
-    """Who is told when backups stop, grow or are tampered with."""
+    """Who is notified when backups stop, grow or are tampered with."""
 
     EXAMPLE: ClassVar[object] = {"email": "ops@example.com"}
 
     email: Email | None = Field(
-        None, description="Address that is told; it has to confirm once.", examples=["ops@example.com"]
+        None, description="Address that is notified; it has to confirm once.", examples=["ops@example.com"]
     )
     topic: TopicArn | None = Field(
         None,
@@ -96,7 +96,7 @@ class Alarms(Model):
 
     def _require_one_channel(self) -> Iterator[Finding]:
         if self.email is None and self.topic is None:
-            what = "has none of email, topic: nobody would be told"
+            what = "has none of email, topic: nobody would be notified"
             yield Finding((), what, _ONE_CHANNEL, Fix(add=self.EXAMPLE))
         elif self.email is not None and self.topic is not None:
             fix = Fix(say="keep one, for example:", remove=True, at=("topic",))
@@ -105,7 +105,7 @@ class Alarms(Model):
 
 def _without_dots(value: str) -> str:
     if "." in value:
-        what = f"{shown(value)} holds a dot, which no certificate of AWS covers"
+        what = f"{quote_harmless(value)} holds a dot, which no certificate of AWS covers"
         raise refuse(what, allowed="3 to 63 of a-z 0-9 -, beginning and ending with a letter or digit")
     return value
 

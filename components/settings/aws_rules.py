@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from components.settings.aws import Arn, AwsAccount
 from components.settings.aws_bucket import MOST_SILENT_HOURS, TEST_DAYS, AwsBucket
 from components.settings.ec2 import Ec2Vm
-from components.settings.model import read_if_known, until_unknown
-from components.settings.problems import Finding, Fix, Loc, path_text
+from components.settings.model import read_if_known, run_until_unknown
+from components.settings.problems import Finding, Fix, Loc, format_path
 from components.settings.sources import Source
 from components.settings.stack import Settings
 
@@ -35,7 +35,7 @@ def require_one_account(stack: Settings) -> Iterator[Finding]:
     aws = stack.aws
     if aws is None:
         return
-    yield from until_unknown(_require_account(aws, ("aws", "assumeRole"), lambda: aws.assume_role))
+    yield from run_until_unknown(_require_account(aws, ("aws", "assumeRole"), lambda: aws.assume_role))
     vault = stack.storage
     if not isinstance(vault, AwsBucket):
         return
@@ -45,7 +45,7 @@ def require_one_account(stack: Settings) -> Iterator[Finding]:
         ("alarms", "topic"): lambda: None if vault.alarms is None else vault.alarms.topic,
     }
     for loc, read in named.items():
-        yield from until_unknown(_require_account(aws, (*_VAULT, *loc), read))
+        yield from run_until_unknown(_require_account(aws, (*_VAULT, *loc), read))
 
 
 def _require_account(aws: AwsAccount, loc: Loc, read: Callable[[], str | None]) -> Iterator[Finding]:
@@ -108,7 +108,7 @@ def _is_test(stack: Settings) -> bool:
 
 
 def require_lock_beyond_silence(stack: Settings) -> Iterator[Finding]:
-    """Silence is noticed before the last snapshot's lock ends. Of what is silent for longer by its schedule, warnings speak."""
+    """Silence is noticed before the last snapshot's lock ends. A schedule with longer pauses is a warning, not an error."""
     vault = stack.storage
     if not isinstance(vault, AwsBucket) or vault.alarms is None:
         return
@@ -117,13 +117,13 @@ def require_lock_beyond_silence(stack: Settings) -> Iterator[Finding]:
     hours = of_sources if given is None else [given]
     silent = max((one for one in hours if one is not None and one <= MOST_SILENT_HOURS), default=0)
     if 24 * days < silent:
-        what = f"is {days}, but silence is told after {silent} hours: the last snapshot's lock ends before anybody is told"
+        what = f"is {days}, but silence is reported after {silent} hours: the last snapshot's lock ends before anybody is notified"
         least = -(-silent // 24)
         yield Finding((*_VAULT, "lock", "days"), what, f"at least {least}", Fix(value=least))
 
 
 def require_lock_beyond_session(stack: Settings, source: Source, loc: Loc) -> Iterator[Finding]:
-    """A backup's first pack is still locked when its snapshot is written: the program itself takes that for granted."""
+    """A backup's first pack is still locked when its snapshot is written: the program relies on it."""
     vault = stack.storage
     if isinstance(vault, AwsBucket) and source.limits.hours > 24 * vault.lock.days:
         days, most = vault.lock.days, 24 * vault.lock.days
@@ -158,5 +158,5 @@ def refuse_unused_identity_generation(stack: Settings, source: Source, loc: Loc)
         what = "is not used: only with storage.aws the program makes the storage identities"
         yield Finding(place, what, "with storage.aws only", Fix(remove=True))
     elif source.identity is not None:
-        what = f"is not used: {path_text(loc)}.identity was made elsewhere, and is renewed there"
+        what = f"is not used: {format_path(loc)}.identity was made elsewhere, and is renewed there"
         yield Finding(place, what, "only without an identity of its own", Fix(remove=True))

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, StrictStr
 
 from components.settings.on_calendar import OnCalendar
-from components.settings.problems import refuse, shown
+from components.settings.problems import quote_harmless, refuse
 
 CALENDAR = 'a systemd OnCalendar expression, such as "*-*-* 04:00:00", "Mon..Fri 22:30" or "hourly"'
 SPAN = 'a systemd time span up to 24 hours, such as "30m", "1h 30m" or "0"'
@@ -16,20 +16,20 @@ _UNITS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hr": 3600}
 
 
 def is_calendar(text: str) -> bool:
-    """Whether systemd takes this as OnCalendar: [weekdays] [date] [time] [zone], or one of its words."""
+    """Whether systemd accepts this as OnCalendar: [weekdays] [date] [time] [zone], or one of its words."""
     return OnCalendar.parse(text) is not None
 
 
 def _calendar(value: str) -> str:
     event = OnCalendar.parse(value)
     if event is None:
-        raise refuse(f"{shown(value)} is not a calendar event", allowed=CALENDAR)
+        raise refuse(f"{quote_harmless(value)} is not a calendar event", allowed=CALENDAR)
     if event.longest_gap() is None:
-        raise refuse(f"{shown(value)} comes once at most: no schedule for backups", allowed=CALENDAR)
+        raise refuse(f"{quote_harmless(value)} comes once at most: no schedule for backups", allowed=CALENDAR)
     return value
 
 
-def seconds_of(text: str) -> int | None:
+def parse_time_span(text: str) -> int | None:
     """The length of a systemd time span in seconds, or None when it is none."""
     if not re.fullmatch(r"\d{1,6} ?(s|sec|m|min|h|hr)?( ?\d{1,6} ?(s|sec|m|min|h|hr))*", text, re.ASCII):
         return None
@@ -37,9 +37,9 @@ def seconds_of(text: str) -> int | None:
 
 
 def _span(value: str) -> str:
-    seconds = seconds_of(value)
+    seconds = parse_time_span(value)
     if seconds is None or seconds > 86400:
-        raise refuse(f"{shown(value)} is not a time span up to a day", allowed=SPAN)
+        raise refuse(f"{quote_harmless(value)} is not a time span up to a day", allowed=SPAN)
     return value
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from components.settings import access_rules, aws_rules, jump_rules, sandbox_rules, source_rules
-from components.settings.model import read_if_known, until_unknown
+from components.settings.model import read_if_known, run_until_unknown
 from components.settings.problems import Finding, Loc
 from components.settings.sources import Source
 from components.settings.stack import Settings
@@ -53,7 +53,7 @@ SOURCE_RULES: tuple[Callable[[Settings, Source, Loc], Iterator[Finding]], ...] =
 def find_contradictions(stack: Settings) -> Iterator[Finding]:
     """Everything in which the valid parts of a stack contradict each other."""
     for rule in STACK_RULES:
-        yield from until_unknown(rule(stack))
+        yield from run_until_unknown(rule(stack))
     for index, source in enumerate(read_if_known(lambda: stack.sources) or ()):
         for source_rule in SOURCE_RULES:
-            yield from until_unknown(source_rule(stack, source, ("sources", index)))
+            yield from run_until_unknown(source_rule(stack, source, ("sources", index)))

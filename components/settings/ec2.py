@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, StrictInt, StrictStr
 from components.settings.aws import Email
 from components.settings.form import Form, Looks
 from components.settings.model import Model, read_if_known
-from components.settings.problems import Finding, Fix, refuse, shown
+from components.settings.problems import Finding, Fix, quote_harmless, refuse
 from components.settings.reference import Hint
 from components.settings.ssh_keys import PUBLIC_KEY_EXAMPLE, PublicKey
 from components.settings.values import Generation, parse_network
@@ -32,7 +32,7 @@ _INSTANCE_TYPE = Form(
 
 def _instance_type(value: str) -> str:
     if value.startswith("mac"):
-        raise refuse(f"{shown(value)} cannot run Debian", allowed=_INSTANCE_TYPE.allowed)
+        raise refuse(f"{quote_harmless(value)} cannot run Debian", allowed=_INSTANCE_TYPE.allowed)
     return value
 
 
@@ -48,7 +48,9 @@ def _vpc_range(value: str) -> str:
         or not 16 <= found.prefixlen <= 28
         or not found.is_private
     ):
-        raise refuse(f"{shown(value)} is not a private IPv4 network of the right size", allowed=allowed)
+        raise refuse(
+            f"{quote_harmless(value)} is not a private IPv4 network of the right size", allowed=allowed
+        )
     return str(found)
 
 
@@ -65,12 +67,14 @@ def _client_range(value: str) -> str:
     if found is not None and found.version == 4:
         return str(found)
     if found is not None:
-        raise refuse(f"{shown(value)} is IPv6, and the relay has an IPv4 address only", allowed=allowed)
+        raise refuse(
+            f"{quote_harmless(value)} is IPv6, and the relay has an IPv4 address only", allowed=allowed
+        )
     try:
         whole = str(ipaddress.IPv4Network(value, strict=False))
     except ValueError:
-        raise refuse(f"{shown(value)} is not a network", allowed=allowed) from None
-    raise refuse(f"{shown(value)} has host bits", allowed=allowed, fix=Fix(value=whole))
+        raise refuse(f"{quote_harmless(value)} is not a network", allowed=allowed) from None
+    raise refuse(f"{quote_harmless(value)} has host bits", allowed=allowed, fix=Fix(value=whole))
 
 
 def _is_wide(value: str) -> bool:
@@ -130,17 +134,17 @@ class Ec2Vm(Model):
     )
     open_to_all_because: Annotated[StrictStr, AfterValidator(_reason)] | None = Field(
         None,
-        description="Why 0.0.0.0/0 or a network larger than a /8 may connect; needed where one stands above.",
+        description="Why 0.0.0.0/0 or a network larger than a /8 may connect; needed where one is named above.",
         examples=["sources roam, their addresses are not known"],
     )
     door: Literal["ssh", "ssm"] = Field(
         "ssh",
-        description="How operators come in: ssh (port 22 from adminsFrom), or ssm (a port forwarding session to"
+        description="How operators connect: ssh (port 22 from adminsFrom), or ssm (a port forwarding session to"
         " 127.0.0.1:2222; port 22 is for sources only).",
     )
     alarm_email: Email | None = Field(
         None,
-        description="Address that is told when the machine fails; it recovers by itself in any case.",
+        description="Address that is notified when the machine fails; it recovers by itself in any case.",
         examples=["ops@example.com"],
     )
 

@@ -18,7 +18,7 @@ from components.settings.problems import (
     Fix,
     Loc,
     Problem,
-    path_text,
+    format_path,
 )
 from components.settings.reference import Key, list_keys
 from components.settings.stack import Settings
@@ -26,7 +26,7 @@ from components.settings.stack import Settings
 KEYS = list_keys(Settings)
 
 
-def key_at(loc: Loc) -> Key | None:
+def find_key(loc: Loc) -> Key | None:
     """The key of this place, None where no setting belongs."""
     found: Key | None = None
     below: Mapping[str, Key] = KEYS
@@ -79,7 +79,7 @@ class Explainer:
 
     def place(self, loc: Loc) -> str:
         """A place in the stack file, as problems name it."""
-        return f"{self.stack_file}: {path_text(loc)}"
+        return f"{self.stack_file}: {format_path(loc)}"
 
     def command(self, words: str) -> str:
         """A command of ours for this stack."""
@@ -89,7 +89,7 @@ class Explainer:
         """The problem with its allowed form and its repair spelled out."""
         if finding.kind == UNKNOWN_KEY:
             return self._unknown(finding.loc)
-        key = key_at(finding.loc)
+        key = find_key(finding.loc)
         return Problem(
             where=self.place(finding.loc),
             what=finding.what,
@@ -100,12 +100,12 @@ class Explainer:
     def _unknown(self, loc: Loc) -> Problem:
         """A key that nobody reads. Its value is never shown, and the key only where it is a plain word."""
         parent, name = loc[:-1], str(loc[-1])
-        above = key_at(parent)
+        above = find_key(parent)
         known = list(above.children if above else KEYS)
         allowed = f"the keys {', '.join(known)}" if known else "no keys: write {}"
         if not re.fullmatch(r"[A-Za-z][A-Za-z_-]{0,30}", name):
             edit = f"edit {self.stack_file}; a colon needs a space behind it"
-            where = f"{self.stack_file}: {path_text(parent)}"
+            where = f"{self.stack_file}: {format_path(parent)}"
             return Problem(where=where, what="has a key that is not a plain word", allowed=allowed, fix=edit)
         close = difflib.get_close_matches(
             name.lower().replace("_", "").replace("-", ""), [k.lower() for k in known], n=1, cutoff=0.6
@@ -119,7 +119,7 @@ class Explainer:
 
     def _fix(self, loc: Loc, fix: Fix) -> str:
         at = (*loc, *fix.at)
-        key = key_at(at)
+        key = find_key(at)
         say = fix.say or (key.hint.how if key and not fix.remove else "")
         lines = [say] if say else []
         if fix.remove:
@@ -151,13 +151,13 @@ class Explainer:
 
     def _command(self, verb: str, loc: Loc, value: str | int | bool | None = None) -> str:
         """A `pulumi config` command. A secret's value is typed at a prompt or piped in, never an argument."""
-        key = key_at(loc)
+        key = find_key(loc)
         words = ["pulumi config", verb]
         if len(loc) > 1:
             words.append("--path")
         if key is not None and key.secret and verb == "set":
             words.append("--secret")
-        words.append(f"'{path_text(loc)}'" if len(loc) > 1 else path_text(loc))
+        words.append(f"'{format_path(loc)}'" if len(loc) > 1 else format_path(loc))
         if value is not None:
             words.append(shlex.quote(str(value).lower() if isinstance(value, bool) else str(value)))
         words += self._stack
@@ -184,7 +184,7 @@ class Explainer:
 
 
 def _without_secrets(value: object) -> tuple[object, list[Loc]]:
-    """The example without its secrets, and where those stand."""
+    """The example without its secrets, and their places."""
     if isinstance(value, Mapping):
         kept: dict[str, object] = {}
         found: list[Loc] = []

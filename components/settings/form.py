@@ -10,7 +10,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from components.settings.problems import refuse, shown
+from components.settings.problems import quote_harmless, refuse
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,9 @@ class Form:
     def check(self, value: str) -> str:
         """The value, when the whole of it matches."""
         if not re.fullmatch(self.pattern, value, re.ASCII):
-            raise refuse(self.what or f"{shown(value)} is not of the allowed form", allowed=self.allowed)
+            raise refuse(
+                self.what or f"{quote_harmless(value)} is not of the allowed form", allowed=self.allowed
+            )
         return value
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

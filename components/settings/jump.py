@@ -58,7 +58,7 @@ def _jump_host_or_none(raw: object, info: ValidationInfo) -> JumpHost | Literal[
 JumpHostOrNone = Annotated[JumpHost | Literal["none"], PlainValidator(_jump_host_or_none)]
 
 
-def jump_host_for(
+def choose_jump_host(
     address: str, own: JumpHost | Literal["none"] | None, default: JumpHost | None
 ) -> JumpHost | None:
     """The jump host that leads to a host at ``address``: its own, else the admin's default, else none.

@@ -12,7 +12,7 @@ from components.settings.jump import NONE, JumpHost
 from components.settings.model import read_if_known
 from components.settings.problems import Finding, Fix, Loc
 from components.settings.sources import Source
-from components.settings.ssh_keys import key_data
+from components.settings.ssh_keys import read_key_data
 from components.settings.stack import Settings
 from components.settings.values import is_loopback
 
@@ -71,7 +71,7 @@ def is_same_machine(
     """Whether both are one machine: by host key, or by what is dialled."""
     if is_same_endpoint(one, other):
         return True
-    keys = read_if_known(lambda: (key_data(one.host_key), key_data(other.host_key)))
+    keys = read_if_known(lambda: (read_key_data(one.host_key), read_key_data(other.host_key)))
     return keys is not None and keys[0] == keys[1]
 
 

@@ -9,9 +9,14 @@ from pathlib import Path
 from components.settings.ec2 import Ec2Vm
 from components.settings.hosts import ExistingHost, ManagedHost
 from components.settings.jump import JumpHost
-from components.settings.model import until_unknown
+from components.settings.model import run_until_unknown
 from components.settings.problems import Finding, Fix, Loc
-from components.settings.ssh_keys import PRIVATE_KEY_ALLOWED, find_private_key_problems, key_data, public_half
+from components.settings.ssh_keys import (
+    PRIVATE_KEY_ALLOWED,
+    find_private_key_problems,
+    read_key_data,
+    read_public_half,
+)
 from components.settings.stack import Settings
 
 
@@ -24,12 +29,12 @@ def refuse_useless_key_files(stack: Settings) -> Iterator[Finding]:
 
 
 def _list_key_files(stack: Settings) -> Iterator[tuple[Loc, str]]:
-    yield from until_unknown(_of_admin(stack))
-    yield from until_unknown(_of_admins_jump_host(stack))
-    yield from until_unknown(_of_relay(stack))
-    for loc, host in until_unknown(stack.managed_hosts()):
-        yield from until_unknown(_of_host(loc, host))
-        yield from until_unknown(_of_jump_host(loc, host))
+    yield from run_until_unknown(_of_admin(stack))
+    yield from run_until_unknown(_of_admins_jump_host(stack))
+    yield from run_until_unknown(_of_relay(stack))
+    for loc, host in run_until_unknown(stack.managed_hosts()):
+        yield from run_until_unknown(_of_host(loc, host))
+        yield from run_until_unknown(_of_jump_host(loc, host))
 
 
 def _of_admin(stack: Settings) -> Iterator[tuple[Loc, str]]:
@@ -90,8 +95,8 @@ def refuse_other_admin_key(stack: Settings) -> Iterator[Finding]:
             text = Path(admin.private_key_file).expanduser().read_text(errors="replace")
         except (OSError, RuntimeError):
             return  # `refuse_useless_key_files` says what is wrong
-    half = public_half(text)
-    if half is not None and half != key_data(relay.admin_public_key):
+    half = read_public_half(text)
+    if half is not None and half != read_key_data(relay.admin_public_key):
         what = "is not the public half of lastcopy:admin's key: nobody could log in to the machine"
         fix = Fix(say="its public half, if the private one is right:", value=f"ssh-ed25519 {half}")
         yield Finding(("intermediate", "ec2", "adminPublicKey"), what, "the key's own .pub file", fix)

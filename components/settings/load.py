@@ -14,7 +14,7 @@ from components.settings.contradictions import find_contradictions
 from components.settings.explain import KEYS, Explainer
 from components.settings.key_files import refuse_other_admin_key, refuse_useless_key_files
 from components.settings.last_run import refuse_other_vault
-from components.settings.model import KEEP_PARTIAL, until_unknown
+from components.settings.model import KEEP_PARTIAL, run_until_unknown
 from components.settings.plain_secrets import refuse_plain_secrets
 from components.settings.problems import Problem, SettingsError
 from components.settings.stack import Settings
@@ -47,9 +47,9 @@ def load_settings(config: pulumi.Config | None = None) -> Settings:
     problems = explainer.problems([*settings.findings, *find_contradictions(settings)])
     problems += map(explainer.problem, refuse_plain_secrets(raw, config.name, ROOT / stack_file))
     problems += map(explainer.problem, refuse_useless_key_files(settings))
-    problems += until_unknown(_find_agent_problems(settings, explainer))
-    problems += map(explainer.problem, until_unknown(refuse_other_admin_key(settings)))
-    problems += map(explainer.problem, until_unknown(refuse_other_vault(settings)))
+    problems += run_until_unknown(_find_agent_problems(settings, explainer))
+    problems += map(explainer.problem, run_until_unknown(refuse_other_admin_key(settings)))
+    problems += map(explainer.problem, run_until_unknown(refuse_other_vault(settings)))
     if problems:
         raise SettingsError(problems, stack_file=stack_file)
     if (warning := warn_of_many_keys(settings.admin)) is not None:

@@ -28,7 +28,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, core_schema
 
-from components.settings.problems import RULE, UNKNOWN_KEY, Finding, Fix, Loc, as_error
+from components.settings.problems import RULE, UNKNOWN_KEY, Finding, Fix, Loc, to_error
 
 _T = TypeVar("_T")
 
@@ -49,7 +49,7 @@ class UnknownValue(AttributeError):
     """A value was read that is missing or was refused."""
 
 
-def until_unknown(found: Iterator[_T]) -> Iterator[_T]:
+def run_until_unknown(found: Iterator[_T]) -> Iterator[_T]:
     """What a rule finds before it reads a value that is missing or was refused."""
     try:
         yield from found
@@ -130,8 +130,8 @@ class Model(BaseModel):
                 model.__dict__.pop(field.name, None)
             return model, [Finding((), "is not a map", kind="model_type")]
         found += [Finding((key,), "is not a setting", kind=UNKNOWN_KEY) for key in left]
-        for rule in until_unknown(model.rules()):
-            found += until_unknown(rule)
+        for rule in run_until_unknown(model.rules()):
+            found += run_until_unknown(rule)
         return model, found
 
     if not TYPE_CHECKING:  # mypy would take any name for an attribute
@@ -153,7 +153,7 @@ class _Refused:
 
 
 def _line(finding: Finding) -> InitErrorDetails:
-    return InitErrorDetails(type=as_error(finding), loc=finding.loc, input=None)
+    return InitErrorDetails(type=to_error(finding), loc=finding.loc, input=None)
 
 
 def _finding(line: ErrorDetails) -> Finding:
@@ -191,7 +191,7 @@ class OneOf:
 
     def is_written_as_value(self, key: str) -> bool:
         """Whether the member is written as the value of its only field."""
-        return key in aliases(self.members[key])
+        return key in list_fields(self.members[key])
 
     def loc_of(self, model: Model) -> Loc:
         """Where the member's own keys are, seen from the field."""
@@ -231,12 +231,12 @@ class OneOf:
         return self.members[key].model_validate(value, context=KEEP_PARTIAL)
 
 
-def aliases(model: type[Model]) -> dict[str, FieldInfo]:
+def list_fields(model: type[Model]) -> dict[str, FieldInfo]:
     """The model's fields by their names in YAML."""
     return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
-def union_of(field: FieldInfo) -> OneOf | None:
+def find_union(field: FieldInfo) -> OneOf | None:
     """The choice of which a field holds one member."""
     return next((mark for mark in field.metadata if isinstance(mark, OneOf)), None)
 
@@ -277,6 +277,6 @@ class _Field:
 @cache
 def _fields_of(model: type[Model]) -> tuple[_Field, ...]:
     return tuple(
-        _Field(name=name, alias=field.alias or name, required=field.is_required(), union=union_of(field))
+        _Field(name=name, alias=field.alias or name, required=field.is_required(), union=find_union(field))
         for name, field in model.model_fields.items()
     )

@@ -1,7 +1,7 @@
 """OnCalendar: when a systemd calendar event comes, computed as systemd does, without a host.
 
 The grammar is the part of systemd.time(7) that schedules of backups need: weekdays, date, time, zone, and the words from hourly to
-yearly; `~`, fractions of seconds and `@` are not in it. What is taken here systemd takes as well, and both name the same times:
+yearly; `~`, fractions of seconds and `@` are not in it. What is accepted here systemd accepts as well, and both name the same times:
 tests/unit/settings/test_on_calendar.py asks `systemd-analyze calendar`.
 """
 
@@ -39,7 +39,7 @@ _MANY = 288  # runs a day: every five minutes
 _YEARS = range(2027, 2035)
 
 
-def zone_named(name: str) -> ZoneInfo | None:
+def find_zone(name: str) -> ZoneInfo | None:
     """The time zone of this name; None where this machine does not know one."""
     if not _ZONE.fullmatch(name):
         return None
@@ -222,6 +222,6 @@ def _field(text: str, bound: range) -> frozenset[int] | None:
         if low not in bound or high not in bound or step == 0:
             return None
         if (form[2] or form[3]) and low + step > high:
-            return None  # systemd wants room for one repetition
+            return None  # systemd demands at least one repetition within the range
         found.update(range(low, high + 1, step))
     return frozenset(found)

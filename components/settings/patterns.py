@@ -7,8 +7,8 @@ import posixpath
 LONGEST = 4096  # restic reads its exclude file by lines of at most 64 KiB
 
 
-def malformed_part(pattern: str) -> str | None:
-    """The component that is no pattern, such as ``foo[``, or None where restic takes the whole.
+def find_malformed_part(pattern: str) -> str | None:
+    """The component that is no pattern, such as ``foo[``, or None where restic accepts the whole.
 
     restic 0.19.1 cleans the path, splits it at slashes and gives each component to Go's ``filepath.Match``
     (internal/filter/filter.go). Match looks no further than it has to, so restic accepts some malformed patterns and
@@ -26,7 +26,7 @@ def _well_formed(component: str) -> bool:
 
 
 def _chunks(component: str) -> list[str]:
-    """What stands between the stars, as Go's ``scanChunk`` finds them: a star in brackets is an ordinary character."""
+    """What is between the stars, as Go's ``scanChunk`` finds them: a star in brackets is an ordinary character."""
     chunks, begin, at, in_range = [], 0, 0, False
     while at < len(component):
         match component[at]:

@@ -1,4 +1,4 @@
-"""Settings of the people who open tunnels to the relay, and of what they show besides a key (A6)."""
+"""Settings of the people who open tunnels to the relay, and their second factor (A6)."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Finding:
     """What is wrong with the value at one place. ``allowed`` empty: what the key's description says.
 
     ``kind``: which rule says so, RULE for those of this project, otherwise the type of pydantic's error. ``what`` must hold nothing
-    that could be secret: quote with `shown` only.
+    that could be secret: quote with `quote_harmless` only.
     """
 
     loc: Loc
@@ -52,11 +52,11 @@ class Finding:
 
 
 def refuse(what: str, *, allowed: str = "", fix: Fix | None = None) -> PydanticCustomError:
-    """The error that a rule for one value raises. ``what`` must hold nothing that could be secret: quote with `shown` only."""
-    return as_error(Finding((), what, allowed, fix or Fix()))
+    """The error that a rule for one value raises. ``what`` must hold nothing that could be secret: quote with `quote_harmless` only."""
+    return to_error(Finding((), what, allowed, fix or Fix()))
 
 
-def as_error(finding: Finding) -> PydanticCustomError:
+def to_error(finding: Finding) -> PydanticCustomError:
     """The finding as pydantic carries it to the model's end; its place is pydantic's to tell."""
     return PydanticCustomError(RULE, "{what}", {"what": finding.what, "finding": finding})
 
@@ -65,14 +65,14 @@ _HARMLESS = re.compile(r"[A-Za-z0-9 ._:/,*@+=~-]{1,48}")
 _DENSE = re.compile(r"[A-Za-z0-9+/=]{20,}")
 
 
-def shown(value: object) -> str:
+def quote_harmless(value: object) -> str:
     """The value in quotes where it is short and plain; otherwise words that repeat nothing of it."""
     if isinstance(value, str) and _HARMLESS.fullmatch(value) and not _DENSE.search(value):
         return f'"{value}"'
     return "the value"
 
 
-def path_text(loc: Loc) -> str:
+def format_path(loc: Loc) -> str:
     """``lastcopy:sources[1].paths`` for ("sources", 1, "paths")."""
     text = "lastcopy:"
     for part in loc:

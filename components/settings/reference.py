@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from components.settings.model import Model, OneOf, aliases, union_of
+from components.settings.model import Model, OneOf, find_union, list_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +35,8 @@ class Key:
 def list_keys(model: type[Model]) -> dict[str, Key]:
     """Every key of a model as it is written in YAML."""
     found: dict[str, Key] = {}
-    for alias, field in aliases(model).items():
-        union = union_of(field)
+    for alias, field in list_fields(model).items():
+        union = find_union(field)
         if union is not None and union.inline:
             found |= _members(union)
         else:
@@ -45,7 +45,7 @@ def list_keys(model: type[Model]) -> dict[str, Key]:
 
 
 def _key(field: FieldInfo, union: OneOf | None) -> Key:
-    child = child_of(field)
+    child = find_child(field)
     children = _members(union) if union else list_keys(child) if child else {}
     example = field.examples[0] if field.examples else child.EXAMPLE if child and not union else field.default
     return Key(
@@ -57,7 +57,7 @@ def _key(field: FieldInfo, union: OneOf | None) -> Key:
     )
 
 
-def child_of(field: FieldInfo) -> type[Model] | None:
+def find_child(field: FieldInfo) -> type[Model] | None:
     """The model of which a field holds one or several, None where it holds values."""
     kinds = _leaves(field.annotation)
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Model)), None)

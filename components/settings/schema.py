@@ -14,9 +14,9 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import to_jsonable_python
 
-from components.settings.model import Model, OneOf, aliases, union_of
+from components.settings.model import Model, OneOf, find_union, list_fields
 from components.settings.problems import SECRET
-from components.settings.reference import Key, child_of, list_keys
+from components.settings.reference import Key, find_child, list_keys
 from components.settings.stack import Settings
 
 _SECURE = {
@@ -29,7 +29,7 @@ _SECURE = {
 _IS_SECURE: JsonSchemaValue = {"$ref": "#/$defs/Secure"}
 
 
-def stack_file_schema(namespace: str) -> JsonSchemaValue:
+def build_stack_file_schema(namespace: str) -> JsonSchemaValue:
     """The schema of ``stacks/Pulumi.<stack>.yaml``, draft 2020-12.
 
     Keys of other namespaces, such as ``aws:region``, are not checked. The engine takes keys of the project's own namespace with and without it.
@@ -77,8 +77,8 @@ class _Models:
         keys, required = list_keys(model), []
         properties: JsonSchemaValue = {}
         choices: JsonSchemaValue = {}
-        for alias, field in aliases(model).items():
-            union = union_of(field)
+        for alias, field in list_fields(model).items():
+            union = find_union(field)
             if union is not None and union.inline:
                 choices = self._choices(union, keys)
                 properties |= choices.pop("properties")
@@ -109,13 +109,13 @@ class _Models:
         properties = {}
         for key, member in union.members.items():
             if union.is_written_as_value(key):
-                properties[key] = self._field(aliases(member)[key], keys[key])
+                properties[key] = self._field(list_fields(member)[key], keys[key])
             else:
                 properties[key] = {**self._ref(member), "description": keys[key].description}
         return {"properties": properties, "oneOf": [{"required": [key]} for key in union.members]}
 
     def _field(self, field: FieldInfo, key: Key) -> JsonSchemaValue:
-        union, child = union_of(field), child_of(field)
+        union, child = find_union(field), find_child(field)
         if union is not None:
             shape = {"type": "object", "additionalProperties": False, **self._choices(union, key.children)}
         elif child is not None:

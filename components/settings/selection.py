@@ -9,11 +9,11 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field, StrictInt, StrictStr
 
 from components.settings.form import Form, Looks
-from components.settings.model import Model, until_unknown
-from components.settings.problems import Finding, Fix, refuse, shown
+from components.settings.model import Model, run_until_unknown
+from components.settings.problems import Finding, Fix, quote_harmless, refuse
 from components.settings.values import BackupPath
 
-# What the restore drill compares (ops/restore_test/canary.py) must not be left out by name or size.
+# What the restore test compares (ops/restore_test/canary.py) must not be left out by name or size.
 CANARY_NAMES = (
     "README.txt",
     "letter.txt",
@@ -33,9 +33,9 @@ def _size(value: str) -> str:
     allowed = "a whole number with K, M, G or T (powers of 1024), 1M or more, such as 4G"
     found = re.fullmatch(r"([1-9][0-9]{0,8})([KMGT])", value, re.ASCII)
     if found is None:
-        raise refuse(f"{shown(value)} is not a size", allowed=allowed)
+        raise refuse(f"{quote_harmless(value)} is not a size", allowed=allowed)
     if int(found[1]) * _UNITS[found[2]] < _LEAST_SIZE:
-        raise refuse(f"{shown(value)} would leave out files that everybody has", allowed=allowed)
+        raise refuse(f"{quote_harmless(value)} would leave out files that everybody has", allowed=allowed)
     return value
 
 
@@ -46,10 +46,11 @@ def _tag_file(value: str) -> str:
     )
     name = value.partition(":")[0]
     if not value.isprintable() or not name or "/" in name or name in (".", "..") or value != value.strip():
-        raise refuse(f"{shown(value)} does not name a file", allowed=allowed)
+        raise refuse(f"{quote_harmless(value)} does not name a file", allowed=allowed)
     if name in CANARY_NAMES:
         raise refuse(
-            f"{shown(value)} is one of the canary's files, which the restore drill needs", allowed=allowed
+            f"{quote_harmless(value)} is one of the canary's files, which the restore test needs",
+            allowed=allowed,
         )
     return value
 
@@ -62,7 +63,7 @@ TimeOfDay = Annotated[
 ]
 
 
-def minute(time_of_day: str) -> int:
+def to_minutes(time_of_day: str) -> int:
     """Minutes since midnight."""
     hours, _, minutes = time_of_day.partition(":")
     return int(hours) * 60 + int(minutes)
@@ -103,7 +104,7 @@ class RateHours(Model):
 
     def minutes(self) -> frozenset[int]:
         """The minutes of the day that are meant."""
-        begin, end = minute(self.from_), minute(self.to)
+        begin, end = to_minutes(self.from_), to_minutes(self.to)
         return frozenset(at % _DAY for at in range(begin, end if begin < end else end + _DAY))
 
 
@@ -135,7 +136,7 @@ class Rate(Model):
     def _refuse_overlaps(self) -> Iterator[Finding]:
         taken: dict[int, int] = {}
         for index, hours in enumerate(self.hours):
-            yield from until_unknown(_overlap(index, hours, taken))
+            yield from run_until_unknown(_overlap(index, hours, taken))
 
 
 def _overlap(index: int, hours: RateHours, taken: dict[int, int]) -> Iterator[Finding]:
@@ -162,6 +163,6 @@ class Expect(Model):
     )
     may_be_empty: tuple[BackupPath, ...] = Field(
         (),
-        description="Paths, or mount points below them, that may hold no file. Any other is told when nothing of it is stored.",
+        description="Paths, or mount points below them, that may hold no file. Any other is reported when nothing of it is stored.",
         examples=[["/srv/spool"]],
     )

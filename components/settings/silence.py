@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from components.settings.calendar import seconds_of
-from components.settings.on_calendar import OnCalendar, zone_named
+from components.settings.calendar import parse_time_span
+from components.settings.on_calendar import OnCalendar, find_zone
 
 MARGIN = 2  # hours: one backup may take so much longer than the one before it
 MOST_HOURS = 88_000  # ten years: a schedule that comes on leap days is within it
 _HOUR = timedelta(hours=1)
 
 
-def silent_after(schedule: str, randomized_delay: str, margin: int = MARGIN) -> int | None:
+def find_silence_limit(schedule: str, randomized_delay: str, margin: int = MARGIN) -> int | None:
     """Whole hours: the longest pause between two runs, the delay, and the margin. None: not a schedule, or it comes once at most.
 
     An event without a zone is meant in the host's own, which is not known here: one hour more, for a clock that is put back.
     """
-    event, delay = OnCalendar.parse(schedule), seconds_of(randomized_delay)
+    event, delay = OnCalendar.parse(schedule), parse_time_span(randomized_delay)
     if event is None or delay is None:
         return None
-    zone = None if event.zone is None else zone_named(event.zone)
+    zone = None if event.zone is None else find_zone(event.zone)
     gap = event.longest_gap(zone)
     if gap is None:
         return None
@@ -29,9 +29,9 @@ def silent_after(schedule: str, randomized_delay: str, margin: int = MARGIN) -> 
     return -(-(gap + timedelta(seconds=delay)) // _HOUR) + margin
 
 
-def lost_night(source: str, schedule: str, zone_name: str, today: date) -> str | None:
+def warn_of_lost_night(source: str, schedule: str, zone_name: str, today: date) -> str | None:
     """A warning where that zone's clock is put forward over the schedule, so that systemd skips the run; None where it never is."""
-    event, zone = OnCalendar.parse(schedule), zone_named(zone_name)
+    event, zone = OnCalendar.parse(schedule), find_zone(zone_name)
     day = None if event is None or zone is None else event.loses_runs(zone, today)
     if day is None:
         return None

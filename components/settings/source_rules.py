@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from components.settings.hosts import ExistingHost, ManagedHost, UnmanagedSource
 from components.settings.jump_rules import is_same_endpoint
 from components.settings.model import read_if_known
-from components.settings.problems import Finding, Fix, Loc, path_text
+from components.settings.problems import Finding, Fix, Loc, format_path
 from components.settings.sources import Source
-from components.settings.ssh_keys import HOW_TO_PIN, key_data
+from components.settings.ssh_keys import HOW_TO_PIN, read_key_data
 from components.settings.stack import STORAGE, Settings
 from components.settings.storage import Identity, RcloneRemoteSection, S3Bucket, SandboxVault
 
@@ -33,11 +33,11 @@ def _password(source: Source) -> str | None:
 
 
 def _public_key(source: Source) -> str | None:
-    return key_data(source.host.public_key) if isinstance(source.host, UnmanagedSource) else None
+    return read_key_data(source.host.public_key) if isinstance(source.host, UnmanagedSource) else None
 
 
 def _host_key(source: Source) -> str | None:
-    return key_data(source.host.host_key) if isinstance(source.host, ManagedHost) else None
+    return read_key_data(source.host.host_key) if isinstance(source.host, ManagedHost) else None
 
 
 def _endpoint(source: Source) -> str | None:
@@ -80,7 +80,7 @@ def refuse_duplicates(stack: Settings) -> Iterator[Finding]:
         for index, source in enumerate(stack.sources):
             value = read_if_known(lambda read=unique.read, source=source: read(source))  # type: ignore[misc]
             if value is not None and first.setdefault(value, index) != index:
-                what = f"is the same as in {path_text(('sources', first[value]))}"
+                what = f"is the same as in {format_path(('sources', first[value]))}"
                 yield Finding(("sources", index, *unique.loc), what, unique.allowed, unique.fix)
 
 
@@ -123,6 +123,6 @@ def refuse_relay_as_source(stack: Settings, source: Source, loc: Loc) -> Iterato
     if is_same_endpoint(host, relay):
         what = "is the relay itself: whoever controls this source would own the relay"
         yield Finding((*loc, "host"), what, _OTHER_MACHINE, Fix(remove=True))
-    elif key_data(host.host_key) == key_data(relay.host_key):
+    elif read_key_data(host.host_key) == read_key_data(relay.host_key):
         what = "is the relay's host key too: one machine, or a cloned one that can pose as the other"
         yield Finding((*loc, "host", "hostKey"), what, _HOST_KEYS, _NEW_HOST_KEY)

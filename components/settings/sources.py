@@ -12,7 +12,7 @@ from components.settings.hosts import ManagedHost, SandboxSource, UnmanagedSourc
 from components.settings.model import Model, OneOf, read_if_known
 from components.settings.problems import SECRET, Finding, Fix
 from components.settings.selection import Expect, Rate, Size, TagFile
-from components.settings.silence import MOST_HOURS, silent_after
+from components.settings.silence import MOST_HOURS, find_silence_limit
 from components.settings.storage import Identity
 from components.settings.values import BackupPath, Cidr, Exclude, Generation, Password, Program, SourceName
 
@@ -116,7 +116,7 @@ class Source(Model):
     )
     silent_after_hours: Annotated[StrictInt, Field(ge=1, le=MOST_HOURS)] | None = Field(
         None,
-        description="Without a new snapshot for so many hours it counts as silent, for `ops status`, the restore drill and"
+        description="Without a new snapshot for so many hours it counts as silent, for `ops status`, the restore test and"
         " the alarms. Default: from its schedule, the longest pause plus the delay plus 2 hours.",
         examples=[28],
     )
@@ -165,7 +165,9 @@ class Source(Model):
     @property
     def silent_hours(self) -> int:
         """Without a new snapshot for so many hours something is wrong, as far as its settings say (A8)."""
-        return self.silent_after_hours or silent_after(self.schedule, self.randomized_delay) or MOST_HOURS
+        return (
+            self.silent_after_hours or find_silence_limit(self.schedule, self.randomized_delay) or MOST_HOURS
+        )
 
     @property
     def allowed_from(self) -> tuple[str, ...]:
@@ -214,7 +216,7 @@ class Source(Model):
         given = self.silent_after_hours
         if given is None:
             return
-        least = silent_after(self.schedule, self.randomized_delay, margin=0)
+        least = find_silence_limit(self.schedule, self.randomized_delay, margin=0)
         if least is not None and given < least:
             what = f"is {given}, but by its schedule {least} hours may pass between two snapshots"
             allowed = f"at least {least}, and time for the backup itself"

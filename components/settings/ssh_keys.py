@@ -59,7 +59,7 @@ def _is_key(kind: str, text: str) -> bool:
     return fields[:1] == [kind.encode()] and sizes[:1] == [32] and len(sizes) == (1 if kind == ED25519 else 2)
 
 
-def key_data(public_key: str) -> str:
+def read_key_data(public_key: str) -> str:
     """The base64 part of a valid public key: the same for one key whatever its comment says."""
     return public_key.split()[1]
 
@@ -121,7 +121,7 @@ def find_private_key_problems(text: str) -> Iterator[str]:
         yield "is protected by a passphrase, which nobody can type while the program runs"
 
 
-def public_half(text: str) -> str | None:
+def read_public_half(text: str) -> str | None:
     """The base64 part of the public key that an OpenSSH private key of kind ed25519 carries, None for any other text."""
     body = re.search(r"-----BEGIN OPENSSH PRIVATE KEY-----\n(.+?)-----END", text, re.DOTALL)
     opened = _opened(body[1]) if body else None

@@ -12,8 +12,8 @@ from components.settings.aws import AwsAccount
 from components.settings.aws_bucket import AwsBucket
 from components.settings.ec2 import Ec2Vm
 from components.settings.hosts import ExistingHost, ManagedHost, Sandbox, SandboxVm
-from components.settings.jump import JumpHost, jump_host_for
-from components.settings.model import Model, OneOf, until_unknown
+from components.settings.jump import JumpHost, choose_jump_host
+from components.settings.model import Model, OneOf, run_until_unknown
 from components.settings.problems import Loc
 from components.settings.sources import Source
 from components.settings.storage import RcloneRemoteSection, S3Bucket, SandboxVault
@@ -69,12 +69,12 @@ class Settings(Model):
 
     def jump_host(self, host: ExistingHost | ManagedHost) -> JumpHost | None:
         """The jump host that leads to this host, None where it is dialled directly."""
-        return jump_host_for(host.address, host.jump_host, self.admin.jump_host)
+        return choose_jump_host(host.address, host.jump_host, self.admin.jump_host)
 
     def managed_hosts(self) -> Iterator[tuple[Loc, ManagedHost]]:
         """The hosts of the sources that are reached by SSH, as far as they are valid, with their places."""
         for index, source in enumerate(self.sources):
-            yield from until_unknown(_managed_host(index, source))
+            yield from run_until_unknown(_managed_host(index, source))
 
 
 def _managed_host(index: int, source: Source) -> Iterator[tuple[Loc, ManagedHost]]:
@@ -83,7 +83,7 @@ def _managed_host(index: int, source: Source) -> Iterator[tuple[Loc, ManagedHost
 
 
 def _with_user(source: Source, user: str) -> Source:
-    for _, host in until_unknown(_managed_host(0, source)):
+    for _, host in run_until_unknown(_managed_host(0, source)):
         if "user" not in host.model_fields_set:
             return source.model_copy(update={"host": host.model_copy(update={"user": user})})
     return source

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from components.settings.aws_bucket import IN_ITS_CLASS, AwsBucket
 from components.settings.hosts import ExistingHost, ManagedHost, SandboxVm, UnmanagedSource
 from components.settings.on_calendar import OnCalendar
-from components.settings.silence import lost_night
+from components.settings.silence import warn_of_lost_night
 from components.settings.stack import Settings
 from components.settings.storage import RcloneRemoteSection, S3Bucket
 from components.settings.values import is_loopback
@@ -85,7 +85,7 @@ def _schedule_warnings(settings: Settings) -> Iterator[str]:
         told = [
             found
             for name in (_ZONES if unknown else (zone,) if zone is not None else ())
-            if (found := lost_night(source.name, source.schedule, name, today)) is not None
+            if (found := warn_of_lost_night(source.name, source.schedule, name, today)) is not None
         ]
         if told:
             yield f"If its host is in such a zone: {told[0]}" if unknown else told[0]

@@ -116,7 +116,7 @@ class ObjectLock(Model):
 
     mode: LockMode = Field(
         "COMPLIANCE",
-        description="COMPLIANCE: nobody shortens the lock. GOVERNANCE: who has the permission can.",
+        description="COMPLIANCE: nobody shortens the lock. GOVERNANCE: whoever has the permission can.",
     )
     minimum_days: LockDays = Field(
         30, description="Least default retention of the bucket, in days, 1 to 36500."
@@ -216,7 +216,7 @@ class S3Bucket(Model):
 
 
 class RcloneRemoteSection(Model):
-    """Any rclone remote, without Object Lock: who takes the relay can delete the backups."""
+    """Any rclone remote, without Object Lock: whoever controls the relay can delete the backups."""
 
     EXAMPLE: ClassVar[object] = {
         "section": SECRET,
@@ -239,7 +239,7 @@ class RcloneRemoteSection(Model):
         examples=[["storage.example.com:443"]],
     )
     without_object_lock: Literal["accepted"] = Field(
-        description="The word accepted: who takes the relay can delete every backup.",
+        description="The word accepted: whoever controls the relay can delete every backup.",
         examples=["accepted"],
     )
 

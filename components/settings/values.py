@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, StrictInt, StrictStr
 
 from components.settings.form import Form, Looks
-from components.settings.patterns import LONGEST, malformed_part
-from components.settings.problems import Fix, refuse, shown
+from components.settings.patterns import LONGEST, find_malformed_part
+from components.settings.problems import Fix, quote_harmless, refuse
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -54,11 +54,11 @@ def _account(value: str) -> str:
 
 
 def _address(value: str) -> str:
-    """A host name or an IP address that can stand in any file and any command line."""
+    """A host name or an IP address that is safe in any file and any command line."""
     literal = _ip(value)
     if literal is not None:
         if literal.is_unspecified or literal.is_multicast or literal.is_link_local:
-            raise refuse(f"{shown(value)} is not the address of one host", allowed=ADDRESS)
+            raise refuse(f"{quote_harmless(value)} is not the address of one host", allowed=ADDRESS)
         return value
     label = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
     if (
@@ -67,7 +67,7 @@ def _address(value: str) -> str:
         or value.split(".")[-1].isdigit()
     ):
         hint = "; write an international name in its xn-- form" if not value.isascii() else ""
-        raise refuse(f"{shown(value)} is not a host name or an IP address", allowed=ADDRESS + hint)
+        raise refuse(f"{quote_harmless(value)} is not a host name or an IP address", allowed=ADDRESS + hint)
     return value
 
 
@@ -86,7 +86,7 @@ def is_loopback(address: str) -> bool:
 
 @dataclass(frozen=True)
 class HostPort:
-    """An address and a port; as text an IPv6 address stands in brackets."""
+    """An address and a port; as text, an IPv6 address is in brackets."""
 
     address: str
     port: int
@@ -104,7 +104,7 @@ def parse_host_port(value: str, *, default: int | None = None) -> HostPort:
     found = re.fullmatch(r"(?:\[([^\[\]]+)\]|([^:\[\]]+))(?::([0-9]{1,5}))?", value, re.ASCII)
     port = int(found[3]) if found and found[3] else default
     if found is None or port is None or not 1 <= port <= 65535 or (found[1] and ":" not in found[1]):
-        raise refuse(f"{shown(value)} is not an address with a port", allowed=allowed)
+        raise refuse(f"{quote_harmless(value)} is not an address with a port", allowed=allowed)
     return HostPort(_address(found[1] or found[2]), port)
 
 
@@ -121,7 +121,7 @@ def _server(value: str) -> str:
     found = parse_host_port(value)
     if _ip(found.address) is None:
         allowed = "IP:port, or [IPv6]:port: the relay's firewall knows addresses, no names"
-        raise refuse(f"{shown(value)} is a name", allowed=allowed)
+        raise refuse(f"{quote_harmless(value)} is a name", allowed=allowed)
     return str(found)
 
 
@@ -137,7 +137,7 @@ def _cidr(value: str) -> str:
     allowed = "an IP address or a network in CIDR form, such as 203.0.113.0/24, without host bits"
     found = parse_network(value)
     if found is None:
-        raise refuse(f"{shown(value)} is not a network", allowed=allowed)
+        raise refuse(f"{quote_harmless(value)} is not a network", allowed=allowed)
     if found.prefixlen == 0:
         raise refuse(
             f'"{value}" is every address there is', allowed=allowed, fix=Fix(say="leave it out:", remove=True)
@@ -163,9 +163,9 @@ def _sandbox_network(value: str) -> str:
     allowed = f"a private, test or documentation IPv4 network from /16 to /27, such as {SANDBOX_NETWORK}"
     found = parse_network(value)
     if not isinstance(found, ipaddress.IPv4Network) or not 16 <= found.prefixlen <= 27:
-        raise refuse(f"{shown(value)} is not an IPv4 network of the right size", allowed=allowed)
-    if not any(found.subnet_of(ground) for ground in _SANDBOX_RANGES):
-        raise refuse(f"{shown(value)} may belong to someone else's hosts", allowed=allowed)
+        raise refuse(f"{quote_harmless(value)} is not an IPv4 network of the right size", allowed=allowed)
+    if not any(found.subnet_of(allowed_range) for allowed_range in _SANDBOX_RANGES):
+        raise refuse(f"{quote_harmless(value)} may belong to someone else's hosts", allowed=allowed)
     return str(found)
 
 
@@ -179,11 +179,11 @@ def _backup_path(value: str) -> str:
     if not value.startswith("/") or (
         value != "/" and any(part in ("", ".", "..") for part in value[1:].split("/"))
     ):
-        raise refuse(f"{shown(value)} is not a plain absolute path", allowed=PATHS)
+        raise refuse(f"{quote_harmless(value)} is not a plain absolute path", allowed=PATHS)
     if value != value.strip():
-        raise refuse(f"{shown(value)} ends in a space", allowed=PATHS)
+        raise refuse(f"{quote_harmless(value)} ends in a space", allowed=PATHS)
     if value.split("/")[1] in ("proc", "sys", "dev", "run"):
-        raise refuse(f"{shown(value)} holds the running kernel's state, not files", allowed=PATHS)
+        raise refuse(f"{quote_harmless(value)} holds the running kernel's state, not files", allowed=PATHS)
     return value
 
 
@@ -191,10 +191,10 @@ def _exclude(value: str) -> str:
     allowed = "a pattern of one line, not beginning with # or !, without a space at either end"
     _printable(value, allowed)
     if not value or value != value.strip() or value[0] in "#!":
-        raise refuse(f"{shown(value)} is not a pattern", allowed=allowed)
+        raise refuse(f"{quote_harmless(value)} is not a pattern", allowed=allowed)
     if len(value) > LONGEST:
         raise refuse("is too long", allowed=f"at most {LONGEST} characters")
-    part = malformed_part(value)
+    part = find_malformed_part(value)
     if part is not None:
         where = "" if part == value else f", in its part '{part}'"
         raise refuse(f"'{value}' is malformed{where}: restic refuses it and makes no backup", allowed=PATTERN)
@@ -221,7 +221,7 @@ def _prefix(value: str) -> str:
     if not all(
         re.fullmatch(r"[A-Za-z0-9._-]+", part, re.ASCII) and part not in (".", "..") for part in parts
     ):
-        raise refuse(f"{shown(value)} is not a plain path inside the storage", allowed=PREFIX)
+        raise refuse(f"{quote_harmless(value)} is not a plain path inside the storage", allowed=PREFIX)
     return "/".join(parts)
 
 
@@ -242,7 +242,7 @@ def _bucket(value: str) -> str:
         ("-s3alias", "--ol-s3", "--x-s3")
     )
     if reserved or re.search(r"\.\.|\.-|-\.", value) or re.fullmatch(r"[0-9.]+", value):
-        raise refuse(f"{shown(value)} is not a bucket name that S3 allows", allowed=_BUCKET.allowed)
+        raise refuse(f"{quote_harmless(value)} is not a bucket name that S3 allows", allowed=_BUCKET.allowed)
     return value
 
 

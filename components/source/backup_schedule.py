@@ -11,7 +11,7 @@ import pulumi
 from components.host.host_step import Host, HostStep
 from components.settings import Source
 from components.settings.on_calendar import OnCalendar
-from components.settings.silence import lost_night
+from components.settings.silence import warn_of_lost_night
 from components.source import step_values as steps
 
 
@@ -59,6 +59,6 @@ class BackupSchedule(pulumi.ComponentResource):
 def _warn_of_lost_nights(source: Source, zone: str) -> None:
     """In this run and in later previews: the host's time zone is a fact that it told when it was set up last."""
     event = OnCalendar.parse(source.schedule)
-    warning = lost_night(source.name, source.schedule, zone, datetime.now(UTC).date())
+    warning = warn_of_lost_night(source.name, source.schedule, zone, datetime.now(UTC).date())
     if warning is not None and event is not None and event.zone is None:
         pulumi.log.warn(warning)

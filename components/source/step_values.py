@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from components.settings import Source
-from components.settings.selection import minute
+from components.settings.selection import to_minutes
 from components.source import config_files as render
 
 _FILES = Path(__file__).parent
@@ -50,8 +50,8 @@ def _selection(source: Source) -> render.Selection:
         download=download,
         hours=[
             render.Hours(
-                begin=minute(one.from_),
-                end=minute(one.to),
+                begin=to_minutes(one.from_),
+                end=to_minutes(one.to),
                 upload=one.upload_kibps or upload,
                 download=one.download_kibps or download,
             )

@@ -6,12 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pyrage
 from typer.testing import CliRunner
 
 from ops.__main__ import app
-from ops.kit.kit import Kit, KitSource
-from ops.kit.sealed import seal
 from tests.recover.bed import Bed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,25 +17,7 @@ KEEP = ("--keep-last", "2", "--keep-daily", "0", "--keep-weekly", "0", "--keep-m
 
 
 def words(bed: Bed) -> list[str]:
-    """A kit that opens with a key: a passphrase would cost a second of a processor each time."""
-    kit, identity = bed.folder / "kit.age", bed.folder / "identity"
-    if not kit.exists():
-        mine = pyrage.x25519.Identity.generate()
-        identity.touch(0o600)
-        identity.write_text(f"{mine}\n")
-        room = KitSource(**bed.access.room.model_dump(), password=bed.access.password)
-        made = Kit(
-            made="2026-11-24T12:00:00Z",
-            stack="test",
-            where=bed.access.where,
-            storage_key=bed.vault.key,
-            how_to_get_identities="",
-            sources=(room,),
-            tools={},
-            commands=(),
-        )
-        kit.write_bytes(seal(made.text(), recipients=(str(mine.to_public()),), passphrase=None))
-    return ["--kit", str(kit), "--identity", str(identity), "--source", bed.access.room.name]
+    return [*bed.kit_words(), "--source", bed.access.room.name]
 
 
 def run(bed: Bed, *more: str, action: str = "run") -> tuple[int, str]:

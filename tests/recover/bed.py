@@ -18,6 +18,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 from pydantic import SecretStr
+from pyrage.x25519 import Identity
 
 import toolchain
 from attack_drill.forged_objects import derive_key
@@ -159,8 +160,25 @@ class Bed:
 
     def kit(self, key: StorageKey | None = None) -> tuple[Path, Path]:
         """A kit of this repository alone, and its passphrase's file."""
+        file, phrase = self.folder / "kit.age", self.folder / "passphrase"
+        file.write_bytes(seal(self._kit(key).text(), recipients=(), passphrase=PASSPHRASE))
+        phrase.touch(0o600)
+        phrase.write_text(PASSPHRASE + "\n")
+        return file, phrase
+
+    def kit_words(self) -> list[str]:
+        """The options for a kit that opens with a key: a passphrase costs more than half a second of a processor each time."""
+        file, identity, mine = self.folder / "kit.age", self.folder / "identity", Identity.generate()
+        file.write_bytes(
+            seal(self._kit(self.vault.key).text(), recipients=(str(mine.to_public()),), passphrase=None)
+        )
+        identity.touch(0o600)
+        identity.write_text(f"{mine}\n")
+        return ["--kit", str(file), "--identity", str(identity)]
+
+    def _kit(self, key: StorageKey | None) -> Kit:
         room = KitSource(**self.access.room.model_dump(), password=self.access.password)
-        made = Kit(
+        return Kit(
             made="2026-11-24T12:00:00Z",
             stack="test",
             where=self.access.where,
@@ -170,11 +188,6 @@ class Bed:
             tools={"restic": "0.19.1", "rclone": "1.76.0"},
             commands=commands(self.access.where, (room,)),
         )
-        file, phrase = self.folder / "kit.age", self.folder / "passphrase"
-        file.write_bytes(seal(made.text(), recipients=(), passphrase=PASSPHRASE))
-        phrase.touch(0o600)
-        phrase.write_text(PASSPHRASE + "\n")
-        return file, phrase
 
 
 def digest_of(tree: Path) -> str:

@@ -32,8 +32,7 @@ def run(*words: str) -> tuple[int, str]:
 
 
 def kit_words(bed: Bed) -> list[str]:
-    kit, phrase = bed.kit(bed.vault.key)
-    return ["--kit", str(kit), "--passphrase-file", str(phrase), "--source", bed.access.room.name]
+    return [*bed.kit_words(), "--source", bed.access.room.name]
 
 
 def restored(bed: Bed, found: Recovery, target: Path, snapshot: str | None = None) -> str:

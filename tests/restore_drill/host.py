@@ -55,15 +55,14 @@ class Host:
         return place
 
     @cached_property
-    def kit(self) -> tuple[Path, Path]:
-        """Sealed once: that is slow on purpose."""
-        return self.bed.kit(self.bed.vault.key)
+    def kit(self) -> list[str]:
+        """The options for its kit, which a test may replace."""
+        return self.bed.kit_words()
 
     def words(self, *more: str) -> list[str]:
         """A drill of this source from its kit; all data is read unless ``more`` says otherwise."""
-        kit, phrase = self.kit
         return [
-            "run", "--kit", str(kit), "--passphrase-file", str(phrase), "--record", str(self.record),
+            "run", *self.kit, "--record", str(self.record),
             "--scratch", str(self.scratch), "--read-data-subset", "100%", *more,
         ]  # fmt: skip
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from pyrage.x25519 import Identity
 
 from ops.errors import LastcopyError
 from ops.kit import sealed
@@ -24,7 +25,7 @@ from ops.restore_test import trial as drill
 from ops.restore_test.trial import Extent, Result
 from ops.verbs import restore_test as cli
 from tests.guards import guard_of
-from tests.recover.bed import PASSPHRASE, PASSWORD, make_tree
+from tests.recover.bed import PASSWORD, make_tree
 from tests.recover.test_bad_input import small_disk as small_disk  # a fixture
 from tests.restore_drill.host import Host
 from tests.waiting import wait_until
@@ -238,13 +239,14 @@ def test_hidden_snapshots_and_another_repository_are_told(host: Host) -> None:
 def test_a_wrong_password_stops_no_other_source_and_rings(
     host: Host, other_host: Host, tmp_path: Path
 ) -> None:
-    kit, _ = host.kit
-    known = sealed.unseal(kit, passphrase=PASSPHRASE, identity_file=None)
+    _, kit, _, identity = host.kit
+    known = sealed.unseal(Path(kit), passphrase=None, identity_file=identity)
     wrong = "not-the-password-at-all"
     first = known.sources[0].model_copy(update={"password": SecretStr(wrong)})
     second = known.sources[0].model_copy(update={"name": other_host.bed.access.room.name})
     made = known.model_copy(update={"sources": (first, second)})
-    kit.write_bytes(sealed.seal(made.text(), recipients=(), passphrase=PASSPHRASE))
+    mine = Identity.from_str(Path(identity).read_text().strip()).to_public()
+    Path(kit).write_bytes(sealed.seal(made.text(), recipients=(str(mine),), passphrase=None))
     code, said = host.drill("--on-failure", str(bell(tmp_path)))
     assert code == 1, said
     assert "the password is not this repository's" in said

@@ -99,7 +99,7 @@ def test_both_are_printed_and_odd_words_refused() -> None:
 @pytest.fixture
 def scheduled(host: Host, tmp_path: Path) -> Iterator[Booted]:
     """A trusted place whose timer comes every two seconds, enabled as the operator does it."""
-    kit, phrase = host.kit
+    kit, phrase = host.bed.kit(host.bed.vault.key)
     key, alarm, folder = tmp_path / "key", tmp_path / "alarm", tmp_path / "units"
     secret = host.bed.vault.key
     key.touch(0o600)

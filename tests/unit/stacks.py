@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from components.aws.first_host_key import first_key
-from components.settings.ssh_keys import public_half
+from components.settings.ssh_keys import read_public_half
 from tests.unit.recording import SAMPLE_KEY, Graph, Recorded, record, shared
 from tests.unit.settings.support import KEYS, ROOT, laid_over, private_key, values
 
@@ -180,7 +180,7 @@ def run(config: dict[str, Any], last_outputs: Mapping[str, Any] | None = None) -
         patch.setattr("components.settings.agent.list_agent_keys", lambda: [])
         text = json.dumps(config).replace("KEY-FILE", str(key))
         text = text.replace('"PRIVATE-KEY"', json.dumps(private_key()))
-        text = text.replace("OWN-PUBLIC-HALF", f"ssh-ed25519 {public_half(private_key())}")
+        text = text.replace("OWN-PUBLIC-HALF", f"ssh-ed25519 {read_public_half(private_key())}")
         given = {f"lastcopy:{name}": value for name, value in json.loads(text).items()}
         return record(
             lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__") and None,

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from components.settings.explain import KEYS, key_at
+from components.settings.explain import KEYS, find_key
 from components.settings.reference import Key
 from docs import commands_page, generate, threat_table
 
@@ -146,7 +146,7 @@ def unknown_keys(text: str, _: Path) -> Iterator[str]:
         parts = [part for part in re.split(r"\.|\[[0-9…]*\]\.?", name.rstrip(".")) if part]
         if parts[-1] in ("py", "yaml", "sh", "md"):
             continue
-        if key_at(tuple(parts)) is None:
+        if find_key(tuple(parts)) is None:
             yield f"lastcopy:{name}: no such key"
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tests.unit.settings.support import GOOD, SANDBOX, locked_private_key
 
 SET, SET_SECRET, RM = "pulumi config set", "pulumi config set --path --secret", "pulumi config rm"
-PEM = locked_private_key().replace("\n", "\\n")  # as it stands in a quoted YAML text
+PEM = locked_private_key().replace("\n", "\\n")  # as it is in a quoted YAML text
 RCLONE = """
 environment: prod
 admin: {agent: true}
@@ -71,7 +71,7 @@ TUNNEL = "intermediate: {existing: {address: localhost, sourcesReachItAt: relay.
 
 
 def alice(more: str = "", key: str = "ADMIN-KEY") -> str:
-    """A stack with alice; ``more`` ends in a comma and stands before her."""
+    """A stack with alice; ``more`` ends in a comma and is written before her."""
     return f"{{{TUNNEL}, admin: {{{more} people: [{{name: alice, publicKeys: [{key}]}}]}}}}"
 
 

@@ -104,7 +104,7 @@ VAULT = (
     aws(vault("storageClasses: [{afterDays: 30, class: STANDARD_IA}, {afterDays: 59, class: GLACIER_IR}]"), f"{V}.storageClasses", "30 days between", RM),
     aws(vault("storageClasses: [{afterDays: 60, class: STANDARD_IA}, {afterDays: 30, class: GLACIER_IR}]"), f"{V}.storageClasses", "30 days between", RM),
     aws(vault("purpose: prod"), f"{V}.purpose", "production or test", SET),
-    aws(vault("alarms: {}"), f"{V}.alarms", "nobody would be told", "email: ops@example.com"),
+    aws(vault("alarms: {}"), f"{V}.alarms", "nobody would be notified", "email: ops@example.com"),
     aws(vault("alarms: {email: a@example.com, topic: 'arn:aws:sns:eu-central-1:123456789012:ops'}"), f"{V}.alarms", "exclude each other", RM),
     aws(vault("alarms: {email: 'Ops <ops@example.com>'}"), f"{V}.alarms.email", "one e-mail address", SET),
     aws(vault("alarms: {topic: ops}"), f"{V}.alarms.topic", "is not the ARN of an SNS topic", SET),
@@ -120,7 +120,7 @@ PURPOSE = (
     aws(vault("lock: {days: 8}"), f"{V}.lock.days", "is 8, but", "7 --stack", TEST),
     aws(vault("lock: {days: REMOVED}"), f"{V}.lock.days", "is 30, but", "7 --stack", TEST),
     aws(vault("origin: adopted"), f"{V}.origin", "never destroyed", "new --stack", TEST),
-    aws(vault("alarms: {email: ops@example.com}"), f"{V}.lock.days", "silence is told after 28 hours", "2 --stack", TEST),
+    aws(vault("alarms: {email: ops@example.com}"), f"{V}.lock.days", "silence is reported after 28 hours", "2 --stack", TEST),
     aws("{sources: [{limits: {hours: 25}}]}", "sources[0].limits.hours", "longer than the lock of 1 day", "24 --stack", TEST),
     aws(vault("lock: {days: 6}") [:-1] + ", sources: [{limits: {hours: 168}}]}", "sources[0].limits.hours", "at most 144", "144 --stack"),
 )

@@ -151,7 +151,7 @@ SECRET_KEYS = ("password", "secretAccessKey", "section", "privateKey", "totpSecr
 
 
 def secrets_in(raw: object, name: str = "") -> Iterator[str]:
-    """Every text that stands under a key whose value is secret."""
+    """Every text under a key whose value is secret."""
     if isinstance(raw, dict):
         for key, value in raw.items():
             yield from secrets_in(value, key)

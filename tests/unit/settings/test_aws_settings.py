@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from components.settings import AwsBucket, Ec2Vm, list_warnings
-from components.settings.ssh_keys import public_half
+from components.settings.ssh_keys import read_public_half
 from tests.unit.settings.bad_aws import AWS, TEST
 from tests.unit.settings.support import KEYS, good, locked_private_key, private_key, refused, stack
 
@@ -142,6 +142,6 @@ def test_every_mistake_of_a_stack_in_aws_is_told_at_once() -> None:
 
 
 def test_the_public_half_is_read_from_openssh_keys_only() -> None:
-    assert public_half(private_key()) is not None
+    assert read_public_half(private_key()) is not None
     for other in ("", "ssh-ed25519 AAAA", locked_private_key(), private_key().replace("OPENSSH ", "")):
-        assert public_half(other) is None
+        assert read_public_half(other) is None

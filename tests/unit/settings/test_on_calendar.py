@@ -14,7 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from components.settings.on_calendar import OnCalendar
-from components.settings.silence import lost_night, silent_after
+from components.settings.silence import find_silence_limit, warn_of_lost_night
 from components.settings.sources import DEFAULT_DELAY, DEFAULT_SCHEDULE
 from tests.examples import few
 
@@ -174,17 +174,17 @@ def test_no_zone_of_the_world_skips_the_default() -> None:
 
 def test_a_lost_night_is_told_with_its_date_and_what_to_choose() -> None:
     today = date(2027, 1, 1)
-    told = lost_night("web1", OLD_DEFAULT, "Europe/Berlin", today)
+    told = warn_of_lost_night("web1", OLD_DEFAULT, "Europe/Berlin", today)
     assert told is not None
     assert "NO BACKUP of web1 on 2027-03-28" in told
     assert "between 04:00 and 21:59" in told
-    assert lost_night("web1", "Sun 02:30 Europe/Berlin", "Europe/Berlin", today)
+    assert warn_of_lost_night("web1", "Sun 02:30 Europe/Berlin", "Europe/Berlin", today)
     for schedule, zone in (
         (OLD_DEFAULT, "UTC"), (OLD_DEFAULT, "Africa/Cairo"), (DEFAULT_SCHEDULE, "Europe/Berlin"), ("hourly", "Europe/Berlin"),
         (OLD_DEFAULT, "Europe/Nowhere"), (OLD_DEFAULT, "a zone\nof lies"), ("*:*:*", "Europe/Berlin"), ("daily", "Europe/Berlin"),
     ):  # fmt: skip
-        assert lost_night("web1", schedule, zone, today) is None, (schedule, zone)
-    assert "2034" in (lost_night("web1", OLD_DEFAULT, "Europe/Berlin", date(2033, 4, 1)) or "")
+        assert warn_of_lost_night("web1", schedule, zone, today) is None, (schedule, zone)
+    assert "2034" in (warn_of_lost_night("web1", OLD_DEFAULT, "Europe/Berlin", date(2033, 4, 1)) or "")
 
 
 @pytest.mark.parametrize(
@@ -203,14 +203,14 @@ def test_a_lost_night_is_told_with_its_date_and_what_to_choose() -> None:
     ],
 )
 def test_silence_is_the_longest_pause_and_what_a_backup_may_take(schedule: str, hours: int) -> None:
-    assert silent_after(schedule, DEFAULT_DELAY) == hours
+    assert find_silence_limit(schedule, DEFAULT_DELAY) == hours
 
 
 @pytest.mark.parametrize(
     "schedule", ["*-02-30 04:00", "2027-01-01 04:00", "2020..2021-02-29 04:00", "every night"]
 )
 def test_what_never_comes_again_has_no_pause(schedule: str) -> None:
-    assert silent_after(schedule, DEFAULT_DELAY) is None
+    assert find_silence_limit(schedule, DEFAULT_DELAY) is None
 
 
 @few

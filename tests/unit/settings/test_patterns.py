@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from components.settings import patterns
-from components.settings.patterns import malformed_part
+from components.settings.patterns import find_malformed_part
 from components.source.config_files import excludes_file
 from tests.examples import few
 from toolchain import ensure
@@ -66,14 +66,14 @@ def refused_by_restic(folder: Path, several: Sequence[str]) -> set[str]:
 
 @pytest.mark.parametrize("pattern", BAD)
 def test_a_malformed_pattern_is_refused_in_the_preview_with_the_part_that_is_wrong(pattern: str) -> None:
-    part = malformed_part(pattern)
+    part = find_malformed_part(pattern)
     assert part is not None
     assert part in pattern
 
 
 @pytest.mark.parametrize("pattern", GOOD)
 def test_a_good_pattern_is_taken(pattern: str) -> None:
-    assert malformed_part(pattern) is None
+    assert find_malformed_part(pattern) is None
 
 
 def promise_what_restic_refuses_the_preview_refuses(folder: Path, several: list[str]) -> None:
@@ -81,8 +81,8 @@ def promise_what_restic_refuses_the_preview_refuses(folder: Path, several: list[
     refused = refused_by_restic(folder, given)
     for pattern in given:
         if pattern in refused:
-            assert malformed_part(pattern) is not None, pattern
-        elif (part := malformed_part(pattern)) is not None:
+            assert find_malformed_part(pattern) is not None, pattern
+        elif (part := find_malformed_part(pattern)) is not None:
             # restic's self-match ends early at a star. Without what is before it, restic says the same.
             assert "*" in part, pattern
             rest = [part[at:] for at in range(1, len(part)) if part[at - 1] == "*"]

@@ -14,7 +14,7 @@ import pytest
 from pydantic_core import PydanticUndefined
 
 from components.settings import contradictions
-from components.settings.model import Model, UnknownValue, read_if_known, until_unknown
+from components.settings.model import Model, UnknownValue, read_if_known, run_until_unknown
 from components.settings.stack import Settings
 from tests.unit.settings import bad, bad_aws, bad_sources
 from tests.unit.settings.support import ROOT, refused, stack
@@ -63,10 +63,10 @@ def test_sabotage_rules_that_end_with_the_first_unknown_value_are_caught(
 ) -> None:
     def stop_at_all(stack: Settings) -> Iterator[Any]:
         rules = chain.from_iterable(rule(stack) for rule in contradictions.STACK_RULES)
-        yield from until_unknown(rules)
+        yield from run_until_unknown(rules)
 
     monkeypatch.setattr("components.settings.load.find_contradictions", stop_at_all)
-    (case,) = (one for one in bad_aws.PURPOSE if "silence is told" in one.words)
+    (case,) = (one for one in bad_aws.PURPOSE if "silence is reported" in one.words)
     raw = stack(case.yaml, case.base)
     assert refused(raw).problems
     raw["intermediate"] = 5

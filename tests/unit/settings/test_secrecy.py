@@ -1,4 +1,4 @@
-"""No secret's value stands in an error, a repr or a str, whatever is wrong with it or beside it (A2)."""
+"""No secret's value is in an error, a repr or a str, whatever is wrong with it or beside it (A2)."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def test_the_examples_stated_defaults_are_the_defaults() -> None:
         assert getattr(source, name) == defaults[name]
 
 
-def test_the_stated_defaults_of_what_stands_in_aws_are_the_defaults() -> None:
+def test_the_stated_defaults_of_what_is_in_aws_are_the_defaults() -> None:
     full = config(with_alternatives(template("example")))
     vault, machine, alarms = (
         full["storage"]["aws"],

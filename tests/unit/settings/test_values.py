@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from components.settings import ExistingHost, HostPort, ManagedHost, Settings
-from components.settings.calendar import is_calendar, seconds_of
+from components.settings.calendar import is_calendar, parse_time_span
 from components.settings.selection import CANARY_NAMES
 from components.settings.values import parse_host_port
 from ops.restore_test import canary
@@ -145,7 +145,7 @@ def test_accepted_schedules_hold_nothing_but_a_calendar(text: str) -> None:
 
 @given(mixed(r"[0-9]{1,3} ?(s|m|h|min)"))
 def test_accepted_time_spans_hold_nothing_but_numbers_and_units(text: str) -> None:
-    if seconds_of(text) is not None:
+    if parse_time_span(text) is not None:
         assert re.fullmatch(r"[0-9a-z ]+", text)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from components.settings.silence import silent_after
+from components.settings.silence import find_silence_limit
 from components.settings.sources import DEFAULT_DELAY, DEFAULT_SCHEDULE
 from ops.history.versions import Entry
 from ops.status import health as status
@@ -55,7 +55,7 @@ def test_a8_a_weekly_source_is_silent_by_its_own_schedule_and_an_older_stack_cou
         return limits_of(place, asked, Limits.growth_gib).silent_hours
 
     assert limit(silentAfterHours=172) == 172
-    assert limit() == DAILY_SILENT_HOURS == silent_after(DEFAULT_SCHEDULE, DEFAULT_DELAY)
+    assert limit() == DAILY_SILENT_HOURS == find_silence_limit(DEFAULT_SCHEDULE, DEFAULT_DELAY)
     assert limit(12.5, silentAfterHours=172) == 12.5
     store = healthy()
     store.wait(hours=100)
