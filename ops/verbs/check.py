@@ -1,9 +1,10 @@
-"""`lastcopy check`: format, lint, types, shellcheck and unit tests, all run, all results shown."""
+"""`lastcopy check`: format, lint, types, shellcheck and unit tests, side by side; all run, all results shown."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
@@ -51,20 +52,25 @@ def _commands(unit: bool) -> dict[str, list[str]]:
     return commands | ({"unit tests": [*python, "pytest", "-q", "-n", "2", "tests/unit"]} if unit else {})
 
 
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
 def check(
     unit: Annotated[bool, typer.Option(help="Whether the unit tests run, too.")] = True,
     as_json: JsonOption = False,
 ) -> None:
     """Run every check to its end. Exit status 1 when any failed."""
+    commands = _commands(unit)
     failed = []
-    for name, command in _commands(unit).items():
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        console.print(f"{'[green]ok[/]  ' if done.returncode == 0 else '[red]FAIL[/]'} {name}")
-        if done.returncode != 0:
-            failed.append(name)
-            console.print(done.stdout + done.stderr, markup=False, highlight=False)
+    with ThreadPoolExecutor(max_workers=len(commands)) as pool:
+        for name, done in zip(commands, pool.map(_run, commands.values()), strict=True):
+            console.print(f"{'[green]ok[/]  ' if done.returncode == 0 else '[red]FAIL[/]'} {name}")
+            if done.returncode != 0:
+                failed.append(name)
+                console.print(done.stdout + done.stderr, markup=False, highlight=False)
     if as_json:
-        print_json({name: name not in failed for name in _commands(unit)})
+        print_json({name: name not in failed for name in commands})
     if failed:
         console.print(f"[red]failed:[/] {', '.join(failed)}")
         raise typer.Exit(ExitCode.PROBLEMS_FOUND)
