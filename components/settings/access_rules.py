@@ -17,6 +17,7 @@ from components.settings.values import is_loopback
 
 
 def require_way_in(stack: Settings) -> Iterator[Finding]:
+    """The operator has a key for hosts of their own."""
     given = stack.admin.ways_in()
     if not isinstance(stack.intermediate, SandboxVm) and not given:
         fix = Fix(add={"privateKeyFile": "~/.ssh/backup-admin"})
@@ -24,6 +25,7 @@ def require_way_in(stack: Settings) -> Iterator[Finding]:
 
 
 def refuse_way_into_sandbox(stack: Settings) -> Iterator[Finding]:
+    """The sandbox makes its own account and key, so none is given."""
     if isinstance(stack.intermediate, SandboxVm):
         user = ["user"] if "user" in stack.admin.model_fields_set else []
         for key in (*user, *stack.admin.ways_in()):
@@ -61,6 +63,7 @@ def _require_tunnel(relay: ExistingHost, factor: str) -> Finding:
 
 
 def refuse_keys_of_people(stack: Settings, source: Source, loc: Loc) -> Iterator[Finding]:
+    """A source's key is nobody's: whoever controls the source could open tunnels to the relay."""
     if not isinstance(source.host, UnmanagedSource):
         return
     keys = {read_key_data(key) for person in stack.admin.people for _, key in _keys_of(person)}
@@ -70,6 +73,7 @@ def refuse_keys_of_people(stack: Settings, source: Source, loc: Loc) -> Iterator
 
 
 def require_user_of_image(stack: Settings) -> Iterator[Finding]:
+    """A machine in AWS has the account of Debian's images only."""
     if isinstance(stack.intermediate, Ec2Vm) and stack.admin.user != DEFAULT_USER:
         what, allowed = "is not the account of Debian's images", f"{DEFAULT_USER} with intermediate.ec2"
         yield Finding(("admin", "user"), what, allowed, Fix(value=DEFAULT_USER))

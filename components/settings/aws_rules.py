@@ -17,6 +17,7 @@ _VAULT = ("storage", "aws")
 
 
 def require_account(stack: Settings) -> Iterator[Finding]:
+    """The AWS account is named exactly where something is made in it."""
     used = []
     if isinstance(stack.intermediate, Ec2Vm):
         used.append("intermediate.ec2")
@@ -63,6 +64,7 @@ def _require_account(aws: AwsAccount, loc: Loc, read: Callable[[], str | None]) 
 
 
 def require_protection_in_production(stack: Settings) -> Iterator[Finding]:
+    """The passwords of a production vault's repositories outlive `pulumi destroy` (A5)."""
     vault = stack.storage
     if isinstance(vault, AwsBucket) and vault.purpose == "production" and not stack.protect:
         what = "is false, but storage.aws.purpose is production: its passwords would go with `pulumi destroy`"
@@ -83,6 +85,7 @@ def refuse_protection_in_test(stack: Settings) -> Iterator[Finding]:
 
 
 def refuse_compliance_in_test(stack: Settings) -> Iterator[Finding]:
+    """A test vault has a lock that can be lifted."""
     vault = stack.storage
     if isinstance(vault, AwsBucket) and _is_test(stack) and vault.lock.mode == "COMPLIANCE":
         what = f"is COMPLIANCE, which nobody lifts, {_IS_TEST}"
@@ -90,6 +93,7 @@ def refuse_compliance_in_test(stack: Settings) -> Iterator[Finding]:
 
 
 def refuse_long_lock_in_test(stack: Settings) -> Iterator[Finding]:
+    """A test vault has a short lock."""
     vault = stack.storage
     if isinstance(vault, AwsBucket) and _is_test(stack) and vault.lock.days > TEST_DAYS:
         what = f"is {vault.lock.days}, {_IS_TEST}"
@@ -97,6 +101,7 @@ def refuse_long_lock_in_test(stack: Settings) -> Iterator[Finding]:
 
 
 def refuse_adoption_in_test(stack: Settings) -> Iterator[Finding]:
+    """A bucket that was there before is never destroyed, so it is no test vault."""
     vault = stack.storage
     if isinstance(vault, AwsBucket) and _is_test(stack) and vault.origin == "adopted":
         what = f"is adopted, so it is never destroyed, {_IS_TEST}"
@@ -145,12 +150,14 @@ def refuse_prefix_of_locks(stack: Settings) -> Iterator[Finding]:
 
 
 def refuse_name_of_locks(stack: Settings, source: Source, loc: Loc) -> Iterator[Finding]:
+    """No source has the name by which the vault's policies know what may be deleted."""
     if isinstance(stack.storage, AwsBucket) and source.name == "locks":
         what = "is locks, the place of what may be deleted: no backup would be safe there"
         yield Finding((*loc, "name"), what, "another name", Fix(value="locks1"))
 
 
 def refuse_unused_identity_generation(stack: Settings, source: Source, loc: Loc) -> Iterator[Finding]:
+    """An identity is counted up only where the program makes it."""
     if "identity_generation" not in source.model_fields_set:
         return
     place = (*loc, "identityGeneration")

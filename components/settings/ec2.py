@@ -15,7 +15,7 @@ from components.settings.model import Model, read_if_known
 from components.settings.problems import Finding, Fix, quote_harmless, refuse
 from components.settings.reference import Hint
 from components.settings.ssh_keys import PUBLIC_KEY_EXAMPLE, PublicKey
-from components.settings.values import Generation, parse_network
+from components.settings.values import LOOKS_LIKE_IPV4_NETWORK, Generation, parse_network
 
 NETWORK = "10.77.0.0/24"
 INSTANCE_TYPE = "t4g.small"
@@ -115,7 +115,7 @@ class Ec2Vm(Model):
         " generation.",
         examples=[PUBLIC_KEY_EXAMPLE],
     )
-    network: Annotated[StrictStr, AfterValidator(_vpc_range), Looks(r"^[0-9.]+/[0-9]{1,2}$")] | None = Field(
+    network: Annotated[StrictStr, AfterValidator(_vpc_range), LOOKS_LIKE_IPV4_NETWORK] | None = Field(
         NETWORK, description="IPv4 network of a VPC of its own, /16 to /28, private; not with subnet."
     )
     subnet: Annotated[StrictStr, _id_of("subnet")] | None = Field(

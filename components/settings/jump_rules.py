@@ -21,6 +21,7 @@ _IS_THE_RELAY = ("is the relay itself, whose sshd forwards nothing", _ANOTHER, F
 
 
 def refuse_useless_default(stack: Settings) -> Iterator[Finding]:
+    """The admin's jump host is neither the relay nor given for the sandbox."""
     jump, relay = stack.admin.jump_host, stack.intermediate
     if jump is not None and isinstance(relay, SandboxVm):
         what = "the sandbox's machines are dialled directly"
@@ -30,6 +31,7 @@ def refuse_useless_default(stack: Settings) -> Iterator[Finding]:
 
 
 def refuse_useless_jump_of_relay(stack: Settings) -> Iterator[Finding]:
+    """The relay's own jump host is another machine, and dials it at an address of its own."""
     relay = stack.intermediate
     if isinstance(relay, ExistingHost) and isinstance(relay.jump_host, JumpHost):
         loc = ("intermediate", "existing", "jumpHost")
@@ -40,6 +42,7 @@ def refuse_useless_jump_of_relay(stack: Settings) -> Iterator[Finding]:
 
 
 def refuse_useless_jump_of_source(stack: Settings, source: Source, loc: Loc) -> Iterator[Finding]:
+    """A source's jump host is neither the relay nor the source itself, and dials it at an address of its own."""
     host, place = source.host, (*loc, "host", "jumpHost")
     if not isinstance(host, ManagedHost):
         return

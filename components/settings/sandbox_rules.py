@@ -18,6 +18,7 @@ _IS_INSIDE = "is in the sandbox, but the relay is not"
 
 
 def refuse_storage_elsewhere(stack: Settings) -> Iterator[Finding]:
+    """Relay and storage are both in the sandbox, or neither is."""
     relay, storage = stack.intermediate, stack.storage
     if isinstance(relay, SandboxVm) and not isinstance(storage, SandboxVault):
         fix = Fix(remove=True, at=(STORAGE.key_of(storage),), add={"sandbox": {}})
@@ -28,6 +29,7 @@ def refuse_storage_elsewhere(stack: Settings) -> Iterator[Finding]:
 
 
 def refuse_source_elsewhere(stack: Settings, source: Source, loc: Loc) -> Iterator[Finding]:
+    """A source that is reached by SSH is in the sandbox exactly where the relay is."""
     local = isinstance(stack.intermediate, SandboxVm)
     if not local and isinstance(source.host, SandboxSource):
         fix = Fix(remove=True, at=("sandbox",), add={"host": ManagedHost.EXAMPLE})
@@ -38,11 +40,13 @@ def refuse_source_elsewhere(stack: Settings, source: Source, loc: Loc) -> Iterat
 
 
 def refuse_unused_sandbox(stack: Settings) -> Iterator[Finding]:
+    """The sandbox's network and driver are set only where it is used."""
     if isinstance(stack.intermediate, ExistingHost | Ec2Vm) and stack.sandbox.model_fields_set:
         yield Finding(("sandbox",), "nothing here is in the sandbox", _WHOLE, Fix(remove=True))
 
 
 def require_large_enough_network(stack: Settings) -> Iterator[Finding]:
+    """The sandbox's network has an address for every machine."""
     if not isinstance(stack.intermediate, SandboxVm):
         return
     # Besides the sources: network and broadcast address, this workstation, relay, storage.

@@ -75,6 +75,7 @@ _UNIQUE = (
 
 
 def refuse_duplicates(stack: Settings) -> Iterator[Finding]:
+    """Name, password, keys, identity and machine belong to one source each."""
     for unique in _UNIQUE:
         first: dict[str, int] = {}
         for index, source in enumerate(stack.sources):
@@ -85,6 +86,7 @@ def refuse_duplicates(stack: Settings) -> Iterator[Finding]:
 
 
 def require_identity(stack: Settings, source: Source, loc: Loc) -> Iterator[Finding]:
+    """In a bucket of the operator's own, each source has an identity, or shares the bucket's."""
     if isinstance(stack.storage, S3Bucket) and source.identity is None and stack.storage.identity is None:
         allowed = f"{IDENTITIES}, or storage.s3.identity shared by those without"
         fix = Fix(add={"identity": Identity.EXAMPLE})
@@ -92,6 +94,7 @@ def require_identity(stack: Settings, source: Source, loc: Loc) -> Iterator[Find
 
 
 def refuse_unused_identity(stack: Settings, source: Source, loc: Loc) -> Iterator[Finding]:
+    """A source has an identity only where the storage is asked with it."""
     if source.identity is None or not isinstance(stack.storage, RcloneRemoteSection | SandboxVault):
         return
     why = (
@@ -104,6 +107,7 @@ def refuse_unused_identity(stack: Settings, source: Source, loc: Loc) -> Iterato
 
 
 def refuse_shared_identity(stack: Settings, source: Source, loc: Loc) -> Iterator[Finding]:
+    """A source's own identity is not the one that the others share."""
     own, shared = source.identity, stack.storage.identity if isinstance(stack.storage, S3Bucket) else None
     if own is None or shared is None:
         return
@@ -117,6 +121,7 @@ def refuse_shared_identity(stack: Settings, source: Source, loc: Loc) -> Iterato
 
 
 def refuse_relay_as_source(stack: Settings, source: Source, loc: Loc) -> Iterator[Finding]:
+    """The relay is not backed up by itself, nor is a clone of it."""
     relay, host = stack.intermediate, source.host
     if not isinstance(relay, ExistingHost) or not isinstance(host, ManagedHost):
         return

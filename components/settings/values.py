@@ -33,6 +33,7 @@ NAME = Form(r"[a-z][a-z0-9-]{0,22}", "1 to 23 of a-z 0-9 -, beginning with a let
 """A name of which the program makes an account on the relay."""
 
 SSH_PORT = 22
+LOOKS_LIKE_IPV4_NETWORK = Looks(r"^[0-9.]+/[0-9]{1,2}$")
 SANDBOX_NETWORK = "198.51.100.0/24"
 
 
@@ -304,7 +305,7 @@ ReachedAt = Annotated[StrictStr, AfterValidator(_reached_at)]
 Egress = Annotated[StrictStr, AfterValidator(_egress), Looks(r":[0-9]{1,5}$")]
 Server = Annotated[StrictStr, AfterValidator(_server), Looks(r":[0-9]{1,5}$")]
 Cidr = Annotated[StrictStr, AfterValidator(_cidr), Looks(r"^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$")]
-SandboxRange = Annotated[StrictStr, AfterValidator(_sandbox_network), Looks(r"^[0-9.]+/[0-9]{1,2}$")]
+SandboxRange = Annotated[StrictStr, AfterValidator(_sandbox_network), LOOKS_LIKE_IPV4_NETWORK]
 BackupPath = Annotated[StrictStr, AfterValidator(_backup_path), Looks(r"^/")]
 Exclude = Annotated[StrictStr, AfterValidator(_exclude), Looks(r"^[^#!]")]
 Program = Annotated[

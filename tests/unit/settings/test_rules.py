@@ -141,5 +141,50 @@ def test_a_default_is_written_in_one_place() -> None:
     assert {text: files for text, files in where.items() if len(files) != 1} == {}
 
 
+def numbers_of_models() -> set[int]:
+    """Limits and defaults that are numbers; small ones mean other things, too, and so do the hours of a day."""
+    fields = [field for model in models() for field in model.model_fields.values()]
+    limits = [
+        getattr(mark, name, None)
+        for field in fields
+        for mark in field.metadata
+        for name in ("ge", "le", "min_length", "max_length")
+    ]
+    found = {one for one in [*limits, *(field.default for field in fields)] if type(one) is int}
+    return {one for one in found if one >= 20} - {24}
+
+
+def test_no_rule_across_sections_repeats_a_number_of_a_model() -> None:
+    known = numbers_of_models()
+    assert {22, 30, 168, 1024, 36500} <= known
+    rules = {name: tree for name, tree in sources().items() if name.endswith("_rules.py")}
+    assert len(rules) == 5
+    found = {
+        (name, node.value)
+        for name, tree in rules.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and type(node.value) is int and node.value in known
+    }
+    assert found == set()
+
+
+def patterns(tree: ast.AST) -> Iterator[str]:
+    """Regular expressions: what is given to re's functions, and to the types of texts."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            name = ast.unparse(node.func)
+            if name.startswith("re.") or name in ("Form", "Looks"):
+                yield str(node.args[0].value)
+
+
+def test_a_pattern_is_written_in_one_file() -> None:
+    where: dict[str, set[str]] = defaultdict(set)
+    for name, tree in sources().items():
+        for pattern in patterns(tree):
+            where[pattern].add(name)
+    assert len(where) > 30
+    assert {pattern: files for pattern, files in where.items() if len(files) > 1} == {}
+
+
 def test_each_file_has_one_subject() -> None:
     assert [file.name for file in FOLDER.glob("*.py") if len(Path(file).read_text().splitlines()) > 400] == []

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from components.settings import SettingsError, list_warnings, parse_settings
+from components.settings import Settings, SettingsError, list_warnings, parse_settings
+from components.settings.model import KEEP_PARTIAL
 from tests.unit.settings.bad import RCLONE
 from tests.unit.settings.bad_aws import AWS
 from tests.unit.settings.support import KEYS, leaks, parse, private_key, refused, stack
@@ -28,6 +29,12 @@ MISPLACED = SECRETS.map(lambda secret: f"{secret}!") | st.text(
 
 def said(raw: dict[str, object]) -> str:
     """All that a stack says of itself: its error, or its settings in every form that ends in a log."""
+    partial = Settings.model_validate(raw, context=KEEP_PARTIAL)
+    of_partial = f"{partial!r}{partial}{partial.findings!r}{partial.__dict__!r}"
+    return of_partial + _said_by_parsing(raw)
+
+
+def _said_by_parsing(raw: dict[str, object]) -> str:
     try:
         made = parse(raw)
     except SettingsError as error:
