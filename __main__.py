@@ -2,6 +2,7 @@
 
 import pulumi
 
+from components.host.programs import RELAY_AREAS, SOURCE_AREAS, Programs
 from components.infrastructure import create_infrastructure, people
 from components.relay.hardened_sshd import HardenedSshd, HardenedSshdArgs
 from components.relay.rclone_remote import RcloneRemote, RcloneRemoteArgs
@@ -11,7 +12,13 @@ from components.source.protected_source import ProtectedSource, ProtectedSourceA
 
 settings = load_settings()  # reports every problem at once, before any resource exists
 infrastructure = create_infrastructure(settings)
-relay_host, vault = infrastructure.relay, infrastructure.vault
+vault = infrastructure.vault
+programs = Programs("programs")
+relay_host = programs.send_to(infrastructure.relay, RELAY_AREAS)
+source_hosts = {
+    name: None if host is None else programs.send_to(host, SOURCE_AREAS)
+    for name, host in infrastructure.sources.items()
+}
 
 sshd = HardenedSshd(
     "relay-sshd",
@@ -31,16 +38,18 @@ firewall = RelayFirewall(
         ssh_port=infrastructure.sshd_port,
         directory=infrastructure.directory,
         vpn_ports=infrastructure.vpn_ports,
-        after=sshd.ready,
     ),
+    pulumi.ResourceOptions(depends_on=[sshd]),
 )
-relay = RcloneRemote("relay", RcloneRemoteArgs(host=relay_host, vault=vault, after=firewall.ready))
+relay = RcloneRemote(
+    "relay", RcloneRemoteArgs(host=relay_host, vault=vault), pulumi.ResourceOptions(depends_on=[firewall])
+)
 sources = {
     source.name: ProtectedSource(
         source.name,
         ProtectedSourceArgs(
             source=source,
-            host=infrastructure.sources[source.name],
+            host=source_hosts[source.name],
             relay=relay,
             relay_endpoint=infrastructure.relay_endpoint,
             protect=settings.protect,

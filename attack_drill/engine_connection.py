@@ -24,11 +24,12 @@ _PROGRAM = """\
 import json, pathlib, sys
 given = json.loads(pathlib.Path("given.json").read_text())
 sys.path.insert(0, given["root"])
-from components.host.host_step import Host, HostStep
+from components.host.connection import Host
+from components.host.host_step import HostStep, HostStepArgs
 key = pathlib.Path(given["key"]).read_text()
 for name, (port, host_key) in given["endpoints"].items():
     host = Host(name=name, address="127.0.0.1", port=port, host_key=host_key, user="nobody", private_key=key, dials=1)
-    HostStep(name, host=host, script="cutoff", values={"SOURCE": "nobody"}, seconds=10)
+    HostStep(name, HostStepArgs(host=host, script="cutoff", values={"SOURCE": "nobody"}, seconds=10))
 """
 
 _OF_THE_STACK = ("PULUMI_STACK", "PULUMI_CONFIG_PASSPHRASE")

@@ -103,7 +103,7 @@ def run_steps(
         steps: The sets of values.
         dialled: The client's address that the steps see in SSH_CONNECTION.
     """
-    from components.host.host_step import script_text
+    from components.host.program_texts import script_text
 
     text = ["x=$(mktemp -d /run/lastcopy-step.XXXXXX); trap 'rm -rf \"$x\"' EXIT"]
     for values in steps:

@@ -228,7 +228,7 @@ def read_storage_access(relay: Host, source: str, name: str) -> dict[str, str]:
 
 def run_entry_step(relay: Host, mode: str, **values: str) -> None:
     """Run the program's step ``relay_entry`` on the relay; its text is sent on stdin."""
-    from components.host.host_step import script_text
+    from components.host.program_texts import script_text
 
     relay.run("sh", "-s", "--", mode, stdin=script_text("relay_entry", values))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pulumi
 
 from components.host.configured_host import configured_relay, configured_source, secret
-from components.host.host_step import Host
+from components.host.connection import Host
 from components.relay.hardened_sshd import Person
 from components.sandbox.local_sandbox import LocalSandbox, LocalSandboxArgs, MachineKind
 from components.settings import (

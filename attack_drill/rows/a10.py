@@ -38,7 +38,7 @@ def values(drill: Drill, endpoint: str, ca: str) -> dict[str, str]:
 
 def step(drill: Drill, endpoint: str, ca: str) -> tuple[int, str]:
     """Run the storage step on the relay as `pulumi up` runs it. Returns its exit code and what it said."""
-    from components.host.host_step import script_text
+    from components.host.program_texts import script_text
 
     text = script_text("storage_check", values(drill, endpoint, ca))
     done = drill.relay.run("sh", "-s", "--", "apply", stdin=text, check=False, seconds=120)

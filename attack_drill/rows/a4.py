@@ -34,7 +34,7 @@ def _restic(version: str) -> str:
 
 
 def play(drill: Drill) -> Iterator[RowFinding]:
-    from components.host.host_tool import floor  # here: recovery runs where no Pulumi is
+    from components.host.tool_release import floor  # here: recovery runs where no Pulumi is
 
     newest = {"rclone": floor("rclone"), "restic": floor("restic")}
     with (
@@ -104,7 +104,7 @@ def _named_in_journal(relay: Host, tag: str, wanted: int) -> list[str]:
 
 def _relay_step(drill: Drill, folder: str, newest: str) -> Iterator[RowFinding]:
     """Run `pulumi up`'s step for the relay's rclone in check mode."""
-    from components.host.host_step import script_text
+    from components.host.program_texts import script_text
 
     relay = drill.relay
     tool = relay.shell(f"sed -n 's/^path //p' {SHARED}").out.strip()
@@ -152,8 +152,8 @@ def _wrapper(drill: Drill, folder: str, newest: str) -> Iterator[RowFinding]:
 
 def _tool_steps(drill: Drill, on_relay: str, on_source: str) -> Iterator[RowFinding]:
     """Run `pulumi up`'s step that finds or downloads a tool. It must never accept an old one, and must name it if no release can be had."""
-    from components.host.host_step import script_text
-    from components.host.host_tool import release_values
+    from components.host.program_texts import script_text
+    from components.host.tool_release import release_values
 
     for host, folder, tool, places, versions, say in (
         (drill.relay, on_relay, "rclone", RCLONE_PLACES, RCLONES, _rclone),

@@ -243,7 +243,7 @@ def _cut_off(
     drill: Drill, scratch: ScratchRepository, elsewhere: Host, ssh: list[str]
 ) -> Iterator[RowFinding]:
     """A source that is removed from the stack: its key is removed first, by a step on the relay only."""
-    from components.host.host_step import script_text
+    from components.host.program_texts import script_text
 
     elsewhere.run(
         "sh",

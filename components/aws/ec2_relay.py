@@ -17,7 +17,8 @@ from components.aws.first_host_key import first_key
 from components.aws.machine_alarms import create_machine_alarms
 from components.aws.ssm_profile import create_ssm_profile
 from components.aws.user_data import UserDataPlan, user_data
-from components.host.host_step import Host, HostStep, Jump
+from components.host.connection import Host, Jump
+from components.host.host_step import HostStep, HostStepArgs
 from components.relay.source_account import public_key
 
 DEBIAN = "136693071363"  # the account that publishes Debian's images
@@ -243,20 +244,24 @@ class Ec2Relay(pulumi.ComponentResource):
 
         made = HostStep(
             f"{self._name}-host-key",
-            host=host(born_with, (reachable,), _DIALS),
-            script="host_key",
-            values={"PHASE": "make", "BORN_WITH": born_with},
-            once=True,
-            seconds=900,
-            opts=self._child,
+            HostStepArgs(
+                host=host(born_with, (reachable,), _DIALS),
+                script="host_key",
+                values={"PHASE": "make", "BORN_WITH": born_with},
+                once=True,
+                seconds=900,
+            ),
+            self._child,
         )
         own = made.facts.apply(lambda facts: public_key(facts["public_key"]))
         retired = HostStep(
             f"{self._name}-first-key-gone",
-            host=host(own, (made,)),
-            script="host_key",
-            values={"PHASE": "retire", "BORN_WITH": born_with},
-            opts=self._child,
+            HostStepArgs(
+                host=host(own, (made,)),
+                script="host_key",
+                values={"PHASE": "retire", "BORN_WITH": born_with},
+            ),
+            self._child,
         )
         return host(own, (retired,))
 

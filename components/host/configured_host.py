@@ -7,7 +7,7 @@ from pathlib import Path
 import pulumi
 from pydantic import SecretStr
 
-from components.host.host_step import Host, Jump
+from components.host.connection import Host, Jump
 from components.settings import Admin, ExistingHost, JumpHost, ManagedHost, Settings
 
 

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # host_tool: rclone or restic at or above its floor: the host's own, one that is handed over, or the official release that its makers signed (A4).
-# Values: TOOL, FLOOR, VERSION, WHY, ARCHITECTURES (Debian's name and the makers', one a line), ROOM_MIB, ARCHIVE, SUMS, SIGNATURE ("inline"
+# Values: TOOL, FLOOR, VERSION, WHY, ARCHITECTURES (Debian's name and the makers', one a line), FREE_MIB, ARCHIVE, SUMS, SIGNATURE ("inline"
 # or a URL), KEYS (URLs), FINGERPRINT; {arch} is filled in here. FETCHES "no": nothing is fetched here.
 # The third and fourth argument of the whole script: the file of a program that was handed over, and its SHA-256.
 AGAIN="then run 'pulumi up' again"
@@ -51,7 +51,7 @@ architecture() {
   [ -n "$arch" ] || cannot "there is none for this host's architecture $debian_arch (there are: $(value ARCHITECTURES | cut -d ' ' -f 1 | tr '\n' ' ' | sed 's/ $//'))"
 }
 
-# --- room: a program has 40 to 90 MB, and /run is a tenth or a fifth of the memory, so it is unpacked on the file system where it will stay ---
+# --- disk space: a program has 40 to 90 MB, and /run is a tenth or a fifth of the memory, so it is unpacked on the file system where it will stay ---
 free_mib() {
   place=$LIB_DIR
   until [ -d "$place" ]; do place=$(dirname "$place"); done
@@ -102,7 +102,7 @@ fetch_release() {
 # What was handed over counts only as what its sender saw: the copy is checked, so nobody can change it after the check.
 take_given() {
   case $GIVEN in
-    "$LIB_DIR"/.given.*) mv "$GIVEN" "$unpack/program" ;; # root's own folder: a second copy would only need room
+    "$LIB_DIR"/.given.*) mv "$GIVEN" "$unpack/program" ;; # root's own folder: a second copy would only need space
     *) cp "$GIVEN" "$unpack/program" 2>"$WORK/cp" || refuse "$GIVEN cannot be read: $(cat "$WORK/cp")" "give the path of the file that \`python -m toolchain host $tool\` wrote" ;;
   esac
   [ "$(sha256sum <"$unpack/program" | cut -d ' ' -f 1)" = "$GIVEN_SHA256" ] ||
@@ -129,7 +129,7 @@ install_tool() {
       "hand it over again: pulumi up --replace URN, with the URN of this host's $tool-hand-over (pulumi stack --show-urns); or install it as /usr/local/bin/$tool on the host"
   else
     architecture
-    workplace "$(value ROOM_MIB)"
+    workplace "$(value FREE_MIB)"
     fetch_release
   fi
   into_place

@@ -1,6 +1,7 @@
 # shellcheck shell=sh
 # firewall: nftables rules that are checked before they are live, and undone by themselves unless a fresh login confirms them.
-# Values: PHASE apply|confirm, GUARD_SECONDS, RULES, NAMES, UPDATERS, REFRESH, UNIT, REFRESH_UNIT, REFRESH_TIMER.
+# Values: PHASE apply|confirm, GUARD_SECONDS, RULES, NAMES, UPDATERS, UNIT, REFRESH_UNIT, REFRESH_TIMER.
+# program: REFRESH refresh-storage
 DIR=$ROOT_DIR/firewall
 UNITS=/etc/systemd/system
 AGAIN="then run 'pulumi up' again"

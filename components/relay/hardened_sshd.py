@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import pulumi
 
-from components.host.host_step import Host, HostStep
+from components.host.connection import Host
+from components.host.host_step import HostStep, HostStepArgs
 from components.relay import sshd_config as sshd
 from components.relay.sshd_config import SecondFactor, SshdPlan
 
@@ -45,12 +46,11 @@ class HardenedSshd(pulumi.ComponentResource):
     ``<name>-config`` and ``<name>-confirm`` (HostStep sshd). The configuration passes ``sshd -t`` and is compared by ``sshd -T`` with what
     was meant, for the admin and for a source, before it is live; the confirm step is a fresh dial without which the host goes back by
     itself, also across a reboot.
-    Outputs: ``ready``, the resources after which the relay may be used; ``facts`` (openssh, debian).
+    Output: ``facts`` (openssh, debian). The relay may be used after this component.
     Refuses: anything but Debian 12+ with OpenSSH 9.2+, settings elsewhere that would win over ours, an admin without a usable key.
     Does not protect against an operator's stolen key unless a second factor is on, nor against root on the relay (see R rows).
     """
 
-    ready: Sequence[pulumi.Resource]
     facts: pulumi.Output[dict[str, str]]
 
     def __init__(self, name: str, args: HardenedSshdArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -64,7 +64,6 @@ class HardenedSshd(pulumi.ComponentResource):
             },
             opts,
         )
-        child = pulumi.ResourceOptions(parent=self)
 
         def render(admin: str) -> dict[str, str]:
             plan = SshdPlan(
@@ -89,31 +88,21 @@ class HardenedSshd(pulumi.ComponentResource):
             "GUARD_SECONDS": str(args.guard_seconds),
             **{key: texts[key] for key in render("root")},
         }
-        people = self._people(name, args, child)
+        people = self._people(name, args)
         config = HostStep(
             f"{name}-config",
-            host=args.host,
-            script="sshd",
-            values={**values, "PHASE": "apply"},
-            undo=True,
-            after=people,
-            opts=child,
+            HostStepArgs(host=args.host, script="sshd", values={**values, "PHASE": "apply"}, undo=True),
+            pulumi.ResourceOptions(parent=self, depends_on=people),
         )
         confirm = HostStep(
             f"{name}-confirm",
-            host=args.host,
-            script="sshd",
-            values={**values, "PHASE": "confirm"},
-            after=[config],
-            opts=child,
+            HostStepArgs(host=args.host, script="sshd", values={**values, "PHASE": "confirm"}),
+            pulumi.ResourceOptions(parent=self, depends_on=[config]),
         )
-        self.ready = (confirm,)
         self.facts = confirm.facts
         self.register_outputs({"facts": self.facts})
 
-    def _people(
-        self, name: str, args: HardenedSshdArgs, child: pulumi.ResourceOptions
-    ) -> list[pulumi.Resource]:
+    def _people(self, name: str, args: HardenedSshdArgs) -> list[HostStep]:
         if not args.people:
             return []
         keys = sshd.people_keys(
@@ -126,15 +115,17 @@ class HardenedSshd(pulumi.ComponentResource):
         return [
             HostStep(
                 f"{name}-people",
-                host=args.host,
-                script="second_factor",
-                values={
-                    "PEOPLE": "".join(f"{p}\n" for p in sorted(keys)),
-                    "KEYS": "".join(keys[p] for p in sorted(keys)),
-                    "FACTOR": args.second_factor,
-                },
-                secrets=secrets,
-                undo=True,
-                opts=child,
+                HostStepArgs(
+                    host=args.host,
+                    script="second_factor",
+                    values={
+                        "PEOPLE": "".join(f"{p}\n" for p in sorted(keys)),
+                        "KEYS": "".join(keys[p] for p in sorted(keys)),
+                        "FACTOR": args.second_factor,
+                    },
+                    secrets=secrets,
+                    undo=True,
+                ),
+                pulumi.ResourceOptions(parent=self),
             )
         ]

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pulumi
 
-from components.host.host_step import Host, HostStep
-from components.host.host_tool import HostTool, HostToolArgs, floor
+from components.host.connection import Host
+from components.host.host_step import HostStep, HostStepArgs
+from components.host.host_tool import HostTool, HostToolArgs
+from components.host.tool_release import floor
 from components.relay import source_account as render
 from components.vault.vault_access import S3Vault, Vault
-
-_FILES = Path(__file__).parent
 
 
 @dataclass(frozen=True, kw_only=True)
 class RcloneRemoteArgs:
     host: Host
     vault: Vault
-    after: Sequence[pulumi.Resource] = ()
 
 
 class RcloneRemote(pulumi.ComponentResource):
@@ -28,38 +25,36 @@ class RcloneRemote(pulumi.ComponentResource):
 
     Pulumi type ``lastcopy:relay:RcloneRemote``. Children: ``<name>-rclone`` (HostTool) and ``<name>-shared`` (HostStep relay).
     The wrapper gives rclone a clean environment, no new privileges, limits, and the journal for its words. What belongs to one source
-    is in RelayEntry. Outputs: ``ready``; ``host`` and ``vault`` as given.
+    is in RelayEntry. Outputs: ``host`` and ``vault`` as given.
     Errors: rclone below its floor, or writable by others than root; too little disk; missing commands.
     """
 
     host: Host
     vault: Vault
-    ready: Sequence[pulumi.Resource]
 
     def __init__(self, name: str, args: RcloneRemoteArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("lastcopy:relay:RcloneRemote", name, {}, opts)
-        child = pulumi.ResourceOptions(parent=self)
         self.host = args.host
         self.vault = args.vault
         tool = HostTool(
-            f"{name}-rclone", HostToolArgs(host=args.host, tool="rclone", after=args.after), child
+            f"{name}-rclone",
+            HostToolArgs(host=args.host, tool="rclone"),
+            pulumi.ResourceOptions(parent=self),
         )
-        shared = HostStep(
+        HostStep(
             f"{name}-shared",
-            host=args.host,
-            script="relay",
-            values={
-                "RCLONE": tool.path,
-                "FLOOR": floor("rclone"),
-                "WRAPPER": (_FILES / "serve-restic").read_text(),
-                "HOLD": (_FILES / "hold-limits").read_text(),
-                "HOLD_UNIT": render.HOLD_UNIT,
-                "HOLD_TIMER": render.HOLD_TIMER,
-                "CA": (args.vault.ca_certificate or "") if isinstance(args.vault, S3Vault) else "",
-            },
-            undo=True,
-            after=[*tool.ready, *args.after],
-            opts=child,
+            HostStepArgs(
+                host=args.host,
+                script="relay",
+                values={
+                    "RCLONE": tool.path,
+                    "FLOOR": floor("rclone"),
+                    "HOLD_UNIT": render.HOLD_UNIT,
+                    "HOLD_TIMER": render.HOLD_TIMER,
+                    "CA": (args.vault.ca_certificate or "") if isinstance(args.vault, S3Vault) else "",
+                },
+                undo=True,
+            ),
+            pulumi.ResourceOptions(parent=self, depends_on=[tool]),
         )
-        self.ready = (shared,)
         self.register_outputs({"rclone": tool.version})

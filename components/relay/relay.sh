@@ -1,7 +1,9 @@
 # shellcheck shell=sh
 # relay: what all sources share: the checked rclone, the wrapper (the only program that they can start), folders, the storage's CA.
 # prelude: source_account
-# Values: RCLONE (path), FLOOR, WRAPPER, CA, HOLD, HOLD_UNIT, HOLD_TIMER.
+# Values: RCLONE (path), FLOOR, CA, HOLD_UNIT, HOLD_TIMER.
+# program: WRAPPER serve-restic
+# program: HOLD hold-limits
 DIR=$ROOT_DIR/relay
 UNITS=/etc/systemd/system
 AGAIN="then run 'pulumi up' again"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from components.host.host_step import HostStep
+from components.host.host_step import HostStep, HostStepArgs
 from components.relay import rclone_config as s3_remote
 from components.relay import source_account as render
 from components.relay.rclone_remote import RcloneRemote
@@ -40,11 +40,10 @@ class RelayEntry(pulumi.ComponentResource):
     anything else is written (A10; what it lets pass is a warning on every run); ``<name>-account`` (HostStep relay_entry): account
     ``bk-<source>``, key, identity, limits. A changed key or identity, and removal, end the source's sessions at
     once: the backup that one of them carried is tried again by its service a minute later.
-    Outputs: ``ready``, ``account``. No step of one source touches another's.
+    Output: ``account``. Comes after the relay's own steps (``depends_on``). No step of one source touches another's.
     Does not protect one source's data from another where the vault has one shared identity and the relay itself is taken (R8).
     """
 
-    ready: Sequence[pulumi.Resource]
     account: pulumi.Output[str]
 
     def __init__(self, name: str, args: RelayEntryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -54,53 +53,53 @@ class RelayEntry(pulumi.ComponentResource):
             {"source": args.source, "generation": args.generation, "allowedFrom": args.allowed_from},
             opts,
         )
-        child = pulumi.ResourceOptions(parent=self)
         relay, source, vault = args.relay, args.source, args.relay.vault
-        after: list[pulumi.Resource] = list(relay.ready)
         uploads = vault.uploads() if isinstance(vault, S3Vault) else None
         root = f"{vault.bucket}/{vault.prefix}" if isinstance(vault, S3Vault) else vault.path
         path = render.storage_path(root, source, args.generation)
         ca = isinstance(vault, S3Vault) and vault.ca_certificate is not None
         conf, credentials = _conf(vault, source), _credentials(vault, source)
+        proof = []
         if isinstance(vault, S3Vault):
             arguments = render.arguments(source, path=path, uploads=vault.uploads(), ca=ca)
             check = HostStep(
                 f"{name}-storage",
-                host=relay.host,
-                script="storage_check",
-                values=_what_the_storage_must_hold(vault, source, args.generation, arguments),
-                secrets={
-                    "ACCESS_KEY_ID": vault.identity(source).access_key_id,
-                    "SECRET_ACCESS_KEY": vault.identity(source).secret_access_key,
-                    "RCLONE_CONF": conf,
-                    "CREDENTIALS": credentials,
-                },
-                after=[*relay.ready, *vault.ready, *vault.identity(source).ready],
-                opts=child,
+                HostStepArgs(
+                    host=relay.host,
+                    script="storage_check",
+                    values=_what_the_storage_must_hold(vault, source, args.generation, arguments),
+                    secrets={
+                        "ACCESS_KEY_ID": vault.identity(source).access_key_id,
+                        "SECRET_ACCESS_KEY": vault.identity(source).secret_access_key,
+                        "RCLONE_CONF": conf,
+                        "CREDENTIALS": credentials,
+                    },
+                ),
+                pulumi.ResourceOptions(parent=self, depends_on=[*vault.ready, *vault.identity(source).ready]),
             )
             check.facts.apply(self._tell)
-            after.append(check)
+            proof.append(check)
         serve = render.serve_conf(source, path=path, limits=args.limits, uploads=uploads, ca=ca)
         key_line = pulumi.Output.from_input(args.public_key).apply(
             lambda key: render.authorized_key(source, key, args.allowed_from)
         )
         entry = HostStep(
             f"{name}-account",
-            host=relay.host,
-            script="relay_entry",
-            values={
-                "SOURCE": source,
-                "KEY_LINE": key_line,
-                "SERVE": serve,
-                "SESSIONS": str(args.limits.sessions),
-                "DAILY_BYTES": render.daily_bytes(args.limits),
-            },
-            secrets={"RCLONE_CONF": conf, "CREDENTIALS": credentials},
-            undo=True,
-            after=after,
-            opts=child,
+            HostStepArgs(
+                host=relay.host,
+                script="relay_entry",
+                values={
+                    "SOURCE": source,
+                    "KEY_LINE": key_line,
+                    "SERVE": serve,
+                    "SESSIONS": str(args.limits.sessions),
+                    "DAILY_BYTES": render.daily_bytes(args.limits),
+                },
+                secrets={"RCLONE_CONF": conf, "CREDENTIALS": credentials},
+                undo=True,
+            ),
+            pulumi.ResourceOptions(parent=self, depends_on=proof),
         )
-        self.ready = (entry,)
         self.account = entry.facts.apply(lambda facts: facts["account"])
         self.register_outputs({"account": self.account})
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pulumi
 
-from components.host.host_step import Host, HostStep
+from components.host.connection import Host
+from components.host.host_step import HostStep, HostStepArgs
 from components.relay import firewall_rules as firewall
 from components.relay.firewall_rules import Endpoint
 from components.vault.vault_access import S3Vault, Vault
-
-_REFRESH = Path(__file__).with_name("refresh-storage")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +28,6 @@ class RelayFirewallArgs:
     guard_seconds: int = 120
     directory: Sequence[str] = ()
     vpn_ports: Sequence[int] = ()
-    after: Sequence[pulumi.Resource] = ()
 
 
 class RelayFirewall(pulumi.ComponentResource):
@@ -43,16 +40,13 @@ class RelayFirewall(pulumi.ComponentResource):
     sources may not ask DNS.
     Root and the accounts of apt, DNS, DHCP and time, also those that come later, may fetch updates, names and the time; nothing else leaves. Where the
     host says that its instance metadata are closed, root may not ask for them either.
-    Output: ``ready``. Does not protect from root on the relay, who can change it.
+    Does not protect from root on the relay, who can change it.
     """
-
-    ready: Sequence[pulumi.Resource]
 
     def __init__(
         self, name: str, args: RelayFirewallArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("lastcopy:relay:RelayFirewall", name, {"sshPort": args.ssh_port}, opts)
-        child = pulumi.ResourceOptions(parent=self)
         vault = args.vault
         endpoints: pulumi.Output[tuple[Endpoint, ...]]
         if isinstance(vault, S3Vault):
@@ -71,7 +65,6 @@ class RelayFirewall(pulumi.ComponentResource):
             ),
             "NAMES": endpoints.apply(firewall.names),
             "UPDATERS": firewall.updaters(),
-            "REFRESH": _REFRESH.read_text(),
             "UNIT": firewall.UNIT,
             "REFRESH_UNIT": firewall.REFRESH_UNIT,
             "REFRESH_TIMER": firewall.REFRESH_TIMER,
@@ -79,20 +72,12 @@ class RelayFirewall(pulumi.ComponentResource):
         }
         rules = HostStep(
             f"{name}-rules",
-            host=args.host,
-            script="firewall",
-            values={**values, "PHASE": "apply"},
-            undo=True,
-            after=args.after,
-            opts=child,
+            HostStepArgs(host=args.host, script="firewall", values={**values, "PHASE": "apply"}, undo=True),
+            pulumi.ResourceOptions(parent=self),
         )
-        confirm = HostStep(
+        HostStep(
             f"{name}-confirm",
-            host=args.host,
-            script="firewall",
-            values={**values, "PHASE": "confirm"},
-            after=[rules],
-            opts=child,
+            HostStepArgs(host=args.host, script="firewall", values={**values, "PHASE": "confirm"}),
+            pulumi.ResourceOptions(parent=self, depends_on=[rules]),
         )
-        self.ready = (confirm,)
         self.register_outputs({})

@@ -14,7 +14,7 @@ import pulumi
 import pulumi_random as random
 from pulumi_command import local
 
-from components.host.host_step import Host
+from components.host.connection import Host
 from components.vault.vault_access import S3Vault, StorageIdentity
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pulumi
 
-from components.host.host_step import Host, HostStep
+from components.host.connection import Host
+from components.host.host_step import HostStep, HostStepArgs
 from components.settings import Source
 from components.settings.on_calendar import OnCalendar
 from components.settings.silence import warn_of_lost_night
@@ -17,11 +17,8 @@ from components.source import step_values as steps
 
 @dataclass(frozen=True, kw_only=True)
 class BackupScheduleArgs:
-    """``after``: what must stand before the first run can succeed (the repository)."""
-
     source: Source
     host: Host
-    after: Sequence[pulumi.Resource] = ()
 
 
 class BackupSchedule(pulumi.ComponentResource):
@@ -44,15 +41,10 @@ class BackupSchedule(pulumi.ComponentResource):
         super().__init__("lastcopy:source:BackupSchedule", name, {"schedule": args.source.schedule}, opts)
         units = HostStep(
             f"{name}-units",
-            host=args.host,
-            script="schedule",
-            values=dict(steps.schedule(args.source)),
-            undo=True,
-            after=args.after,
-            opts=pulumi.ResourceOptions(parent=self),
+            HostStepArgs(host=args.host, script="schedule", values=steps.schedule(args.source), undo=True),
+            pulumi.ResourceOptions(parent=self),
         )
         units.facts.apply(lambda facts: _warn_of_lost_nights(args.source, str(facts.get("zone"))))
-        self.ready: tuple[pulumi.Resource, ...] = (units,)
         self.register_outputs({})
 
 

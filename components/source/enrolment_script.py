@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from components.host.host_step import script_text
-from components.host.host_tool import release_values
+from components.host.program_texts import script_text
+from components.host.tool_release import release_values
 from components.settings import Source
 from components.source import step_values as steps
 

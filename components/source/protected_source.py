@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import pulumi
 
-from components.host.host_step import Host, HostStep
+from components.host.connection import Host
+from components.host.host_step import HostStep, HostStepArgs
 from components.host.host_tool import HostTool, HostToolArgs
 from components.relay.rclone_remote import RcloneRemote
 from components.settings import Source
@@ -55,40 +56,35 @@ class ProtectedSource(pulumi.ComponentResource):
         source, host = args.source, args.host
         super().__init__("lastcopy:source:ProtectedSource", name, {"source": source.name}, opts)
         child = pulumi.ResourceOptions(parent=self)
-        tool: tuple[pulumi.Resource, ...] = ()
+        last: list[pulumi.Resource] = []
         if host is not None:
-            tool = (HostTool(f"{name}-restic", HostToolArgs(host=host, tool="restic"), opts=child),)
+            last.append(HostTool(f"{name}-restic", HostToolArgs(host=host, tool="restic"), child))
         enrolment = SourceEnrolment(
             f"{name}-enrolment",
             SourceEnrolmentArgs(
                 source=source, host=host, relay=args.relay, relay_endpoint=args.relay_endpoint
             ),
-            opts=child,
+            child,
         )
+        last.append(enrolment)
         repository = ResticRepository(
             f"{name}-repository",
-            ResticRepositoryArgs(
-                source=source, host=host, protect=args.protect, after=(*tool, *enrolment.ready)
-            ),
-            opts=child,
+            ResticRepositoryArgs(source=source, host=host, protect=args.protect, after=[*last]),
+            child,
         )
-        last: tuple[pulumi.Resource, ...] = (*enrolment.ready, *repository.ready)
+        last.append(repository)
         if host is not None:
             schedule = BackupSchedule(
                 f"{name}-schedule",
-                BackupScheduleArgs(source=source, host=host, after=repository.ready),
-                opts=child,
+                BackupScheduleArgs(source=source, host=host),
+                pulumi.ResourceOptions(parent=self, depends_on=[repository]),
             )
-            last = schedule.ready
+            last.append(schedule)
         # Made last, so it goes first: the key is dead before any step dials the source, which may be dead or hostile itself (S11).
         HostStep(
             f"{name}-cutoff",
-            host=args.relay.host,
-            script="cutoff",
-            values={"SOURCE": source.name},
-            undo=True,
-            after=last,
-            opts=child,
+            HostStepArgs(host=args.relay.host, script="cutoff", values={"SOURCE": source.name}, undo=True),
+            pulumi.ResourceOptions(parent=self, depends_on=[*last]),
         )
         self.public_key = enrolment.public_key
         self.password = repository.password

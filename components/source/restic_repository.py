@@ -8,14 +8,19 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_random as random
 
-from components.host.host_step import Host, HostStep
+from components.host.connection import Host
+from components.host.host_step import HostStep, HostStepArgs
 from components.settings import Source
 from components.source import step_values as steps
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResticRepositoryArgs:
-    """``host``: None for an unmanaged source, whose enrolment script makes the repository."""
+    """``host``: None for an unmanaged source, whose enrolment script makes the repository.
+
+    ``after``: what the repository is made after. Not the component's own ``depends_on``: the password depends on no host, so that forgetting
+    a host's steps (``pulumi state delete --target-dependents``) never forgets the password.
+    """
 
     source: Source
     host: Host | None
@@ -67,20 +72,19 @@ class ResticRepository(pulumi.ComponentResource):
             )
             self.password = pulumi.Output.secret(made.result)
         self.repository_id = self.key_id = pulumi.Output.from_input(None)
-        self.ready: tuple[pulumi.Resource, ...] = ()
         if args.host is not None:
             init = HostStep(
                 f"{name}-init",
-                host=args.host,
-                script="repository",
-                values=dict(steps.repository(args.source)),
-                secrets={"PASSWORD": self.password},
-                after=args.after,
-                opts=pulumi.ResourceOptions(parent=self),
+                HostStepArgs(
+                    host=args.host,
+                    script="repository",
+                    values=steps.repository(args.source),
+                    secrets={"PASSWORD": self.password},
+                ),
+                pulumi.ResourceOptions(parent=self, depends_on=list(args.after)),
             )
             self.repository_id = init.facts.apply(lambda facts: facts.get("repository_id"))
             self.key_id = init.facts.apply(lambda facts: facts.get("key_id"))
-            self.ready = (init,)
         self.register_outputs(
             {"password": self.password, "repository_id": self.repository_id, "key_id": self.key_id}
         )

@@ -1,6 +1,8 @@
 # shellcheck shell=sh
-# schedule: when and what this host backs up. Values: RUN_BACKUP, BACKUP_CONTENTS, BACKUP_FAILURES, BACKUP_CONF, PATHS, EXCLUDES, SERVICE, TIMER, BACKOFF,
-# CALENDAR, DELAY, HOOKS, SANDBOX.
+# schedule: when and what this host backs up. Values: BACKUP_CONF, PATHS, EXCLUDES, SERVICE, TIMER, BACKOFF, CALENDAR, DELAY, HOOKS, SANDBOX.
+# program: RUN_BACKUP run-backup
+# program: BACKUP_CONTENTS backup-contents
+# program: BACKUP_FAILURES backup-failures
 # Fact: zone, the host's own time zone, in which a schedule without a zone is meant.
 UNITS=/etc/systemd/system
 TRIALS=lastcopy-try-sandbox

@@ -1,6 +1,7 @@
 # shellcheck shell=sh
 # source_client: how this host dials the relay, and the wrapper that runs restic over it.
-# Values: KNOWN_HOSTS, SSH_CONFIG, RESTIC_CONF, WRAPPER.
+# Values: KNOWN_HOSTS, SSH_CONFIG, RESTIC_CONF.
+# program: WRAPPER restic-backup
 step_apply() {
   [ -x /usr/bin/ssh ] || refuse "there is no /usr/bin/ssh" "apt-get install openssh-client"
   folder "$ROOT_DIR" 755 root:root

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pulumi
 
-from components.host.host_step import Host, HostStep
-from components.host.host_tool import floor
+from components.host.connection import Host
+from components.host.host_step import HostStep, HostStepArgs
+from components.host.tool_release import floor
 from components.relay.rclone_remote import RcloneRemote
 from components.relay.relay_entry import RelayEntry, RelayEntryArgs
 from components.settings import Source, UnmanagedSource
@@ -42,7 +42,6 @@ class SourceEnrolmentArgs:
     host: Host | None
     relay: RcloneRemote
     relay_endpoint: RelayEndpoint
-    after: Sequence[pulumi.Resource] = ()
 
 
 class SourceEnrolment(pulumi.ComponentResource):
@@ -52,21 +51,19 @@ class SourceEnrolment(pulumi.ComponentResource):
     without passphrase is made on the source; one that exists is kept), ``<name>-client`` (HostStep:
     ssh_config, known_hosts, the restic-backup wrapper) and ``<name>-entry`` (RelayEntry). An unmanaged
     source has only the entry.
-    Outputs: ``public_key``; ``ready``: what must exist before the source can dial.
+    Output: ``public_key``. The source can dial after this component.
     Errors: a file at the key's place that is no such key; an ssh that does not take the configuration;
     nothing is changed then.
     Does not protect against root on the source, who can use or copy the key: the relay's entry bounds that.
     """
 
     public_key: pulumi.Output[str]
-    ready: tuple[pulumi.Resource, ...]
 
     def __init__(
         self, name: str, args: SourceEnrolmentArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("lastcopy:source:SourceEnrolment", name, {"source": args.source.name}, opts)
         child = pulumi.ResourceOptions(parent=self)
-        ready: tuple[pulumi.Resource, ...] = ()
         if args.host is None:
             if not isinstance(args.source.host, UnmanagedSource):
                 raise ValueError(f"source {args.source.name!r} has neither a host nor a public key")
@@ -74,25 +71,22 @@ class SourceEnrolment(pulumi.ComponentResource):
         else:
             key = HostStep(
                 f"{name}-key",
-                host=args.host,
-                script="source_key",
-                values=steps.key(),
-                after=args.after,
-                opts=child,
+                HostStepArgs(host=args.host, script="source_key", values=steps.key()),
+                child,
             )
             self.public_key = key.facts.apply(lambda facts: render.public_key(facts["public_key"]))
             told = args.relay_endpoint.client(args.source)
-            client = HostStep(
+            HostStep(
                 f"{name}-client",
-                host=args.host,
-                script="source_client",
-                values={name: told[name] for name in ("SSH_CONFIG", "KNOWN_HOSTS", "RESTIC_CONF", "WRAPPER")},
-                undo=True,
-                after=(*args.after, key),
-                opts=child,
+                HostStepArgs(
+                    host=args.host,
+                    script="source_client",
+                    values={name: told[name] for name in ("SSH_CONFIG", "KNOWN_HOSTS", "RESTIC_CONF")},
+                    undo=True,
+                ),
+                pulumi.ResourceOptions(parent=self, depends_on=[key]),
             )
-            ready = (key, client)
-        entry = RelayEntry(
+        RelayEntry(
             f"{name}-entry",
             RelayEntryArgs(
                 relay=args.relay,
@@ -102,7 +96,6 @@ class SourceEnrolment(pulumi.ComponentResource):
                 allowed_from=args.source.allowed_from,
                 limits=args.source.limits,
             ),
-            opts=child,
+            pulumi.ResourceOptions(parent=self, depends_on=[args.relay]),
         )
-        self.ready = (*ready, *entry.ready)
         self.register_outputs({"public_key": self.public_key})

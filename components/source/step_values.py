@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from components.settings import Source
 from components.settings.selection import to_minutes
 from components.source import config_files as render
-
-_FILES = Path(__file__).parent
 
 
 def key(expected: str = "") -> dict[str, str]:
@@ -26,7 +22,6 @@ def client(source: Source, *, floor: str, address: str, port: int, host_key: str
             pack_size_mib=source.restic.pack_size_mib,
             compression=source.restic.compression,
         ),
-        "WRAPPER": (_FILES / "restic-backup").read_text(),
     }
 
 
@@ -63,9 +58,6 @@ def _selection(source: Source) -> render.Selection:
 def schedule(source: Source) -> dict[str, str]:
     hooks = [hook for hook in (source.pre_hook, source.post_hook) if hook is not None]
     return {
-        "RUN_BACKUP": (_FILES / "run-backup").read_text(),
-        "BACKUP_CONTENTS": (_FILES / "backup-contents").read_text(),
-        "BACKUP_FAILURES": (_FILES / "backup-failures").read_text(),
         "BACKUP_CONF": render.backup_conf(
             source=source.name,
             read_concurrency=source.restic.read_concurrency,

@@ -79,6 +79,10 @@ VERBS = (
     Verb(name="check", where="ops.verbs.check:check", panel=DEVELOPERS),
     Verb(name="test-packages", where="ops.verbs.test_packages:install_for_tests", panel=DEVELOPERS),
     Verb(name="hand-over", where="ops.verbs.hand_over:hand_over", panel=DEVELOPERS, is_hidden=True),
+    Verb(name="send-programs", where="ops.verbs.programs:send_programs", panel=DEVELOPERS, is_hidden=True),
+    Verb(
+        name="remove-programs", where="ops.verbs.programs:remove_programs", panel=DEVELOPERS, is_hidden=True
+    ),
 )
 _BY_NAME = {name: verb for verb in VERBS for name in (verb.name, *verb.aliases)}
 

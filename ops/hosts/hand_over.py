@@ -1,7 +1,7 @@
 """Hand-over: rclone or restic onto a host that fetches nothing itself, by SSH. `pulumi up` asks for it; see HostTool.
 
-What to do is one line of JSON on standard input, for a private key is in it: name, address, port, user, hostKey, privateKey (null: the SSH
-agent has it), jump (null, or the same of a jump host), tool. On standard output one line of JSON: the tool's path and version there.
+What to do is on standard input: the host (ops/hosts/dial.py) and ``tool``. On standard output one line of JSON: the tool's path and version
+there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import toolchain
-from ops.hosts.connection import Done, Door, Host, HostError
+from components.host.program_texts import script_text
+from components.host.tool_release import release_values
+from ops.hosts.connection import Done, Host, HostError
 from toolchain.progress import step
 
 FOLDER = "/usr/local/lib/lastcopy"
@@ -31,7 +33,6 @@ head -c "$1" | gzip -dc >"$place/$3" || {{ echo "error: $3 did not arrive whole 
 timeout -k 10 300 /bin/sh -s -- apply '' "$place/$3" "$2"
 """
 _LOOK_SECONDS, _SEND_SECONDS = 400, 3600
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own in it, for the key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,9 +84,6 @@ def send(host: Host, tool: str, packed: bytes, sha256: str, script: bytes) -> di
 
 
 def _script(tool: str) -> bytes:
-    from components.host.host_step import script_text  # here: recovery runs where no Pulumi is
-    from components.host.host_tool import release_values
-
     return script_text("host_tool", release_values(tool, fetches=False)).encode()
 
 
@@ -96,25 +94,3 @@ def _facts(host: Host, done: Done, *, allowed: tuple[int, ...]) -> dict[str, str
         )
     facts: dict[str, str] = json.loads(done.out.strip().splitlines()[-1])["facts"]
     return facts
-
-
-def dialled(dial: dict[str, Any], folder: Path, name: str | None = None) -> Door:
-    jump = dial.get("jump")
-    name = name or str(dial["name"])
-    return Door(
-        name=name,
-        address=dial["address"],
-        port=int(dial["port"]),
-        user=dial["user"],
-        host_key=dial["hostKey"],
-        key_file=_key_file(dial["privateKey"], folder / f"key-{name}"),
-        jump=None if jump is None else dialled(jump, folder, f"{name}-jump"),
-    )
-
-
-def _key_file(key: str | None, path: Path) -> Path | None:
-    if key is None:
-        return None
-    path.touch(0o600)
-    path.write_text(key if key.endswith("\n") else f"{key}\n")
-    return path

@@ -7,22 +7,16 @@ import sys
 
 import toolchain
 from ops.errors import LastcopyError
-from ops.hosts.connection import hosts
-from ops.hosts.hand_over import SHARED_MEMORY, Order, bring, dialled
-from ops.private_folder import private_folder
+from ops.hosts.dial import dialled
+from ops.hosts.hand_over import Order, bring
 
 
 def hand_over() -> None:
     """Bring rclone or restic onto a host that fetches nothing itself; for `pulumi up`, which says on standard input what and where."""
     order = Order.read(sys.stdin.read())
     try:
-        # The key is in memory where there is a place for that.
-        place = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
-        with (
-            private_folder("hand-over", place) as folder,
-            hosts([dialled(order.dial, folder)], folder) as opened,
-        ):
-            facts = bring(opened[order.dial["name"]], order.tool)
+        with dialled(order.dial, "hand-over") as host:
+            facts = bring(host, order.tool)
     except toolchain.ToolError as error:
         raise LastcopyError(str(error)) from None
     print(json.dumps(facts))

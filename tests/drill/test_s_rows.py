@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-import components.host.host_step
+import components.host.program_texts
 from attack_drill.findings import RowVerdict
 from attack_drill.rows import s3, s5, s7, s11
 from tests.drill.conftest import Stage, broken, told
@@ -148,7 +148,7 @@ def test_s11_sabotage_from_is_ignored_and_sessions_outlive_their_key(
         f"s#^( *)AuthorizedKeysCommand none#\\1AuthorizedKeysFile none\\n\\1AuthorizedKeysCommand {command} %u\\n"
         "\\1AuthorizedKeysCommandUser root#; /^ *AuthorizedKeysFile .etc.ssh.lastcopy.keys.%u$/d"
     )
-    text = components.host.host_step.script_text
+    text = components.host.program_texts.script_text
 
     def weak(name: str, values: dict[str, str]) -> str:
         whole = text(name, values)
@@ -159,7 +159,7 @@ def test_s11_sabotage_from_is_ignored_and_sessions_outlive_their_key(
     try:
         with edited(stage, "relay", DROP_IN, rule), monkeypatch.context() as patched:
             restart_sshd(stage)
-            patched.setattr(components.host.host_step, "script_text", weak)
+            patched.setattr(components.host.program_texts, "script_text", weak)
             patched.setattr(s11, "SECONDS", 4)  # no process ends here, however long the row waits
             result = stage.play("S11")
     finally:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from components.host import host_step
+from components.host import program_texts
 from components.vault.identities.identity_policy import identity_policy
 from sandbox import Sandbox
 from sandbox.bucket import _admin
@@ -90,16 +90,13 @@ def no_layers(stage: Stage) -> Iterator[None]:
 def scripts_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *edits: tuple[str, str, str]) -> None:
     """Weaken some of the program's scripts (file, old text, new text) for as long as the test runs."""
     folder = tmp_path / "components"
-    for script in host_step.COMPONENTS.glob("*/*.sh"):
-        copy = folder / script.relative_to(host_step.COMPONENTS)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(script, copy)
+    shutil.copytree(program_texts.COMPONENTS, folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     for file, old, new in edits:
         [script] = folder.glob(f"*/{file}")
         text = script.read_text()
         assert old in text, f"{file} has no {old!r}"
         script.write_text(text.replace(old, new))
-    monkeypatch.setattr(host_step, "COMPONENTS", folder)
+    monkeypatch.setattr(program_texts, "COMPONENTS", folder)
 
 
 # --- in the storage ---

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.hosts import hand_over
 from ops.hosts.connection import Door, Host, HostError, hosts
+from ops.hosts.dial import endpoint
 from ops.recover.onto import Address, door
 from tests.conformance.sshd import Sshd
 from tests.hosts.conftest import dialled
@@ -109,6 +109,6 @@ def test_a_tool_is_handed_over_from_the_jump_host(
         return {**told, "privateKey": key.read_text(), **more}  # fmt: skip
 
     before = (target.logins(), jump.logins())
-    there = hand_over.dialled(order("web1", target, jump=order("jump", jump, jump=None)), tmp_path)
+    there = endpoint(order("web1", target, jump=order("jump", jump, jump=None)), tmp_path)
     assert dialled(there) == "here\n"
     assert (target.logins(), jump.logins()) == (before[0] + 1, before[1] + 1)

@@ -125,7 +125,7 @@ def test_an_sshd_configuration_that_cannot_be_dialled_is_rolled_back(running: Ru
 HOSTS = "self.hosts = {source: self._machine(source, "  # where the local stack's hosts are known
 THROUGH = """
         from dataclasses import replace
-        from components.host.host_step import Jump
+        from components.host.connection import Jump
         way = self.hosts["web1"]
         jump = Jump(address=way.address, port=way.port, user=way.user, host_key=way.host_key, private_key=self._admin_key)
         self.relay = replace(self.relay, jump=jump, dials=0)

@@ -165,9 +165,16 @@ class _Answers(mocks.Mocks):
 
 
 class RecordingMonitor(mocks.MockMonitor):
-    def __init__(self, answers: mocks.Mocks, graph: Graph) -> None:
+    def __init__(self, answers: mocks.Mocks, graph: Graph, stack: str) -> None:
         super().__init__(answers)
         self._graph = graph
+        self._stack = stack
+
+    def make_urn(self, parent: str, type_: str, name: str) -> str:
+        """As the SDK's, which asks for the stack's name in another thread, where the first run does not know it."""
+        above = parent.split("::")[2] + "$" if parent else ""
+        above = "" if above.startswith("pulumi:pulumi:Stack") else above
+        return f"urn:pulumi:{self._stack}::lastcopy::{above}{type_}::{name}"
 
     def RegisterResource(self, request: Any) -> Any:
         if request.importId:
@@ -239,7 +246,7 @@ def record(
         "debian": "13",
     }
     answers = _Answers(graph, admin_key_path, known | (facts or {}), last_outputs or {})
-    monitor = RecordingMonitor(answers, graph)
+    monitor = RecordingMonitor(answers, graph, stack)
     mocks.set_mocks(answers, project="lastcopy", stack=stack, preview=preview, monitor=monitor)
     pulumi.runtime.set_all_config(config or {}, list(secret_keys))
 

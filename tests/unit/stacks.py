@@ -218,7 +218,10 @@ def below(graph: Graph, name: str) -> list[Recorded]:
 
 
 def before(graph: Graph, name: str) -> set[str]:
-    """Every resource that exists before this one is made: what it depends on, and its parent with what that depends on."""
+    """Every resource that exists before this one is made: what it depends on, and its parent with what that depends on.
+
+    The engine deletes in the opposite order, also over parents (tests/conformance/test_order.py).
+    """
     found: set[str] = set()
     todo = [name]
     while todo:

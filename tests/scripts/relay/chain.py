@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from components.host.host_step import script_text
-from components.host.host_tool import floor, release_values
+from components.host.program_texts import script_text
+from components.host.tool_release import floor, release_values
 from components.relay import firewall_rules as firewall
 from components.relay import rclone_config as s3_remote
 from components.relay import source_account as relay

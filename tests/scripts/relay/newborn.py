@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.aws.first_host_key import FirstKey, first_key
-from components.host.host_step import script_text
+from components.host.program_texts import script_text
 from tests.scripts.source.machine import Done, Machine, Step
 
 BORN = first_key("the-seed-of-a-machine-in-these-tests")

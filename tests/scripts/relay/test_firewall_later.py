@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from components.host.host_step import script_text
+from components.host.program_texts import script_text
 from sandbox import netns
 from tests.scripts.relay.chain import Chain
 from tests.scripts.relay.test_firewall import NAMED, TIMER, fetch, resolve

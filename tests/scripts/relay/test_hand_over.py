@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import toolchain
-from ops.hosts import hand_over
+from ops.hosts import dial, hand_over
 from ops.hosts.connection import Door, Host, HostError, hosts
 from ops.private_folder import MARK
 from tests.scripts.relay.chain import Chain
@@ -79,13 +79,13 @@ def left(older: Chain) -> str:
 
 def test_the_tool_is_handed_over_once_and_the_step_finds_it(without: Chain) -> None:
     """The key travels on standard input and leaves no file; the machine has no Internet, and nothing on it asks for any."""
-    killed = hand_over.SHARED_MEMORY / f"{MARK}hand-over-killed"
+    killed = dial.SHARED_MEMORY / f"{MARK}hand-over-killed"
     killed.mkdir(mode=0o700)
     (killed / "key").write_text("what a killed run left")
     first = run(order(without))
     assert first.returncode == 0, first.stderr
     assert json.loads(first.stdout) == {"path": PLACE, "version": "1.76.0"}
-    assert not list(hand_over.SHARED_MEMORY.glob(f"{MARK}hand-over-*"))
+    assert not list(dial.SHARED_MEMORY.glob(f"{MARK}hand-over-*"))
     ours = toolchain.Toolchain().for_host("rclone", "amd64")
     assert without.sh(f"sha256sum <{PLACE}").split()[0] == hashlib.sha256(ours.path.read_bytes()).hexdigest()
     assert without.sh(f"stat -c '%a %U:%G' {PLACE}") == "755 root:root\n"

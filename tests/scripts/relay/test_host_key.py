@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from components.aws.first_host_key import first_key
-from components.host.host_step import script_text
+from components.host.program_texts import script_text
 from components.relay import sshd_config as sshd
 from components.relay.sshd_config import SshdPlan
 from components.source import config_files as source

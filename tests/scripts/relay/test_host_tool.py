@@ -20,8 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from components.host.host_step import script_text
-from components.host.host_tool import pins, release_values
+from components.host.program_texts import script_text
+from components.host.tool_release import pins, release_values
 from tests.waiting import wait_until
 
 FAKE = '#!/bin/sh\necho "{tool} {version} compiled with love"\n'
@@ -334,7 +334,7 @@ def test_without_room_nothing_is_fetched_and_nothing_changes(makers: Makers, vie
     makers.publish(tool, TOOLS[tool])
     answer = run(view, makers.values(tool), room="60m")
     assert answer.code == 1
-    needed = makers.values(tool)["ROOM_MIB"]
+    needed = makers.values(tool)["FREE_MIB"]
     assert (
         f"needs {needed} MiB of disk space below /usr/local/lib/lastcopy, where 60 MiB are free"
         in answer.words

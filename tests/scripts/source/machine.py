@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.host.host_step import script_text
+from components.host.program_texts import script_text
 from sandbox import launch
 from sandbox.image import ensure_tree
 from sandbox.run import child_with_pid_one, end_machine

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from components.host.host_step import script_text
+from components.host.program_texts import script_text
 from components.source import step_values as steps
 from ops.restore_test import canary
 from tests.scripts.source.bed import Bed, settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from components.host.host_step import script_text
+from components.host.program_texts import script_text
 from components.source import step_values as steps
 from tests.scripts.source.bed import Bed, settings
 

@@ -17,7 +17,8 @@ from components.aws.first_host_key import first_key
 from components.relay.hardened_sshd import HardenedSshd, HardenedSshdArgs
 from components.relay.relay_firewall import RelayFirewall, RelayFirewallArgs
 from tests.unit.recording import SAMPLE_KEY, Graph, Recorded, Secret, record
-from tests.unit.relay.test_components import S3, reached, sent
+from tests.unit.relay.test_components import S3, sent
+from tests.unit.stacks import before
 
 ARGS = Ec2RelayArgs(
     region="eu-central-1",
@@ -43,7 +44,11 @@ def made(**changes: Any) -> Graph:
     def program() -> None:
         relay = Ec2Relay("relay-vm", replace(ARGS, **changes))
         sshd = HardenedSshd("sshd", HardenedSshdArgs(host=relay.host, admin_user=relay.host.user))
-        RelayFirewall("firewall", RelayFirewallArgs(host=relay.host, vault=S3, after=sshd.ready))
+        RelayFirewall(
+            "firewall",
+            RelayFirewallArgs(host=relay.host, vault=S3),
+            pulumi.ResourceOptions(depends_on=[sshd]),
+        )
         pulumi.export("seen", list(relay.seen_by_sources))
         pulumi.export("host", {"address": relay.host.address, "port": relay.host.port})
         pulumi.export("instance", relay.instance_id)
@@ -131,8 +136,8 @@ def test_the_newest_debian_is_taken_once_and_a_named_image_is_taken_always() -> 
 
 
 def test_nothing_waits_for_a_network_that_is_not_there_yet() -> None:
-    before = reached(base(), VM)
-    assert {"relay-vm-network-association", "relay-vm-network-gateway", "relay-vm-network-s3"} <= before
+    earlier = before(base(), VM)
+    assert {"relay-vm-network-association", "relay-vm-network-gateway", "relay-vm-network-s3"} <= earlier
 
 
 def test_production_is_protected_and_a_test_stack_is_not() -> None:
@@ -264,8 +269,8 @@ def test_a_machine_that_answers_with_no_host_key_stops_the_run() -> None:
 
 
 def test_the_first_key_is_gone_before_anything_else_is_done_with_the_machine() -> None:
-    assert {KEY, "relay-vm-reachable", VM, "relay-vm-address"} <= reached(base(), GONE)
-    assert GONE in reached(base(), "sshd-config-command")
+    assert {KEY, "relay-vm-reachable", VM, "relay-vm-address"} <= before(base(), GONE)
+    assert GONE in before(base(), "sshd-config-command")
     assert "V_PHASE=make" in sent(base(), "relay-vm-host-key")
     assert "V_PHASE=retire" in sent(base(), "relay-vm-first-key-gone")
     assert f"V_BORN_WITH={first_key(SEED).public}" in sent(base(), "relay-vm-first-key-gone")

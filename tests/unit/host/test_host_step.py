@@ -7,7 +7,9 @@ import subprocess
 
 import pytest
 
-from components.host.host_step import Host, HostStep, script_text
+from components.host.connection import Host
+from components.host.host_step import HostStep, HostStepArgs
+from components.host.program_texts import script_text
 from tests.unit.recording import SAMPLE_KEY, Graph, Recorded, Secret, record
 
 
@@ -21,7 +23,7 @@ def one_step(machine: str | None = None, **kwargs: object) -> Graph:
             user="admin",
             private_key="PRIVATE-KEY",
         )
-        HostStep("step", host=host, script="sshd", **kwargs)  # type: ignore[arg-type]
+        HostStep("step", HostStepArgs(host=host, script="sshd", **kwargs))  # type: ignore[arg-type]
 
     return record(program)
 

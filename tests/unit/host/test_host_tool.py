@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from components.host import host_tool
-from components.host.host_step import Host, HostStep, Jump
+from components.host import programs, tool_release
+from components.host.connection import Host, Jump
+from components.host.host_step import HostStep, HostStepArgs
 from components.host.host_tool import HostTool, HostToolArgs
 from tests.unit.recording import SAMPLE_KEY, Graph, Secret, record
 
@@ -21,7 +22,7 @@ def graph(*, fetches: bool, key: str | None = "PRIVATE", jump: Jump | None = Non
             fetches=fetches, jump=jump, incarnation="i-1",
         )  # fmt: skip
         HostTool("web1-restic", HostToolArgs(host=host, tool="restic"))
-        HostStep("other", host=host, script="source_key", values={"EXPECTED": ""})
+        HostStep("other", HostStepArgs(host=host, script="source_key", values={"EXPECTED": ""}))
 
     return record(program)
 
@@ -63,7 +64,7 @@ def test_an_agents_key_and_a_jump_host_are_told() -> None:
 
 def test_it_runs_again_whenever_the_step_is_told_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
     before = graph(fetches=False).named("web1-restic-hand-over").inputs["stdin"]
-    monkeypatch.setattr(host_tool, "floor", lambda _: "99.0.0")
+    monkeypatch.setattr(tool_release, "floor", lambda _: "99.0.0")
     assert graph(fetches=False).named("web1-restic-hand-over").inputs["stdin"] != before
 
 
@@ -81,7 +82,7 @@ def test_the_interpreter_is_named_by_its_place_in_the_checkout(
 ) -> None:
     """Else every other operator's checkout would be a change of every host."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(host_tool.sys, "executable", f"{tmp_path}/.venv/bin/python")
-    assert host_tool._python() == ".venv/bin/python"
-    monkeypatch.setattr(host_tool.sys, "executable", "/opt/venv/bin/python")
-    assert host_tool._python() == "/opt/venv/bin/python"
+    monkeypatch.setattr(programs.sys, "executable", f"{tmp_path}/.venv/bin/python")
+    assert programs.workstation_command("x") == "exec .venv/bin/python -m ops x"
+    monkeypatch.setattr(programs.sys, "executable", "/opt/venv/bin/python")
+    assert programs.workstation_command("x") == "exec /opt/venv/bin/python -m ops x"

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import copy
-import dataclasses
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -21,15 +19,15 @@ import pulumi
 import pytest
 from pulumi_command import remote
 
-from components.host import host_step
-from components.host.host_step import Host
+from components.host import connection
+from components.host.connection import Host
 from components.host.host_tool import HostTool
 from components.sandbox import local_sandbox
 from components.settings import SettingsError
 from components.source import protected_source
 from components.source import step_values as source_steps
 from components.source.protected_source import ProtectedSource, ProtectedSourceArgs
-from components.source.restic_repository import ResticRepositoryArgs
+from components.source.restic_repository import ResticRepository, ResticRepositoryArgs
 from components.storage.service_facts import rows_lost
 from components.storage.services import SERVICES
 from ops.errors import LastcopyError
@@ -201,6 +199,13 @@ def nothing_stays_behind_unseen(shape: Shape, graph: Graph) -> list[str]:
     return sorted({one.name for one in graph if one.retain_on_delete} ^ vault)
 
 
+def passwords_depend_on_nothing(shape: Shape, graph: Graph) -> list[str]:
+    """Else `state delete --target-dependents` of a host's step would forget the password, and the next run would make another."""
+    made = [f"{name}-repository-password" for name in shape.sources]
+    steps = {one.name for one in commands(graph)}
+    return [one.name for one in graph if one.name in made and stacks.before(graph, one.name) & steps]
+
+
 def a_source_waits_for_no_other(shape: Shape, graph: Graph) -> list[str]:
     """So that with --continue-on-error a dead host costs its own steps and no other source's."""
     children = {name: {one.name for one in stacks.below(graph, name)} for name in shape.sources}
@@ -216,7 +221,7 @@ Check = Callable[[Shape, Graph], list[str]]
 CHECKS: tuple[Check, ...] = (
     secrets_are_secret, passwords_are_protected_as_asked, host_keys_are_pinned, commands_say_nothing,
     storage_comes_last, a_sources_children_carry_its_name, steps_go_with_their_machine, nothing_stays_behind_unseen,
-    a_source_waits_for_no_other,
+    a_source_waits_for_no_other, passwords_depend_on_nothing,
 )  # fmt: skip
 
 
@@ -252,10 +257,12 @@ class _Chained(ProtectedSource):
     last: tuple[pulumi.Resource, ...] = ()
 
     def __init__(self, name: str, args: ProtectedSourceArgs) -> None:
-        relay = copy.copy(args.relay)
-        relay.ready = (*relay.ready, *_Chained.last)
-        super().__init__(name, dataclasses.replace(args, relay=relay))
+        super().__init__(name, args, pulumi.ResourceOptions(depends_on=_Chained.last))
         _Chained.last = (self,)
+
+
+def _waiting(name: str, args: ResticRepositoryArgs, opts: pulumi.ResourceOptions) -> ResticRepository:
+    return ResticRepository(name, args, pulumi.ResourceOptions(parent=opts.parent, depends_on=args.after))
 
 
 def _misnamed(name: str, *rest: Any, **more: Any) -> HostTool:
@@ -269,13 +276,14 @@ def _forgotten(name: str, **given: Any) -> remote.Command:
 REAL_CONNECTION, REAL_PROXY, REAL_COMMAND = remote.ConnectionArgs, remote.ProxyConnectionArgs, remote.Command
 SABOTAGE: tuple[tuple[str, Check, Shape, object, str, object], ...] = (
     ("a step is told the password as a public value", secrets_are_secret, OWN, source_steps, "repository", _step_that_tells_the_password),
-    ("a given secret is handed on as plain text", secrets_are_secret, TUNNEL, host_step.pulumi.Output, "secret", host_step.pulumi.Output.from_input),
+    ("a given secret is handed on as plain text", secrets_are_secret, TUNNEL, connection.pulumi.Output, "secret", connection.pulumi.Output.from_input),
     ("a password is not protected", passwords_are_protected_as_asked, OWN, protected_source, "ResticRepositoryArgs", _repository(protect=False)),
     ("a test's password is protected", passwords_are_protected_as_asked, LOCAL, protected_source, "ResticRepositoryArgs", _repository(protect=True)),
     ("any host key is taken", host_keys_are_pinned, OWN, remote, "ConnectionArgs", _unpinned),
     ("any host key of a jump host is taken", host_keys_are_pinned, REMOTE, remote, "ProxyConnectionArgs", _unpinned_jump),
     ("output is logged", commands_say_nothing, OWN, remote, "Logging", SimpleNamespace(NONE=remote.Logging.STDOUT)),
     ("a repository does not wait", storage_comes_last, OWN, protected_source, "ResticRepositoryArgs", _repository(after=())),
+    ("a password waits for a host", passwords_depend_on_nothing, OWN, protected_source, "ResticRepository", _waiting),
     ("a child is named for what it is", a_sources_children_carry_its_name, OWN, protected_source, "HostTool", _misnamed),
     ("a host outlives its machine", steps_go_with_their_machine, LOCAL, local_sandbox, "Host", lambda **given: Host(**{**given, "machine": None})),
     ("a source waits for another", a_source_waits_for_no_other, OWN, protected_source, "ProtectedSource", _Chained),
@@ -311,6 +319,7 @@ def test_removing_a_source_removes_exactly_its_resources(shape: Shape, source: s
     full = graph_of(shape)
     rest = stacks.run(shape.config(without=source))
     own = {source, *(one.name for one in stacks.below(full, source))}
+    own |= {one.name for one in full if one.name == f"{source}-programs"}
     if shape.sandbox:
         own |= {f"sandbox-{role}-{source}" for role in ("machine", "secret", "identity")}
     own |= {one.name for one in full if re.match(rf"vault-(identity|alarms-silent)-{source}(-|$)", one.name)}

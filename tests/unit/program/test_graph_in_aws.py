@@ -135,7 +135,10 @@ def test_a_new_identity_generation_renews_that_sources_key_and_hands_it_on() -> 
     old = graph_of(CLOUD)
     keys = {f"vault-identity-web1-key-g{number}" for number in (1, 2)}
     steps = {f"web1-enrolment-entry-{step}-command" for step in ("storage", "account")}
-    assert stacks.touched(old, new) == {"vault-identity-web1", *keys, *steps}
+    # The storage step as a component comes after the key; nothing of its own changes.
+    waits = "web1-enrolment-entry-storage"
+    assert stacks.touched(old, new) == {"vault-identity-web1", *keys, *steps, waits}
+    assert old.named(waits).inputs == new.named(waits).inputs
     # The engine deletes what left the program after everything else went well, so the old key lives until the new one is handed on.
     assert "vault-identity-web1-key-g2" in stacks.before(new, "web1-enrolment-entry-account-command")
     assert "vault-identity-web1-key-g1" not in {one.name for one in new}

@@ -9,7 +9,7 @@ import re
 import pulumi
 import pytest
 
-from components.host.host_step import Host
+from components.host.connection import Host
 from components.relay.hardened_sshd import HardenedSshd, HardenedSshdArgs, Person
 from components.relay.rclone_remote import RcloneRemote, RcloneRemoteArgs
 from components.relay.relay_entry import RelayEntry, RelayEntryArgs
@@ -17,6 +17,7 @@ from components.relay.relay_firewall import RelayFirewall, RelayFirewallArgs
 from components.settings import Limits
 from components.vault.vault_access import RcloneVault, S3Vault, StorageIdentity, Vault
 from tests.unit.recording import SAMPLE_KEY, Graph, Secret, record
+from tests.unit.stacks import before
 
 S3 = S3Vault(
     endpoint="https://198.51.100.3:9000",
@@ -44,6 +45,10 @@ def host() -> Host:
     )
 
 
+def after(earlier: pulumi.Resource) -> pulumi.ResourceOptions:
+    return pulumi.ResourceOptions(depends_on=[earlier])
+
+
 def relay(
     vault: Vault = S3,
     sources: tuple[str, ...] = ("web1",),
@@ -56,11 +61,11 @@ def relay(
             name="alice", public_keys=(SAMPLE_KEY,), totp_secret="ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
         )
         sshd = HardenedSshd("sshd", HardenedSshdArgs(host=on, admin_user="admin", people=(person,)))
-        firewall = RelayFirewall("firewall", RelayFirewallArgs(host=on, vault=vault, after=sshd.ready))
-        shared = RcloneRemote("relay", RcloneRemoteArgs(host=on, vault=vault, after=firewall.ready))
+        firewall = RelayFirewall("firewall", RelayFirewallArgs(host=on, vault=vault), after(sshd))
+        shared = RcloneRemote("relay", RcloneRemoteArgs(host=on, vault=vault), after(firewall))
         for source in sources:
             args = {"generation": 1, "public_key": SAMPLE_KEY, "limits": Limits(), **changes}
-            RelayEntry(f"{source}-entry", RelayEntryArgs(relay=shared, source=source, **args))  # type: ignore[arg-type]
+            RelayEntry(f"{source}-entry", RelayEntryArgs(relay=shared, source=source, **args), after(shared))  # type: ignore[arg-type]
 
     return record(program, facts=facts)
 
@@ -77,21 +82,8 @@ def sent(graph: Graph, step: str) -> str:
     )
 
 
-def reached(graph: Graph, name: str) -> set[str]:
-    """Everything that must exist before this one, over any number of hops."""
-    by_name = {r.name: r for r in graph}
-    found: set[str] = set()
-    queue = [name]
-    while queue:
-        for before in by_name[queue.pop()].depends_on:
-            if before not in found and before in by_name:
-                found.add(before)
-                queue.append(before)
-    return found
-
-
 def test_nothing_of_a_source_stands_before_sshd_firewall_and_wrapper_are_confirmed() -> None:
-    before = reached(relay(), "web1-entry-account-command")
+    earlier = before(relay(), "web1-entry-account-command")
     assert {
         "sshd-people-command",
         "sshd-config-command",
@@ -101,7 +93,7 @@ def test_nothing_of_a_source_stands_before_sshd_firewall_and_wrapper_are_confirm
         "relay-rclone-install-command",
         "relay-shared-command",
         "web1-entry-storage-command",
-    } <= before
+    } <= earlier
 
 
 def test_adding_a_source_changes_no_resource_of_another_or_of_the_relay() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from typing import Any
 
 import pulumi
 import pytest
 
-from components.host.host_step import Host
+from components.host.connection import Host
+from components.host.host_step import HostStepArgs
 from components.relay.rclone_remote import RcloneRemote, RcloneRemoteArgs
 from components.settings import Source
 from components.source import restic_repository
@@ -16,6 +18,7 @@ from components.source.protected_source import ProtectedSource, ProtectedSourceA
 from components.source.source_enrolment import RelayEndpoint
 from components.vault.vault_access import RcloneVault
 from tests.unit.recording import SAMPLE_KEY, Graph, Recorded, Secret, record, shared
+from tests.unit.stacks import before
 
 PASSWORD = "a-password-from-the-stack"
 
@@ -100,25 +103,13 @@ def test_a_managed_source_has_all_its_rooms() -> None:
             assert expected in shape
 
 
-def reach(graph: Graph, name: str) -> set[str]:
-    """All resources that must exist before this one."""
-    found: set[str] = set()
-    todo = [name]
-    while todo:
-        for other in graph.named(todo.pop()).depends_on:
-            if other not in found:
-                found.add(other)
-                todo.append(other)
-    return found
-
-
 def test_the_order_key_entry_repository_schedule() -> None:
     graph = graph_of(source())
-    entry = reach(graph, "web1-repository-init-command")
+    entry = before(graph, "web1-repository-init-command")
     assert {"web1-enrolment-key-command", "web1-enrolment-client-command"} <= entry
     assert any(name.startswith("web1-enrolment-entry") for name in entry)
     assert any(name.startswith("web1-restic") for name in entry)
-    assert "web1-repository-init-command" in reach(graph, "web1-schedule-units-command")
+    assert "web1-repository-init-command" in before(graph, "web1-schedule-units-command")
 
 
 def test_the_password_is_made_once_protected_where_asked_and_never_replaced() -> None:
@@ -153,8 +144,8 @@ def assert_password_on_stdin_of_one_step(graph: Graph) -> None:
 def test_sabotage_a_password_among_the_public_values_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     real = restic_repository.HostStep
 
-    def careless(name: str, *, values: Any, secrets: Any, **rest: Any) -> Any:
-        return real(name, values={**values, **secrets}, **rest)
+    def careless(name: str, args: HostStepArgs, opts: Any) -> Any:
+        return real(name, replace(args, values={**args.values, **args.secrets}, secrets={}), opts)
 
     monkeypatch.setattr(restic_repository, "HostStep", careless)
     graph = graph_of.__wrapped__(source(password=PASSWORD))

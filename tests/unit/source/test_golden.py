@@ -77,7 +77,7 @@ def test_the_key_script_holds_nothing_of_any_stack() -> None:
 
 
 def test_the_enrolment_script_holds_what_pulumi_up_would_send() -> None:
-    from components.host.host_step import script_text
+    from components.host.program_texts import script_text
 
     full = enrolment_script(SOURCE, public_key=SAMPLE_KEY, client=CLIENT, password="a-password-of-words")
     repository = {**steps.repository(SOURCE), "PASSWORD": "a-password-of-words"}

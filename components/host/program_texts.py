@@ -1,0 +1,137 @@
+"""Programs: the texts that run on a host, each known by its SHA-256, made of the files below components/. Needs no Pulumi.
+
+A *script* is what a step runs: lib.sh, the preludes that it names in a line ``# prelude: NAME NAME``, and its own file. A *program file* is
+what a script installs on the host; the script names it in a line ``# program: VALUE FILE``, and reads it as the value of that name.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import io
+import re
+import shlex
+import tarfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+COMPONENTS = Path(__file__).parents[1]
+_PRELUDES = re.compile(r"^# prelude: ([a-z_ ]+)$", re.MULTILINE)
+_PROGRAM_FILES = re.compile(r"^# program: ([A-Z][A-Z0-9_]*) ([a-z][a-z-]*)$", re.MULTILINE)
+_IS_A_SCRIPT = re.compile(r"^step_apply\(\)", re.MULTILINE)
+_VALUE_NAME = re.compile(r"[A-Z][A-Z0-9_]*\Z")
+STORE = "/usr/local/lib/lastcopy/programs"
+# Nothing of a script runs before this, its last line, has arrived.
+_START = 'main "$@" </dev/null'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """A text that runs on a host."""
+
+    name: str
+    text: str
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def label(self) -> str:
+        """As a reviewer sees it."""
+        return f"{self.name} sha256:{self.sha256[:8]}"
+
+
+def script_path(script: str) -> Path:
+    """The one file ``<script>.sh`` below components/, beside the component that sends it."""
+    found = sorted(COMPONENTS.glob(f"*/{script}.sh"))
+    if len(found) != 1:
+        raise ValueError(f"components/*/{script}.sh: {len(found)} files, 1 needed")
+    return found[0]
+
+
+def script_program(script: str) -> Program:
+    """The script with all that it shares with others. It defines functions and starts nothing."""
+    own = script_path(script).read_text()
+    preludes = " ".join(_PRELUDES.findall(own)).split()
+    texts = [script_path("lib").read_text(), f"STEP={script}"]
+    texts += [script_path(prelude).read_text() for prelude in preludes]
+    return Program(name=f"{script}.sh", text="\n".join([*texts, own]))
+
+
+def program_files(script: str) -> dict[str, Program]:
+    """The program files that a script installs, by the name of the value that it reads them as."""
+    path = script_path(script)
+    return {
+        value: Program(name=file, text=path.with_name(file).read_text())
+        for value, file in _PROGRAM_FILES.findall(path.read_text())
+    }
+
+
+def programs_of(areas: Iterable[str]) -> list[Program]:
+    """Every script of these folders below components/, with its program files."""
+    found = []
+    for area in areas:
+        for path in sorted((COMPONENTS / area).glob("*.sh")):
+            if _IS_A_SCRIPT.search(path.read_text()):
+                found += [script_program(path.stem), *program_files(path.stem).values()]
+    return found
+
+
+def script_text(script: str, values: Mapping[str, str]) -> str:
+    """The whole text of a step for a host that has no programs yet: the script, its values, and last the line that starts it.
+
+    Values are base64, so no value can end a quote or become a command; one that is given replaces the program file of that name.
+    """
+    known = {name: file.text for name, file in program_files(script).items()} | dict(values)
+    return "\n".join([script_program(script).text, *value_lines(known), _START, ""])
+
+
+def stored_step_text(script: str, values: Mapping[str, str], *, sender: str) -> str:
+    """The text of a step for a host whose store has its programs: their digests, its values, and last the line that starts it.
+
+    ``sender``: the URN of the resource that sends programs to this host, for the error that asks for it.
+    """
+    head = [line for line in script_path("stored_step").read_text().splitlines() if line and line[0] != "#"]
+    program = script_program(script)
+    files = [
+        f"load V_{value} {file.name} {file.sha256}" for value, file in sorted(program_files(script).items())
+    ]
+    body = [
+        f"sender={shlex.quote(sender)}",
+        f"load program {program.name} {program.sha256}",
+        'eval "$(printf %s "$program" | base64 -d)"',
+        *value_lines(values),
+        *files,
+        _START,
+    ]
+    return "\n".join([*head, "step() {", *body, "}", 'step "$@"', ""])
+
+
+def archive(programs: Iterable[Program]) -> bytes:
+    """The programs as a compressed tar archive, each named by its digest; the same bytes for the same programs."""
+    packed = io.BytesIO()
+    with (
+        gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as compressed,
+        tarfile.open(fileobj=compressed, mode="w") as tar,
+    ):
+        for digest, text in sorted({one.sha256: one.text for one in programs}.items()):
+            entry = tarfile.TarInfo(digest)
+            entry.size = len(text.encode())
+            tar.addfile(entry, io.BytesIO(text.encode()))
+    return packed.getvalue()
+
+
+def digest_of(programs: Iterable[Program]) -> str:
+    """One SHA-256 for a set of programs."""
+    return hashlib.sha256("".join(sorted({one.sha256 for one in programs})).encode()).hexdigest()
+
+
+def value_lines(values: Mapping[str, str]) -> list[str]:
+    """The assignments that hand values to a script."""
+    wrong = [name for name in values if not _VALUE_NAME.match(name)]
+    if wrong:
+        raise ValueError(f"value names must be A-Z, 0-9 and _: {wrong}")
+    return [f"V_{name}={base64.b64encode(text.encode()).decode()}" for name, text in sorted(values.items())]

@@ -1,0 +1,128 @@
+"""A stack whose steps still hold their whole text is upgraded by an ordinary `pulumi up`: nothing is replaced, deleted or lost (A7).
+
+Such a state has no sender of programs, and a whole script in every step, its `delete` included. The program of then is this one without
+the stores.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+import toolchain
+from components.host.program_texts import STORE
+from tests.integration.checkout import Running, copy_checkout
+from tests.networks import free_network
+
+SENDERS = {"relay-programs", "db1-programs"}
+
+
+def without_stores(main: str) -> str:
+    """The program as it was before hosts kept their programs."""
+    old, count = re.subn(r"programs\.send_to\(([\w.]+), \w+\)", r"\1", main)
+    assert count == 2
+    return old.replace('programs = Programs("programs")\n', "").replace(
+        "from components.host.programs import RELAY_AREAS, SOURCE_AREAS, Programs\n", ""
+    )
+
+
+@pytest.fixture(scope="module")
+def made_before(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One source on a stack of then, with a backup in it."""
+    root = tmp_path_factory.mktemp("checkout")
+    toolchain.ensure()
+    copy_checkout(root)
+    stack = Running(root, "upgrade", free_network())
+    template = yaml.safe_load((root / "stacks" / "templates" / "local.yaml").read_text())
+    template["config"]["lastcopy:sandbox"] = {"network": stack.network}
+    template["config"]["lastcopy:sources"] = [
+        one for one in template["config"]["lastcopy:sources"] if one["name"] == "db1"
+    ]
+    source = root / "upgrade.yaml"
+    source.write_text(yaml.safe_dump(template, sort_keys=False))
+    stack.stack.create(source)
+    main = root / "__main__.py"
+    new = main.read_text()
+    try:
+        main.write_text(without_stores(new))
+        stack.up()
+        main.write_text(new)
+        stack.machines.shell(
+            "db1", "mkdir -p /srv && echo before >/srv/file && systemctl start lastcopy-backup.service"
+        )
+        yield stack
+    finally:
+        stack.close()
+
+
+def resources(running: Running) -> dict[str, dict[str, Any]]:
+    state = json.loads(running.stack.run("stack", "export", "--stack", running.stack.name, quiet=True).stdout)
+    return {one["urn"].rsplit("::", 1)[-1]: one for one in state["deployment"]["resources"]}
+
+
+def size_of(running: Running, names: str) -> int:
+    """Bytes of the state that these resources take."""
+    return sum(len(json.dumps(one)) for name, one in resources(running).items() if name.startswith(names))
+
+
+def test_steps_are_updated_in_place_and_nothing_is_lost(made_before: Running) -> None:
+    old, was = resources(made_before), size_of(made_before, "db1")
+    assert not SENDERS & old.keys(), "the state is of then"
+    changes = made_before.changes()
+    assert {change.name for change in changes if change.op == "create"} == {"programs", *SENDERS}
+    assert {change.op for change in changes} == {"create", "update"}
+    made_before.up()
+    made_before.preview("--expect-no-changes")
+    new = resources(made_before)
+    assert {name: new[name]["urn"] for name in old} == {name: one["urn"] for name, one in old.items()}
+    commands = [name for name, one in old.items() if one["type"] == "command:remote:Command"]
+    assert commands
+    assert {name: new[name]["id"] for name in commands} == {name: old[name]["id"] for name in commands}
+    assert len(made_before.machines.run("db1", "ls", STORE).stdout.split()) > 4
+    restored = made_before.machines.run("db1", "restic-backup", "dump", "latest", "/srv/file")
+    assert restored.stdout == "before\n"
+    is_now = size_of(made_before, "db1")
+    assert is_now < was / 4, f"{was} bytes before, {is_now} now"
+
+
+def test_a_program_that_somebody_changed_on_a_host_is_not_run_and_the_errors_own_command_helps(
+    made_before: Running,
+) -> None:
+    def change(delay: str) -> None:
+        made_before.configure(lambda config: config["lastcopy:sources"][0].update(randomizedDelay=delay))
+
+    change("7m")
+    made_before.machines.shell("db1", f"for f in {STORE}/????*; do echo 'touch /root/owned' >>$f; done")
+    refused = made_before.up(check=False)
+    assert refused.returncode != 0
+    assert "is not the program that was sent" in refused.stdout
+    [urn] = set(re.findall(r"pulumi up --replace '(urn:[^']*)'", refused.stdout))
+    assert urn.endswith("::db1-programs")
+    assert made_before.machines.run("db1", "test", "-e", "/root/owned", check=False).returncode == 1
+    made_before.up("--replace", urn)
+    made_before.preview("--expect-no-changes")
+    timer = made_before.machines.run("db1", "systemctl", "cat", "lastcopy-backup.timer").stdout
+    assert "RandomizedDelaySec=7m" in timer
+    assert made_before.machines.run("db1", "ls", STORE).stdout, (
+        "the old sending's removal left the new one alone"
+    )
+
+
+def test_a_state_of_both_kinds_can_be_destroyed(made_before: Running) -> None:
+    """Halfway back: the source's steps hold their whole text again, the relay's name their programs. Its store is gone."""
+    main = made_before.root / "__main__.py"
+    text = main.read_text()
+    old = re.sub(r"programs\.send_to\((host), SOURCE_AREAS\)", r"\1", text)
+    assert old != text
+    main.write_text(old)
+    made_before.up()
+    assert made_before.machines.run("db1", "test", "-e", STORE, check=False).returncode == 1, (
+        "it left with its host"
+    )
+    made_before.stack.run("destroy", "--stack", made_before.stack.name, "--yes", "--skip-preview", quiet=True)
+    assert not resources(made_before)
