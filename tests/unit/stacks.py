@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import runpy
 import tempfile
@@ -145,6 +146,17 @@ class Shape:
         return {**merged, "sources": [one for one in merged["sources"] if one["name"] != without]}
 
 
+def alone(shape: Shape, source: str) -> Shape:
+    """The stack with this source only, for what does not depend on how many there are."""
+    stack = yaml.safe_load(shape.text)
+    return dataclasses.replace(
+        shape,
+        text=yaml.safe_dump({**stack, "sources": [one for one in stack["sources"] if one["name"] == source]}),
+        managed=tuple(name for name in shape.managed if name == source),
+        unmanaged=tuple(name for name in shape.unmanaged if name == source),
+    )
+
+
 def _template(name: str) -> str:
     config = yaml.safe_load((ROOT / "stacks" / "templates" / f"{name}.yaml").read_text())["config"]
     return yaml.safe_dump({key.removeprefix("lastcopy:"): value for key, value in config.items()})
@@ -159,6 +171,7 @@ SHAPES = (
     Shape("trial", TRIAL, protect=False, managed=("web1",), unmanaged=("cut1",)),
 )
 LOCAL, OWN, REMOTE, TUNNEL, CLOUD, TRY = SHAPES
+OWN_WEB1, CLOUD_WEB1 = alone(OWN, "web1"), alone(CLOUD, "web1")
 BORN_WITH = first_key("generated-for-relay-machine-seed-g1".ljust(64, "x")).public  # until the first contact
 PINNED = {
     "203.0.113.50": SAMPLE_KEY,

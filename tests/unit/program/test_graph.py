@@ -36,7 +36,19 @@ from ops.storage.access import StorageKey, from_outputs
 from tests.unit import stacks
 from tests.unit.recording import Graph, Recorded, Secret
 from tests.unit.settings.support import KEYS, leaks, private_key, secrets_in
-from tests.unit.stacks import CLOUD, LOCAL, OWN, REMOTE, SHAPES, TRY, TUNNEL, Shape, graph_of
+from tests.unit.stacks import (
+    CLOUD,
+    CLOUD_WEB1,
+    LOCAL,
+    OWN,
+    OWN_WEB1,
+    REMOTE,
+    SHAPES,
+    TRY,
+    TUNNEL,
+    Shape,
+    graph_of,
+)
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 GOLDEN = Path(__file__).parent / "golden"
@@ -277,17 +289,17 @@ REAL_CONNECTION, REAL_PROXY, REAL_COMMAND = remote.ConnectionArgs, remote.ProxyC
 SABOTAGE: tuple[tuple[str, Check, Shape, object, str, object], ...] = (
     ("a step is told the password as a public value", secrets_are_secret, OWN, source_steps, "repository", _step_that_tells_the_password),
     ("a given secret is handed on as plain text", secrets_are_secret, TUNNEL, connection.pulumi.Output, "secret", connection.pulumi.Output.from_input),
-    ("a password is not protected", passwords_are_protected_as_asked, OWN, protected_source, "ResticRepositoryArgs", _repository(protect=False)),
+    ("a password is not protected", passwords_are_protected_as_asked, OWN_WEB1, protected_source, "ResticRepositoryArgs", _repository(protect=False)),
     ("a test's password is protected", passwords_are_protected_as_asked, LOCAL, protected_source, "ResticRepositoryArgs", _repository(protect=True)),
-    ("any host key is taken", host_keys_are_pinned, OWN, remote, "ConnectionArgs", _unpinned),
+    ("any host key is taken", host_keys_are_pinned, OWN_WEB1, remote, "ConnectionArgs", _unpinned),
     ("any host key of a jump host is taken", host_keys_are_pinned, REMOTE, remote, "ProxyConnectionArgs", _unpinned_jump),
-    ("output is logged", commands_say_nothing, OWN, remote, "Logging", SimpleNamespace(NONE=remote.Logging.STDOUT)),
-    ("a repository does not wait", storage_comes_last, OWN, protected_source, "ResticRepositoryArgs", _repository(after=())),
-    ("a password waits for a host", passwords_depend_on_nothing, OWN, protected_source, "ResticRepository", _waiting),
-    ("a child is named for what it is", a_sources_children_carry_its_name, OWN, protected_source, "HostTool", _misnamed),
+    ("output is logged", commands_say_nothing, OWN_WEB1, remote, "Logging", SimpleNamespace(NONE=remote.Logging.STDOUT)),
+    ("a repository does not wait", storage_comes_last, OWN_WEB1, protected_source, "ResticRepositoryArgs", _repository(after=())),
+    ("a password waits for a host", passwords_depend_on_nothing, OWN_WEB1, protected_source, "ResticRepository", _waiting),
+    ("a child is named for what it is", a_sources_children_carry_its_name, OWN_WEB1, protected_source, "HostTool", _misnamed),
     ("a host outlives its machine", steps_go_with_their_machine, LOCAL, local_sandbox, "Host", lambda **given: Host(**{**given, "machine": None})),
     ("a source waits for another", a_source_waits_for_no_other, OWN, protected_source, "ProtectedSource", _Chained),
-    ("a step is forgotten, not undone", nothing_stays_behind_unseen, OWN, remote, "Command", _forgotten),
+    ("a step is forgotten, not undone", nothing_stays_behind_unseen, OWN_WEB1, remote, "Command", _forgotten),
 )  # fmt: skip
 
 
@@ -421,10 +433,10 @@ def test_a_jump_host_leads_to_every_host_of_the_stack() -> None:
         assert (connection["proxy"]["host"], connection["proxy"]["user"]) == ("jump.example.com", "jumper")
         assert (connection["dialErrorLimit"], connection["proxy"]["dialErrorLimit"]) == (0, 4)
     assert "proxy" not in opened(commands(graph_of(OWN))[0].inputs["connection"])
-    one = commands(graph_of(CLOUD, JUMP))[0]
+    one = commands(graph_of(CLOUD_WEB1, JUMP))[0]
     assert opened(one.inputs["connection"])["proxy"]["host"] == "jump.example.com"
     ssm = "{intermediate: {ec2: {door: ssm, adminsFrom: REMOVED}}, " + JUMP[1:]
-    relay = graph_of(CLOUD, ssm).named("relay-shared-command")
+    relay = graph_of(CLOUD_WEB1, ssm).named("relay-shared-command")
     assert "proxy" not in opened(relay.inputs["connection"]), "its session ends on this workstation"
 
 
@@ -435,7 +447,7 @@ def test_a_jump_host_is_dialled_with_a_key_of_its_own_where_it_has_one(tmp_path:
     file = tmp_path / "jump"
     file.write_text(private_key.__wrapped__())  # another one
     file.chmod(0o600)
-    config = CLOUD.config(JUMP.replace("hostKey", f"privateKeyFile: {file}, hostKey"))
+    config = CLOUD_WEB1.config(JUMP.replace("hostKey", f"privateKeyFile: {file}, hostKey"))
     dialled = opened(commands(stacks.run(config))[0].inputs["connection"])
     assert opened(dialled["proxy"]["privateKey"]) == file.read_text() != opened(dialled["privateKey"])
 

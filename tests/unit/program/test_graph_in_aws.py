@@ -17,7 +17,7 @@ from components.vault.vault_access import S3Vault
 from tests.unit import stacks
 from tests.unit.recording import Graph, Secret
 from tests.unit.settings.support import ROOT, private_key, public_key
-from tests.unit.stacks import CLOUD, TRY, Shape, graph_of
+from tests.unit.stacks import CLOUD, CLOUD_WEB1, TRY, Shape, graph_of
 
 each_cloud = pytest.mark.parametrize("shape", [CLOUD, TRY], ids=["aws", "trial"])
 
@@ -131,8 +131,8 @@ def test_only_a_stack_in_aws_loads_pulumi_aws() -> None:
 
 
 def test_a_new_identity_generation_renews_that_sources_key_and_hands_it_on() -> None:
-    new = graph_of(CLOUD, "{sources: [{identityGeneration: 2}]}")
-    old = graph_of(CLOUD)
+    new = graph_of(CLOUD_WEB1, "{sources: [{identityGeneration: 2}]}")
+    old = graph_of(CLOUD_WEB1)
     keys = {f"vault-identity-web1-key-g{number}" for number in (1, 2)}
     steps = {f"web1-enrolment-entry-{step}-command" for step in ("storage", "account")}
     # The storage step as a component comes after the key; nothing of its own changes.
@@ -170,8 +170,8 @@ def test_a_key_that_was_just_made_is_waited_for() -> None:
 
 
 def test_another_machine_touches_neither_vault_nor_password_nor_identity() -> None:
-    new = graph_of(CLOUD, "{intermediate: {ec2: {generation: 2}}}")
-    touched = stacks.touched(graph_of(CLOUD), new)
+    new = graph_of(CLOUD_WEB1, "{intermediate: {ec2: {generation: 2}}}")
+    touched = stacks.touched(graph_of(CLOUD_WEB1), new)
     assert {"relay-machine-vm-g1", "relay-machine-vm-g2", "web1-enrolment-entry-account-command"} <= touched
     assert not [name for name in touched if name.startswith("vault") or name.endswith("-password")]
     assert "relay-machine-address" not in touched, "the sources dial the same address"
@@ -179,7 +179,7 @@ def test_another_machine_touches_neither_vault_nor_password_nor_identity() -> No
 
 
 def test_behind_a_session_the_engine_dials_the_tunnel_and_the_sources_the_machine() -> None:
-    graph = graph_of(CLOUD, "{intermediate: {ec2: {door: ssm, adminsFrom: REMOVED}}}")
+    graph = graph_of(CLOUD_WEB1, "{intermediate: {ec2: {door: ssm, adminsFrom: REMOVED}}}")
     connection = graph.named("relay-sshd-config-command").inputs["connection"]
     connection = connection.value if isinstance(connection, Secret) else connection
     assert (connection["host"], connection["port"]) == ("127.0.0.1", 2222)
@@ -192,10 +192,10 @@ def test_behind_a_session_the_engine_dials_the_tunnel_and_the_sources_the_machin
 
 
 def test_a_bucket_that_exists_is_adopted_and_kept() -> None:
-    graph = graph_of(CLOUD, "{storage: {aws: {origin: adopted}}}")
+    graph = graph_of(CLOUD_WEB1, "{storage: {aws: {origin: adopted}}}")
     assert graph.imports == {"vault-bucket": "example-backups-prod"}
     assert graph.named("vault-bucket").retain_on_delete
-    assert graph_of(CLOUD).imports == {}
+    assert graph_of(CLOUD_WEB1).imports == {}
 
 
 # Another vault in the place of the last one.
@@ -237,9 +237,9 @@ def test_another_account_is_refused_as_well() -> None:
 
 
 def test_the_same_vault_and_a_first_run_are_accepted() -> None:
-    again = stacks.run(CLOUD.config(), last(CLOUD))
-    assert stacks.touched(graph_of(CLOUD), again) == set()
-    assert graph_of(CLOUD).exports["vault"]["purpose"] == "production"
+    again = stacks.run(CLOUD_WEB1.config(), last(CLOUD_WEB1))
+    assert stacks.touched(graph_of(CLOUD_WEB1), again) == set()
+    assert graph_of(CLOUD_WEB1).exports["vault"]["purpose"] == "production"
 
 
 def test_a_tests_vault_may_go() -> None:
