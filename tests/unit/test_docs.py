@@ -314,6 +314,12 @@ def test_the_readme_shows_what_make_local_says() -> None:
             assert [part for part in parts if part.strip() not in program] == [], line
 
 
+def test_the_readme_counts_the_resources_of_the_local_stack() -> None:
+    """Those of the recorded graph, and the stack itself."""
+    recorded = (ROOT / "tests/unit/program/golden/local.txt").read_text().splitlines()
+    assert f"    + {len(recorded) + 1} created" in _block("Try it", "").splitlines()
+
+
 def test_the_readmes_stack_file_is_the_templates() -> None:
     template = (ROOT / "stacks/templates/prod.yaml").read_text()
     assert yaml.safe_load(_block("Your own hosts", "yaml")) == yaml.safe_load(template)
