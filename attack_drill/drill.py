@@ -18,7 +18,7 @@ from ops.errors import LastcopyError
 from ops.hosts.connection import Host, hosts
 from ops.hosts.endpoints import AdminKeys, admin_keys, endpoints, sandbox_endpoints
 from ops.private_folder import private_folder
-from ops.storage.access import Room, StorageKey, Where, read_storage_key, rooms_of, where_of
+from ops.storage.access import RepositoryRecord, StorageKey, Where, read_storage_key, records_of, where_of
 
 if TYPE_CHECKING:
     from ops.stack import Stack
@@ -72,9 +72,9 @@ class Drill:
         return [name for name in self.hosts if name not in ("relay", self.source)]
 
     @property
-    def repositories(self) -> Mapping[str, Room]:
+    def repositories(self) -> Mapping[str, RepositoryRecord]:
         """What the stack's outputs say of each source's repository."""
-        return rooms_of(self.outputs)
+        return records_of(self.outputs)
 
     @property
     def where(self) -> Where:

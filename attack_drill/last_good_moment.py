@@ -15,7 +15,7 @@ from ops.private_folder import private_folder
 from ops.recover.recovery import recovery
 from ops.recover.restore import restore
 from ops.restic.repository import Tools
-from ops.storage.access import Access, Room
+from ops.storage.access import Access, RepositoryRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ def recover_last_good(drill: Drill, made: ScratchRepository) -> RecoveryOutcome:
     storage = drill.require_storage()
     access = Access(
         where=storage.where,
-        room=Room(name=made.source),
+        record=RepositoryRecord(name=made.source),
         key=storage.admin,
         password=SecretStr(made.host.run("cat", f"{made.folder}/password").out),
         place=made.path,

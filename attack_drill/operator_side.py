@@ -24,7 +24,7 @@ from ops.prune.suspicion import Limits
 from ops.recover.recovery import Recovery, recovery
 from ops.recover.restore import restore
 from ops.restic.repository import Tools
-from ops.storage.access import Access, Place, Room
+from ops.storage.access import Access, Place, RepositoryRecord
 
 T = TypeVar("T")
 # A drill's snapshots are all made within a minute, so only --keep-last can tell them apart.
@@ -60,7 +60,7 @@ class OperatorSide:
     def access(self) -> Access:
         return Access(
             where=self.storage.where,
-            room=Room(name=self.scratch.name, key_id=self.key_id),
+            record=RepositoryRecord(name=self.scratch.name, key_id=self.key_id),
             key=self.storage.admin,
             password=SecretStr(self.password),
             place=self.scratch.path,
@@ -70,7 +70,7 @@ class OperatorSide:
     def place(self) -> Place:
         """The same as `access`, without the password."""
         found = self.access
-        return Place(where=found.where, room=found.room, key=found.key, place=self.scratch.path)
+        return Place(where=found.where, record=found.record, key=found.key, place=self.scratch.path)
 
     def with_recovery(self, work: Callable[[Recovery], T]) -> T:
         """Call ``work`` with the repository as it is now, in the thread that reaches the storage."""

@@ -58,7 +58,7 @@ def sshd_values(
     live = drill.relay.run("cat", LIVE).out
     port = re.search(r"^Port (\d+)$", live, re.MULTILINE)
     plan = sshd.SshdPlan(
-        admin_user=drill.relay.door.user,
+        admin_user=drill.relay.endpoint.user,
         second_factor=factor or factor_of(drill),
         listen_port=int(port[1]) if port else 22,
         trusted_networks=trusted,

@@ -58,7 +58,7 @@ class EnrolledPerson:
     def words(self, *options: str) -> list[str]:
         """An ssh command to the relay as this person: host key pinned, not shared; `answer_prompts` answers its questions."""
         host = self.drill.relay
-        endpoint = host.door
+        endpoint = host.endpoint
         ssh, *rest = host.words()
         # The drill's own options but for its identity (ssh would try both) and BatchMode (which forbids questions).
         theirs = [word for flag, word in pairwise(rest) if flag == "-o" and not word.startswith(("IdentityFile", "BatchMode"))]  # fmt: skip

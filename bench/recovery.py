@@ -83,12 +83,12 @@ def ways(sound: Bed, attacked: Bed) -> dict[str, Way]:
     kit, identity = _kit(attacked)
 
     def plain(target: Path) -> float:
-        with sound.restic(key_hint=sound.access.room.key_id) as live:
+        with sound.restic(key_hint=sound.access.record.key_id) as live:
             words = live.words("restore", "latest", "--quiet", "--target", str(target))
             return _seconds(words, live.environment())
 
     def straight(target: Path) -> float:
-        with sound.restic(key_hint=sound.access.room.key_id) as live:
+        with sound.restic(key_hint=sound.access.record.key_id) as live:
             where, key = sound.access.where, sound.access.key
             keys = live.folder / "keys"
             keys.touch(0o600)
@@ -105,7 +105,7 @@ def ways(sound: Bed, attacked: Bed) -> dict[str, Way]:
             return _seconds(words, live.environment() | {"AWS_SHARED_CREDENTIALS_FILE": str(keys)})
 
     def ours(target: Path) -> float:
-        words = ["--kit", str(kit), "--identity", str(identity), "--source", attacked.access.room.name]
+        words = ["--kit", str(kit), "--identity", str(identity), "--source", attacked.access.record.name]
         command = [sys.executable, "-m", "ops", "recover", "restore", *words, "--target", str(target)]
         return _seconds(command, os.environ)
 

@@ -15,13 +15,13 @@ from ops.history.dates import earlier
 from ops.storage.access import (
     Access,
     Place,
-    Room,
+    RepositoryRecord,
     StorageKey,
     Where,
     from_outputs,
     pick,
     read_storage_key,
-    rooms_of,
+    records_of,
     where_of,
 )
 
@@ -118,13 +118,13 @@ def open_accesses(
 def open_places(request: AccessRequest) -> Iterator[dict[str, Place]]:
     """Every source's place, or that of the one asked for; no repository's password is used, and from a stack none is read."""
     key = _storage_key(request)
-    where, rooms, key = _rooms(request, key)
+    where, records, key = _records(request, key)
     if request.source:
-        rooms = {request.source: pick(rooms, request.source)}
-    if not rooms:
+        records = {request.source: pick(records, request.source)}
+    if not records:
         raise LastcopyError("the stack has no source", where="--stack", fix="pulumi up")
     with _dialled(request, where) as where:
-        yield {name: Place(where=where, room=room, key=key) for name, room in rooms.items()}
+        yield {name: Place(where=where, record=record, key=key) for name, record in records.items()}
 
 
 def _storage_key(request: AccessRequest) -> StorageKey | None:
@@ -173,17 +173,19 @@ def _outputs(request: AccessRequest, *, secrets: bool) -> dict[str, Any]:
         raise LastcopyError(str(error), where="--stack", fix="or use the recovery kit: --kit") from None
 
 
-def _rooms(request: AccessRequest, key: StorageKey | None) -> tuple[Where, dict[str, Room], StorageKey]:
+def _records(
+    request: AccessRequest, key: StorageKey | None
+) -> tuple[Where, dict[str, RepositoryRecord], StorageKey]:
     if request.kit is not None:
         kit = _kit(request)
-        rooms: dict[str, Room] = {
-            room.name: Room(**room.model_dump(exclude={"password"})) for room in kit.sources
+        records: dict[str, RepositoryRecord] = {
+            record.name: RepositoryRecord(**record.model_dump(exclude={"password"})) for record in kit.sources
         }
-        return kit.where, rooms, kit.key(key)
+        return kit.where, records, kit.key(key)
     if key is None:
         raise AssertionError("checked before")
     outputs = _outputs(request, secrets=False)
-    return where_of(outputs), rooms_of(outputs), key
+    return where_of(outputs), records_of(outputs), key
 
 
 def _accesses(
@@ -193,7 +195,7 @@ def _accesses(
         kit = _kit(request)
         return [
             (name, _access(request, name, lambda name: kit.access(name, key)))
-            for name in sources or [room.name for room in kit.sources]
+            for name in sources or [record.name for record in kit.sources]
         ]
     if key is None:
         raise AssertionError("checked before")
@@ -209,8 +211,8 @@ def _access(request: AccessRequest, source: str, get: Callable[[str], Access]) -
         found = get(source)
     except LastcopyError as error:
         return error
-    if request.generation is not None and request.generation != found.room.generation:
+    if request.generation is not None and request.generation != found.record.generation:
         # What is recorded belongs to the stack's own generation.
         known = {"generation": request.generation, "key_id": None, "repository_id": None}
-        found = replace(found, room=found.room.model_copy(update=known))
+        found = replace(found, record=found.record.model_copy(update=known))
     return found

@@ -91,8 +91,8 @@ def _secrets(drill: Drill) -> dict[str, str]:
     for host in drill.hosts.values():
         for file in KEY_FILES:
             found |= _key(f"{file} of {host.name}", host.run("cat", file, check=False).out)
-        if host.door.key_file is not None:
-            found |= _key("the admin's key", host.door.key_file.read_text())
+        if host.endpoint.key_file is not None:
+            found |= _key("the admin's key", host.endpoint.key_file.read_text())
     for line in drill.relay.shell("head -qn 1 /etc/lastcopy/totp/* 2>/dev/null", check=False).out.split():
         found[f"second factor {len(found)}"] = line
     return found

@@ -73,7 +73,7 @@ def _access(drill: Drill) -> str:
 
 
 def _refused(drill: Drill, values: Mapping[str, str]) -> Iterator[RowFinding]:
-    lines = [*BROKEN, *(line.replace("{admin}", drill.relay.door.user) for line in OTHERWISE)]
+    lines = [*BROKEN, *(line.replace("{admin}", drill.relay.endpoint.user) for line in OTHERWISE)]
     answers = run_steps(drill.relay, "check", "sshd", [with_line(values, line) for line in lines])
     for line, answer in zip(lines, answers, strict=True):
         name = " / ".join(part.strip() for part in line.splitlines() if part != "Match all")

@@ -156,7 +156,7 @@ def _fido2(drill: Drill, person: EnrolledPerson) -> Iterator[RowFinding]:
     }  # fmt: skip
     for what, done in tries.items():
         yield _refused(what, done)
-    for user in (person.name, drill.relay.door.user):
+    for user in (person.name, drill.relay.endpoint.user):
         says = drill.relay.run("sshd", "-T", "-C", f"user={user},host=x,addr=192.0.2.1").out.splitlines()
         wanted = {
             "pubkeyauthoptions verify-required", "authenticationmethods publickey", "passwordauthentication no",

@@ -26,7 +26,7 @@ def play(drill: Drill) -> Iterator[RowFinding]:
     # Made from the stack's outputs without secrets, so there is no password that could be used.
     newest = {}
     for name, repository in sorted(drill.repositories.items()):
-        seen = look_at(drill, Place(where=drill.storage.where, room=repository, key=drill.storage.admin))
+        seen = look_at(drill, Place(where=drill.storage.where, record=repository, key=drill.storage.admin))
         if seen.newest is None:
             yield judged(
                 f"{name} has no snapshot: an alert", "NO SNAPSHOT" in problems_of(seen), problems_of(seen)

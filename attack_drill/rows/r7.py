@@ -49,7 +49,7 @@ nft flush ruleset
 def places(host: Host) -> list[tuple[str, str]]:
     """The addresses and ports of a source's sshd, as the host itself reports them."""
     ports = host.shell("sshd -T 2>/dev/null | sed -n 's/^port //p'").out.split() or ["22"]
-    addresses = [host.door.address, *host.shell("hostname -I").out.split()]
+    addresses = [host.endpoint.address, *host.shell("hostname -I").out.split()]
     found = []
     for address in dict.fromkeys(addresses):
         try:

@@ -137,7 +137,7 @@ def _other_accounts(drill: Drill) -> RowFinding:
     """The source's key for other accounts; only a few, because sshd counts failed logins."""
     users = [
         "root",
-        drill.relay.door.user,
+        drill.relay.endpoint.user,
         *(f"bk-{name}" for name in [*drill.repositories] if name != drill.source),
     ][:4]
     words = [

@@ -161,7 +161,7 @@ def _growth(drill: Drill, scratch: ScratchRepository) -> Iterator[RowFinding]:
         yield not_played("an alert for fast growth", "needs a storage key (--storage-key, --sandbox)")
         return
     storage = drill.storage
-    place = Place(where=storage.where, room=drill.repositories[scratch.source], key=storage.admin)
+    place = Place(where=storage.where, record=drill.repositories[scratch.source], key=storage.admin)
     scratch.host.shell(f"head -c {FILE_MIB << 20} /dev/urandom >{scratch.folder}/tree/big")
     done = scratch.restic("backup", "--quiet", "--host", scratch.name, "tree")
     scratch.host.shell(f"rm {scratch.folder}/tree/big")

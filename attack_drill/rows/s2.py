@@ -157,7 +157,7 @@ def _outward(drill: Drill) -> Iterator[RowFinding]:
         "the relay by its address": f"{address}:22",
         "the storage": f"{storage.hostname}:{port}",
         "the instance's metadata": "169.254.169.254:80",
-        "the source itself": f"{drill.victim.door.address}:{drill.victim.door.port}",
+        "the source itself": f"{drill.victim.endpoint.address}:{drill.victim.endpoint.port}",
     }
     line = "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | timeout 6 "
     attempts = [

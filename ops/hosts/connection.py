@@ -35,7 +35,7 @@ class HostError(LastcopyError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Door:
+class SshEndpoint:
     """Where and how one host is dialled.
 
     ``key_file`` None: the ssh agent has the key. ``agent_keys``: the public keys of the agent that are offered; empty: all of them, of which
@@ -49,7 +49,7 @@ class Door:
     host_key: str
     key_file: Path | None
     agent_keys: tuple[str, ...] = ()
-    jump: Door | None = None
+    jump: SshEndpoint | None = None
 
     @property
     def where(self) -> str:
@@ -75,23 +75,23 @@ class Done:
 class Host:
     """Root on one host. Commands are arguments, never secrets; secrets go on stdin."""
 
-    door: Door
+    endpoint: SshEndpoint
     folder: Path
     sockets: Path | None = None  # for the connection's socket, whose name must be short; None: the folder
     _words: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        door = self.door
+        endpoint = self.endpoint
         shared = [
             "ControlMaster=auto",
             f"ControlPath={self.sockets or self.folder}/%C",
             f"ControlPersist={IDLE}",
         ]
-        if door.jump is not None:
-            shared.append(f"ProxyCommand={self._jump_command(door.jump)}")
-        self._words = [*_ssh(door, self.folder, *shared), _target(door)]
+        if endpoint.jump is not None:
+            shared.append(f"ProxyCommand={self._jump_command(endpoint.jump)}")
+        self._words = [*_ssh(endpoint, self.folder, *shared), _target(endpoint)]
 
-    def _jump_command(self, jump: Door) -> str:
+    def _jump_command(self, jump: SshEndpoint) -> str:
         """The inner connection's way: ssh to the jump host, whose own host key is pinned as well. Its words go to a file, see `run`."""
         own = [*_ssh(jump, self.folder, "ControlPath=none"), "-E", str(self._jump_log)]
         return " ".join([shlex.join(own).replace("%", "%%"), "-W", "'[%h]:%p'", shlex.quote(_target(jump))])
@@ -102,7 +102,7 @@ class Host:
 
     def _jump_said(self) -> str:
         """What the jump host's ssh complained of, emptied for the next dial; the connection that is kept has no place for it."""
-        if self.door.jump is None or not self._jump_log.exists():
+        if self.endpoint.jump is None or not self._jump_log.exists():
             return ""
         said = self._jump_log.read_text(errors="replace")
         self._jump_log.write_text("")
@@ -110,11 +110,11 @@ class Host:
 
     @property
     def name(self) -> str:
-        return self.door.name
+        return self.endpoint.name
 
     def words(self, *command: str) -> list[str]:
         """The argument vector that runs ``command`` as root there; for callers that need their own pipes, and give ``ssh_environment()``."""
-        sudo = [] if self.door.user == "root" else ["sudo", "-n"]
+        sudo = [] if self.endpoint.user == "root" else ["sudo", "-n"]
         return [*self._words, "--", shlex.join([*sudo, *command])]
 
     def run(
@@ -143,13 +143,13 @@ class Host:
             if "HOST IDENTIFICATION HAS CHANGED" in said:
                 raise HostError(
                     f"{name} shows another host key than the one that is known: another machine answers at its address, or it was set up anew",
-                    where=self.door.where,
+                    where=self.endpoint.where,
                     fix="read the key on its own console (cat /etc/ssh/ssh_host_ed25519_key.pub); give that one where you know why it is new",
                 )
         if not found.out and "sudo" not in found.err:
             raise HostError(
                 f"{self.name} was not reached: {shown((jump + found.err).strip()) or 'the connection was closed'}",
-                where=self.door.where,
+                where=self.endpoint.where,
                 fix="see to it that this machine reaches it as `pulumi up` does",
             )
 
@@ -170,7 +170,7 @@ class Host:
         if done.returncode != 0 or not self.has(there):
             raise HostError(
                 f"the sshd of {self.name} forwards no socket: {shown(_text(done.stderr).strip(), 300)}",
-                where=self.door.where,
+                where=self.endpoint.where,
                 fix="allow it there for the time of the restore: `AllowStreamLocalForwarding yes` (sshd's default) in /etc/ssh/sshd_config; "
                 "or restore to a directory here and copy it",
             )
@@ -197,40 +197,40 @@ class Host:
         subprocess.run(asked, env=ssh_environment(), capture_output=True, check=False, timeout=20)
 
 
-def _ssh(door: Door, folder: Path, *more: str) -> list[str]:
+def _ssh(endpoint: SshEndpoint, folder: Path, *more: str) -> list[str]:
     """ssh with nothing of the user's own configuration, and one host key that it takes."""
-    alias, known = f"lastcopy-{door.name}", folder / f"known-{door.name}"
-    known.write_text(f"{alias} {' '.join(door.host_key.split()[:2])}\n")
+    alias, known = f"lastcopy-{endpoint.name}", folder / f"known-{endpoint.name}"
+    known.write_text(f"{alias} {' '.join(endpoint.host_key.split()[:2])}\n")
     options = [
         "BatchMode=yes", "StrictHostKeyChecking=yes", f"UserKnownHostsFile={known}", "GlobalKnownHostsFile=/dev/null",
         f"HostKeyAlias={alias}", "HostKeyAlgorithms=ssh-ed25519", "UpdateHostKeys=no", "ConnectTimeout=15",
         "ServerAliveInterval=15", "LogLevel=ERROR",
-        *_identity(door, folder), *more,
+        *_identity(endpoint, folder), *more,
     ]  # fmt: skip
     return [
         "ssh",
         "-F",
         "none",
         "-p",
-        str(door.port),
+        str(endpoint.port),
         *(word for option in options for word in ("-o", option)),
     ]
 
 
-def _identity(door: Door, folder: Path) -> list[str]:
+def _identity(endpoint: SshEndpoint, folder: Path) -> list[str]:
     """Which keys are offered. Of a key that the agent holds, ssh takes the public half as the file that names it."""
-    if door.key_file is not None:
-        return ["IdentitiesOnly=yes", "IdentityAgent=none", f"IdentityFile={door.key_file}"]
+    if endpoint.key_file is not None:
+        return ["IdentitiesOnly=yes", "IdentityAgent=none", f"IdentityFile={endpoint.key_file}"]
     files = []
-    for number, line in enumerate(door.agent_keys):
-        file = folder / f"agent-{door.name}-{number}.pub"
+    for number, line in enumerate(endpoint.agent_keys):
+        file = folder / f"agent-{endpoint.name}-{number}.pub"
         file.write_text(f"{line}\n")
         files.append(f"IdentityFile={file}")
     return ["IdentitiesOnly=yes", *files] if files else []
 
 
-def _target(door: Door) -> str:
-    return f"{door.user}@{door.address}"
+def _target(endpoint: SshEndpoint) -> str:
+    return f"{endpoint.user}@{endpoint.address}"
 
 
 def _text(raw: bytes) -> str:
@@ -238,14 +238,14 @@ def _text(raw: bytes) -> str:
 
 
 @contextmanager
-def hosts(doors: Sequence[Door], folder: Path) -> Iterator[dict[str, Host]]:
+def hosts(endpoints: Sequence[SshEndpoint], folder: Path) -> Iterator[dict[str, Host]]:
     """Every host by name; their connections end with the block. ``folder``: private, for known hosts and the like."""
     opened: dict[str, Host] = {}
     with ExitStack() as stack:
         sockets = stack.enter_context(socket_folder(folder, "ssh", _SOCKET))
         try:
-            for door in doors:
-                opened[door.name] = Host(door=door, folder=folder, sockets=sockets)
+            for endpoint in endpoints:
+                opened[endpoint.name] = Host(endpoint=endpoint, folder=folder, sockets=sockets)
             yield opened
         finally:
             for host in opened.values():

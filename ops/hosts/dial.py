@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ops.hosts.connection import Door, Host, hosts
+from ops.hosts.connection import Host, SshEndpoint, hosts
 from ops.private_folder import private_folder
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own in it, for the key
@@ -25,11 +25,11 @@ def dialled(dial: dict[str, Any], purpose: str) -> Iterator[Host]:
         yield opened[dial["name"]]
 
 
-def endpoint(dial: dict[str, Any], folder: Path, name: str | None = None) -> Door:
+def endpoint(dial: dict[str, Any], folder: Path, name: str | None = None) -> SshEndpoint:
     """Where and how the host is dialled; its key goes to a file in ``folder``."""
     jump = dial.get("jump")
     name = name or str(dial["name"])
-    return Door(
+    return SshEndpoint(
         name=name,
         address=dial["address"],
         port=int(dial["port"]),

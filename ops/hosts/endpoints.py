@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.errors import LastcopyError
-from ops.hosts.connection import Door
+from ops.hosts.connection import SshEndpoint
 
 RELAY = "relay"
 _NEEDED = ("address", "port", "user", "hostKey")
@@ -71,7 +71,7 @@ def _common_key(admin: Mapping[str, Any], folder: Path) -> Path | None:
     return file
 
 
-def endpoints(outputs: Mapping[str, Any], sources: Sequence[str], keys: AdminKeys) -> list[Door]:
+def endpoints(outputs: Mapping[str, Any], sources: Sequence[str], keys: AdminKeys) -> list[SshEndpoint]:
     """The relay and these sources. Error: the outputs are of a run by an older program, which did not tell where hosts are."""
     told = {RELAY: outputs.get(RELAY, {}), **{name: outputs["sources"][name] for name in sources}}
     silent = [name for name, one in told.items() if any(one.get(key) is None for key in _NEEDED)]
@@ -81,35 +81,43 @@ def endpoints(outputs: Mapping[str, Any], sources: Sequence[str], keys: AdminKey
             where="outputs relay and sources",
             fix="pulumi up",
         )
-    return [_door(name, one, keys) for name, one in told.items()]
+    return [_endpoint(name, one, keys) for name, one in told.items()]
 
 
-def _door(name: str, told: Mapping[str, Any], keys: AdminKeys) -> Door:
+def _endpoint(name: str, told: Mapping[str, Any], keys: AdminKeys) -> SshEndpoint:
     jump = told.get("jumpHost")
     through = None if jump is None else _dialled(f"jump-{name}", jump, keys.of_jump_to(name), keys)
     return _dialled(name, told, keys.of(name), keys, through)
 
 
 def _dialled(
-    name: str, told: Mapping[str, Any], key_file: Path | None, keys: AdminKeys, jump: Door | None = None
-) -> Door:
-    return Door(
+    name: str,
+    told: Mapping[str, Any],
+    key_file: Path | None,
+    keys: AdminKeys,
+    jump: SshEndpoint | None = None,
+) -> SshEndpoint:
+    return SshEndpoint(
         name=name, address=str(told["address"]), port=int(told["port"]), user=str(told["user"]), host_key=str(told["hostKey"]),
         key_file=key_file, agent_keys=() if key_file else keys.agent, jump=jump,
     )  # fmt: skip
 
 
-def sandbox_endpoints(directory: Path, outputs: Mapping[str, Any], sources: Sequence[str]) -> list[Door]:
+def sandbox_endpoints(
+    directory: Path, outputs: Mapping[str, Any], sources: Sequence[str]
+) -> list[SshEndpoint]:
     """The same for a local stack, whose machines are below ``directory``."""
     from sandbox import Sandbox
     from sandbox.image import ADMIN
 
     box = Sandbox(directory)
-    doors = []
+    endpoints = []
     for name in (RELAY, *sources):
         address, port = box.driver.dial(box.machine(name))
         key = outputs[RELAY]["hostKey"] if name == RELAY else outputs["sources"][name]["hostKey"]
-        doors.append(
-            Door(name=name, address=address, port=port, user=ADMIN, host_key=key, key_file=box.admin_key)
+        endpoints.append(
+            SshEndpoint(
+                name=name, address=address, port=port, user=ADMIN, host_key=key, key_file=box.admin_key
+            )
         )
-    return doors
+    return endpoints

@@ -66,7 +66,7 @@ def bring(host: Host, tool: str) -> dict[str, str]:
     if int(facts["free_mib"]) < needed:
         raise HostError(
             f"{host.name} has no room for {tool} {ours.version}: it needs {needed} MiB of disk space below {FOLDER}, where {facts['free_mib']} MiB are free",
-            where=host.door.where,
+            where=host.endpoint.where,
             fix=f"free that space there (df -h {Path(FOLDER).parent}), then run 'pulumi up' again",
         )
     packed = gzip.compress(program, compresslevel=1)

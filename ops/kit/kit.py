@@ -16,11 +16,11 @@ from ops.storage.access import (
     Document,
     Password,
     PublicKey,
-    Room,
+    RepositoryRecord,
     StorageKey,
     Where,
     pick,
-    rooms_of,
+    records_of,
     where_of,
 )
 
@@ -45,7 +45,7 @@ class Relay(Document):
 _OF_RELAY = ("address", "port", "user", "hostKey")
 
 
-class KitSource(Room):
+class KitSource(RepositoryRecord):
     """One source's repository and its password."""
 
     password: Password
@@ -68,9 +68,9 @@ class Kit(Document):
 
     def access(self, source: str, key: StorageKey | None) -> Access:
         """One source's access, with the given storage key or else the kit's."""
-        rooms = {room.name: room for room in self.sources}
-        room = pick(rooms, source)
-        return Access(where=self.where, room=room, key=self.key(key), password=rooms[source].password)
+        records = {record.name: record for record in self.sources}
+        record = pick(records, source)
+        return Access(where=self.where, record=record, key=self.key(key), password=records[source].password)
 
     def key(self, given: StorageKey | None) -> StorageKey:
         """The given storage key or else the kit's."""
@@ -126,10 +126,10 @@ def how_to_get_identities(where: Where) -> str:
     return f"as an administrator of the storage that holds {place}: make an access key with {rights} on it"
 
 
-def commands(where: Where, rooms: tuple[KitSource, ...]) -> tuple[str, ...]:
+def commands(where: Where, records: tuple[KitSource, ...]) -> tuple[str, ...]:
     """What to type on a clean machine without the project's checkout."""
     path = f"{where.prefix}/NAME/g1".lstrip("/")
-    hints = ", ".join(f"{room.name}: {(room.key_id or 'unknown')[:16]}" for room in rooms)
+    hints = ", ".join(f"{record.name}: {(record.key_id or 'unknown')[:16]}" for record in records)
     return (
         "# NAME: the source; g1: its generation; TIME: just before the trouble, such as 2026-11-23T13:54:02Z",
         f"export RCLONE_CONFIG_VAULT_TYPE=s3 RCLONE_CONFIG_VAULT_PROVIDER={where.uploads().rclone}",
@@ -159,9 +159,9 @@ def from_outputs(
 ) -> Kit:
     """All sources of a stack."""
     where = where_of(outputs)
-    rooms = tuple(
-        KitSource(**room.model_dump(), password=SecretStr(outputs["passwords"][name]))
-        for name, room in rooms_of(outputs).items()
+    records = tuple(
+        KitSource(**record.model_dump(), password=SecretStr(outputs["passwords"][name]))
+        for name, record in records_of(outputs).items()
     )
     relay = {name: one for name, one in outputs.get("relay", {}).items() if name in _OF_RELAY}
     return Kit(
@@ -171,7 +171,7 @@ def from_outputs(
         storage_key=key,
         how_to_get_identities=identities or how_to_get_identities(where),
         relay=Relay.read(relay, "output relay") if relay else None,
-        sources=rooms,
+        sources=records,
         tools=dict(tools),
-        commands=commands(where, rooms),
+        commands=commands(where, records),
     )

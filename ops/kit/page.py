@@ -40,15 +40,15 @@ def page(kit: Kit, file_name: str, *, secrets: bool = False) -> str:
         "<h2>Where the backups are</h2>",
         _table(place),
     ]
-    for room in kit.sources:
+    for record in kit.sources:
         rows = [
-            ("place", f"{where.bucket}/{where.prefix}/{room.name}/g{room.generation}".replace("//", "/")),
-            ("repository id", room.repository_id or "not recorded"),
-            ("key id", room.key_id or "not recorded"),
-            ("host key", room.host_key or "not recorded"),
-            ("password", room.password.get_secret_value() if secrets else "in the encrypted file"),
+            ("place", f"{where.bucket}/{where.prefix}/{record.name}/g{record.generation}".replace("//", "/")),
+            ("repository id", record.repository_id or "not recorded"),
+            ("key id", record.key_id or "not recorded"),
+            ("host key", record.host_key or "not recorded"),
+            ("password", record.password.get_secret_value() if secrets else "in the encrypted file"),
         ]
-        parts += [f"<h2>Source {escape(room.name)}</h2>", _table(rows)]
+        parts += [f"<h2>Source {escape(record.name)}</h2>", _table(rows)]
     parts += [
         "<h2>Programs</h2>",
         _table(sorted(kit.tools.items())),

@@ -90,7 +90,9 @@ def _of_group(group: Sequence[Arrived], keep: Keep) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for number, one in enumerate(newest_first):
         why = []
-        oldest = number == len(newest_first) - 1  # as restic: with room left, the longest history stays
+        oldest = (
+            number == len(newest_first) - 1
+        )  # as restic does: if slots are left, the longest history is kept
         for name, bucket in _BUCKETS.items():
             value = bucket(one.at.astimezone(UTC), number)
             if left[name] and (seen.get(name) != value or oldest):

@@ -18,7 +18,7 @@ from typing import Any
 
 import toolchain
 from ops.errors import LastcopyError, shown
-from ops.hosts.connection import Door, Host, HostError, hosts
+from ops.hosts.connection import Host, HostError, SshEndpoint, hosts
 from ops.recover.recovery import Recovery
 from ops.recover.restore import Seen
 from ops.restic.repository import CONNECTIONS, Answer, Repository, followed
@@ -99,14 +99,14 @@ def parse_host(text: str, where: str = "--host") -> Address:
     return Address(user=form[1] or "root", name=form[2].strip("[]"), port=int(form[3] or 22))
 
 
-def door(
+def host_endpoint(
     host: Address,
     host_key: str | None,
     key_file: Path | None,
     *,
-    jump: Door | None = None,
+    jump: SshEndpoint | None = None,
     name: str = "host",
-) -> Door:
+) -> SshEndpoint:
     """``host_key``: the public key that it must show, before anything is sent. ``jump``: the jump host from which it is dialled.
 
     ``name``: ``host`` or ``jump-host``, as the options begin.
@@ -118,7 +118,7 @@ def door(
             allowed="one line: ssh-ed25519 AAAA…",
             fix="read it on the host's own console: cat /etc/ssh/ssh_host_ed25519_key.pub",
         )
-    return Door(
+    return SshEndpoint(
         name=name, address=host.name, port=host.port, user=host.user, host_key=host_key, key_file=key_file,
         jump=jump,
     )  # fmt: skip
@@ -172,15 +172,15 @@ class Onto:
         if answer.code == 255:
             raise HostError(
                 f"the connection was lost; the restore is not complete:\n{answer.words}",
-                where=f"--host {self.host.door.address}",
-                fix="run it again with --existing update: what is there and whole stays",
+                where=f"--host {self.host.endpoint.address}",
+                fix="run it again with --existing update: complete files are kept",
             )
         return answer
 
     @contextmanager
     def _prepared(self) -> Iterator[tuple[str, str, str]]:
         """Two folders of ours, gone afterwards, and restic."""
-        run, lib, machine = self.host.run("sh", "-c", _PREPARE, "sh", self.host.door.user).out.split()
+        run, lib, machine = self.host.run("sh", "-c", _PREPARE, "sh", self.host.endpoint.user).out.split()
         try:
             yield run, lib, _tool(self.host, self.found, lib, machine)
         finally:
@@ -188,7 +188,7 @@ class Onto:
 
 
 @contextmanager
-def onto(there: Door, found: Recovery, home: Executor) -> Iterator[Onto]:
+def onto(there: SshEndpoint, found: Recovery, home: Executor) -> Iterator[Onto]:
     """The host, reached. ``home``: a thread of this machine's own network, from where the host is dialled; the storage may be in another."""
     with hosts([there], found.folder) as opened:
         host = opened["host"]
@@ -206,8 +206,8 @@ def _tool(host: Host, found: Recovery, lib: str, machine: str) -> str:
         if brought.code != 0:
             raise HostError(
                 f"restic could not be brought: {shown(brought.said.strip(), 300)}",
-                where=f"--host {host.door.address}",
-                fix="see that /var/lib has room there and is not mounted noexec",
+                where=f"--host {host.endpoint.address}",
+                fix="free disk space below /var/lib there, and see that it is not mounted noexec",
             )
         return path
     version = toolchain.ensure("restic")["restic"].version
@@ -215,7 +215,7 @@ def _tool(host: Host, found: Recovery, lib: str, machine: str) -> str:
     if has.code != 0:
         raise HostError(
             f"this machine is {platform.machine()}, the host {shown(machine, 20)}: the restic that is here does not run there",
-            where=f"--host {host.door.address}",
+            where=f"--host {host.endpoint.address}",
             fix=f"install restic {version} there as /usr/local/bin/restic, or restore to a directory here and copy it",
         )
     return has.out.strip()

@@ -79,7 +79,7 @@ class Recovery:
             tools=self.tools,
             folder=self.folder,
             served=self.views.socket(at, self.history) if at is not None else None,
-            key_hint=self.access.room.key_id or _oldest_key(self.history),
+            key_hint=self.access.record.key_id or _oldest_key(self.history),
         )
 
     def check(self, at: datetime | None, *, read_data: bool = False) -> Answer:
@@ -227,7 +227,7 @@ def recovery(
         try:
             notes = storage.notes(checkpoint.folder(access))
         except Refused:
-            notes = []  # a key for this room alone may not look there; then no checkpoint counts
+            notes = []  # a key that is limited to this source's prefix may not read them; then no checkpoint counts
         with Views(storage, folder, say) as views, ExitStack() as early:
 
             def known(history: History) -> Recovery:

@@ -172,7 +172,7 @@ def restore(
         place.remove([file for file in map(Path, answer.wrong) if _below(file, target)])
         answer = place.restore(good.repository, words, hear)
     seconds = time.monotonic() - began
-    go_on = "make room, then run it again with --existing update: what is there and whole stays"
+    go_on = "free disk space, then run it again with --existing update: complete files are kept"
     if "no space left on device" in answer.words:
         raise LastcopyError(
             f"the disk of the target is full; the restore is not complete. {place.free(target)} bytes are free:\n{answer.words}",

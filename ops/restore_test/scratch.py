@@ -23,7 +23,7 @@ def scratch_below(parent: Path | None) -> Iterator[Path]:
             raise LastcopyError(
                 f"no folder can be made in {shown(place)}: {error.strerror}",
                 where="--scratch",
-                allowed="a directory that you may write to, with room for what is restored",
+                allowed="a directory that you may write to, with enough free space for what is restored",
             ) from None
         yield folder
 

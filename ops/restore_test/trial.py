@@ -28,7 +28,7 @@ from ops.restore_test.shrinkage import PERCENT, held, lost, measure
 from ops.storage.access import Access
 
 ROOM_BESIDE = 64 << 20  # for restic's cache of indexes and trees
-_FULL = 1 << 20  # then restic may not even have had the room to say so
+_FULL = 1 << 20  # with less, restic may not even have been able to report it
 _CLOCK = timedelta(minutes=5)
 _NO_REPOSITORY, _WRONG_PASSWORD = 10, 12  # restic's exit codes
 _LOOK = "look at it with `lastcopy recover look`"
@@ -85,7 +85,7 @@ class Result:
 
 def drill(access: Access, tools: Tools, extent: Extent, scratch: Path, say: Callable[[str], None]) -> Result:
     """Everything for one source; what goes wrong is in the result. Whatever was restored is gone when this returns."""
-    result = Result(source=access.room.name, repository=access.room.repository_id)
+    result = Result(source=access.record.name, repository=access.record.repository_id)
     target = scratch / "restored"
     with result.timed("whole"):
         try:
@@ -106,7 +106,7 @@ def drill(access: Access, tools: Tools, extent: Extent, scratch: Path, say: Call
 def _drill(result: Result, found: Recovery, extent: Extent, target: Path) -> None:
     repository = found.open(found.history.last)
     result.repository = _identity(result, found, repository)
-    expected = timedelta(hours=found.access.room.silent_hours) if extent.newest is None else extent.newest
+    expected = timedelta(hours=found.access.record.silent_hours) if extent.newest is None else extent.newest
     _age(result, found.history, expected)
     sign = found.proposal.sign
     if sign is not None:
@@ -156,7 +156,7 @@ def _identity(result: Result, found: Recovery, repository: Repository) -> str:
             fix=fixes.get(answer.code, _LOOK),
         )
     config = json.loads(answer.out)
-    known, told = found.access.room.repository_id, str(config.get("id", ""))
+    known, told = found.access.record.repository_id, str(config.get("id", ""))
     if known is not None and known != told:
         result.wrong(
             f"another repository stands at the source's place: {shown(told[:8])}, not {known[:8]}",
@@ -234,7 +234,7 @@ def _shrinkage(result: Result, found: Recovery, repository: Repository) -> None:
     known = {name: held(one, arrivals[name]) for name, one in readable.items() if name in arrivals}
     newest = known.get(result.snapshot or "")
     before = measure(newest, list(known.values())) if newest else None
-    percent = found.access.room.shrink_percent
+    percent = found.access.record.shrink_percent
     if newest is None or before is None:
         return
     wrong = lost(newest, before, PERCENT if percent is None else percent)
@@ -250,9 +250,9 @@ def _room(scratch: Path, size: int) -> None:
     free, needed = shutil.disk_usage(scratch).free, size + ROOM_BESIDE
     if free < needed:
         raise LastcopyError(
-            f"too little room for the restore: {needed >> 20} MiB are needed, {free >> 20} MiB are free",
+            f"too little disk space for the restore: {needed >> 20} MiB are needed, {free >> 20} MiB are free",
             where=f"--scratch {shown(scratch.parent)}",
-            fix="make room, give another --scratch, or a smaller --sample-mib",
+            fix="free disk space, give another --scratch, or a smaller --sample-mib",
         )
 
 
@@ -279,7 +279,7 @@ def _restore(
         raise LastcopyError(
             "the disk got full, so nothing was proved" + (f":\n{answer.words}" if answer.words else ""),
             where=f"--scratch {shown(target.parent.parent)}",
-            fix="make room, give another --scratch, or a smaller --sample-mib",
+            fix="free disk space, give another --scratch, or a smaller --sample-mib",
         )
     result.wrong(
         f"the restore fails (restic exit code {answer.code}):\n{answer.words}",

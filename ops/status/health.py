@@ -78,14 +78,14 @@ class Limits:
 
 def limits_of(place: Place, silent_hours: float | None, growth_gib: float) -> Limits:
     """The limits asked for; where no silence is, the one that follows from the source's own schedule."""
-    own = place.room.silent_hours if silent_hours is None else silent_hours
+    own = place.record.silent_hours if silent_hours is None else silent_hours
     return Limits(silent_hours=own, growth_gib=growth_gib)
 
 
 def look(storage: Storage, place: Place, limits: Limits) -> Seen:
-    """List the source's room; nothing in it is opened."""
-    room, _, mine = place.path.rpartition("/")
-    whole = list(storage.entries(f"{room}/"))
+    """List the objects below the source's prefix; none is opened."""
+    prefix, _, mine = place.path.rpartition("/")
+    whole = list(storage.entries(f"{prefix}/"))
     history = History(
         replace(entry, name=entry.name.removeprefix(f"{mine}/"))
         for entry in whole
@@ -94,8 +94,8 @@ def look(storage: Storage, place: Place, limits: Limits) -> Seen:
     try:
         notes = storage.notes(checkpoint.folder(place))
     except Refused:
-        notes = []  # a key for the sources' rooms alone: then everything counts
-    return judge(place.room.name, whole, history, notes, storage.clock(), limits)
+        notes = []  # a key that is limited to the sources' prefixes: then everything counts
+    return judge(place.record.name, whole, history, notes, storage.clock(), limits)
 
 
 def judge(

@@ -111,7 +111,7 @@ class Where(Document):
         return self.uploads().checksum is Checksum.TRAILER
 
 
-class Room(Document):
+class RepositoryRecord(Document):
     """What is known of one source's repository. ``silent_after_hours``: from its schedule; ``shrink_percent``: the source's
     ``expect.shrinkPercent``; None: an older stack or kit does not tell."""
 
@@ -145,7 +145,7 @@ class Place:
     """
 
     where: Where
-    room: Room
+    record: RepositoryRecord
     key: StorageKey = field(repr=False)
     place: str | None = None
     lock_was: tuple[Retention, ...] = ()
@@ -155,7 +155,7 @@ class Place:
         """Below the bucket, as the relay serves it: ``prefix/source/g1``."""
         if self.place is not None:
             return self.place
-        return f"{self.where.prefix}/{self.room.name}/g{self.room.generation}".lstrip("/")
+        return f"{self.where.prefix}/{self.record.name}/g{self.record.generation}".lstrip("/")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,11 +167,11 @@ class Access(Place):
 
 def from_outputs(outputs: Mapping[str, Any], source: str, key: StorageKey) -> Access:
     """From a stack's outputs with their secrets."""
-    where, rooms = where_of(outputs), outputs.get("sources", {})
-    if source not in rooms:
-        raise _unknown(source, rooms)
-    room = Room.read(_room_of(source, rooms[source]), f"output sources.{source}")
-    return Access(where=where, room=room, key=key, password=SecretStr(outputs["passwords"][source]))
+    where, records = where_of(outputs), outputs.get("sources", {})
+    if source not in records:
+        raise _unknown(source, records)
+    record = RepositoryRecord.read(_record_of(source, records[source]), f"output sources.{source}")
+    return Access(where=where, record=record, key=key, password=SecretStr(outputs["passwords"][source]))
 
 
 def where_of(outputs: Mapping[str, Any]) -> Where:
@@ -187,15 +187,15 @@ def where_of(outputs: Mapping[str, Any]) -> Where:
     return Where.read({name: vault[name] for name in known if name in vault}, "output vault")
 
 
-def rooms_of(outputs: Mapping[str, Any]) -> dict[str, Room]:
+def records_of(outputs: Mapping[str, Any]) -> dict[str, RepositoryRecord]:
     """Every source of a stack's outputs."""
     return {
-        name: Room.read(_room_of(name, summary), f"output sources.{name}")
+        name: RepositoryRecord.read(_record_of(name, summary), f"output sources.{name}")
         for name, summary in sorted(outputs.get("sources", {}).items())
     }
 
 
-def _room_of(source: str, summary: Mapping[str, Any]) -> dict[str, Any]:
+def _record_of(source: str, summary: Mapping[str, Any]) -> dict[str, Any]:
     known = (
         "generation",
         "repositoryId",
@@ -213,11 +213,11 @@ def _unknown(source: str, known: Mapping[str, Any]) -> LastcopyError:
     return LastcopyError(f"there is no source {source!a}", where="--source", allowed=f"one of: {names}")
 
 
-def pick(rooms: Mapping[str, Room], source: str) -> Room:
-    """The source's room, or an error that names all."""
-    if source not in rooms:
-        raise _unknown(source, rooms)
-    return rooms[source]
+def pick(records: Mapping[str, RepositoryRecord], source: str) -> RepositoryRecord:
+    """The source's record, or an error that names all sources."""
+    if source not in records:
+        raise _unknown(source, records)
+    return records[source]
 
 
 # file's key -> ours; the last pair is what stands in the local stack's storage/root.env

@@ -1,7 +1,7 @@
 """Checkpoints: signed notes that a repository was whole and good at a moment, so that older signs of an attack no longer count. Pure.
 
 A rebuild hides and overwrites by itself; so does a trusted prune. Without a note of it the next search for the last good moment would
-end before them. A note stands in the bucket, outside every source's room, and holds only with the repository's password: the relay and
+end before them. A note is in the bucket, outside every source's prefix, and is valid only with the repository's password: the relay and
 the storage do not know it, and a source cannot write there. Who has both a source and the storage can forge one; then give ``--at``.
 """
 
@@ -22,7 +22,7 @@ FOLDER = "_lastcopy/checkpoints"  # no source's name begins with an underscore
 
 def folder(access: Place, kind: str = FOLDER) -> str:
     """Where the notes of a kind stand for one repository."""
-    return f"{access.where.prefix}/{kind}/{access.room.name}/g{access.room.generation}/".lstrip("/")
+    return f"{access.where.prefix}/{kind}/{access.record.name}/g{access.record.generation}/".lstrip("/")
 
 
 def digest(shown: dict[str, Entry]) -> str:

@@ -119,9 +119,9 @@ def rows(kit: Kit) -> list[str]:
         f"storage key: {'in the kit' if kit.storage_key else shown(kit.how_to_get_identities)}",
         *(f"relay {shown(kit.relay.address)} {kit.relay.host_key}" for _ in [0] if kit.relay),
         *(
-            f"source {room.name}: generation {room.generation}, repository {room.repository_id or 'not recorded'}, "
-            f"key {room.key_id or 'not recorded'}, password in the kit"
-            for room in kit.sources
+            f"source {record.name}: generation {record.generation}, repository {record.repository_id or 'not recorded'}, "
+            f"key {record.key_id or 'not recorded'}, password in the kit"
+            for record in kit.sources
         ),
         *(f"{shown(name)} {shown(version)}" for name, version in sorted(kit.tools.items())),
     ]

@@ -148,7 +148,7 @@ def tell(found: Outlook, done: Pruned | None, action: Action) -> None:
             f"pruned: {done.snapshots} snapshots dropped, {done.kept} stand; {done.hidden} objects hidden, {human_size(done.size)}, {done.seconds:.1f} s"
         )
         say(
-            "no version was deleted: the room comes back when the lock has run out and the bucket's lifecycle rule acts"
+            "no version was deleted: the space is freed when the lock has expired and the bucket's lifecycle rule acts"
         )
         say(
             "restic's check passes; a signed note stands in the bucket, so that recovery takes the prune for what it is"
@@ -204,7 +204,7 @@ def as_data(found: Outlook, done: Pruned | None) -> dict[str, Any]:
         for row in found.decision.rows
     ]
     return {
-        "source": found.recovery.access.room.name,
+        "source": found.recovery.access.record.name,
         "now": iso(found.now),
         "snapshots": rows,
         "refused": [str(problem) for problem in found.problems()],

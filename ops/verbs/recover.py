@@ -22,8 +22,8 @@ from ops.command_line.output import JsonOption, human_size, print_json, progress
 from ops.errors import LastcopyError, shown
 from ops.history.timeline import SIGNS, acts, events
 from ops.history.versions import LOCKS, area, iso, parse_moment
-from ops.hosts.connection import Door
-from ops.recover.onto import Address, door, onto, parse_host
+from ops.hosts.connection import SshEndpoint
+from ops.recover.onto import Address, host_endpoint, onto, parse_host
 from ops.recover.plan import How, Plan, locks_of
 from ops.recover.rebuild import Rebuilt, planned
 from ops.recover.rebuild import rebuild as carry_out_and_prove
@@ -98,7 +98,7 @@ def look_as_data(found: Recovery) -> dict[str, object]:
     """What `look` finds. Names are as the storage has them, whoever wrote them."""
     proposal, (objects, locks) = found.proposal, count_live(found)
     return {
-        "source": found.access.room.name,
+        "source": found.access.record.name,
         "repository": found.access.path,
         "knownGood": None if found.since is None else {"at": iso(found.since[0]), "why": found.since[1]},
         "events": [
@@ -242,9 +242,13 @@ def existing_of(word: str) -> Existing:
     return cast(Existing, word)
 
 
-def jump_of(host: str | None, key: str | None, ssh_key: Path | None) -> Door | None:
+def jump_of(host: str | None, key: str | None, ssh_key: Path | None) -> SshEndpoint | None:
     """The jump host that was named."""
-    return None if host is None else door(parse_host(host, "--jump-host"), key, ssh_key, name="jump-host")
+    return (
+        None
+        if host is None
+        else host_endpoint(parse_host(host, "--jump-host"), key, ssh_key, name="jump-host")
+    )
 
 
 def check_here(target: Path, existing: Existing, host: Address | None) -> None:
@@ -264,7 +268,7 @@ def placed(
     host: Address | None,
     host_key: str | None,
     ssh_key: Path | None,
-    jump: Door | None,
+    jump: SshEndpoint | None,
 ) -> Iterator[tuple[Recovery, Place]]:
     """The repository, and where its files come back to."""
     if host is None:
@@ -276,7 +280,7 @@ def placed(
         with (
             opened(request, ahead=True, at=moment) as found,
             onto(
-                door(host, host_key or found.access.room.host_key, ssh_key, jump=jump), found, home
+                host_endpoint(host, host_key or found.access.record.host_key, ssh_key, jump=jump), found, home
             ) as place,
         ):
             yield found, place

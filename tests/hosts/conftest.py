@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.hosts.connection import Door, hosts
+from ops.hosts.connection import SshEndpoint, hosts
 from tests.conformance.sshd import Sshd, make_key
 
 
@@ -48,8 +48,8 @@ def jump(new_sshd: Callable[..., Sshd]) -> Sshd:
     return new_sshd()
 
 
-def door(server: Sshd, key: Path | None, name: str = "web1") -> Door:
-    return Door(
+def endpoint(server: Sshd, key: Path | None, name: str = "web1") -> SshEndpoint:
+    return SshEndpoint(
         name=name,
         address="127.0.0.1",
         port=server.port,
@@ -60,13 +60,13 @@ def door(server: Sshd, key: Path | None, name: str = "web1") -> Door:
 
 
 @pytest.fixture
-def behind(target: Sshd, jump: Sshd, key: Path) -> Door:
+def behind(target: Sshd, jump: Sshd, key: Path) -> SshEndpoint:
     """The host, dialled from the jump host."""
-    return replace(door(target, key), jump=door(jump, key, "jump-web1"))
+    return replace(endpoint(target, key), jump=endpoint(jump, key, "jump-web1"))
 
 
-def dialled(door: Door) -> str:
+def dialled(endpoint: SshEndpoint) -> str:
     """What one command printed there, over a connection of its own."""
     # A short path: a socket of ssh stands in it.
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder, hosts([door], Path(folder)) as opened:
-        return opened[door.name].run("echo", "here").out
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder, hosts([endpoint], Path(folder)) as opened:
+        return opened[endpoint.name].run("echo", "here").out

@@ -19,7 +19,7 @@ from ops.hosts.connection import HostError
 from ops.hosts.filtered_agent import agent_of, run_beside
 from ops.stack import Stack
 from tests.conformance.sshd import Sshd, make_key
-from tests.hosts.conftest import dialled, door
+from tests.hosts.conftest import dialled, endpoint
 from tests.unit.fake_engine import FakeEngine
 from tests.waiting import wait_until
 
@@ -64,7 +64,7 @@ def test_sshd_ends_a_login_that_comes_with_ten_keys(
     """The fault itself; `MaxAuthTries` is 6, as everywhere that nobody changed it."""
     monkeypatch.setenv("SSH_AUTH_SOCK", str(crowd))
     with pytest.raises(HostError, match="Too many authentication failures"):
-        dialled(door(target, None))
+        dialled(endpoint(target, None))
 
 
 def test_the_operations_offer_the_named_key_alone(
@@ -72,9 +72,9 @@ def test_the_operations_offer_the_named_key_alone(
 ) -> None:
     """On the jump host as well as behind it."""
     monkeypatch.setenv("SSH_AUTH_SOCK", str(crowd))
-    one = replace(door(target, None), agent_keys=(public(key),))
+    one = replace(endpoint(target, None), agent_keys=(public(key),))
     assert dialled(one) == "here\n"
-    through = replace(door(jump, None, "jump-web1"), agent_keys=(public(key),))
+    through = replace(endpoint(jump, None, "jump-web1"), agent_keys=(public(key),))
     assert dialled(replace(one, jump=through)) == "here\n"
 
 

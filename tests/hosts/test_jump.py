@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from ops.hosts.connection import Door, Host, HostError, hosts
+from ops.hosts.connection import Host, HostError, SshEndpoint, hosts
 from ops.hosts.dial import endpoint
-from ops.recover.onto import Address, door
+from ops.recover.onto import Address, host_endpoint
 from tests.conformance.sshd import Sshd
 from tests.hosts.conftest import dialled
 
 
-def test_commands_run_on_the_host_behind_the_jump_host(behind: Door, target: Sshd, jump: Sshd) -> None:
+def test_commands_run_on_the_host_behind_the_jump_host(behind: SshEndpoint, target: Sshd, jump: Sshd) -> None:
     before = (target.logins(), jump.logins())
     assert dialled(behind) == "here\n"
     assert (target.logins(), jump.logins()) == (before[0] + 1, before[1] + 1)
 
 
-def test_ipv6_addresses_are_dialled_directly_and_behind_a_jump_host(behind: Door) -> None:
+def test_ipv6_addresses_are_dialled_directly_and_behind_a_jump_host(behind: SshEndpoint) -> None:
     """The inner dial writes them in brackets, ssh itself does not."""
     assert dialled(replace(behind, address="::1", jump=None)) == "here\n"
     assert behind.jump is not None
@@ -29,7 +29,7 @@ def test_ipv6_addresses_are_dialled_directly_and_behind_a_jump_host(behind: Door
 
 
 def test_another_host_key_behind_the_jump_host_is_refused(
-    behind: Door, new_sshd: Callable[..., Sshd]
+    behind: SshEndpoint, new_sshd: Callable[..., Sshd]
 ) -> None:
     impostor = new_sshd()
     with pytest.raises(HostError, match="web1 shows another host key") as refused:
@@ -39,7 +39,7 @@ def test_another_host_key_behind_the_jump_host_is_refused(
 
 
 def test_another_host_key_of_the_jump_host_is_refused(
-    behind: Door, target: Sshd, new_sshd: Callable[..., Sshd]
+    behind: SshEndpoint, target: Sshd, new_sshd: Callable[..., Sshd]
 ) -> None:
     impostor, before = new_sshd(), target.logins()
     assert behind.jump is not None
@@ -49,7 +49,7 @@ def test_another_host_key_of_the_jump_host_is_refused(
 
 
 def test_sabotage_a_jump_host_that_is_not_pinned_gets_the_login(
-    behind: Door, new_sshd: Callable[..., Sshd], monkeypatch: pytest.MonkeyPatch
+    behind: SshEndpoint, new_sshd: Callable[..., Sshd], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same two dials by a Host that forgets the pin on the way."""
     impostor = new_sshd()
@@ -63,7 +63,7 @@ def test_sabotage_a_jump_host_that_is_not_pinned_gets_the_login(
     assert impostor.logins() == 1
 
 
-def test_a_jump_host_that_is_not_there_is_told_with_what_its_ssh_said(behind: Door) -> None:
+def test_a_jump_host_that_is_not_there_is_told_with_what_its_ssh_said(behind: SshEndpoint) -> None:
     assert behind.jump is not None
     with pytest.raises(HostError, match="web1 was not reached") as refused:
         dialled(replace(behind, jump=replace(behind.jump, port=1)))
@@ -74,10 +74,10 @@ def test_a_restore_onto_a_host_comes_through_the_jump_host_that_it_is_given(
     target: Sshd, jump: Sshd, key: Path
 ) -> None:
     """`recover restore --host … --jump-host …`, which knows no stack."""
-    first = door(
+    first = host_endpoint(
         Address(user=jump.user, name="127.0.0.1", port=jump.port), jump.host_key, key, name="jump-host"
     )
-    there = door(
+    there = host_endpoint(
         Address(user=target.user, name="127.0.0.1", port=target.port), target.host_key, key, jump=first
     )
     before = (target.logins(), jump.logins())
@@ -85,7 +85,7 @@ def test_a_restore_onto_a_host_comes_through_the_jump_host_that_it_is_given(
     assert (target.logins(), jump.logins()) == (before[0] + 1, before[1] + 1)
 
 
-def test_a_long_name_of_the_private_folder_is_taken(behind: Door, tmp_path: Path) -> None:
+def test_a_long_name_of_the_private_folder_is_taken(behind: SshEndpoint, tmp_path: Path) -> None:
     """A long TMPDIR: ssh's socket would have a longer name than the kernel takes."""
     folder = tmp_path / ("long" * 20)
     folder.mkdir(mode=0o700)

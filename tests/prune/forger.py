@@ -17,7 +17,7 @@ def master_of(bed: Bed) -> MasterKey:
 
 
 def _key_file(bed: Bed) -> bytes:
-    key = f"{bed.prefix}keys/{bed.access.room.key_id}"
+    key = f"{bed.prefix}keys/{bed.access.record.key_id}"
     return bytes(bed.s3.get_object(Bucket=BUCKET.name, Key=key)["Body"].read())
 
 
@@ -31,7 +31,7 @@ def put_sealed(bed: Bed, place: str, documents: Iterable[Any]) -> list[str]:
 
 
 def snapshots(bed: Bed) -> list[dict[str, Any]]:
-    with bed.restic(key_hint=bed.access.room.key_id) as live:
+    with bed.restic(key_hint=bed.access.record.key_id) as live:
         return live.snapshots()
 
 
@@ -55,6 +55,6 @@ def packs(bed: Bed) -> list[str]:
 
 def indexes(bed: Bed) -> list[dict[str, Any]]:
     """What the live indexes say."""
-    with bed.restic(key_hint=bed.access.room.key_id) as live:
+    with bed.restic(key_hint=bed.access.record.key_id) as live:
         names = [name for name in bed.names() if name.startswith("index/")]
         return [json.loads(live.ask("cat", "index", name.removeprefix("index/")).out) for name in names]

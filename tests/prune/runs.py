@@ -17,7 +17,7 @@ KEEP = ("--keep-last", "2", "--keep-daily", "0", "--keep-weekly", "0", "--keep-m
 
 
 def words(bed: Bed) -> list[str]:
-    return [*bed.kit_words(), "--source", bed.access.room.name]
+    return [*bed.kit_words(), "--source", bed.access.record.name]
 
 
 def run(bed: Bed, *more: str, action: str = "run") -> tuple[int, str]:
@@ -52,7 +52,7 @@ def refused(bed: Bed, *more: str, says: str) -> str:
 
 
 def restores(bed: Bed, snapshot: str, target: Path) -> str:
-    with bed.restic(key_hint=bed.access.room.key_id) as repository:
+    with bed.restic(key_hint=bed.access.record.key_id) as repository:
         done = repository.ask("restore", snapshot, "--target", str(target))
         assert done.ok, done.words
     return bed.came_back(target)

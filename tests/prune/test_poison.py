@@ -99,7 +99,7 @@ def two_files(bed: Bed) -> str:
     for name in ("stays", "goes"):
         (more / name).write_bytes(os.urandom(50_000))
     ids = []
-    with bed.restic(key_hint=bed.access.room.key_id) as repository:
+    with bed.restic(key_hint=bed.access.record.key_id) as repository:
         for _ in range(2):
             assert repository.ask("backup", str(more)).ok
             (more / "goes").unlink(missing_ok=True)
@@ -142,7 +142,7 @@ def damaged_pack(bed: Bed) -> None:
     """A pack of an own new backup whose content is not what its index says: only reading it shows it."""
     (bed.folder / "more" / "file").write_bytes(os.urandom(50_000))
     before = set(forger.packs(bed))
-    with bed.restic(key_hint=bed.access.room.key_id) as repository:
+    with bed.restic(key_hint=bed.access.record.key_id) as repository:
         assert repository.ask("backup", str(bed.folder / "more")).ok
     for name in set(forger.packs(bed)) - before:
         bed.put(name, os.urandom(60_000))
@@ -187,7 +187,7 @@ def test_s9_sabotage_a_prune_that_reads_nothing_loses_a_good_file_from_sight(
     monkeypatch.setattr(Recovery, "check", lambda self, at, **_: check(self, at))
     code, said = run(bed, *ONE)
     assert code == 0, said
-    with bed.restic(key_hint=bed.access.room.key_id) as repository:
+    with bed.restic(key_hint=bed.access.record.key_id) as repository:
         assert not repository.ask("restore", good, "--target", str(tmp_path / "now")).ok
     with bed.recovery() as found:
         assert found.open(moment).ask("restore", good, "--target", str(tmp_path / "then")).ok
@@ -213,5 +213,5 @@ def test_s9_poison_that_comes_while_restic_prunes_is_found_and_every_version_is_
     (at,) = re.findall(r"rebuild --at (\S+Z)", said)
     done = CliRunner().invoke(app, ["recover", "rebuild", *words(bed), "--at", at, "--really"])
     assert done.exit_code == 0, done.output
-    with bed.restic(key_hint=bed.access.room.key_id) as repository:
+    with bed.restic(key_hint=bed.access.record.key_id) as repository:
         assert repository.ask("restore", good, "--target", str(tmp_path / "back")).ok

@@ -26,7 +26,7 @@ from ops.kit.kit import Kit, KitSource, commands, how_to_get_identities
 from ops.kit.sealed import seal
 from ops.recover.recovery import Recovery, recovery
 from ops.restic.repository import Repository, Tools, workplace
-from ops.storage.access import Access, Room, StorageKey, Where
+from ops.storage.access import Access, RepositoryRecord, StorageKey, Where
 from ops.storage.client import Storage
 from sandbox.bucket import SandboxBucket, ensure_bucket, wait_ready
 from sandbox.storage_server import prepare_files, root_credentials
@@ -154,7 +154,7 @@ class Bed:
             )
 
     def back_up(self) -> None:
-        with self.restic(key_hint=self.access.room.key_id) as live:
+        with self.restic(key_hint=self.access.record.key_id) as live:
             done = live.ask("backup", str(self.source_tree))
             assert done.ok, done.words
 
@@ -177,16 +177,16 @@ class Bed:
         return ["--kit", str(file), "--identity", str(identity)]
 
     def _kit(self, key: StorageKey | None) -> Kit:
-        room = KitSource(**self.access.room.model_dump(), password=self.access.password)
+        record = KitSource(**self.access.record.model_dump(), password=self.access.password)
         return Kit(
             made="2026-11-24T12:00:00Z",
             stack="test",
             where=self.access.where,
             storage_key=key,
             how_to_get_identities=how_to_get_identities(self.access.where),
-            sources=(room,),
+            sources=(record,),
             tools={"restic": "0.19.1", "rclone": "1.76.0"},
-            commands=commands(self.access.where, (room,)),
+            commands=commands(self.access.where, (record,)),
         )
 
 
@@ -220,7 +220,9 @@ def make_master(vault: Vault, folder: Path) -> Bed:
     """The repository that the tests' own are copies of: restic needs seconds to make one."""
     tools = Tools.get()
     folder.mkdir()
-    access = Access(where=vault.where, room=Room(name="master"), key=vault.key, password=SecretStr(PASSWORD))
+    access = Access(
+        where=vault.where, record=RepositoryRecord(name="master"), key=vault.key, password=SecretStr(PASSWORD)
+    )
     tree = folder / "tree"
     make_tree(tree, 1)
     bed = Bed(vault, tools, folder, access, digest_of(tree), "")
@@ -250,15 +252,17 @@ def with_a_cheap_key(bed: Bed) -> Bed:
     name, text = cheap(bed.s3.get_object(Bucket=BUCKET.name, Key=bed.prefix + own)["Body"].read(), PASSWORD)
     bed.put(f"keys/{name}", text)
     bed.hide(own)
-    return replace(bed, access=replace(bed.access, room=bed.access.room.model_copy(update={"key_id": name})))
+    return replace(
+        bed, access=replace(bed.access, record=bed.access.record.model_copy(update={"key_id": name}))
+    )
 
 
 def make_bed(master: Bed, source: str, folder: Path) -> Bed:
     """A copy in a room of its own, written in the order of a backup: snapshots last, one after the other."""
     folder.mkdir()
     (folder / "tree").symlink_to(master.folder / "tree")
-    room = master.access.room.model_copy(update={"name": source})
-    bed = replace(master, folder=folder, access=replace(master.access, room=room))
+    record = master.access.record.model_copy(update={"name": source})
+    bed = replace(master, folder=folder, access=replace(master.access, record=record))
     entries = master.s3.list_objects_v2(Bucket=BUCKET.name, Prefix=master.prefix)["Contents"]
     entries.sort(key=lambda row: row["LastModified"])
     names = [row["Key"].removeprefix(master.prefix) for row in entries if "/locks/" not in row["Key"]]
@@ -277,7 +281,7 @@ def make_bed(master: Bed, source: str, folder: Path) -> Bed:
 
 def bogus_keys(bed: Bed, number: int = 25) -> None:
     """Well-formed keys that open nothing, under names that come before the good one's."""
-    good = bed.access.room.key_id
+    good = bed.access.record.key_id
     assert good is not None
     real = bed.s3.get_object(Bucket=BUCKET.name, Key=f"{bed.prefix}keys/{good}")["Body"].read()
     made = 0

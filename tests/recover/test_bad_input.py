@@ -59,7 +59,7 @@ def test_the_kit_alone_restores_without_pulumi_and_its_state(bed: Bed, tmp_path:
     )
     done = subprocess.run(
         [sys.executable, "-c", guard, "recover", "restore", "--kit", str(kit), "--passphrase-file", "-",
-         "--source", bed.access.room.name, "--target", str(target)],
+         "--source", bed.access.record.name, "--target", str(target)],
         cwd=clean, input=PASSPHRASE + "\n", capture_output=True, text=True, check=False,
         env={"PATH": f"{bed.tools.restic.parent}:{bed.tools.rclone.parent}:/usr/bin:/bin", "HOME": str(tmp_path), "LASTCOPY_CACHE": cache},
     )  # fmt: skip
@@ -74,13 +74,13 @@ def test_the_kits_commands_restore_by_hand(bed: Bed, tmp_path: Path) -> None:
     kit = unseal(bed.kit()[0], passphrase=PASSPHRASE, identity_file=None)
     moment = now()
     whole_attack(bed)
-    access, room = bed.access, kit.sources[0]
+    access, record = bed.access, kit.sources[0]
     typed = "\n".join(kit.commands)
     for blank, value in {
         "_KEY_ID=…": f"_KEY_ID={access.key.access_key_id}",
         "_ACCESS_KEY=…": f"_ACCESS_KEY={access.key.secret_access_key.get_secret_value()}",
-        "NAME/g1": f"{room.name}/g1",
-        "HINT=KEY": f"HINT={room.key_id}",
+        "NAME/g1": f"{record.name}/g1",
+        "HINT=KEY": f"HINT={record.key_id}",
         "-at TIME": f"-at {iso(moment)}",
         "restore ID": "restore latest",
         "/restore": str(tmp_path / "back"),
@@ -88,7 +88,7 @@ def test_the_kits_commands_restore_by_hand(bed: Bed, tmp_path: Path) -> None:
         assert typed.count(blank) == 1, blank
         typed = typed.replace(blank, value)
     (tmp_path / "ca.pem").write_text(kit.where.ca_certificate or "")
-    (tmp_path / "password").write_text(room.password.get_secret_value())
+    (tmp_path / "password").write_text(record.password.get_secret_value())
     done = subprocess.run(
         ["bash", "-eu"], input=typed, cwd=tmp_path, capture_output=True, text=True, check=False,
         env={"PATH": f"{bed.tools.restic.parent}:{bed.tools.rclone.parent}:/usr/bin:/bin", "HOME": str(tmp_path)},
@@ -192,7 +192,7 @@ def spoilt_hard_link(bed: Bed, folder: Path) -> tuple[Path, bytes]:
     folder.mkdir()
     big.write_bytes(content)
     os.link(big, folder / "same")
-    with bed.restic(key_hint=bed.access.room.key_id) as live:
+    with bed.restic(key_hint=bed.access.record.key_id) as live:
         assert live.ask("backup", str(folder)).ok
     with big.open("r+b") as file:
         file.seek(-9, os.SEEK_END)
@@ -212,7 +212,7 @@ def test_an_update_repairs_a_file_with_hard_links(bed: Bed, tmp_path: Path) -> N
 def test_sabotage_restic_alone_spoils_it_in_silence(bed: Bed, tmp_path: Path) -> None:
     """Why an update is read again. This falls with a restic that has learnt it: then the second pass can go."""
     big, content = spoilt_hard_link(bed, tmp_path / "tree")
-    with bed.restic(key_hint=bed.access.room.key_id) as live:
+    with bed.restic(key_hint=bed.access.record.key_id) as live:
         words = ("restore", "latest", "--target", "/", "--include", str(big.parent))
         assert live.ask(*words, "--overwrite", "always").ok
     assert big.read_bytes() != content
@@ -246,7 +246,7 @@ def test_a_restore_that_is_ended_leaves_no_secret_behind(
     kit, phrase = bed.kit(bed.vault.key)
     running = subprocess.Popen(
         [sys.executable, "-m", "ops", "recover", "restore", "--kit", str(kit), "--passphrase-file", str(phrase),
-         "--source", bed.access.room.name, "--target", str(tmp_path / "target")],
+         "--source", bed.access.record.name, "--target", str(tmp_path / "target")],
         cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "TMPDIR": str(scratch)},
     )  # fmt: skip
     try:

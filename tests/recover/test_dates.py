@@ -195,7 +195,7 @@ def test_r3_a_pack_of_long_ago_below_a_new_name_harms_nothing_and_costs_no_reque
         } < asked
     assert restored(bed, tmp_path / "back") == bed.tree
     rebuilt(bed)
-    with bed.restic(key_hint=bed.access.room.key_id) as live:
+    with bed.restic(key_hint=bed.access.record.key_id) as live:
         assert live.ask("check", "--read-data").ok
 
 
@@ -236,7 +236,7 @@ def test_r3_a_rebuild_undoes_what_was_dated_into_the_past(bed: Bed, tmp_path: Pa
     index_of_long_ago(bed)
     rebuilt(bed)
     assert bed.versions() >= there
-    with bed.restic(key_hint=bed.access.room.key_id) as live:
+    with bed.restic(key_hint=bed.access.record.key_id) as live:
         assert live.ask("check", "--read-data").ok
     assert restored(bed, tmp_path / "back") == bed.tree
 

@@ -32,7 +32,7 @@ def run(*words: str) -> tuple[int, str]:
 
 
 def kit_words(bed: Bed) -> list[str]:
-    return [*bed.kit_words(), "--source", bed.access.room.name]
+    return [*bed.kit_words(), "--source", bed.access.record.name]
 
 
 def restored(bed: Bed, found: Recovery, target: Path, snapshot: str | None = None) -> str:
@@ -70,7 +70,7 @@ def test_r3_s9_after_the_whole_attack_restore_gives_back_every_byte_and_rebuild_
     assert "no version was deleted" in said
     assert bed.versions() >= before >= there
 
-    with bed.restic(key_hint=bed.access.room.key_id) as live:
+    with bed.restic(key_hint=bed.access.record.key_id) as live:
         assert live.ask("check", "--read-data").ok
         snapshots = sorted(live.snapshots(), key=lambda one: str(one["time"]))
         assert len(snapshots) == 2
@@ -94,7 +94,7 @@ def test_a_sparse_file_comes_back_sparse_and_read_back(bed: Bed, tmp_path: Path)
         disk.truncate(64 << 20)
         disk.seek(40 << 20)
         disk.write(b"data")
-    with bed.restic(key_hint=bed.access.room.key_id) as live:
+    with bed.restic(key_hint=bed.access.record.key_id) as live:
         assert live.ask("backup", "--quiet", str(file.parent)).ok
     with bed.recovery() as found:
         good = found.good(None, even_if_damaged=False)
@@ -106,7 +106,7 @@ def test_a_sparse_file_comes_back_sparse_and_read_back(bed: Bed, tmp_path: Path)
 
 def test_sabotage_without_the_view_of_the_past_the_restore_fails(bed: Bed, tmp_path: Path) -> None:
     whole_attack(bed)
-    with bed.restic(key_hint=bed.access.room.key_id) as live:
+    with bed.restic(key_hint=bed.access.record.key_id) as live:
         assert not live.ask("restore", "latest", "--target", str(tmp_path / "x")).ok
         assert not live.ask("check").ok
 
@@ -117,7 +117,7 @@ def test_s9_bogus_keys_do_not_matter_with_the_recorded_key_id_nor_with_the_oldes
         after = found.history.last
         assert after is not None
         assert found.check(after).ok
-    unknown = replace(bed.access, room=bed.access.room.model_copy(update={"key_id": None}))
+    unknown = replace(bed.access, record=bed.access.record.model_copy(update={"key_id": None}))
     with bed.recovery(unknown) as found:
         assert found.check(after).ok
 
@@ -198,7 +198,7 @@ def test_garbage_that_no_name_betrays_is_found_by_the_check_and_an_earlier_momen
 def test_the_newest_snapshot_is_the_one_that_the_storage_got_last_whatever_its_date(
     bed: Bed, tmp_path: Path
 ) -> None:
-    with bed.restic(key_hint=bed.access.room.key_id) as live:
+    with bed.restic(key_hint=bed.access.record.key_id) as live:
         (bed.folder / "other").mkdir()
         forged = live.ask(
             "backup", "--time", "2001-01-01 00:00:00", "--host", "\x1b[2Jdb1", str(bed.folder / "other")

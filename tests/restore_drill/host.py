@@ -32,7 +32,7 @@ class Host:
 
     def back_up(self, *, tree: bool = True) -> None:
         """As the source would, whatever its files are by now; restic's 3 (some path is missing) is a snapshot too."""
-        with self.bed.restic(key_hint=self.bed.access.room.key_id) as live:
+        with self.bed.restic(key_hint=self.bed.access.record.key_id) as live:
             paths = [str(self.bed.source_tree)] if tree else []
             words = live.words("backup", "--quiet", *paths, canary.FOLDER)
             done = subprocess.run(
@@ -82,8 +82,8 @@ def make_master_host(vault: Vault, folder: Path) -> Host:
     bed = make_master(vault, folder)
     with bed.restic() as live:
         config = json.loads(live.ask("cat", "config").out)
-    room = bed.access.room.model_copy(update={"repository_id": config["id"]})
-    made = Host(replace(bed, access=replace(bed.access, room=room)), folder / "canary")
+    record = bed.access.record.model_copy(update={"repository_id": config["id"]})
+    made = Host(replace(bed, access=replace(bed.access, record=record)), folder / "canary")
     plant(made.canary, config["id"])
     made.back_up()
     return made

@@ -58,7 +58,7 @@ def test_a_sound_repository_passes_and_is_recorded(host: Host) -> None:
     assert 0 < line["files"] < 41
     assert 0 < line["bytes"] <= (1 << 20) + sum(map(len, canary.expected("").values()))
     assert line["seconds"]["restore"] <= line["seconds"]["whole"]
-    assert line["repository"] == host.bed.access.room.repository_id
+    assert line["repository"] == host.bed.access.record.repository_id
     assert host.record.stat().st_mode & 0o777 == 0o600
     secret = host.bed.vault.key.secret_access_key.get_secret_value()
     assert not any(word in said + host.record.read_text() for word in (PASSWORD, secret))
@@ -156,7 +156,7 @@ def test_damage_in_what_was_not_restored_is_found_by_the_check(host: Host) -> No
     """In a pack that only an older snapshot needs."""
     make_tree(host.bed.folder / "other", 3)
     before = set(host.bed.names())
-    with host.bed.restic(key_hint=host.bed.access.room.key_id) as live:
+    with host.bed.restic(key_hint=host.bed.access.record.key_id) as live:
         assert live.ask("backup", str(host.bed.folder / "other"), "--quiet").ok
     packs = [name for name in set(host.bed.names()) - before if name.startswith("data/")]
     host.back_up()
@@ -187,7 +187,7 @@ def test_sabotage_a_restore_that_brings_nothing_is_caught(
 
 def test_a_stale_snapshot_is_told_by_the_storages_clock(host: Host) -> None:
     make_tree(host.bed.folder / "other", 3)
-    with host.bed.restic(key_hint=host.bed.access.room.key_id) as live:
+    with host.bed.restic(key_hint=host.bed.access.record.key_id) as live:
         forged = live.ask(
             "backup", "--time", "2031-01-01 00:00:00", str(host.bed.folder / "other"), "--quiet"
         )
@@ -209,8 +209,8 @@ def test_how_old_a_snapshot_may_be_follows_from_the_sources_schedule(
         raise LastcopyError("far enough")
 
     monkeypatch.setattr(drill, "_age", asked)
-    room = host.bed.access.room.model_copy(update={"silent_after_hours": 200})
-    weekly = replace(host, bed=replace(host.bed, access=replace(host.bed.access, room=room)))
+    record = host.bed.access.record.model_copy(update={"silent_after_hours": 200})
+    weekly = replace(host, bed=replace(host.bed, access=replace(host.bed.access, record=record)))
     for newest in (None, 5):
         assert "far enough" in told(direct(weekly, newest=newest))
     assert seen == [timedelta(hours=200), timedelta(hours=5)]
@@ -225,8 +225,8 @@ def test_a_newer_snapshot_that_cannot_be_read_is_told_and_the_one_before_is_trie
 
 
 def test_hidden_snapshots_and_another_repository_are_told(host: Host) -> None:
-    other = host.bed.access.room.model_copy(update={"repository_id": "0" * 64})
-    exchanged = replace(host, bed=replace(host.bed, access=replace(host.bed.access, room=other)))
+    other = host.bed.access.record.model_copy(update={"repository_id": "0" * 64})
+    exchanged = replace(host, bed=replace(host.bed, access=replace(host.bed.access, record=other)))
     assert "another repository stands at the source's place" in told(direct(exchanged))
     for name in host.bed.names():
         if name.startswith("snapshots/"):
@@ -243,7 +243,7 @@ def test_a_wrong_password_stops_no_other_source_and_rings(
     known = sealed.unseal(Path(kit), passphrase=None, identity_file=identity)
     wrong = "not-the-password-at-all"
     first = known.sources[0].model_copy(update={"password": SecretStr(wrong)})
-    second = known.sources[0].model_copy(update={"name": other_host.bed.access.room.name})
+    second = known.sources[0].model_copy(update={"name": other_host.bed.access.record.name})
     made = known.model_copy(update={"sources": (first, second)})
     mine = Identity.from_str(Path(identity).read_text().strip()).to_public()
     Path(kit).write_bytes(sealed.seal(made.text(), recipients=(str(mine),), passphrase=None))
@@ -286,7 +286,7 @@ def test_a_scratch_without_room_is_refused_and_one_that_gets_full_told(
 ) -> None:
     code, said = host.drill("--scratch", str(small_disk))
     assert code == 1
-    assert "too little room for the restore" in said
+    assert "too little disk space for the restore" in said
     assert host.recorded()[0]["result"] == "not tried"
     assert not list(small_disk.iterdir())
     subprocess.run(["mount", "-o", "remount,size=3m", str(small_disk)], check=True)

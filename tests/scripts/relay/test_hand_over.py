@@ -18,7 +18,7 @@ import pytest
 
 import toolchain
 from ops.hosts import dial, hand_over
-from ops.hosts.connection import Door, Host, HostError, hosts
+from ops.hosts.connection import Host, HostError, SshEndpoint, hosts
 from ops.private_folder import MARK
 from tests.scripts.relay.chain import Chain
 from tests.waiting import wait_until
@@ -28,17 +28,17 @@ PLACE = "/usr/local/lib/lastcopy/rclone-1.76.0/rclone"
 
 
 @pytest.fixture
-def door(older: Chain) -> Door:
+def target(older: Chain) -> SshEndpoint:
     facts = older.relay_facts
-    return Door(
+    return SshEndpoint(
         name="older", address=facts["address"], port=facts["port"], user=facts["user"], host_key=facts["host_key"],
         key_file=older.box.admin_key,
     )  # fmt: skip
 
 
 @pytest.fixture
-def host(door: Door) -> Iterator[Host]:
-    with tempfile.TemporaryDirectory() as folder, hosts([door], Path(folder)) as opened:
+def host(target: SshEndpoint) -> Iterator[Host]:
+    with tempfile.TemporaryDirectory() as folder, hosts([target], Path(folder)) as opened:
         yield opened["older"]
 
 
@@ -190,9 +190,9 @@ def test_an_architecture_without_a_release_is_refused_by_name(without: Chain, ho
         without.sh("rm /usr/local/sbin/dpkg")
 
 
-def test_another_host_key_gets_nothing(older: Chain, door: Door, tmp_path: Path) -> None:
+def test_another_host_key_gets_nothing(older: Chain, target: SshEndpoint, tmp_path: Path) -> None:
     """A1: a machine that poses as the host is not even asked what it has."""
-    other = replace(door, host_key=older.box.machine_up("relay", "relay")["host_key"])
+    other = replace(target, host_key=older.box.machine_up("relay", "relay")["host_key"])
     with hosts([other], tmp_path) as opened, pytest.raises(HostError, match="another host key"):
         hand_over.bring(opened["older"], "rclone")
     refused = run(order(older, hostKey=other.host_key))

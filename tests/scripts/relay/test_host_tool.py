@@ -155,14 +155,14 @@ def view(tmp_path: Path) -> Path:
     return local
 
 
-def argv(view: Path, mode: str, *, hide: str = "", memory: str = "20m", room: str = "") -> list[str]:
+def argv(view: Path, mode: str, *, hide: str = "", memory: str = "20m", record: str = "") -> list[str]:
     """A shell in a mount namespace of its own, where only `view` is /usr/local, and /run holds as much as a small host's.
 
     ``room``: the size of a file system of its own below which tools are installed.
     """
     mounts = f"mount --bind {view} /usr/local && mount -t tmpfs -o size={memory} tmpfs /run"
-    if room:
-        mounts += f" && mkdir -p /usr/local/lib && mount -t tmpfs -o size={room} tmpfs /usr/local/lib"
+    if record:
+        mounts += f" && mkdir -p /usr/local/lib && mount -t tmpfs -o size={record} tmpfs /usr/local/lib"
     # A tool that this machine itself has in /usr/bin is no part of the test.
     for name in ("rclone", "restic", *hide.split()):
         mounts += f" && {{ [ ! -e /usr/bin/{name} ] || mount --bind /dev/null /usr/bin/{name}; }}"
@@ -332,7 +332,7 @@ def test_a_tool_larger_than_run_is_installed(makers: Makers, view: Path, tool: s
 @pytest.mark.parametrize("tool", TOOLS)
 def test_without_room_nothing_is_fetched_and_nothing_changes(makers: Makers, view: Path, tool: str) -> None:
     makers.publish(tool, TOOLS[tool])
-    answer = run(view, makers.values(tool), room="60m")
+    answer = run(view, makers.values(tool), record="60m")
     assert answer.code == 1
     needed = makers.values(tool)["FREE_MIB"]
     assert (

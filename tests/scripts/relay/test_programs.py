@@ -25,7 +25,7 @@ from components.host.program_texts import (
 )
 from components.host.programs import RELAY_AREAS, SOURCE_AREAS
 from ops.hosts import programs as store
-from ops.hosts.connection import Door, Host, HostError, hosts
+from ops.hosts.connection import Host, HostError, SshEndpoint, hosts
 from tests.scripts.relay.chain import Answer, Chain, Step
 
 ROOT = Path(__file__).parents[3]
@@ -83,11 +83,11 @@ def stored(step: Step) -> str:
 @pytest.fixture
 def host(chain: Chain) -> Iterator[Host]:
     facts = chain.relay_facts
-    door = Door(
+    target = SshEndpoint(
         name="relay", address=facts["address"], port=facts["port"], user=facts["user"], host_key=facts["host_key"],
         key_file=chain.box.admin_key,
     )  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder, hosts([door], Path(folder)) as opened:
+    with tempfile.TemporaryDirectory() as folder, hosts([target], Path(folder)) as opened:
         yield opened["relay"]
 
 

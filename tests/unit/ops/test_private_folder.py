@@ -25,11 +25,11 @@ from tests.waiting import wait_until
 HOLDS_SECRETS = """
 import sys
 from pydantic import SecretStr
-from ops.storage.access import Access, Room, StorageKey, Where
+from ops.storage.access import Access, RepositoryRecord, StorageKey, Where
 from ops.restic.repository import workplace
 where = Where(endpoint="https://s3.example.com", region="r", bucket="bucket")
 key = StorageKey(accessKeyId="EXAMPLE", secretAccessKey="a-storage-secret")
-with workplace(Access(where=where, room=Room(name="web1"), key=key, password=SecretStr("a-password"))) as folder:
+with workplace(Access(where=where, record=RepositoryRecord(name="web1"), key=key, password=SecretStr("a-password"))) as folder:
     print(folder, flush=True)
     sys.stdin.read()
 """

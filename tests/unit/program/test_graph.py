@@ -510,7 +510,7 @@ def test_recovery_finds_its_way_from_the_exports(shape: Shape) -> None:
             of_stack.password,
         )
         told = exports["sources"][name]
-        assert (of_stack.room.silent_after_hours, of_stack.room.shrink_percent) == (
+        assert (of_stack.record.silent_after_hours, of_stack.record.shrink_percent) == (
             told["silentAfterHours"],
             told["shrinkPercent"],
         )

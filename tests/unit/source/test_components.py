@@ -1,4 +1,4 @@
-"""One source's room: names, secrecy, protection, order; and that no source touches another."""
+"""One source's components: names, secrecy, protection, order; and that no source touches another."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def graph_of(
         relay = RcloneRemote("relay", RcloneRemoteArgs(host=host("relay"), vault=vault))
         for one in sources:
             managed = not hasattr(one.host, "public_key")
-            room = ProtectedSource(
+            record = ProtectedSource(
                 one.name,
                 ProtectedSourceArgs(
                     source=one,
@@ -62,7 +62,7 @@ def graph_of(
                     "summary",
                     "enrolment_script",
                 ):
-                    value = getattr(room, name)
+                    value = getattr(record, name)
                     if value is not None:
                         _keep(outputs, name, value)
 

@@ -15,7 +15,7 @@ from attack_drill.connections import log_in
 from attack_drill.http2 import Session
 from ops.checkout import ROOT
 from ops.errors import LastcopyError
-from ops.hosts.connection import Door, Host, hosts
+from ops.hosts.connection import Host, SshEndpoint, hosts
 from ops.hosts.endpoints import AdminKeys, admin_keys, endpoints
 
 OUTPUTS = {
@@ -39,9 +39,16 @@ SETTINGS = {
 
 
 def test_hosts_are_dialled_as_the_outputs_say(tmp_path: Path) -> None:
-    doors = endpoints(OUTPUTS, ["web1", "db1"], admin_keys(SETTINGS, tmp_path))
+    found = endpoints(OUTPUTS, ["web1", "db1"], admin_keys(SETTINGS, tmp_path))
     assert {
-        door.name: (door.user, door.address, door.port, str(door.key_file), door.host_key) for door in doors
+        endpoint.name: (
+            endpoint.user,
+            endpoint.address,
+            endpoint.port,
+            str(endpoint.key_file),
+            endpoint.host_key,
+        )
+        for endpoint in found
     } == {
         "relay": ("admin", "127.0.0.1", 2222, "/keys/admin", "ssh-ed25519 AAAAr"),
         "web1": ("admin", "web1.example.com", 22, "/keys/admin", "ssh-ed25519 AAAA1"),
@@ -67,8 +74,11 @@ def test_a_jump_host_is_dialled_with_the_key_that_is_named_for_it(tmp_path: Path
             {"name": "db1", "host": {"jumpHost": {"address": "third.example.com"}}},
         ],
     }
-    doors = {door.name: door for door in endpoints(outputs, ["web1", "db1"], admin_keys(settings, tmp_path))}
-    jumps = {name: door.jump for name, door in doors.items() if door.jump is not None}
+    found = {
+        endpoint.name: endpoint
+        for endpoint in endpoints(outputs, ["web1", "db1"], admin_keys(settings, tmp_path))
+    }
+    jumps = {name: endpoint.jump for name, endpoint in found.items() if endpoint.jump is not None}
     assert {(jump.address, jump.port, jump.user, jump.host_key) for jump in jumps.values()} == {
         tuple(JUMP.values())
     }
@@ -77,8 +87,8 @@ def test_a_jump_host_is_dialled_with_the_key_that_is_named_for_it(tmp_path: Path
         "web1": "/keys/other-jump",
         "db1": "/keys/admin",
     }
-    assert str(doors["web1"].key_file) == "/keys/web"
-    assert len({door.name for one in doors.values() for door in (one, one.jump) if door}) == 6, (
+    assert str(found["web1"].key_file) == "/keys/web"
+    assert len({endpoint.name for one in found.values() for endpoint in (one, one.jump) if endpoint}) == 6, (
         "each pins its own"
     )
 
@@ -88,12 +98,12 @@ def test_of_an_agents_keys_the_named_ones_are_offered(tmp_path: Path) -> None:
         "admin": {"agent": True, "agentKeys": ["ssh-ed25519 AAAAo"]},
         "sources": [{"name": "web1", "host": {"privateKeyFile": "/keys/web"}}],
     }
-    doors = endpoints(
+    found = endpoints(
         {**OUTPUTS, "relay": {**OUTPUTS["relay"], "jumpHost": JUMP}}, ["web1"], admin_keys(settings, tmp_path)
     )
-    assert [door.agent_keys for door in doors] == [("ssh-ed25519 AAAAo",), ()]
-    assert doors[0].jump is not None
-    assert doors[0].jump.agent_keys == ("ssh-ed25519 AAAAo",)
+    assert [endpoint.agent_keys for endpoint in found] == [("ssh-ed25519 AAAAo",), ()]
+    assert found[0].jump is not None
+    assert found[0].jump.agent_keys == ("ssh-ed25519 AAAAo",)
 
 
 def test_outputs_of_an_older_program_are_an_error_that_names_the_hosts() -> None:
@@ -138,8 +148,10 @@ def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_ssh_gets_the_agent_and_nothing_of_the_engines_environment(seen: Path, tmp_path: Path) -> None:
-    door = Door(name="relay", address="r", port=22, user="root", host_key="ssh-ed25519 AAAA", key_file=None)
-    with hosts([door], tmp_path) as opened:
+    endpoint = SshEndpoint(
+        name="relay", address="r", port=22, user="root", host_key="ssh-ed25519 AAAA", key_file=None
+    )
+    with hosts([endpoint], tmp_path) as opened:
         host: Host = opened["relay"]
         host.run("true")
         log_in(host)

@@ -11,7 +11,7 @@ import pytest
 
 from ops.errors import LastcopyError
 from ops.hosts.connection import Done, Host
-from ops.recover.onto import _RUN, Address, door, parse_host
+from ops.recover.onto import _RUN, Address, host_endpoint, parse_host
 from tests.waiting import wait_until
 
 KEY = f"ssh-ed25519 {'A' * 68} root@web1"
@@ -41,16 +41,16 @@ def test_what_is_no_host_is_refused(text: str) -> None:
 @pytest.mark.parametrize("key", [None, "ssh-rsa AAAA", "ssh-ed25519 short", f"{KEY}\nother"])
 def test_no_host_is_dialled_without_its_key(key: str | None) -> None:
     with pytest.raises(LastcopyError, match="--host-key"):
-        door(parse_host("web1"), key, None)
+        host_endpoint(parse_host("web1"), key, None)
 
 
 def test_a_jump_host_is_dialled_first_and_never_without_its_own_key() -> None:
     with pytest.raises(LastcopyError, match="--jump-host-key"):
-        door(parse_host("ops@jump"), None, None, name="jump-host")
+        host_endpoint(parse_host("ops@jump"), None, None, name="jump-host")
     with pytest.raises(LastcopyError, match="--jump-host"):
         parse_host("a b", "--jump-host")
-    jump = door(parse_host("ops@jump:2022"), KEY, None, name="jump-host")
-    there = door(parse_host("admin@10.0.0.21"), KEY, None, jump=jump)
+    jump = host_endpoint(parse_host("ops@jump:2022"), KEY, None, name="jump-host")
+    there = host_endpoint(parse_host("admin@10.0.0.21"), KEY, None, jump=jump)
     assert there.where == "admin@10.0.0.21 port 22, from jump host ops@jump port 2022"
 
 
@@ -66,7 +66,7 @@ class Asked(Host):
 
 
 def test_a_connection_is_kept_by_commands_and_a_killed_programs_ends_soon(tmp_path: Path) -> None:
-    host = Asked(door=door(parse_host("web1"), KEY, None), folder=tmp_path)
+    host = Asked(endpoint=host_endpoint(parse_host("web1"), KEY, None), folder=tmp_path)
     assert "ControlPersist=120" in host.words("true"), "and not for hours: nobody may be there any more"
     with host.kept_open(0.01):
         wait_until(lambda: host.times > 2, 20, pause=0.01)

@@ -8,14 +8,16 @@ from pydantic import SecretStr
 
 from ops.kit.kit import commands
 from ops.restic.repository import Repository, Tools
-from ops.storage.access import Access, Room, StorageKey, Where
+from ops.storage.access import Access, RepositoryRecord, StorageKey, Where
 
 WHERE = Where(endpoint="https://s3.example.com", region="us-east-1", bucket="backups", prefix="offsite")
 KEY = StorageKey(access_key_id="AKIAEXAMPLE", secret_access_key=SecretStr("not-a-secret-of-anybody"))
 
 
 def test_recovery_names_the_folder_with_its_last_slash() -> None:
-    access = Access(where=WHERE, room=Room(name="web1"), key=KEY, password=SecretStr("a password"))
+    access = Access(
+        where=WHERE, record=RepositoryRecord(name="web1"), key=KEY, password=SecretStr("a password")
+    )
     tools = Tools(restic=Path("/restic"), rclone=Path("/rclone"))
     now = Repository(access=access, tools=tools, folder=Path("/f"), served=None, key_hint=None)
     words = now.words("snapshots")

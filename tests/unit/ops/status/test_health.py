@@ -14,7 +14,7 @@ from ops.history.versions import Entry
 from ops.status import health as status
 from ops.status.health import GIB, Limits, Seen, judge, limits_of
 from ops.storage import checkpoint
-from ops.storage.access import DAILY_SILENT_HOURS, Place, Room, StorageKey, Where
+from ops.storage.access import DAILY_SILENT_HOURS, Place, RepositoryRecord, StorageKey, Where
 from ops.verbs.status import table
 from tests.unit.ops.history.model import Store, healthy, named
 
@@ -50,8 +50,8 @@ def test_a8_silence_is_noticed_by_the_storages_time() -> None:
 
 def test_a8_a_weekly_source_is_silent_by_its_own_schedule_and_an_older_stack_counts_as_daily() -> None:
     def limit(asked: float | None = None, **told: int) -> float:
-        room = Room.read({"name": "web1", **told}, "output sources.web1")
-        place = Place(where=WHERE, room=room, key=KEY)
+        record = RepositoryRecord.read({"name": "web1", **told}, "output sources.web1")
+        place = Place(where=WHERE, record=record, key=KEY)
         return limits_of(place, asked, Limits.growth_gib).silent_hours
 
     assert limit(silentAfterHours=172) == 172

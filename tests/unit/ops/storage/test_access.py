@@ -9,7 +9,7 @@ from typing import Any
 from components.storage.service_facts import Checksum
 from ops.kit.kit import from_outputs as kit_of
 from ops.kit.kit import parse
-from ops.storage.access import Room, StorageKey, Where, from_outputs, rooms_of, where_of
+from ops.storage.access import RepositoryRecord, StorageKey, Where, from_outputs, records_of, where_of
 
 HEX, KEY = "ab" * 32, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGFhYWFh"
 # None of these is what a reader would take where the output says nothing.
@@ -41,17 +41,17 @@ OUTPUTS: dict[str, Any] = {
 STORAGE_KEY = StorageKey.read({"accessKeyId": "EXAMPLE", "secretAccessKey": "0123456789"}, "test")
 
 
-def told(where: Where, room: Room) -> tuple[dict[str, Any], dict[str, Any]]:
-    return where.model_dump(by_alias=True), room.model_dump(by_alias=True, exclude={"password"})
+def told(where: Where, record: RepositoryRecord) -> tuple[dict[str, Any], dict[str, Any]]:
+    return where.model_dump(by_alias=True), record.model_dump(by_alias=True, exclude={"password"})
 
 
 def test_every_output_that_a_reader_needs_is_read() -> None:
     expected = (VAULT, {"name": "web1", **ROOM})
-    assert told(where_of(OUTPUTS), rooms_of(OUTPUTS)["web1"]) == expected
+    assert told(where_of(OUTPUTS), records_of(OUTPUTS)["web1"]) == expected
     access = from_outputs(OUTPUTS, "web1", STORAGE_KEY)
-    assert told(access.where, access.room) == expected
+    assert told(access.where, access.record) == expected
     assert access.path == "hosts/web1/g3"
-    assert access.room.silent_hours == 200
+    assert access.record.silent_hours == 200
     assert access.where.uploads().checksum is Checksum.MD5, (
         "as the stack file has it, not as the service likes it"
     )
@@ -60,4 +60,4 @@ def test_every_output_that_a_reader_needs_is_read() -> None:
 def test_a_kit_tells_the_same_after_it_was_written_and_read() -> None:
     kit = kit_of("prod", OUTPUTS, {"restic": "0.19.1"}, datetime(2026, 11, 28, tzinfo=UTC), key=STORAGE_KEY)
     access = parse(json.dumps(json.loads(kit.text())), "kit").access("web1", None)
-    assert told(access.where, access.room) == told(where_of(OUTPUTS), rooms_of(OUTPUTS)["web1"])
+    assert told(access.where, access.record) == told(where_of(OUTPUTS), records_of(OUTPUTS)["web1"])
