@@ -19,10 +19,12 @@ DOC = Path("docs/test-times.md")
 INTRODUCTION = """\
 # What the tests cost
 
-Written by `pytest --write-times`, for the groups that ran; every run prints the same table at its end. Seconds of a group are the sum over its tests (setup,
-call, teardown), so two workers need about half of them. Times tell of a machine as much as of the tests: compare rows that were measured on the same one.
+Written by `pytest --write-times`, for what ran; every run prints the same at its end. A whole run has the seconds that passed and those of CPU time; a group
+has the sum over its tests (setup, call, teardown), so two workers need about half of it. Times tell of a machine as much as of the tests, and of what else it
+did (its load when the run began): compare rows of the same machine.
 
 """
+HEADER = ("| what | tests | seconds | measured |", "| --- | ---: | ---: | --- |")
 
 
 @dataclass
@@ -40,6 +42,7 @@ class Times:
         self._groups: defaultdict[str, Group] = defaultdict(Group)
         self._config = config
         self._began = time.monotonic()
+        self._load = os.getloadavg()[0]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         group = self._groups[Path(report.nodeid.split("::")[0]).parent.as_posix()]
@@ -59,38 +62,34 @@ class Times:
             f"{'the whole run':{width}} {tests:6} tests {wall:9.1f} s, {cpu:.1f} s of CPU"
         )
         if self._config.getoption("--write-times"):
+            words = [word for word in self._config.invocation_params.args if word != "--write-times"]
+            new = {
+                f"`{' '.join(['pytest', *map(str, words)])}`": self._row(tests, f"{wall:.0f}; CPU {cpu:.0f}")
+            }
+            for name, group in self._groups.items():
+                new[name] = self._row(len(group.tests), f"{group.seconds:.1f}")
             path = self._config.rootpath / DOC
-            path.write_text(
-                merged(
-                    path.read_text() if path.exists() else "",
-                    self._measured(),
-                    self._on(),
-                    self._config.rootpath,
-                )
-            )
+            path.write_text(merged(path.read_text() if path.exists() else "", new, self._config.rootpath))
             terminalreporter.write_line(f"written: {DOC}")
 
-    def _measured(self) -> dict[str, tuple[int, float]]:
-        return {name: (len(group.tests), group.seconds) for name, group in self._groups.items()}
-
-    def _on(self) -> str:
+    def _row(self, tests: int, seconds: str) -> str:
         workers = self._config.getoption("numprocesses", None) or 1
-        return f"{datetime.date.today()}, {os.cpu_count()} cores, {workers} workers"
+        machine = f"{os.cpu_count()} cores, load {self._load:.1f}, {workers} workers"
+        return f"| {tests} | {seconds} | {datetime.date.today()}, {machine} |"
 
 
-def merged(document: str, measured: dict[str, tuple[int, float]], on: str, root: Path) -> str:
-    """The document with new rows for the groups that ran; of the others, those whose folder still exists stay as they were."""
-    rows = {name: row for name, row in _rows(document) if (root / name).is_dir()} | {
-        name: f"| {name} | {tests} | {seconds:.1f} | {on} |" for name, (tests, seconds) in measured.items()
-    }
-    table = ["| group | tests | seconds | measured |", "| --- | ---: | ---: | --- |"]
-    return INTRODUCTION + "\n".join([*table, *(rows[name] for name in sorted(rows))]) + "\n"
+def merged(document: str, measured: dict[str, str], root: Path) -> str:
+    """The document with new rows for what ran; of the others, groups whose folder still exists and whole runs stay as they were."""
+    rows = {name: row for name, row in _rows(document) if name.startswith("`") or (root / name).is_dir()}
+    rows |= measured
+    return INTRODUCTION + "\n".join([*HEADER, *(f"| {name} {rows[name]}" for name in sorted(rows))]) + "\n"
 
 
 def _rows(document: str) -> Iterator[tuple[str, str]]:
     for line in document.splitlines():
-        if line.startswith("| tests/"):
-            yield line.split("|")[1].strip(), line
+        if line.startswith(("| tests/", "| `pytest")):
+            name = line.split("|")[1].strip()
+            yield name, line.removeprefix(f"| {name} ")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
