@@ -286,10 +286,10 @@ def _readme() -> str:
 
 
 def _block(heading: str, language: str) -> str:
-    """The first block of that language below the heading."""
-    found = re.search(rf"^## {heading}.*?^```{language}\n(.*?)^```$", _readme(), re.DOTALL | re.MULTILINE)
-    assert found
-    return found[1]
+    """The first block of that language in README's chapter."""
+    chapter = re.split(r"^## ", _readme().split(f"\n## {heading}", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", chapter, re.DOTALL | re.MULTILINE)
+    return next(text for name, text in blocks if name == language)
 
 
 def test_the_readme_is_read_in_one_go() -> None:
