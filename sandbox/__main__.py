@@ -1,97 +1,165 @@
-"""`python -m sandbox VERB --dir DIR …`: one JSON line of facts on stdout, progress and errors on stderr."""
+"""`lastcopy sandbox`, also `python -m sandbox`: machines and storage of a sandbox. One JSON line of facts on stdout, progress and errors on stderr."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, Literal
+
+import typer
+from typer.core import TyperGroup
 
 from sandbox.bucket import SandboxBucket
-from sandbox.driver import DRIVERS
 from sandbox.errors import SandboxError, say
 from sandbox.image import DEBIAN, SUITES
+from sandbox.plan import Role
 from sandbox.prepare import prepare
 from sandbox.verbs import Sandbox
 
-Verb = Callable[[Sandbox, argparse.Namespace], dict[str, Any]]
+DirOption = Annotated[Path, typer.Option("--dir", help="The sandbox's runtime folder.")]
+NameOption = Annotated[str, typer.Option("--name", help="The machine's name.")]
+SourceOption = Annotated[str, typer.Option("--source", help="The source's name.")]
 
 
-def _secret_from_stdin() -> str:
+class SandboxCommands(TyperGroup):
+    """Every verb ends with its error on standard error and exit status 1."""
+
+    def invoke(self, ctx: Any) -> object:
+        """Runs one verb."""
+        with _errors_told():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _errors_told() -> Iterator[None]:
+    try:
+        yield
+    except SandboxError as error:
+        say(f"error: {error}")
+        raise typer.Exit(1) from None
+    except PermissionError as error:
+        say(f"error: {error}\n  fix:   run this as the user who made the sandbox (root for driver nspawn)")
+        raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    cls=SandboxCommands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    help="The local machines that stand in for a relay, its sources and their storage. One JSON line of facts on standard output.",
+)
+
+
+def _print_facts(facts: Mapping[str, Any]) -> None:
+    print(json.dumps(facts, sort_keys=True), flush=True)
+
+
+@app.command("network-up")
+def network_up(
+    folder: DirOption,
+    network: Annotated[str, typer.Option(help="IPv4 range, such as 198.51.100.0/24.")],
+    driver: Annotated[Literal["auto", "nspawn", "podman"], typer.Option(help="What runs machines.")] = "auto",
+) -> None:
+    """Make image, network and admin key."""
+    _print_facts(Sandbox(folder).network_up(network, driver))
+
+
+@app.command("network-down")
+def network_down(folder: DirOption) -> None:
+    """Remove all of the sandbox."""
+    _print_facts(Sandbox(folder).network_down())
+
+
+@app.command("machine-up")
+def machine_up(
+    folder: DirOption,
+    name: NameOption,
+    role: Annotated[Role, typer.Option(help="Whether it is the relay or a source.")],
+    debian: Annotated[int, typer.Option(help=f"Its release: {', '.join(map(str, SUITES))}.")] = DEBIAN,
+    without_tool: Annotated[
+        bool, typer.Option("--no-tool", help="Without rclone (relay) or restic (source).")
+    ] = False,
+) -> None:
+    """Make and boot a machine."""
+    if debian not in SUITES:
+        raise SandboxError(
+            f"there is no image of Debian {debian}",
+            where="--debian",
+            fix=f"use one of {', '.join(map(str, SUITES))}",
+        )
+    _print_facts(Sandbox(folder).machine_up(name, role, debian=debian, tool=not without_tool))
+
+
+@app.command("machine-restart")
+def machine_restart(folder: DirOption, name: NameOption) -> None:
+    """Reboot a machine."""
+    _print_facts(Sandbox(folder).machine_restart(name))
+
+
+@app.command("machine-down")
+def machine_down(folder: DirOption, name: NameOption) -> None:
+    """Remove a machine."""
+    _print_facts(Sandbox(folder).machine_down(name))
+
+
+@app.command("storage-up")
+def storage_up(
+    folder: DirOption,
+    bucket: Annotated[str, typer.Option(help="The bucket's name.")],
+    lock_mode: Annotated[Literal["COMPLIANCE", "GOVERNANCE"], typer.Option(help="Of its default retention.")],
+    lock_days: Annotated[int, typer.Option(help="Of its default retention.")],
+) -> None:
+    """Run the object store with a locked bucket."""
+    _print_facts(Sandbox(folder).storage_up(SandboxBucket(bucket, lock_mode, lock_days)))
+
+
+@app.command("storage-down")
+def storage_down(folder: DirOption) -> None:
+    """Remove the object store and all in it."""
+    _print_facts(Sandbox(folder).storage_down())
+
+
+@app.command("identity-up")
+def identity_up(
+    folder: DirOption,
+    source: SourceOption,
+    prefix: Annotated[str, typer.Option(help="Below which its repository is.")],
+    access_key: Annotated[str, typer.Option(help="The id; the secret key comes on standard input.")],
+) -> None:
+    """Make a source's storage identity; its secret key is read from standard input."""
     if sys.stdin.isatty():
         say("reading the secret key from stdin")
-    return sys.stdin.readline().rstrip("\r\n")
+    secret = sys.stdin.readline().rstrip("\r\n")
+    _print_facts(Sandbox(folder).identity_up(source, prefix, access_key, secret))
 
 
-VERBS: dict[str, tuple[str, Verb]] = {
-    "network-up": ("image, network and admin key", lambda box, a: box.network_up(a.network, a.driver)),
-    "network-down": ("remove all of the sandbox", lambda box, _: box.network_down()),
-    "machine-up": (
-        "make and boot a machine",
-        lambda box, a: box.machine_up(a.name, a.role, debian=a.debian, tool=not a.no_tool),
-    ),
-    "machine-restart": ("reboot a machine", lambda box, a: box.machine_restart(a.name)),
-    "machine-down": ("remove a machine", lambda box, a: box.machine_down(a.name)),
-    "storage-up": (
-        "run the object store with a locked bucket",
-        lambda box, a: box.storage_up(SandboxBucket(a.bucket, a.lock_mode, a.lock_days)),
-    ),
-    "storage-down": ("remove the object store and all in it", lambda box, _: box.storage_down()),
-    "identity-up": (
-        "a source's storage identity; secret key on stdin",
-        lambda box, a: box.identity_up(a.source, a.prefix, a.access_key, _secret_from_stdin()),
-    ),
-    "identity-down": ("remove a source's storage identity", lambda box, a: box.identity_down(a.source)),
-    "resume": ("run again all that was made, after a reboot", lambda box, _: box.resume()),
-    "destroy": ("remove all of the sandbox", lambda box, _: box.destroy()),
-    "status": ("what exists, where, and whether it runs", lambda box, _: _status(box)),
-    "exec": ("run a command as root inside a machine", lambda box, a: _exec(box, a)),
-}
-OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
-    "network-up": {
-        "--network": {"required": True, "help": "IPv4 range, such as 198.51.100.0/24"},
-        "--driver": {"default": "auto", "choices": ("auto", *DRIVERS)},
-    },
-    "machine-up": {
-        "--name": {"required": True},
-        "--role": {"required": True, "choices": ("relay", "source")},
-        "--debian": {"type": int, "default": DEBIAN, "choices": tuple(SUITES), "help": "its release"},
-        "--no-tool": {"action": "store_true", "help": "without rclone (relay) or restic (source)"},
-    },
-    "machine-restart": {"--name": {"required": True}},
-    "machine-down": {"--name": {"required": True}},
-    "storage-up": {
-        "--bucket": {"required": True},
-        "--lock-mode": {"required": True, "choices": ("COMPLIANCE", "GOVERNANCE")},
-        "--lock-days": {"required": True, "type": int},
-    },
-    "identity-up": {
-        "--source": {"required": True},
-        "--prefix": {"required": True},
-        "--access-key": {"required": True},
-    },
-    "identity-down": {"--source": {"required": True}},
-    "exec": {"--name": {"required": True}, "argv": {"nargs": argparse.REMAINDER, "help": "-- CMD [ARG…]"}},
-}
+@app.command("identity-down")
+def identity_down(folder: DirOption, source: SourceOption) -> None:
+    """Remove a source's storage identity."""
+    _print_facts(Sandbox(folder).identity_down(source))
 
 
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
-    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for verb, (help_, _) in VERBS.items():
-        sub = verbs.add_parser(verb, help=help_)
-        sub.add_argument("--dir", required=True, type=Path, help="the sandbox's runtime folder")
-        for option, settings in OPTIONS.get(verb, {}).items():
-            sub.add_argument(option, **settings)
-    verbs.add_parser("prepare", help="install what this host lacks for driver nspawn (Debian, root)")
-    return top
+@app.command()
+def resume(folder: DirOption) -> None:
+    """Run again all that was made, after a reboot of this machine."""
+    _print_facts(Sandbox(folder).resume())
 
 
-def _status(box: Sandbox) -> dict[str, Any]:
-    facts = box.status()
+@app.command()
+def destroy(folder: DirOption) -> None:
+    """Remove all of the sandbox."""
+    _print_facts(Sandbox(folder).destroy())
+
+
+@app.command()
+def status(folder: DirOption) -> None:
+    """Tell what exists, where, and whether it runs."""
+    facts = Sandbox(folder).status()
     rows = [("NAME", "ROLE", "ADDRESS", "STATE")]
     for machine in facts["machines"]:
         state = "running" if machine["running"] else "stopped"
@@ -100,31 +168,30 @@ def _status(box: Sandbox) -> dict[str, Any]:
     rows.append(("storage", "storage", storage["endpoint"], "running" if storage["running"] else "stopped"))
     for row in rows:
         print("{:<20} {:<8} {:<28} {}".format(*row), file=sys.stderr)
-    return facts
+    _print_facts(facts)
 
 
-def _exec(box: Sandbox, arguments: argparse.Namespace) -> NoReturn:
-    argv = arguments.argv[1:] if arguments.argv[:1] == ["--"] else arguments.argv
-    if not argv:
+@app.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def execute(
+    folder: DirOption,
+    name: NameOption,
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="-- COMMAND…", help="What to run; its streams and exit status are its own."),
+    ] = None,
+) -> None:
+    """Run a command as root inside a machine."""
+    if not command:
         raise SandboxError("no command given", where="exec", fix="… exec --dir DIR --name NAME -- CMD [ARG…]")
-    command = box.command(arguments.name, argv)
-    os.execvp(command[0], command)  # noqa: S606 - no shell on this side; status and streams are the command's own
+    vector = Sandbox(folder).command(name, command)
+    os.execvp(vector[0], vector)  # noqa: S606 - no shell on this side; status and streams are the command's own
 
 
-def main(argv: list[str] | None = None) -> int:
-    arguments = parser().parse_args(argv)
-    try:
-        verb = VERBS.get(arguments.verb)
-        facts = verb[1](Sandbox(arguments.dir), arguments) if verb else prepare()
-    except SandboxError as error:
-        say(f"error: {error}")
-        return 1
-    except PermissionError as error:
-        say(f"error: {error}\n  fix:   run this as the user who made the sandbox (root for driver nspawn)")
-        return 1
-    print(json.dumps(facts, sort_keys=True), flush=True)
-    return 0
+@app.command("prepare")
+def prepare_host() -> None:
+    """Install what this host lacks for driver nspawn (Debian, root)."""
+    _print_facts(prepare())
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    app(prog_name="python -m sandbox")

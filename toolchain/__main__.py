@@ -1,64 +1,101 @@
-"""python -m toolchain ensure [--tests] [NAME…] | list | path NAME | host NAME --architecture ARCH [--to DIR] | env [--local]"""
+"""`lastcopy tools`, also `python -m toolchain`: finds, verifies or builds the pinned tools. Results on stdout, all else on stderr."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import shlex
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from typer.core import TyperGroup
 
 from . import Toolchain, ToolError, engine
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def main() -> int:
-    """Runs one verb; results go to standard output, all else to standard error."""
-    parser = argparse.ArgumentParser(prog="python -m toolchain", description="Finds or gets pinned tools.")
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    wanted_tools = verbs.add_parser("ensure", help="get what is missing")
-    wanted_tools.add_argument("names", nargs="*", metavar="NAME")
-    wanted_tools.add_argument("--tests", action="store_true", help="also what only tests run")
-    verbs.add_parser("list", help="tell what is pinned and what is here; gets nothing")
-    verbs.add_parser("path", help="print where a tool is, got if need be").add_argument(
-        "name", metavar="NAME"
-    )
-    for_host = verbs.add_parser("host", help="write a verified rclone or restic for a host without Internet")
-    for_host.add_argument("name", choices=("rclone", "restic"))
-    for_host.add_argument("--architecture", required=True, help="of the host: dpkg --print-architecture")
-    for_host.add_argument("--to", type=Path, default=Path(), metavar="DIR", help="default: here")
-    env = verbs.add_parser("env", help="print export lines to eval: engine and plugins for this shell")
-    env.add_argument(
-        "--local", action="store_true", help="also this checkout's own state, for its local stack alone"
-    )
-    args = parser.parse_args()
+class ToolCommands(TyperGroup):
+    """Every verb ends with its error on standard error and exit status 1, an interruption with 130."""
+
+    def invoke(self, ctx: Any) -> object:
+        """Runs one verb."""
+        with _errors_told():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _errors_told() -> Iterator[None]:
     try:
-        toolchain = Toolchain()
-        if args.verb == "ensure":
-            for tool in toolchain.ensure(*args.names, tests=args.tests).values():
-                print(f"{tool.name:24} {tool.version:44} {tool.origin:20} {tool.path}")
-        elif args.verb == "list":
-            for pin in toolchain.pins.tools.values():
-                here = toolchain.have(pin, {})
-                found = f"{here.origin}: {here.path}" if here else "not here"
-                print(f"{pin.name:24} {pin.version:22} {found}")
-        elif args.verb == "path":
-            print(toolchain.ensure(args.name)[args.name].path)
-        elif args.verb == "host":
-            print(*_for_host(toolchain, args.name, args.architecture, args.to))
-        else:
-            for line in _lines(toolchain, local=args.local):
-                print(line)
+        yield
     except ToolError as error:
         print(f"toolchain: {error}", file=sys.stderr)
-        return 1
+        raise typer.Exit(1) from None
     except KeyboardInterrupt:
         print("toolchain: interrupted; run it again to go on where it stopped", file=sys.stderr)
-        return 130
-    return 0
+        raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    cls=ToolCommands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    help="The pinned tools: what is here, what is missing, and how a shell or a host gets them.",
+)
+
+
+@app.command()
+def ensure(
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME…", help="Default: all.")] = None,
+    tests: Annotated[bool, typer.Option("--tests", help="Also what only tests run.")] = False,
+) -> None:
+    """Get what is missing."""
+    for tool in Toolchain().ensure(*names or (), tests=tests).values():
+        print(f"{tool.name:24} {tool.version:44} {tool.origin:20} {tool.path}")
+
+
+@app.command("list")
+def list_tools() -> None:
+    """Tell what is pinned and what is here. Gets nothing."""
+    toolchain = Toolchain()
+    for pin in toolchain.pins.tools.values():
+        here = toolchain.have(pin, {})
+        found = f"{here.origin}: {here.path}" if here else "not here"
+        print(f"{pin.name:24} {pin.version:22} {found}")
+
+
+@app.command()
+def path(name: Annotated[str, typer.Argument(metavar="NAME", help="The tool's name.")]) -> None:
+    """Print where a tool is; get it if need be."""
+    print(Toolchain().ensure(name)[name].path)
+
+
+@app.command()
+def host(
+    name: Annotated[Literal["rclone", "restic"], typer.Argument(help="The tool.")],
+    architecture: Annotated[str, typer.Option(help="Of the host: dpkg --print-architecture.")],
+    folder: Annotated[
+        Path, typer.Option("--to", metavar="DIR", help="The folder to write it to; by default this one.")
+    ] = Path(),
+) -> None:
+    """Write a verified rclone or restic for a host without Internet."""
+    print(*_for_host(Toolchain(), name, architecture, folder))
+
+
+@app.command()
+def env(
+    local: Annotated[
+        bool, typer.Option("--local", help="Also this checkout's own state, for its local stack alone.")
+    ] = False,
+) -> None:
+    """Print export lines to eval: engine and plugins for this shell."""
+    for line in _lines(Toolchain(), local=local):
+        print(line)
 
 
 def _lines(toolchain: Toolchain, *, local: bool) -> Iterator[str]:
@@ -87,4 +124,4 @@ def _for_host(toolchain: Toolchain, name: str, architecture: str, folder: Path) 
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    app(prog_name="python -m toolchain")

@@ -76,6 +76,8 @@ VERBS = (
     Verb(name="cost", where="ops.verbs.cost:cost"),
     Verb(name="aws-state", where="ops.verbs.aws_state:aws_state"),
     Verb(name="local", where="ops.verbs.local:app", panel=DEVELOPERS),
+    Verb(name="sandbox", where="sandbox.__main__:app", panel=DEVELOPERS),
+    Verb(name="tools", where="toolchain.__main__:app", panel=DEVELOPERS),
     Verb(name="check", where="ops.verbs.check:check", panel=DEVELOPERS),
     Verb(name="test-packages", where="ops.verbs.test_packages:install_for_tests", panel=DEVELOPERS),
     Verb(name="hand-over", where="ops.verbs.hand_over:hand_over", panel=DEVELOPERS, is_hidden=True),

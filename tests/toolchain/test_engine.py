@@ -243,8 +243,7 @@ def test_the_lines_to_eval_take_a_shells_own_away_for_the_local_stack_only(
     b.environ |= {"AWS_SESSION_TOKEN": "x", "PULUMI_BACKEND_URL": "s3://state"}
     monkeypatch.setattr(cli, "ROOT", root)
     monkeypatch.setattr(cli, "Toolchain", b.toolchain)
-    monkeypatch.setattr(sys, "argv", ["toolchain", "env", *(["--local"] if local else [])])
-    assert cli.main() == 0
+    assert cli.app(["env", *(["--local"] if local else [])], standalone_mode=False) is None
     lines = capsys.readouterr().out.splitlines()
     assert ("unset AWS_SESSION_TOKEN" in lines) is local
     assert any(line.startswith("export PULUMI_BACKEND_URL=") for line in lines) is local
