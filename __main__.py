@@ -3,10 +3,10 @@
 import pulumi
 
 from components.host.programs import RELAY_AREAS, SOURCE_AREAS, Programs
-from components.infrastructure import create_infrastructure, people
-from components.relay.hardened_sshd import HardenedSshd, HardenedSshdArgs
-from components.relay.rclone_remote import RcloneRemote, RcloneRemoteArgs
-from components.relay.relay_firewall import RelayFirewall, RelayFirewallArgs
+from components.infrastructure import create_infrastructure
+from components.relay.firewall.relay_firewall import RelayFirewall, RelayFirewallArgs
+from components.relay.service.rclone_remote import RcloneRemote, RcloneRemoteArgs
+from components.relay.sshd.hardened_sshd import HardenedSshd, HardenedSshdArgs
 from components.settings import list_warnings, load_settings
 from components.source.protected_source import ProtectedSource, ProtectedSourceArgs
 
@@ -26,7 +26,7 @@ sshd = HardenedSshd(
         host=relay_host,
         admin_user=relay_host.user,
         second_factor=settings.admin.second_factor,
-        people=people(settings),
+        people=settings.admin.people,
         listen_port=infrastructure.sshd_port,
     ),
 )

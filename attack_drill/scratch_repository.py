@@ -132,7 +132,7 @@ class ScratchRepository:
 
     def _enter(self, public_key: str) -> None:
         """Copy the source's current entry for this account and path, by the program's own step."""
-        from components.relay.source_account import (
+        from components.relay.entry.source_account_files import (
             public_key as canonical,
         )  # here: recovery runs where no Pulumi is
 

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pulumi
 
-from components.host.configured_host import configured_relay, configured_source, secret
+from components.host.configured_host import configured_relay, configured_source
 from components.host.connection import Host
-from components.relay.hardened_sshd import Person
 from components.sandbox.local_sandbox import LocalSandbox, LocalSandboxArgs, MachineKind
 from components.settings import (
     AwsAccount,
@@ -25,7 +24,7 @@ from components.settings import (
     SandboxVm,
     Settings,
 )
-from components.source.source_enrolment import RelayEndpoint
+from components.source.enrolment.source_enrolment import RelayEndpoint
 from components.vault.configured_vault import configured_identities, configured_vault
 from components.vault.vault_access import Vault
 
@@ -70,18 +69,6 @@ def create_infrastructure(settings: Settings) -> Infrastructure:
             return _on_existing_hosts(settings, machine, configured_vault(storage, settings.sources))
     raise ValueError(
         "parts in AWS need lastcopy:aws, and a sandbox holds the relay, the storage and the sources"
-    )
-
-
-def people(settings: Settings) -> tuple[Person, ...]:
-    """Who may open tunnels to the relay."""
-    return tuple(
-        Person(
-            name=person.name,
-            public_keys=person.public_keys,
-            totp_secret=None if person.totp_secret is None else secret(person.totp_secret),
-        )
-        for person in settings.admin.people
     )
 
 

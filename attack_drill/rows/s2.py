@@ -11,7 +11,7 @@ from attack_drill.attempts import SETTINGS, Attempt, hold_open, run_attempts, tr
 from attack_drill.drill import Drill
 from attack_drill.findings import RowFinding, control, judged, not_played
 from attack_drill.options import Level
-from components.relay.rclone_config import ENVIRONMENT
+from components.relay.entry.rclone_config import ENVIRONMENT
 from ops.hosts.connection import Host
 
 DANGEROUS = (

@@ -10,7 +10,7 @@ from pulumi_aws import Provider, ProviderAssumeRoleArgs, ProviderDefaultTagsArgs
 
 from components.aws.ec2_relay import Ec2Relay, Ec2RelayArgs
 from components.host.configured_host import jump, private_key
-from components.relay.source_account import storage_path
+from components.relay.entry.source_account_files import storage_path
 from components.settings import AwsAccount, AwsBucket, Ec2Vm, RcloneRemoteSection, S3Bucket, Settings, Source
 from components.settings.aws_bucket import Alarms
 from components.settings.problems import Problem

@@ -19,7 +19,7 @@ from components.aws.ssm_profile import create_ssm_profile
 from components.aws.user_data import UserDataPlan, user_data
 from components.host.connection import Host, Jump
 from components.host.host_step import HostStep, HostStepArgs
-from components.relay.source_account import public_key
+from components.relay.entry.source_account_files import public_key
 
 DEBIAN = "136693071363"  # the account that publishes Debian's images
 SSM_TUNNEL = ("127.0.0.1", 2222)  # the operator's end of an SSM session

@@ -22,7 +22,7 @@ _ONCE = ("connection", "create", "stdin", "logging", "addPreviousOutputInEnv")
 
 @dataclass(frozen=True, kw_only=True)
 class HostStepArgs:
-    """``script``: the file ``components/*/<script>.sh``. ``values`` are public, ``secrets`` are not; no name may be in both.
+    """``script``: the file ``<script>.sh`` below components/. ``values`` are public, ``secrets`` are not; no name may be in both.
 
     ``undo``: the script's ``step_remove`` runs when the step leaves the stack. ``once``: the step can be dialled only once in a machine's
     life; later changes of its text or connection do not run it again. ``seconds``: after so many the host ends it.

@@ -46,9 +46,9 @@ class Program:
 
 def script_path(script: str) -> Path:
     """The one file ``<script>.sh`` below components/, beside the component that sends it."""
-    found = sorted(COMPONENTS.glob(f"*/{script}.sh"))
+    found = sorted(COMPONENTS.rglob(f"{script}.sh"))
     if len(found) != 1:
-        raise ValueError(f"components/*/{script}.sh: {len(found)} files, 1 needed")
+        raise ValueError(f"components/**/{script}.sh: {len(found)} files, 1 needed")
     return found[0]
 
 
@@ -74,7 +74,7 @@ def programs_of(areas: Iterable[str]) -> list[Program]:
     """Every script of these folders below components/, with its program files."""
     found = []
     for area in areas:
-        for path in sorted((COMPONENTS / area).glob("*.sh")):
+        for path in sorted((COMPONENTS / area).rglob("*.sh")):
             if _IS_A_SCRIPT.search(path.read_text()):
                 found += [script_program(path.stem), *program_files(path.stem).values()]
     return found

@@ -58,7 +58,7 @@ class Programs(pulumi.ComponentResource):
 
 def _files() -> dict[str, str]:
     """Every file that programs are made of, by its path below components/."""
-    paths = (path for path in COMPONENTS.glob("*/*") if path.is_file() and path.suffix in ("", ".sh"))
+    paths = (path for path in COMPONENTS.rglob("*") if path.is_file() and path.suffix in ("", ".sh"))
     return {str(path.relative_to(COMPONENTS)): path.read_text() for path in sorted(paths)}
 
 

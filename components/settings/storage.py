@@ -137,7 +137,7 @@ def _aws_region(endpoint: str) -> str:
     return found[1] if found else ""
 
 
-# The rows whose loss the storage step refuses (components/relay/storage_check.sh); of other losses it warns.
+# The rows whose loss the storage step refuses (components/relay/storage_check/storage_check.sh); of other losses it warns.
 Loss = Literal["R1", "R2", "R4", "S5"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -9,12 +10,12 @@ import pulumi
 from components.host.connection import Host
 from components.host.host_step import HostStep, HostStepArgs
 from components.host.host_tool import HostTool, HostToolArgs
-from components.relay.rclone_remote import RcloneRemote
+from components.relay.service.rclone_remote import RcloneRemote
 from components.settings import Source
-from components.source.backup_schedule import BackupSchedule, BackupScheduleArgs
-from components.source.enrolment_script import enrolment_script
-from components.source.restic_repository import ResticRepository, ResticRepositoryArgs
-from components.source.source_enrolment import RelayEndpoint, SourceEnrolment, SourceEnrolmentArgs
+from components.source.enrolment.enrolment_script import enrolment_script
+from components.source.enrolment.source_enrolment import RelayEndpoint, SourceEnrolment, SourceEnrolmentArgs
+from components.source.repository.restic_repository import ResticRepository, ResticRepositoryArgs
+from components.source.schedule.backup_schedule import BackupSchedule, BackupScheduleArgs
 
 # Of a source that the admin cannot reach: as Host.summary.
 _UNREACHED = dict.fromkeys(("address", "port", "user", "hostKey", "jumpHost"))
@@ -40,7 +41,7 @@ class ProtectedSource(pulumi.ComponentResource):
     source's, so adding, removing or changing one source touches no other.
     Outputs: ``public_key``, ``repository_id``, ``key_id`` (None for an unmanaged source), ``password``
     (secret), ``enrolment_script`` (secret; None for a managed source), ``summary`` (what may be public).
-    Does not protect what the source sends from now on: who is root there chooses what it backs up.
+    Does not protect what the source sends from now on: root there chooses what it backs up.
     """
 
     public_key: pulumi.Output[str]
@@ -53,50 +54,57 @@ class ProtectedSource(pulumi.ComponentResource):
     def __init__(
         self, name: str, args: ProtectedSourceArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        source, host = args.source, args.host
-        super().__init__("lastcopy:source:ProtectedSource", name, {"source": source.name}, opts)
+        super().__init__("lastcopy:source:ProtectedSource", name, {"source": args.source.name}, opts)
+        self._name, self._args = name, args
         child = pulumi.ResourceOptions(parent=self)
-        last: list[pulumi.Resource] = []
-        if host is not None:
-            last.append(HostTool(f"{name}-restic", HostToolArgs(host=host, tool="restic"), child))
+        made: list[pulumi.Resource] = []
+        if args.host is not None:
+            made.append(HostTool(f"{name}-restic", HostToolArgs(host=args.host, tool="restic"), child))
         enrolment = SourceEnrolment(
             f"{name}-enrolment",
             SourceEnrolmentArgs(
-                source=source, host=host, relay=args.relay, relay_endpoint=args.relay_endpoint
+                source=args.source, host=args.host, relay=args.relay, relay_endpoint=args.relay_endpoint
             ),
             child,
         )
-        last.append(enrolment)
+        made.append(enrolment)
         repository = ResticRepository(
             f"{name}-repository",
-            ResticRepositoryArgs(source=source, host=host, protect=args.protect, after=[*last]),
+            ResticRepositoryArgs(source=args.source, host=args.host, protect=args.protect, after=[*made]),
             child,
         )
-        last.append(repository)
-        if host is not None:
+        made.append(repository)
+        if args.host is not None:
             schedule = BackupSchedule(
                 f"{name}-schedule",
-                BackupScheduleArgs(source=source, host=host),
+                BackupScheduleArgs(source=args.source, host=args.host),
                 pulumi.ResourceOptions(parent=self, depends_on=[repository]),
             )
-            last.append(schedule)
-        # Made last, so it goes first: the key is dead before any step dials the source, which may be dead or hostile itself (S11).
+            made.append(schedule)
+        self._create_cutoff(made)
+        self._set_outputs(enrolment, repository)
+
+    def _create_cutoff(self, made: Sequence[pulumi.Resource]) -> None:
+        """Made last, so it goes first: the key is dead before any step dials the source, which may be dead or hostile itself (S11)."""
+        values = {"SOURCE": self._args.source.name}
         HostStep(
-            f"{name}-cutoff",
-            HostStepArgs(host=args.relay.host, script="cutoff", values={"SOURCE": source.name}, undo=True),
-            pulumi.ResourceOptions(parent=self, depends_on=[*last]),
+            f"{self._name}-cutoff",
+            HostStepArgs(host=self._args.relay.host, script="cutoff", values=values, undo=True),
+            pulumi.ResourceOptions(parent=self, depends_on=made),
         )
+
+    def _set_outputs(self, enrolment: SourceEnrolment, repository: ResticRepository) -> None:
+        source, host = self._args.source, self._args.host
         self.public_key = enrolment.public_key
         self.password = repository.password
         self.repository_id = repository.repository_id
         self.key_id = repository.key_id
         if host is None:
+            client = self._args.relay_endpoint.client(source)
             self.enrolment_script = pulumi.Output.secret(
-                pulumi.Output.all(
-                    public_key=self.public_key,
-                    client=args.relay_endpoint.client(source),
-                    password=self.password,
-                ).apply(lambda known: enrolment_script(source, **known))
+                pulumi.Output.all(public_key=self.public_key, client=client, password=self.password).apply(
+                    lambda known: enrolment_script(source, **known)
+                )
             )
         self.summary = pulumi.Output.unsecret(
             pulumi.Output.all(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from components.settings import Source
 from components.settings.selection import to_minutes
-from components.source import config_files as render
+from components.source.enrolment.client_files import known_hosts, restic_conf, ssh_config
+from components.source.schedule.backup_files import Hours, Selection, backup_conf, excludes_file, paths_file
+from components.source.schedule.backup_units import backoff_drop_in, sandboxing, service_unit, timer_unit
 
 
 def key(expected: str = "") -> dict[str, str]:
@@ -14,9 +16,9 @@ def key(expected: str = "") -> dict[str, str]:
 
 def client(source: Source, *, floor: str, address: str, port: int, host_key: str) -> dict[str, str]:
     return {
-        "SSH_CONFIG": render.ssh_config(source.name, address, port),
-        "KNOWN_HOSTS": render.known_hosts(host_key),
-        "RESTIC_CONF": render.restic_conf(
+        "SSH_CONFIG": ssh_config(source.name, address, port),
+        "KNOWN_HOSTS": known_hosts(host_key),
+        "RESTIC_CONF": restic_conf(
             floor=floor,
             connections=source.restic.connections,
             pack_size_mib=source.restic.pack_size_mib,
@@ -30,10 +32,10 @@ def repository(source: Source) -> dict[str, str]:
     return {"SOURCE": source.name, "GENERATION": str(source.generation)}
 
 
-def _selection(source: Source) -> render.Selection:
+def _selection(source: Source) -> Selection:
     rate, expect = source.rate, source.expect
     upload, download = rate.upload_kibps or 0, rate.download_kibps or 0
-    return render.Selection(
+    return Selection(
         one_file_system=source.one_file_system,
         exclude_caches=source.exclude_caches,
         exclude_if_present=source.exclude_if_present,
@@ -44,7 +46,7 @@ def _selection(source: Source) -> render.Selection:
         upload=upload,
         download=download,
         hours=[
-            render.Hours(
+            Hours(
                 begin=to_minutes(one.from_),
                 end=to_minutes(one.to),
                 upload=one.upload_kibps or upload,
@@ -58,21 +60,21 @@ def _selection(source: Source) -> render.Selection:
 def schedule(source: Source) -> dict[str, str]:
     hooks = [hook for hook in (source.pre_hook, source.post_hook) if hook is not None]
     return {
-        "BACKUP_CONF": render.backup_conf(
+        "BACKUP_CONF": backup_conf(
             source=source.name,
             read_concurrency=source.restic.read_concurrency,
             pre_hook=source.pre_hook,
             post_hook=source.post_hook,
             selection=_selection(source),
         ),
-        "PATHS": render.paths_file(source.paths),
-        "EXCLUDES": render.excludes_file(source.exclude),
-        "SERVICE": render.service_unit(source=source.name, confined=source.sandboxing),
-        "SANDBOX": render.sandboxing(source.sandboxing),
-        "TIMER": render.timer_unit(
+        "PATHS": paths_file(source.paths),
+        "EXCLUDES": excludes_file(source.exclude),
+        "SERVICE": service_unit(source=source.name, confined=source.sandboxing),
+        "SANDBOX": sandboxing(source.sandboxing),
+        "TIMER": timer_unit(
             source=source.name, on_calendar=source.schedule, randomized_delay=source.randomized_delay
         ),
-        "BACKOFF": render.backoff_drop_in(),
+        "BACKOFF": backoff_drop_in(),
         "CALENDAR": source.schedule,
         "DELAY": source.randomized_delay,
         "HOOKS": "".join(f"{hook}\n" for hook in hooks),

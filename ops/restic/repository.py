@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import toolchain
-from components.relay import rclone_config as s3_remote
+from components.relay.entry import rclone_config
 from ops.errors import LastcopyError, shown
 from ops.private_folder import private_folder
 from ops.storage.access import Access, Where
@@ -84,7 +84,7 @@ class Repository:
         serve = [
             "serve", "restic", "--stdio", "--config", str(self.folder / "rclone.conf"),
             *(["--ca-cert", str(self.folder / "ca.pem")] if self.access.where.ca_certificate else []),
-            "--contimeout", "15s", "--ask-password=false", *s3_remote.upload_arguments(self.access.where.uploads()),
+            "--contimeout", "15s", "--ask-password=false", *rclone_config.upload_arguments(self.access.where.uploads()),
         ]  # fmt: skip
         # A cache for each view: restic trusts a cached index by its name, and names here were overwritten.
         cache = self.folder / f"cache-{self.served.name if self.served else 'now'}"
@@ -115,7 +115,7 @@ class Repository:
             "HOME": str(self.folder),
             "TMPDIR": str(self.folder),
             "LC_ALL": "C.UTF-8",
-            **s3_remote.ENVIRONMENT,
+            **rclone_config.ENVIRONMENT,
             **proxy,
         }
 
@@ -282,7 +282,7 @@ def workplace(access: Access, parent: Path | None = None) -> Iterator[Path]:
         where, key = access.where, access.key
         _private(
             folder / "credentials",
-            s3_remote.s3_credentials(
+            rclone_config.s3_credentials(
                 uploads=where.uploads(),
                 access_key_id=key.access_key_id,
                 secret_access_key=key.secret_access_key.get_secret_value(),
@@ -290,7 +290,7 @@ def workplace(access: Access, parent: Path | None = None) -> Iterator[Path]:
         )
         _private(
             folder / "rclone.conf",
-            s3_remote.s3_conf(
+            rclone_config.s3_conf(
                 uploads=where.uploads(),
                 endpoint=where.endpoint,
                 region=where.region,

@@ -1,6 +1,6 @@
 """Canary: files in every snapshot whose content a trusted place knows without asking the source. Pure.
 
-components/source/repository.sh plants them and has the same table. Never change one: the snapshots that stand hold them.
+components/source/repository/repository.sh plants them and has the same table. Never change one: the snapshots that stand hold them.
 What they cannot show: a source whose root encrypts everything else and leaves them alone. Their names and kinds are those that get encrypted first.
 """
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-# As components/source/backup-contents judges each run.
+# As components/source/schedule/backup-contents judges each run.
 PERCENT, LEAST_FILES, LEAST_BYTES = 50, 20, 10 << 20
 # A drill a week tells each change once, also one that came the day after the last drill.
 WEEK = timedelta(days=7)

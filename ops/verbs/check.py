@@ -15,8 +15,8 @@ from ops.command_line.exit_codes import ExitCode
 from ops.command_line.output import JsonOption, console, print_json
 
 SHELL_FILES = (
-    "components/*/*.sh",
-    "components/*/*-*",
+    "components/**/*.sh",
+    "components/**/*-*",
     ".ci/run",
     "docs/ci/*.sh",
     ".github/*.sh",

@@ -9,7 +9,7 @@ import pytest
 
 from attack_drill.findings import RowVerdict
 from attack_drill.rows import a3, a4, a6, a7
-from components.relay import sshd_config as sshd
+from components.relay.sshd import sshd_config as sshd
 from tests.drill.conftest import Stage, broken_lines, told
 from tests.drill.weakening import done_to, edited, scripts_with, without_parts
 

@@ -92,7 +92,7 @@ def scripts_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *edits: tuple[
     folder = tmp_path / "components"
     shutil.copytree(program_texts.COMPONENTS, folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     for file, old, new in edits:
-        [script] = folder.glob(f"*/{file}")
+        [script] = folder.rglob(file)
         text = script.read_text()
         assert old in text, f"{file} has no {old!r}"
         script.write_text(text.replace(old, new))

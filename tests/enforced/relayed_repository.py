@@ -10,8 +10,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from components.relay import rclone_config as s3_remote
-from components.relay import source_account as relay
+from components.relay.entry import rclone_config
+from components.relay.entry import source_account_files as relay
 from components.settings import Limits
 from components.storage.service_facts import ChecksumChoice, ServiceName
 from components.storage.services import SERVICES
@@ -20,7 +20,7 @@ from tests.enforced.servers import Identity
 from tests.enforced.vault import Vault
 
 SERVICE: Mapping[str, ServiceName] = {"versitygw": "Versity", "minio": "Minio"}
-ALONE = shlex.join(f"{name}={text}" for name, text in s3_remote.ENVIRONMENT.items())
+ALONE = shlex.join(f"{name}={text}" for name, text in rclone_config.ENVIRONMENT.items())
 
 
 class RelayedRepository:
@@ -43,7 +43,7 @@ class RelayedRepository:
         uploads = SERVICES[service or SERVICE[vault.server.name]].uploads(checksum)
         conf, key = folder / "rclone.conf", folder / "credentials"
         conf.write_text(
-            s3_remote.s3_conf(
+            rclone_config.s3_conf(
                 uploads=uploads,
                 endpoint=vault.server.endpoint,
                 region="us-east-1",
@@ -52,7 +52,7 @@ class RelayedRepository:
         )
         key.touch(mode=0o600)
         key.write_text(
-            s3_remote.s3_credentials(
+            rclone_config.s3_credentials(
                 uploads=uploads,
                 access_key_id=identity.access_key,
                 secret_access_key=identity.secret_key,
@@ -94,7 +94,7 @@ class RelayedRepository:
         once = ("--retries", "1", "--low-level-retries", "1", "--config", str(self.folder / "rclone.conf"))
         return subprocess.run(
             [os.fspath(tool("rclone")), *argv, *once, "--ca-cert", str(self.ca)],
-            env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **s3_remote.ENVIRONMENT},
+            env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **rclone_config.ENVIRONMENT},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

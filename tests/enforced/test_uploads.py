@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from components.relay import rclone_config as s3_remote
+from components.relay.entry import rclone_config
 from components.storage.service_facts import ChecksumChoice, StorageService
 from components.storage.services import SERVICES
 from sandbox.tools import tool
@@ -46,11 +46,11 @@ class Way:
         conf, ca = self.folder / "rclone.conf", self.vault.server.ca
         words = ["rcat", f"--config={conf}", f"--ca-cert={ca}", f"--size={len(body)}", "--retries=1"]
         words += ["--low-level-retries=1", "--header-upload", condition]
-        words += s3_remote.upload_arguments(self.service.uploads(self.choice))
+        words += rclone_config.upload_arguments(self.service.uploads(self.choice))
         return subprocess.run(
             [os.fspath(tool("rclone")), *words, f"lastcopy:{self.vault.bucket}/web1/g1/data/{key}"],
             input=body,
-            env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **s3_remote.ENVIRONMENT},
+            env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **rclone_config.ENVIRONMENT},
             capture_output=True,
             timeout=60,
             check=False,
@@ -71,7 +71,7 @@ def way(request: pytest.FixtureRequest, server: Server, empty: Make, tmp_path: P
     with wire_to_storage(server.folder / "certs", int(server.endpoint.rpartition(":")[2])) as wire:
         credentials = tmp_path / "credentials"
         (tmp_path / "rclone.conf").write_text(
-            s3_remote.s3_conf(
+            rclone_config.s3_conf(
                 uploads=uploads,
                 endpoint=f"https://127.0.0.1:{wire.port}",
                 region="us-east-1",
@@ -80,7 +80,7 @@ def way(request: pytest.FixtureRequest, server: Server, empty: Make, tmp_path: P
         )
         identity = vault.relay()
         credentials.write_text(
-            s3_remote.s3_credentials(
+            rclone_config.s3_credentials(
                 uploads=uploads, access_key_id=identity.access_key, secret_access_key=identity.secret_key
             )
         )

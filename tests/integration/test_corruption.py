@@ -21,8 +21,8 @@ from minio import Minio
 from urllib3 import PoolManager
 
 import toolchain
-from components.relay import rclone_config as s3_remote
-from components.relay.source_account import serve_conf
+from components.relay.entry import rclone_config
+from components.relay.entry.source_account_files import serve_conf
 from components.settings import Limits
 from components.storage.service_facts import ChecksumChoice
 from components.storage.services import SERVICES
@@ -174,7 +174,7 @@ def chain(tmp_path: Path, storage: Storage) -> Iterator[Make]:
 
         def make(*more: str, checksum: ChecksumChoice = "auto", conf: str = "") -> Chain:
             uploads = SERVICES["Minio"].uploads(checksum)
-            conf = conf or s3_remote.s3_conf(
+            conf = conf or rclone_config.s3_conf(
                 uploads=uploads,
                 endpoint=f"https://127.0.0.1:{wire.port}",
                 region="us-east-1",
@@ -182,7 +182,9 @@ def chain(tmp_path: Path, storage: Storage) -> Iterator[Make]:
             )
             (tmp_path / "rclone.conf").write_text(conf.replace("PORT", str(wire.port)))
             (tmp_path / "credentials").write_text(
-                s3_remote.s3_credentials(uploads=uploads, access_key_id="src-web1", secret_access_key=SECRET)
+                rclone_config.s3_credentials(
+                    uploads=uploads, access_key_id="src-web1", secret_access_key=SECRET
+                )
             )
             path = f"{BUCKET}/{SOURCE}/{tmp_path.name}"
             serve = serve_conf(SOURCE, path=path, limits=Limits(), uploads=uploads, ca=True)
@@ -190,7 +192,7 @@ def chain(tmp_path: Path, storage: Storage) -> Iterator[Make]:
             arguments[arguments.index("--config") + 1] = str(tmp_path / "rclone.conf")
             arguments[arguments.index("--ca-cert") + 1] = str(storage.folder / "certs" / "ca.crt")
             words = shlex.join([str(tools["rclone"].path), *arguments, *more])
-            alone = shlex.join(f"{name}={text}" for name, text in s3_remote.ENVIRONMENT.items())
+            alone = shlex.join(f"{name}={text}" for name, text in rclone_config.ENVIRONMENT.items())
             # 4>&2: restic takes the end of a program's stderr for the end of the program.
             (tmp_path / "serve").write_text(
                 "#!/bin/sh\n"
@@ -272,7 +274,7 @@ def stored(
     done = subprocess.run(
         [toolchain.ensure("rclone")["rclone"].path, "rcat", *words, *more, target],
         input=os.urandom(size),
-        env={**CLEAN, **s3_remote.ENVIRONMENT},
+        env={**CLEAN, **rclone_config.ENVIRONMENT},
         capture_output=True,
         check=False,
     )

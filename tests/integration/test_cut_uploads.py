@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.integration.corrupter import Point
 from tests.integration.test_corruption import Chain, Make, chain, storage  # noqa: F401 - fixtures
 
-FAILURES = Path(__file__).parents[2] / "components" / "source" / "backup-failures"
+FAILURES = Path(__file__).parents[2] / "components" / "source" / "schedule" / "backup-failures"
 
 
 def outage(code: int) -> re.Pattern[str]:

@@ -235,7 +235,7 @@ def test_an_unmanaged_source_enrols_itself_by_the_script_that_the_program_hands_
     facts = running.machines.sandbox("machine-up", "--name", "ext1", "--role", "source")
     assert facts.returncode == 0, facts.stderr
     try:
-        from components.source.enrolment_script import key_script
+        from components.source.enrolment.enrolment_script import key_script
 
         made = running.machines.run("ext1", "sh", "-s", stdin=key_script())
         key = json.loads(made.stdout.strip().splitlines()[-1])["facts"]["public_key"]

@@ -108,7 +108,7 @@ def listening(running: Running) -> str:
 def test_an_sshd_configuration_that_cannot_be_dialled_is_rolled_back(running: Running) -> None:
     """It is valid by `sshd -t` and shuts the admin out; the host goes back by itself, and the next `up` is as before."""
     with (
-        edited(running, "components/relay/sshd_config.py", TOP, f'{TOP} "ListenAddress 127.0.0.1",'),
+        edited(running, "components/relay/sshd/sshd_config.py", TOP, f'{TOP} "ListenAddress 127.0.0.1",'),
         edited(running, "__main__.py", "HardenedSshdArgs(", "HardenedSshdArgs(guard_seconds=20, "),
     ):
         refused = running.up(check=False)
@@ -144,7 +144,7 @@ def test_the_guard_is_armed_and_confirmed_through_a_jump_host(running: Running) 
     before = int(running.machines.shell("relay", logins).stdout)
     with (
         edited(running, "components/sandbox/local_sandbox.py", line, line + THROUGH),
-        edited(running, "components/relay/sshd_config.py", TOP, f'{TOP} "# set through a jump host",'),
+        edited(running, "components/relay/sshd/sshd_config.py", TOP, f'{TOP} "# set through a jump host",'),
     ):
         running.up("--target", "urn:pulumi:itest::**::relay-sshd-con*")
     assert int(running.machines.shell("relay", logins).stdout) == before + 2

@@ -12,8 +12,8 @@ import pytest
 
 import toolchain
 from attack_drill.http2 import Session
-from components.relay import rclone_config as s3_remote
-from components.relay import source_account as relay
+from components.relay.entry import rclone_config
+from components.relay.entry import source_account_files as relay
 from components.settings import Limits
 from components.storage.service_facts import Uploads
 from sandbox.certificates import make_certificates
@@ -40,7 +40,7 @@ class Relay:
     def furnish(self, uploads: Uploads, secret: str = SECRET) -> None:
         """rclone.conf and the key's file."""
         self.conf.write_text(
-            s3_remote.s3_conf(
+            rclone_config.s3_conf(
                 uploads=uploads,
                 endpoint=self.recorder.url,
                 region="us-east-1",
@@ -48,7 +48,7 @@ class Relay:
             )
         )
         self.credentials.write_text(
-            s3_remote.s3_credentials(uploads=uploads, access_key_id=KEY_ID, secret_access_key=secret)
+            rclone_config.s3_credentials(uploads=uploads, access_key_id=KEY_ID, secret_access_key=secret)
         )
 
     def arguments(self, uploads: Uploads) -> list[str]:
@@ -63,7 +63,7 @@ class Relay:
 
     def words(self, uploads: Uploads, environment: Mapping[str, str] | None = None) -> list[str]:
         """The whole command line, in the environment that the wrapper gives rclone, or in another."""
-        alone = s3_remote.ENVIRONMENT if environment is None else environment
+        alone = rclone_config.ENVIRONMENT if environment is None else environment
         variables = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), **alone}
         pairs = [f"{name}={text}" for name, text in variables.items()]
         rclone = str(toolchain.ensure("rclone")["rclone"].path)

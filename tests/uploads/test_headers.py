@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import pytest
 
 from attack_drill.http2 import RestRequest, Session
-from components.relay.rclone_config import ENVIRONMENT
+from components.relay.entry.rclone_config import ENVIRONMENT
 from components.storage.service_facts import Checksum, StorageService
 from components.storage.services import SERVICES
 from tests.uploads.checksums import BODIES, carried, content, is_signed_with, newer_checksums

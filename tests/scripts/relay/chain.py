@@ -17,17 +17,17 @@ from typing import Any
 
 from components.host.program_texts import script_text
 from components.host.tool_release import floor, release_values
-from components.relay import firewall_rules as firewall
-from components.relay import rclone_config as s3_remote
-from components.relay import source_account as relay
-from components.relay import sshd_config as sshd
-from components.relay.sshd_config import SshdPlan
+from components.relay.entry import rclone_config
+from components.relay.entry import source_account_files as relay
+from components.relay.firewall import endpoints, firewall_rules, firewall_units
+from components.relay.sshd import sshd_config as sshd
+from components.relay.sshd.sshd_config import SshdPlan
 from components.settings import Limits
 from components.storage.service_facts import ServiceName, Uploads
 from components.storage.services import SERVICES
 from sandbox import Sandbox
 
-FILES = Path(__file__).parents[3] / "components" / "relay"
+RELAY = Path(__file__).parents[3] / "components" / "relay"
 RELAY_RCLONE = "/usr/local/bin/rclone"
 
 
@@ -206,20 +206,22 @@ class Chain:
         directory: Sequence[str] = (),
         vpn_ports: Sequence[int] = (),
     ) -> Step:
-        servers = [firewall.of_text(one) for one in directory]
-        endpoints = firewall.of_url(endpoint or self.storage["endpoint"], self.storage["bucket"])
+        servers = [endpoints.parse_endpoint(one) for one in directory]
+        storage = endpoints.s3_endpoints(endpoint or self.storage["endpoint"], self.storage["bucket"])
         return Step(
             "firewall",
             {
                 "PHASE": phase,
                 "GUARD_SECONDS": str(self.guard_seconds),
-                "RULES": firewall.rules(endpoints, ssh_port, directory=servers, vpn_ports=vpn_ports),
-                "NAMES": firewall.names(endpoints),
-                "UPDATERS": firewall.updaters(),
-                "REFRESH": (FILES / "refresh-storage").read_text(),
-                "UNIT": firewall.UNIT,
-                "REFRESH_UNIT": firewall.REFRESH_UNIT,
-                "REFRESH_TIMER": firewall.REFRESH_TIMER,
+                "RULES": firewall_rules.firewall_rules(
+                    storage, ssh_port, directory=servers, vpn_ports=vpn_ports
+                ),
+                "NAMES": endpoints.lookup_lines(storage),
+                "UPDATERS": firewall_rules.updater_lines(),
+                "REFRESH": (RELAY / "firewall" / "refresh-storage").read_text(),
+                "UNIT": firewall_units.UNIT,
+                "REFRESH_UNIT": firewall_units.REFRESH_UNIT,
+                "REFRESH_TIMER": firewall_units.REFRESH_TIMER,
             },
         )
 
@@ -230,8 +232,8 @@ class Chain:
         values = {
             "RCLONE": self.rclone,
             "FLOOR": floor("rclone"),
-            "WRAPPER": (FILES / "serve-restic").read_text(),
-            "HOLD": (FILES / "hold-limits").read_text(),
+            "WRAPPER": (RELAY / "service" / "serve-restic").read_text(),
+            "HOLD": (RELAY / "service" / "hold-limits").read_text(),
             "HOLD_UNIT": relay.HOLD_UNIT,
             "HOLD_TIMER": relay.HOLD_TIMER,
             "CA": self.storage["ca_certificate"],
@@ -297,13 +299,13 @@ class Chain:
     ) -> dict[str, str]:
         """rclone.conf and the file of the key that it names."""
         return {
-            "RCLONE_CONF": s3_remote.s3_conf(
+            "RCLONE_CONF": rclone_config.s3_conf(
                 uploads=uploads,
                 endpoint=endpoint,
                 region=region,
                 credentials_file=relay.credentials_file(source),
             ),
-            "CREDENTIALS": s3_remote.s3_credentials(
+            "CREDENTIALS": rclone_config.s3_credentials(
                 uploads=uploads, access_key_id=identity[0], secret_access_key=identity[1]
             ),
         }

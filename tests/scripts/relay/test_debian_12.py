@@ -80,7 +80,7 @@ def weak(chain: Chain) -> list[str]:
     return [line for line in said if "[fail]" in line or "[warn]" in line]
 
 
-# The engine's plugin speaks no other exchange that OpenSSH 9.2 has (components/relay/sshd_config.py); all that is warned of is that.
+# The engine's plugin speaks no other exchange that OpenSSH 9.2 has (components/relay/sshd/sshd_config.py); all that is warned of is that.
 ONLY = "does not provide protection against post-quantum attacks"
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from components.relay import firewall_rules as firewall
+from components.relay.firewall import endpoints, firewall_rules
 from tests.scripts.relay.chain import Chain
 from tests.waiting import wait_until
 
@@ -240,8 +240,8 @@ def asks_metadata(chain: Chain) -> bool:
 def test_root_reaches_instance_metadata_only_where_it_may(metadata: Chain) -> None:
     """An EC2 relay whose operators come by SSH needs none after its first boot; the SSM agent does."""
     wait_until(lambda: asks_metadata(metadata), 30)
-    endpoints = firewall.of_url(metadata.storage["endpoint"], metadata.storage["bucket"])
-    closed = metadata.firewall().but(RULES=firewall.rules(endpoints, 22, "closed"))
+    storage = endpoints.s3_endpoints(metadata.storage["endpoint"], metadata.storage["bucket"])
+    closed = metadata.firewall().but(RULES=firewall_rules.firewall_rules(storage, 22, "closed"))
     metadata.apply(closed)
     assert not asks_metadata(metadata)
     metadata.apply(closed.but(PHASE="confirm"))

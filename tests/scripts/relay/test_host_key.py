@@ -11,9 +11,9 @@ import pytest
 
 from components.aws.first_host_key import first_key
 from components.host.program_texts import script_text
-from components.relay import sshd_config as sshd
-from components.relay.sshd_config import SshdPlan
-from components.source import config_files as source
+from components.relay.sshd import sshd_config as sshd
+from components.relay.sshd.sshd_config import SshdPlan
+from components.source.enrolment.client_files import RELAY_ALIAS, known_hosts
 from tests.scripts.relay.newborn import BORN, KEYS, RECORD, Newborn
 from tests.scripts.source.machine import Machine
 
@@ -133,9 +133,9 @@ def test_a_machine_that_shows_the_first_key_is_refused_by_later_steps_and_by_sou
         )
         assert newborn.dial(own, port=2200).code == 255
         # What a source is given: its known_hosts under the relay's alias, its own settings.
-        newborn.machine.write("/root/pins/source", source.known_hosts(own))
+        newborn.machine.write("/root/pins/source", known_hosts(own))
         asked = newborn.machine.run(
-            f"ssh -F /dev/null -p 2200 -o BatchMode=yes -o StrictHostKeyChecking=yes -o HostKeyAlias={source.RELAY_ALIAS}"
+            f"ssh -F /dev/null -p 2200 -o BatchMode=yes -o StrictHostKeyChecking=yes -o HostKeyAlias={RELAY_ALIAS}"
             " -o UserKnownHostsFile=/root/pins/source -i /root/admin admin@127.0.0.1 true"
         )
         assert asked.code == 255

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import toolchain
-from components.relay import source_account as relay
+from components.relay.entry import source_account_files as relay
 
 TRICKY = [
     "a%b",

@@ -23,7 +23,7 @@ def test_a_lock_can_be_removed(ready: Chain) -> None:
 
 
 def test_a_session_begins_with_the_relays_clock_and_nothing_else(ready: Chain) -> None:
-    """What the source compares its own clock with (components/source/backup-failures); S7: no word more."""
+    """What the source compares its own clock with (components/source/schedule/backup-failures); S7: no word more."""
     done = subprocess.run(ready.forced("web1", "-T"), input=b"", capture_output=True, check=False)
     told = re.fullmatch(r"relay: its clock says (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)\n", done.stderr.decode())
     assert told, done.stderr

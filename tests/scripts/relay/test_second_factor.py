@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from attack_drill.security_key import Attestation, SecurityKey
-from components.relay import sshd_config as sshd
+from components.relay.sshd import sshd_config as sshd
 from tests.networks import free_port
 from tests.scripts.relay.chain import Answer, Chain, Step
 

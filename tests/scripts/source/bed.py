@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.settings import Source
-from components.source import step_values as steps
+from components.source import step_values
 from tests.recover.bed import cheap
 from tests.scripts.source.machine import Machine, Step
 from tests.scripts.source.relay import Relay
@@ -45,11 +45,11 @@ class Bed:
     # steps, as HostStep would send them
 
     def key(self, mode: str = "apply", expected: str = "") -> Step:
-        return self.machine.step("source_key", steps.key(expected), mode)
+        return self.machine.step("source_key", step_values.key(expected), mode)
 
     def client_values(self) -> dict[str, str]:
         relay = self.relay
-        return steps.client(
+        return step_values.client(
             self.source, floor=FLOOR, address=relay.address, port=relay.port, host_key=relay.host_key
         )
 
@@ -58,11 +58,11 @@ class Bed:
 
     def repository(self, mode: str = "apply") -> Step:
         return self.machine.step(
-            "repository", {**steps.repository(self.source), "PASSWORD": self.password}, mode
+            "repository", {**step_values.repository(self.source), "PASSWORD": self.password}, mode
         )
 
     def schedule(self, mode: str = "apply") -> Step:
-        return self.machine.step("schedule", steps.schedule(self.source), mode)
+        return self.machine.step("schedule", step_values.schedule(self.source), mode)
 
     def dial_in(self) -> None:
         """Key, entry and client: everything but the repository."""

@@ -8,7 +8,7 @@ import shlex
 
 import pytest
 
-from components.source.config_files import CANARY
+from components.source.schedule.backup_files import CANARY
 from tests.scripts.source.bed import Bed, settings
 
 ODD_NAMES = (

@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from components.host.program_texts import script_text
-from components.source import step_values as steps
+from components.source import step_values
 from ops.restore_test import canary
 from tests.scripts.source.bed import Bed, settings
 
@@ -56,7 +56,7 @@ def test_what_was_changed_is_told_and_left_as_it_is(bed: Bed, change: str) -> No
 def test_sabotage_a_step_that_mends_a_changed_one_unseen_is_caught(bed: Bed) -> None:
     bed.machine.ok(f"echo x >>{canary.FOLDER}/letter.txt")
     before = bed.machine.ok(SUMS)
-    text = script_text("repository", {**steps.repository(bed.source), "PASSWORD": bed.password})
+    text = script_text("repository", {**step_values.repository(bed.source), "PASSWORD": bed.password})
     assert "    refuse_changed_canaries\n" in text
     done = bed.machine.run("sh -s -- apply", stdin=text.replace("    refuse_changed_canaries\n", ""))
     assert done.code == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from components.host.program_texts import script_text
-from components.source import step_values as steps
+from components.source import step_values
 from tests.scripts.source.bed import Bed
 
 FILES = {
@@ -191,9 +191,9 @@ def test_sabotage_a_lower_floor_is_caught(bed: Bed) -> None:
 @pytest.mark.parametrize("script", ["source_key", "source_client", "schedule"])
 def test_a_step_killed_at_any_moment_converges(bare: Bed, script: str, moment: str) -> None:
     values = {
-        "source_key": steps.key(),
+        "source_key": step_values.key(),
         "source_client": bare.client_values(),
-        "schedule": steps.schedule(bare.source),
+        "schedule": step_values.schedule(bare.source),
     }[script]
     bare.machine.run(f"timeout -s KILL {moment} sh -s -- apply", stdin=script_text(script, values))
     again = bare.machine.step(script, values)

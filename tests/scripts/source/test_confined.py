@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from components.source import step_values as steps
+from components.source import step_values
 from tests.scripts.source.bed import Bed, settings
 from tests.scripts.source.machine import Machine, Step
 
@@ -71,7 +71,7 @@ def container() -> Iterator[Machine]:
 
 
 def schedule(machine: Machine, kind: str, mode: str = "apply") -> Step:
-    return machine.step("schedule", steps.schedule(settings(sandboxing=kind)), mode)
+    return machine.step("schedule", step_values.schedule(settings(sandboxing=kind)), mode)
 
 
 def test_a_sandbox_that_systemd_leaves_out_in_silence_is_noticed(container: Machine) -> None:
@@ -86,6 +86,6 @@ def test_a_sandbox_that_systemd_leaves_out_in_silence_is_noticed(container: Mach
 
 def test_sabotage_without_the_look_inside_the_silence_is_taken_for_a_sandbox(container: Machine) -> None:
     """The trial itself starts: only what it looks at tells."""
-    values = steps.schedule(settings())
+    values = step_values.schedule(settings())
     values["SANDBOX"] = values["SANDBOX"].replace("ProtectSystem=strict", "ProtectHome=yes")
     assert container.step("schedule", values).code == 0

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from components.source.enrolment_script import enrolment_script, key_script
+from components.source.enrolment.enrolment_script import enrolment_script, key_script
 from tests.scripts.source.bed import PASSWORD, Bed
 
 FILE = "/root/enrol.sh"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from components.host.program_texts import script_text
-from components.source import step_values as steps
+from components.source import step_values
 from tests.scripts.source.bed import Bed
 
 KEY = "/etc/lastcopy/id_ed25519"
@@ -35,7 +35,7 @@ def test_key_is_made_once_and_kept(bare: Bed) -> None:
 
 
 def test_sabotage_a_script_that_always_makes_a_key_is_caught(bare: Bed) -> None:
-    script = script_text("source_key", steps.key()).replace(
+    script = script_text("source_key", step_values.key()).replace(
         'if [ ! -e "$key" ] && [ ! -L "$key" ]', "if true"
     )
     with pytest.raises(AssertionError):
@@ -43,7 +43,7 @@ def test_sabotage_a_script_that_always_makes_a_key_is_caught(bare: Bed) -> None:
 
 
 def test_private_key_never_leaves_the_host(bare: Bed) -> None:
-    done = bare.machine.run("sh -s -- apply", stdin=script_text("source_key", steps.key()))
+    done = bare.machine.run("sh -s -- apply", stdin=script_text("source_key", step_values.key()))
     secret = bare.machine.read(KEY).splitlines()[1:-1]
     assert secret
     assert not [line for line in secret if line in done.out + done.err]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from components.host.program_texts import script_text
-from components.source import step_values as steps
+from components.source import step_values
 from tests.scripts.source.bed import PASSWORD, Bed, settings
 
 STORE = "/srv/store/web1-1"
@@ -68,7 +68,7 @@ def test_a_host_that_was_reinstalled_joins_its_repository(bed: Bed) -> None:
 def promise_a_changed_password_is_not_applied(bed: Bed, script: str | None = None) -> None:
     bed.password = "a-new-password-from-the-stack"
     if script is not None:
-        values = {**steps.repository(bed.source), "PASSWORD": bed.password}
+        values = {**step_values.repository(bed.source), "PASSWORD": bed.password}
         bed.machine.run("sh -s -- apply", stdin=script_text("repository", values).replace(*script.split("|")))
     else:
         refused(
@@ -130,7 +130,7 @@ def test_a_foreign_repository_at_the_place_is_refused(bare: Bed) -> None:
 def promise_a_vanished_repository_is_not_made_anew(bed: Bed, sabotage: tuple[str, str] = ("", "")) -> None:
     bed.machine.ok(f"mv {STORE} /srv/hidden")
     try:
-        values = {**steps.repository(bed.source), "PASSWORD": PASSWORD}
+        values = {**step_values.repository(bed.source), "PASSWORD": PASSWORD}
         text = script_text("repository", values).replace(*sabotage)
         done = bed.machine.run("sh -s -- apply", stdin=text)
         assert done.code == 1

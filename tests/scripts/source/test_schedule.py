@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from components.host.program_texts import script_text
-from components.source import step_values as steps
+from components.source import step_values
 from tests.scripts.source.bed import Bed, settings
 
 UNITS = "/etc/systemd/system"
@@ -71,7 +71,7 @@ def promise_a_run_killed_before_the_reload_converges(bed: Bed, script: tuple[str
     bed.machine.write(
         "/usr/local/sbin/systemctl", f'#!/bin/sh\n{killer}\nexec /usr/bin/systemctl "$@"\n', "755"
     )
-    text = script_text("schedule", steps.schedule(bed.source)).replace(*script)
+    text = script_text("schedule", step_values.schedule(bed.source)).replace(*script)
     bed.machine.run("sh -s -- apply", stdin=text)
     bed.machine.ok("rm /usr/local/sbin/systemctl")
     assert "05:55:00" not in next_run(bed)
@@ -134,7 +134,7 @@ def test_removal_leaves_no_unit_and_keeps_the_record_of_the_last_backup(bed: Bed
 
 def test_a_host_without_systemd_is_refused(bare: Bed) -> None:
     bare.dial_in()
-    text = script_text("schedule", steps.schedule(bare.source))
+    text = script_text("schedule", step_values.schedule(bare.source))
     hidden = "unshare -m sh -c 'mkdir -p /run/empty && mount --bind /run/empty /run/systemd && exec sh -s -- apply'"
     done = bare.machine.run(hidden, stdin=text)
     assert done.code == 1

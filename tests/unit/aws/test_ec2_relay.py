@@ -14,8 +14,8 @@ import yaml
 
 from components.aws.ec2_relay import Ec2Relay, Ec2RelayArgs
 from components.aws.first_host_key import first_key
-from components.relay.hardened_sshd import HardenedSshd, HardenedSshdArgs
-from components.relay.relay_firewall import RelayFirewall, RelayFirewallArgs
+from components.relay.firewall.relay_firewall import RelayFirewall, RelayFirewallArgs
+from components.relay.sshd.hardened_sshd import HardenedSshd, HardenedSshdArgs
 from tests.unit.recording import SAMPLE_KEY, Graph, Recorded, Secret, record
 from tests.unit.relay.test_components import S3, sent
 from tests.unit.stacks import before

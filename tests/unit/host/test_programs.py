@@ -96,10 +96,10 @@ def edited(monkeypatch: pytest.MonkeyPatch, folder: Path, file: str) -> None:
 @pytest.mark.parametrize(
     ("file", "touched"),
     [
-        ("source/schedule.sh", {"step"}),
-        ("source/run-backup", {"step"}),
-        ("source/source_key.sh", {"key"}),
-        ("source/repository.sh", set()),
+        ("source/schedule/schedule.sh", {"step"}),
+        ("source/schedule/run-backup", {"step"}),
+        ("source/enrolment/source_key.sh", {"key"}),
+        ("source/repository/repository.sh", set()),
         ("host/lib.sh", {"step", "key"}),
     ],
 )
@@ -122,7 +122,7 @@ def test_a_file_of_the_relay_changes_nothing_on_a_source(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     before = graph().named("web1-programs").inputs
-    edited(monkeypatch, tmp_path / "components", "relay/sshd.sh")
+    edited(monkeypatch, tmp_path / "components", "relay/sshd/sshd.sh")
     assert graph().named("web1-programs").inputs == before
 
 

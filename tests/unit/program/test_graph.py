@@ -24,10 +24,9 @@ from components.host.connection import Host
 from components.host.host_tool import HostTool
 from components.sandbox import local_sandbox
 from components.settings import SettingsError
-from components.source import protected_source
-from components.source import step_values as source_steps
+from components.source import protected_source, step_values
 from components.source.protected_source import ProtectedSource, ProtectedSourceArgs
-from components.source.restic_repository import ResticRepository, ResticRepositoryArgs
+from components.source.repository.restic_repository import ResticRepository, ResticRepositoryArgs
 from components.storage.service_facts import rows_lost
 from components.storage.services import SERVICES
 from ops.errors import LastcopyError
@@ -287,7 +286,7 @@ def _forgotten(name: str, **given: Any) -> remote.Command:
 
 REAL_CONNECTION, REAL_PROXY, REAL_COMMAND = remote.ConnectionArgs, remote.ProxyConnectionArgs, remote.Command
 SABOTAGE: tuple[tuple[str, Check, Shape, object, str, object], ...] = (
-    ("a step is told the password as a public value", secrets_are_secret, OWN, source_steps, "repository", _step_that_tells_the_password),
+    ("a step is told the password as a public value", secrets_are_secret, OWN, step_values, "repository", _step_that_tells_the_password),
     ("a given secret is handed on as plain text", secrets_are_secret, TUNNEL, connection.pulumi.Output, "secret", connection.pulumi.Output.from_input),
     ("a password is not protected", passwords_are_protected_as_asked, OWN_WEB1, protected_source, "ResticRepositoryArgs", _repository(protect=False)),
     ("a test's password is protected", passwords_are_protected_as_asked, LOCAL, protected_source, "ResticRepositoryArgs", _repository(protect=True)),

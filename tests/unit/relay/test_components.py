@@ -10,11 +10,11 @@ import pulumi
 import pytest
 
 from components.host.connection import Host
-from components.relay.hardened_sshd import HardenedSshd, HardenedSshdArgs, Person
-from components.relay.rclone_remote import RcloneRemote, RcloneRemoteArgs
-from components.relay.relay_entry import RelayEntry, RelayEntryArgs
-from components.relay.relay_firewall import RelayFirewall, RelayFirewallArgs
-from components.settings import Limits
+from components.relay.entry.relay_entry import RelayEntry, RelayEntryArgs
+from components.relay.firewall.relay_firewall import RelayFirewall, RelayFirewallArgs
+from components.relay.service.rclone_remote import RcloneRemote, RcloneRemoteArgs
+from components.relay.sshd.hardened_sshd import HardenedSshd, HardenedSshdArgs
+from components.settings import Limits, Person
 from components.vault.vault_access import RcloneVault, S3Vault, StorageIdentity, Vault
 from tests.unit.recording import SAMPLE_KEY, Graph, Secret, record
 from tests.unit.stacks import before
@@ -57,8 +57,12 @@ def relay(
 ) -> Graph:
     def program() -> None:
         on = host()
-        person = Person(
-            name="alice", public_keys=(SAMPLE_KEY,), totp_secret="ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+        person = Person.model_validate(
+            {
+                "name": "alice",
+                "publicKeys": [SAMPLE_KEY],
+                "totpSecret": "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567",
+            }
         )
         sshd = HardenedSshd("sshd", HardenedSshdArgs(host=on, admin_user="admin", people=(person,)))
         firewall = RelayFirewall("firewall", RelayFirewallArgs(host=on, vault=vault), after(sshd))

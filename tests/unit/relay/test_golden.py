@@ -11,11 +11,11 @@ import pytest
 
 from components.aws.first_host_key import first_key
 from components.aws.user_data import UserDataPlan, user_data
-from components.relay import firewall_rules as firewall
-from components.relay import rclone_config as s3_remote
-from components.relay import source_account as relay
-from components.relay import sshd_config as sshd
-from components.relay.sshd_config import SshdPlan
+from components.relay.entry import rclone_config
+from components.relay.entry import source_account_files as relay
+from components.relay.firewall import endpoints, firewall_rules
+from components.relay.sshd import sshd_config as sshd
+from components.relay.sshd.sshd_config import SshdPlan
 from components.settings import Limits
 from components.storage.service_facts import ServiceName
 from components.storage.services import SERVICES
@@ -36,7 +36,7 @@ def first_boot(**changes: Any) -> str:
 
 
 def rclone_conf(service: ServiceName) -> str:
-    return s3_remote.s3_conf(
+    return rclone_config.s3_conf(
         uploads=SERVICES[service].uploads(),
         endpoint="https://198.51.100.3:9000",
         region="us-east-1",
@@ -46,7 +46,7 @@ def rclone_conf(service: ServiceName) -> str:
 
 def credentials(service: ServiceName) -> str:
     uploads = SERVICES[service].uploads()
-    return s3_remote.s3_credentials(uploads=uploads, access_key_id="AKID", secret_access_key="s3cr3t")
+    return rclone_config.s3_credentials(uploads=uploads, access_key_id="AKID", secret_access_key="s3cr3t")
 
 
 TEXTS: dict[str, Callable[[], str]] = {
@@ -60,16 +60,18 @@ TEXTS: dict[str, Callable[[], str]] = {
     "sshd-expected.txt": lambda: (
         sshd.expected_of_everyone(plan(), "10.0") + "\n" + sshd.expected_of_sources()
     ),
-    "firewall-address.nft": lambda: firewall.rules(
-        firewall.of_url("https://198.51.100.3:9000", "backups"), 22
+    "firewall-address.nft": lambda: firewall_rules.firewall_rules(
+        endpoints.s3_endpoints("https://198.51.100.3:9000", "backups"), 22
     ),
-    "firewall-name.nft": lambda: firewall.rules(firewall.of_url("https://s3.example.net", "backups"), 2222),
-    "firewall-closed-metadata.nft": lambda: firewall.rules(
-        firewall.of_url("https://s3.eu-central-1.amazonaws.com", "backups"), 22, "closed"
+    "firewall-name.nft": lambda: firewall_rules.firewall_rules(
+        endpoints.s3_endpoints("https://s3.example.net", "backups"), 2222
+    ),
+    "firewall-closed-metadata.nft": lambda: firewall_rules.firewall_rules(
+        endpoints.s3_endpoints("https://s3.eu-central-1.amazonaws.com", "backups"), 22, "closed"
     ),
     "user-data-ssh.yaml": first_boot,
     "user-data-ssm.yaml": lambda: first_boot(ssm_region="eu-central-1", architecture="amd64"),
-    "names.txt": lambda: firewall.names(firewall.of_url("https://s3.example.net", "backups")),
+    "names.txt": lambda: endpoints.lookup_lines(endpoints.s3_endpoints("https://s3.example.net", "backups")),
     "authorized_keys": lambda: relay.authorized_key(
         "web1", SAMPLE_KEY + " root@web1", ["203.0.113.7", "2001:db8::/64"]
     ),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[3] / "components" / "relay" / "storage_rights.sh"
+SCRIPT = Path(__file__).resolve().parents[3] / "components" / "relay" / "storage_check" / "storage_rights.sh"
 RUN = """\
 set -eu
 . "$1"

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.relay import firewall_rules as firewall
-from components.relay import rclone_config as s3_remote
-from components.relay import source_account as relay
-from components.relay import sshd_config as sshd
-from components.relay.sshd_config import SshdPlan
+from components.relay.entry import rclone_config
+from components.relay.entry import source_account_files as relay
+from components.relay.firewall import endpoints, firewall_rules
+from components.relay.sshd import sshd_config as sshd
+from components.relay.sshd.sshd_config import SshdPlan
 from components.settings import Limits
 from components.storage.service_facts import StorageService, Uploads
 from components.storage.services import SERVICES
@@ -110,7 +110,7 @@ def test_rclone_conf_has_one_section_and_one_line_a_value(
     endpoint, region, file = values
     refusal = ""
     try:
-        text = s3_remote.s3_conf(
+        text = rclone_config.s3_conf(
             uploads=service.uploads(), endpoint=endpoint, region=region, credentials_file=file
         )
     except ValueError as error:
@@ -143,7 +143,7 @@ def test_the_file_of_the_key_has_one_profile_and_one_line_a_value(
 ) -> None:
     refusal = ""
     try:
-        text = s3_remote.s3_credentials(
+        text = rclone_config.s3_credentials(
             uploads=service.uploads(), access_key_id=key, secret_access_key=secret
         )
     except ValueError as error:
@@ -249,21 +249,21 @@ def test_a_persons_key_file_gains_no_line_and_no_option(
 @given(host=NASTY, port=st.integers(1, 65535), ssh=st.integers(1, 65535))
 def test_the_firewall_gains_no_rule(host: str, port: int, ssh: int) -> None:
     try:
-        endpoints = [firewall.Endpoint(host, port)]
-        text, names = firewall.rules(endpoints, ssh), firewall.names(endpoints)
+        storage = [endpoints.Endpoint(host, port)]
+        text, names = firewall_rules.firewall_rules(storage, ssh), endpoints.lookup_lines(storage)
     except ValueError:
         return
     assert re.fullmatch(r"([A-Za-z0-9.-]+ [0-9]+\n)?", names)
     elements = re.findall(r"elements = \{ ([^}]*) \}", text)
     assert all(re.fullmatch(r"[0-9a-fA-F.:]+ \. [0-9]+", one) for one in elements)
     bare = re.sub(r"\n    elements = \{[^\n]*", "", text)
-    assert bare == firewall.rules([], ssh)
+    assert bare == firewall_rules.firewall_rules([], ssh)
 
 
 @given(url=NASTY, bucket=st.just("backups"))
 def test_an_endpoint_is_a_url_or_refused(url: str, bucket: str) -> None:
     try:
-        found = firewall.of_url(url, bucket)
+        found = endpoints.s3_endpoints(url, bucket)
     except ValueError:
         return
     for endpoint in found:

@@ -7,7 +7,7 @@ import base64
 import pydantic
 import pytest
 
-from components.relay.sshd_config import people_keys
+from components.relay.sshd.sshd_config import people_keys
 from components.settings import (
     ExistingHost,
     HostPort,

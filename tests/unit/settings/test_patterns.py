@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from components.settings import patterns
 from components.settings.patterns import find_malformed_part
-from components.source.config_files import excludes_file
+from components.source.schedule.backup_files import excludes_file
 from tests.examples import few
 from toolchain import ensure
 

@@ -11,11 +11,11 @@ import pytest
 
 from components.host.connection import Host
 from components.host.host_step import HostStepArgs
-from components.relay.rclone_remote import RcloneRemote, RcloneRemoteArgs
+from components.relay.service.rclone_remote import RcloneRemote, RcloneRemoteArgs
 from components.settings import Source
-from components.source import restic_repository
+from components.source.enrolment.source_enrolment import RelayEndpoint
 from components.source.protected_source import ProtectedSource, ProtectedSourceArgs
-from components.source.source_enrolment import RelayEndpoint
+from components.source.repository import restic_repository
 from components.vault.vault_access import RcloneVault
 from tests.unit.recording import SAMPLE_KEY, Graph, Recorded, Secret, record, shared
 from tests.unit.stacks import before

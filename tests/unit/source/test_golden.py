@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from components.settings import Source
-from components.source import step_values as steps
-from components.source.enrolment_script import enrolment_script, key_script
+from components.source import step_values
+from components.source.enrolment.enrolment_script import enrolment_script, key_script
 from tests.unit.recording import SAMPLE_KEY
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -40,12 +40,14 @@ SOURCE = Source.model_validate(
         "postHook": "/usr/local/sbin/after",
     }
 )
-CLIENT = steps.client(SOURCE, floor="0.19.1", address="relay.example.com", port=2222, host_key=SAMPLE_KEY)
+CLIENT = step_values.client(
+    SOURCE, floor="0.19.1", address="relay.example.com", port=2222, host_key=SAMPLE_KEY
+)
 TEXTS = {
     **{name.lower(): CLIENT[name] for name in ("SSH_CONFIG", "KNOWN_HOSTS", "RESTIC_CONF")},
     **{
         name.lower(): text
-        for name, text in steps.schedule(SOURCE).items()
+        for name, text in step_values.schedule(SOURCE).items()
         if name in ("BACKUP_CONF", "PATHS", "EXCLUDES", "SERVICE", "TIMER", "BACKOFF")
     },
 }
@@ -80,12 +82,12 @@ def test_the_enrolment_script_holds_what_pulumi_up_would_send() -> None:
     from components.host.program_texts import script_text
 
     full = enrolment_script(SOURCE, public_key=SAMPLE_KEY, client=CLIENT, password="a-password-of-words")
-    repository = {**steps.repository(SOURCE), "PASSWORD": "a-password-of-words"}
+    repository = {**step_values.repository(SOURCE), "PASSWORD": "a-password-of-words"}
     for script, values in (
-        ("source_key", steps.key(SAMPLE_KEY)),
+        ("source_key", step_values.key(SAMPLE_KEY)),
         ("source_client", CLIENT),
         ("repository", repository),
-        ("schedule", steps.schedule(SOURCE)),
+        ("schedule", step_values.schedule(SOURCE)),
     ):
         assert script_text(script, values) in full
     assert "a-password-of-words" not in full, "a reader over the shoulder sees no password"

@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import unicodedata
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.source import step_values as steps
+from components.host.program_texts import COMPONENTS
 from ops.status.last_run import parsed
 from tests.examples import few
 
-SCRIPT = Path(steps.__file__).with_name("run-backup").read_text()
+SCRIPT = (COMPONENTS / "source" / "schedule" / "run-backup").read_text()
 PLAIN = SCRIPT[SCRIPT.index("\nplain() {") : SCRIPT.index("\n}", SCRIPT.index("\nplain() {")) + 3]
 TEXT = next(line for line in SCRIPT.splitlines() if line.startswith("text() {"))
 

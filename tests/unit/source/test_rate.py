@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import subprocess
-from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.host.program_texts import COMPONENTS
 from components.settings import Source
-from components.source import step_values as steps
+from components.source import step_values
 from tests.examples import few
 from tests.unit.recording import SAMPLE_KEY
 
-SCRIPT = Path(steps.__file__).with_name("run-backup").read_text()
+SCRIPT = (COMPONENTS / "source" / "schedule" / "run-backup").read_text()
 LIMITS = SCRIPT[SCRIPT.index("\nlimits() {") : SCRIPT.index("\n}", SCRIPT.index("\nlimits() {")) + 3]
 TIMES = st.times().map(lambda time: time.strftime("%H:%M"))
 
@@ -58,9 +58,9 @@ def test_the_hours_that_hold_are_those_of_the_stack_file(
         at = int(moment[:2]) * 60 + int(moment[3:])
         found = [one.upload_kibps for one in source.rate.hours if at in one.minutes()]
         expected.append(f"{found[0] if found else 50} 60")
-    assert limits_at(steps.schedule(source)["BACKUP_CONF"], moments) == expected
+    assert limits_at(step_values.schedule(source)["BACKUP_CONF"], moments) == expected
 
 
 def test_without_any_limit_restic_is_given_none() -> None:
     source = Source.model_validate({"name": "web1", "publicKey": SAMPLE_KEY, "paths": ["/srv"]})
-    assert limits_at(steps.schedule(source)["BACKUP_CONF"], ["00:00", "08:00", "23:59"]) == ["0 0"] * 3
+    assert limits_at(step_values.schedule(source)["BACKUP_CONF"], ["00:00", "08:00", "23:59"]) == ["0 0"] * 3

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from components.source import config_files as render
+from components.source.enrolment import client_files
+from components.source.schedule import backup_files, backup_units
 from tests.unit.recording import SAMPLE_KEY
 
 FLOOR = "0.19.1"
@@ -36,49 +37,49 @@ WHOLE: dict[str, Any] = {
 
 
 def backup_conf(source: str = "web1", pre: str | None = None, post: str | None = None) -> str:
-    selection = render.Selection(**WHOLE)
-    return render.backup_conf(
+    selection = backup_files.Selection(**WHOLE)
+    return backup_files.backup_conf(
         source=source, read_concurrency=2, pre_hook=pre, post_hook=post, selection=selection
     )
 
 
 def selected(**choices: Any) -> str:
-    return render.backup_conf(
+    return backup_files.backup_conf(
         source="web1",
         read_concurrency=2,
         pre_hook=None,
         post_hook=None,
-        selection=render.Selection(**{**WHOLE, **choices}),
+        selection=backup_files.Selection(**{**WHOLE, **choices}),
     )
 
 
 def restic_conf(floor: str = FLOOR, compression: str = "auto") -> str:
-    return render.restic_conf(floor=floor, connections=8, pack_size_mib=64, compression=compression)
+    return client_files.restic_conf(floor=floor, connections=8, pack_size_mib=64, compression=compression)
 
 
 def timer(calendar: str = "daily", delay: str = "30m", source: str = "web1") -> str:
-    return render.timer_unit(source=source, on_calendar=calendar, randomized_delay=delay)
+    return backup_units.timer_unit(source=source, on_calendar=calendar, randomized_delay=delay)
 
 
 # Every place where text of the stack's reaches a file.
 RENDERERS: dict[str, Callable[[str], str]] = {
-    "ssh_config source": lambda text: render.ssh_config(text, "198.51.100.10", 22),
-    "ssh_config address": lambda text: render.ssh_config("web1", text, 22),
-    "known_hosts": render.known_hosts,
+    "ssh_config source": lambda text: client_files.ssh_config(text, "198.51.100.10", 22),
+    "ssh_config address": lambda text: client_files.ssh_config("web1", text, 22),
+    "known_hosts": client_files.known_hosts,
     "restic.conf floor": restic_conf,
     "restic.conf compression": lambda text: restic_conf(compression=text),
     "backup.conf source": backup_conf,
     "backup.conf pre hook": lambda text: backup_conf(pre=text),
     "backup.conf post hook": lambda text: backup_conf(post=text),
-    "paths": lambda text: render.paths_file([f"/{text}"]),
-    "excludes": lambda text: render.excludes_file([text]),
+    "paths": lambda text: backup_files.paths_file([f"/{text}"]),
+    "excludes": lambda text: backup_files.excludes_file([text]),
     "backup.conf tag file": lambda text: selected(exclude_if_present=[text]),
     "backup.conf size": lambda text: selected(exclude_larger_than=text),
     "backup.conf may be empty": lambda text: selected(may_be_empty=[text]),
     "timer calendar": timer,
     "timer delay": lambda text: timer(delay=text),
     "timer source": lambda text: timer(source=text),
-    "service source": lambda text: render.service_unit(source=text),
+    "service source": lambda text: backup_units.service_unit(source=text),
 }
 
 
@@ -115,7 +116,7 @@ def test_no_text_adds_or_removes_a_line(renderer: Callable[[str], str], text: st
 @example("a b")
 def test_an_address_cannot_be_an_option_or_be_expanded(text: str) -> None:
     try:
-        rendered = render.ssh_config("web1", text, 22)
+        rendered = client_files.ssh_config("web1", text, 22)
     except ValueError:
         return
     (line,) = [line for line in rendered.splitlines() if "HostName" in line]
@@ -128,18 +129,18 @@ def test_an_address_cannot_be_an_option_or_be_expanded(text: str) -> None:
     "address", ["198.51.100.10", "relay.example.com", "2001:db8::1", "::1", "xn--bcher-kva.example"]
 )
 def test_every_kind_of_address_passes(address: str) -> None:
-    assert f"HostName {address}\n" in render.ssh_config("web1", address, 22)
+    assert f"HostName {address}\n" in client_files.ssh_config("web1", address, 22)
 
 
 @given(paths=st.lists(SAFE.map(lambda text: f"/{text}"), min_size=1))
 @example(["/-x", "/a b", "/quote'\"", "/%h%%n", "/$HOME", "/*?[a]", "/#x", "/ ", "/\\"])
 def test_paths_stand_exactly_as_named(paths: list[str]) -> None:
-    assert render.paths_file(paths).split("\n") == [*paths, render.CANARY, ""]
+    assert backup_files.paths_file(paths).split("\n") == [*paths, backup_files.CANARY, ""]
 
 
 def test_an_empty_path_is_refused() -> None:
     with pytest.raises(ValueError, match="empty"):
-        render.paths_file([""])
+        backup_files.paths_file([""])
 
 
 def as_restic_reads(line: str) -> str | None:
@@ -165,9 +166,9 @@ def as_glob_reads(pattern: str) -> str:
 @example("${PATH}*")
 @example("-x")
 def test_an_exclude_pattern_means_what_it_says(pattern: str) -> None:
-    lines = render.excludes_file([pattern]).split("\n")
-    assert len(lines) == len(render.NEVER_BACKED_UP) + 4
-    assert lines[-2] == f"!{render.CANARY}"
+    lines = backup_files.excludes_file([pattern]).split("\n")
+    assert len(lines) == len(backup_files.NEVER_BACKED_UP) + 4
+    assert lines[-2] == f"!{backup_files.CANARY}"
     read = as_restic_reads(lines[-3])
     assert read is not None
     assert as_glob_reads(read) == as_glob_reads(pattern)
@@ -175,9 +176,11 @@ def test_an_exclude_pattern_means_what_it_says(pattern: str) -> None:
 
 def test_sabotage_excludes_without_quoting_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        render,
+        backup_files,
         "excludes_file",
-        lambda patterns: "\n".join(["", *render.NEVER_BACKED_UP, *patterns, "!/var/lib/lastcopy/canary", ""]),
+        lambda patterns: "\n".join(
+            ["", *backup_files.NEVER_BACKED_UP, *patterns, "!/var/lib/lastcopy/canary", ""]
+        ),
     )
     with pytest.raises((AssertionError, ExceptionGroup)):
         test_an_exclude_pattern_means_what_it_says()
@@ -219,8 +222,8 @@ def test_a_hook_with_arguments_or_shell_characters_is_refused(hook: str) -> None
 )
 def test_only_a_plain_ed25519_key_is_pinned(key: str) -> None:
     with pytest.raises(ValueError, match="allowed form"):
-        render.known_hosts(key)
+        client_files.known_hosts(key)
 
 
 def test_a_comment_behind_a_key_is_dropped() -> None:
-    assert render.known_hosts(f"{SAMPLE_KEY} root@relay") == f"lastcopy-relay {SAMPLE_KEY}\n"
+    assert client_files.known_hosts(f"{SAMPLE_KEY} root@relay") == f"lastcopy-relay {SAMPLE_KEY}\n"

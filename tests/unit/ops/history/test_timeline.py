@@ -101,7 +101,7 @@ def test_locks_that_come_and_go_are_no_sign() -> None:
 
 
 def test_what_the_storage_step_leaves_is_no_sign() -> None:
-    """Its proof below locks/ (components/relay/storage_proof.sh), and the marker that a too wide identity's removal of nothing can leave."""
+    """Its proof below locks/ (components/relay/storage_check/storage_proof.sh), and the marker that a too wide identity's removal of nothing can leave."""
     store = Store()
     store.put("locks/lastcopy-probe-1-ab", "first")
     store.put("locks/lastcopy-probe-1-ab", "second")

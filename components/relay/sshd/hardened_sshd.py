@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
 
+from components.host.configured_host import secret
 from components.host.connection import Host
 from components.host.host_step import HostStep, HostStepArgs
-from components.relay import sshd_config as sshd
-from components.relay.sshd_config import SecondFactor, SshdPlan
-
-
-@dataclass(frozen=True, kw_only=True)
-class Person:
-    """An operator who opens tunnels to the relay. ``totp_secret`` is base32, and a secret."""
-
-    name: str
-    public_keys: tuple[str, ...]
-    totp_secret: pulumi.Input[str] | None = None
+from components.relay.sshd.sshd_config import (
+    SecondFactor,
+    SshdPlan,
+    drop_in,
+    expected_of_everyone,
+    expected_of_sources,
+    people_keys,
+)
+from components.settings import Person
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +26,7 @@ class HardenedSshdArgs:
     """``listen_port`` is sshd's own port, which a tunnel or a port mapping may show as another one to the engine.
 
     ``trusted_networks`` (CIDR) are never banned for failed log-ins: the monitor, or one address that many sources share.
-    ``guard_seconds``: how long a new configuration may stand before a fresh login must have confirmed it.
+    ``guard_seconds``: how long a new configuration is in force before a fresh login must have confirmed it.
     """
 
     host: Host
@@ -44,7 +43,7 @@ class HardenedSshd(pulumi.ComponentResource):
 
     Pulumi type ``lastcopy:relay:HardenedSshd``. Children: ``<name>-people`` (HostStep second_factor; only with people),
     ``<name>-config`` and ``<name>-confirm`` (HostStep sshd). The configuration passes ``sshd -t`` and is compared by ``sshd -T`` with what
-    was meant, for the admin and for a source, before it is live; the confirm step is a fresh dial without which the host goes back by
+    was meant, for the admin and for a source, before it is live; the confirm step is a fresh login without which the host goes back by
     itself, also across a reboot.
     Output: ``facts`` (openssh, debian). The relay may be used after this component.
     Refuses: anything but Debian 12+ with OpenSSH 9.2+, settings elsewhere that would win over ours, an admin without a usable key.
@@ -65,34 +64,11 @@ class HardenedSshd(pulumi.ComponentResource):
             opts,
         )
 
-        def render(admin: str) -> dict[str, str]:
-            plan = SshdPlan(
-                admin_user=admin,
-                second_factor=args.second_factor,
-                listen_port=args.listen_port,
-                trusted_networks=args.trusted_networks,
-            )
-            return {
-                "DROPIN_92": sshd.drop_in(plan, "9.2"),
-                "DROPIN_100": sshd.drop_in(plan, "10.0"),
-                "EXPECT_92": sshd.expected_of_everyone(plan, "9.2"),
-                "EXPECT_100": sshd.expected_of_everyone(plan, "10.0"),
-                "EXPECT_SOURCES": sshd.expected_of_sources(),
-            }
-
-        texts = pulumi.Output.from_input(args.admin_user).apply(render)
-        values: dict[str, pulumi.Input[str]] = {
-            "ADMIN": args.admin_user,
-            "FACTOR": args.second_factor,
-            "HOST_KEY": args.host.host_key,
-            "GUARD_SECONDS": str(args.guard_seconds),
-            **{key: texts[key] for key in render("root")},
-        }
-        people = self._people(name, args)
+        values = _step_values(args)
         config = HostStep(
             f"{name}-config",
             HostStepArgs(host=args.host, script="sshd", values={**values, "PHASE": "apply"}, undo=True),
-            pulumi.ResourceOptions(parent=self, depends_on=people),
+            pulumi.ResourceOptions(parent=self, depends_on=self._create_people(name, args)),
         )
         confirm = HostStep(
             f"{name}-confirm",
@@ -102,30 +78,54 @@ class HardenedSshd(pulumi.ComponentResource):
         self.facts = confirm.facts
         self.register_outputs({"facts": self.facts})
 
-    def _people(self, name: str, args: HardenedSshdArgs) -> list[HostStep]:
+    def _create_people(self, name: str, args: HardenedSshdArgs) -> list[HostStep]:
         if not args.people:
             return []
-        keys = sshd.people_keys(
-            {person.name: person.public_keys for person in args.people}, args.second_factor
-        )
+        people = sorted(args.people, key=lambda person: person.name)
+        keys = people_keys({person.name: person.public_keys for person in people}, args.second_factor)
+        values = {
+            "PEOPLE": "".join(f"{person.name}\n" for person in people),
+            "KEYS": "".join(keys[person.name] for person in people),
+            "FACTOR": args.second_factor,
+        }
         secrets = {
-            f"TOTP_{number}": person.totp_secret or ""
-            for number, person in enumerate(sorted(args.people, key=lambda person: person.name))
+            f"TOTP_{number}": "" if person.totp_secret is None else secret(person.totp_secret)
+            for number, person in enumerate(people)
         }
         return [
             HostStep(
                 f"{name}-people",
                 HostStepArgs(
-                    host=args.host,
-                    script="second_factor",
-                    values={
-                        "PEOPLE": "".join(f"{p}\n" for p in sorted(keys)),
-                        "KEYS": "".join(keys[p] for p in sorted(keys)),
-                        "FACTOR": args.second_factor,
-                    },
-                    secrets=secrets,
-                    undo=True,
+                    host=args.host, script="second_factor", values=values, secrets=secrets, undo=True
                 ),
                 pulumi.ResourceOptions(parent=self),
             )
         ]
+
+
+def _step_values(args: HardenedSshdArgs) -> dict[str, pulumi.Input[str]]:
+    """Public values of the step sshd, but its phase."""
+
+    def texts(admin_user: str) -> Mapping[str, str]:
+        plan = SshdPlan(
+            admin_user=admin_user,
+            second_factor=args.second_factor,
+            listen_port=args.listen_port,
+            trusted_networks=args.trusted_networks,
+        )
+        return {
+            "DROPIN_92": drop_in(plan, "9.2"),
+            "DROPIN_100": drop_in(plan, "10.0"),
+            "EXPECT_92": expected_of_everyone(plan, "9.2"),
+            "EXPECT_100": expected_of_everyone(plan, "10.0"),
+            "EXPECT_SOURCES": expected_of_sources(),
+        }
+
+    known = pulumi.Output.from_input(args.admin_user).apply(texts)
+    return {
+        "ADMIN": args.admin_user,
+        "FACTOR": args.second_factor,
+        "HOST_KEY": args.host.host_key,
+        "GUARD_SECONDS": str(args.guard_seconds),
+        **{name: known[name] for name in texts("root")},
+    }

@@ -11,7 +11,7 @@ import pulumi_random as random
 from components.host.connection import Host
 from components.host.host_step import HostStep, HostStepArgs
 from components.settings import Source
-from components.source import step_values as steps
+from components.source import step_values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ class ResticRepository(pulumi.ComponentResource):
                 HostStepArgs(
                     host=args.host,
                     script="repository",
-                    values=steps.repository(args.source),
+                    values=step_values.repository(args.source),
                     secrets={"PASSWORD": self.password},
                 ),
                 pulumi.ResourceOptions(parent=self, depends_on=list(args.after)),

@@ -1,4 +1,4 @@
-"""RcloneRemote: the append-only service that stands between the sources and the storage."""
+"""RcloneRemote: the append-only service between the sources and the storage."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from components.host.connection import Host
 from components.host.host_step import HostStep, HostStepArgs
 from components.host.host_tool import HostTool, HostToolArgs
 from components.host.tool_release import floor
-from components.relay import source_account as render
+from components.relay.service import limit_units
 from components.vault.vault_access import S3Vault, Vault
 
 
@@ -24,7 +24,7 @@ class RcloneRemote(pulumi.ComponentResource):
     """All that a source can start on the relay is one wrapper, and that starts only a checked rclone (S1, S2, S7, A4).
 
     Pulumi type ``lastcopy:relay:RcloneRemote``. Children: ``<name>-rclone`` (HostTool) and ``<name>-shared`` (HostStep relay).
-    The wrapper gives rclone a clean environment, no new privileges, limits, and the journal for its words. What belongs to one source
+    The wrapper gives rclone a clean environment, no new privileges, limits, and the journal for its log. What belongs to one source
     is in RelayEntry. Outputs: ``host`` and ``vault`` as given.
     Errors: rclone below its floor, or writable by others than root; too little disk; missing commands.
     """
@@ -49,8 +49,8 @@ class RcloneRemote(pulumi.ComponentResource):
                 values={
                     "RCLONE": tool.path,
                     "FLOOR": floor("rclone"),
-                    "HOLD_UNIT": render.HOLD_UNIT,
-                    "HOLD_TIMER": render.HOLD_TIMER,
+                    "HOLD_UNIT": limit_units.HOLD_UNIT,
+                    "HOLD_TIMER": limit_units.HOLD_TIMER,
                     "CA": (args.vault.ca_certificate or "") if isinstance(args.vault, S3Vault) else "",
                 },
                 undo=True,

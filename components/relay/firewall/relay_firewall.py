@@ -9,14 +9,15 @@ import pulumi
 
 from components.host.connection import Host
 from components.host.host_step import HostStep, HostStepArgs
-from components.relay import firewall_rules as firewall
-from components.relay.firewall_rules import Endpoint
+from components.relay.firewall import firewall_units
+from components.relay.firewall.endpoints import Endpoint, lookup_lines, parse_endpoint, s3_endpoints
+from components.relay.firewall.firewall_rules import firewall_rules, updater_lines
 from components.vault.vault_access import S3Vault, Vault
 
 
 @dataclass(frozen=True, kw_only=True)
 class RelayFirewallArgs:
-    """``guard_seconds``: how long new rules may stand before a fresh login must have confirmed them.
+    """``guard_seconds``: how long new rules are in force before a fresh login must have confirmed them.
 
     ``directory``: ``address:port`` of the servers that the host's accounts come from, where they are not its own. ``vpn_ports``: UDP ports
     of the host on which a VPN ends that carries log-ins.
@@ -47,29 +48,7 @@ class RelayFirewall(pulumi.ComponentResource):
         self, name: str, args: RelayFirewallArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("lastcopy:relay:RelayFirewall", name, {"sshPort": args.ssh_port}, opts)
-        vault = args.vault
-        endpoints: pulumi.Output[tuple[Endpoint, ...]]
-        if isinstance(vault, S3Vault):
-            bucket = vault.bucket
-            endpoints = pulumi.Output.from_input(vault.endpoint).apply(
-                lambda url: firewall.of_url(url, bucket)
-            )
-        else:
-            endpoints = pulumi.Output.from_input(tuple(firewall.of_text(text) for text in vault.egress))
-        directory = tuple(firewall.of_text(text) for text in args.directory)
-        values: dict[str, pulumi.Input[str]] = {
-            "RULES": endpoints.apply(
-                lambda known: firewall.rules(
-                    known, args.ssh_port, args.host.instance_metadata, directory, args.vpn_ports
-                )
-            ),
-            "NAMES": endpoints.apply(firewall.names),
-            "UPDATERS": firewall.updaters(),
-            "UNIT": firewall.UNIT,
-            "REFRESH_UNIT": firewall.REFRESH_UNIT,
-            "REFRESH_TIMER": firewall.REFRESH_TIMER,
-            "GUARD_SECONDS": str(args.guard_seconds),
-        }
+        values = _step_values(args)
         rules = HostStep(
             f"{name}-rules",
             HostStepArgs(host=args.host, script="firewall", values={**values, "PHASE": "apply"}, undo=True),
@@ -81,3 +60,28 @@ class RelayFirewall(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self, depends_on=[rules]),
         )
         self.register_outputs({})
+
+
+def _step_values(args: RelayFirewallArgs) -> dict[str, pulumi.Input[str]]:
+    endpoints = _storage_endpoints(args.vault)
+    directory = tuple(parse_endpoint(text) for text in args.directory)
+    return {
+        "RULES": endpoints.apply(
+            lambda known: firewall_rules(
+                known, args.ssh_port, args.host.instance_metadata, directory, args.vpn_ports
+            )
+        ),
+        "NAMES": endpoints.apply(lookup_lines),
+        "UPDATERS": updater_lines(),
+        "UNIT": firewall_units.UNIT,
+        "REFRESH_UNIT": firewall_units.REFRESH_UNIT,
+        "REFRESH_TIMER": firewall_units.REFRESH_TIMER,
+        "GUARD_SECONDS": str(args.guard_seconds),
+    }
+
+
+def _storage_endpoints(vault: Vault) -> pulumi.Output[tuple[Endpoint, ...]]:
+    if isinstance(vault, S3Vault):
+        bucket = vault.bucket
+        return pulumi.Output.from_input(vault.endpoint).apply(lambda url: s3_endpoints(url, bucket))
+    return pulumi.Output.from_input(tuple(parse_endpoint(text) for text in vault.egress))

@@ -1,58 +1,11 @@
-"""The relay's nftables rules and the endpoints that its sources' processes may reach. Pure text, no engine."""
+"""The relay's nftables rules. Pure text, no engine."""
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import urlsplit
 
-_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*\Z")
-
-
-@dataclass(frozen=True, order=True)
-class Endpoint:
-    """A host name or an address, and a port."""
-
-    host: str
-    port: int
-
-    def __post_init__(self) -> None:
-        if self.literal is None and (not _NAME.match(self.host) or len(self.host) > 253):
-            raise ValueError(f"not a host name or an address: {self.host!r}")
-
-    @property
-    def literal(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-        try:
-            return ipaddress.ip_address(self.host)
-        except ValueError:
-            return None
-
-
-def of_url(url: str, bucket: str) -> tuple[Endpoint, ...]:
-    """Where an S3 client connects for this endpoint: the name itself and, for named ones, the bucket's own name below it."""
-    parts = urlsplit(url if "//" in url else f"https://{url}")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("the endpoint is not an http or https URL")
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    own = Endpoint(parts.hostname, port)
-    return (own,) if own.literal is not None else (own, Endpoint(f"{bucket}.{parts.hostname}", port))
-
-
-def of_text(text: str) -> Endpoint:
-    """``host:port`` or ``[v6]:port``."""
-    found = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([^:\[\]]+)):([0-9]{1,5})", text)
-    if found is None:
-        raise ValueError(f"not host:port or [IPv6]:port: {text!r}")
-    return Endpoint(found[1] or found[2], int(found[3]))
-
-
-def names(endpoints: Iterable[Endpoint]) -> str:
-    """Lines ``name port`` of what must be looked up on the host; empty when every endpoint is an address."""
-    return "".join(f"{one.host} {one.port}\n" for one in sorted(set(endpoints)) if one.literal is None)
-
+from components.relay.firewall.endpoints import Endpoint
 
 # Who may fetch updates, names and the time beside root: of Debian's packages for that, a resolver's, a DHCP client's and a directory's among them.
 UPDATERS = (
@@ -61,12 +14,12 @@ UPDATERS = (
 )  # fmt: skip
 
 
-def updaters() -> str:
+def updater_lines() -> str:
     """Their names, one a line, for the host to look up."""
     return "".join(f"{account}\n" for account in UPDATERS)
 
 
-def rules(
+def firewall_rules(
     endpoints: Iterable[Endpoint],
     ssh_port: int,
     instance_metadata: Literal["open", "closed"] = "open",
@@ -210,46 +163,3 @@ def _output_chain(ssh_port: int, vpn_ports: Sequence[int], *, metadata: bool, di
 
 def _listed(ports: Sequence[int]) -> str:
     return ", ".join(str(port) for port in sorted(set(ports)))
-
-
-UNIT = """\
-[Unit]
-Description=lastcopy: the relay's firewall
-# After a rollback decided at boot, and after a ruleset of the host's own, whose load flushes every table.
-After=lastcopy-guard-boot.service nftables.service
-ReloadPropagatedFrom=nftables.service
-Before=ssh.service
-# Loaded as often as anybody asks: the sixth time within ten seconds, too.
-StartLimitIntervalSec=0
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-ExecStart=/usr/sbin/nft -f /etc/lastcopy/firewall/rules.nft
-# What was known before, without a name server: sshd waits for this unit, and at boot there may be no network yet.
-ExecStartPost=-/usr/local/lib/lastcopy/refresh-storage kept
-ExecReload=/usr/sbin/nft -f /etc/lastcopy/firewall/rules.nft
-ExecReload=-/usr/local/lib/lastcopy/refresh-storage kept
-[Install]
-WantedBy=multi-user.target
-"""
-
-REFRESH_UNIT = """\
-[Unit]
-Description=lastcopy: the storage's current addresses, and the firewall's presence
-After=lastcopy-firewall.service
-StartLimitIntervalSec=0
-[Service]
-Type=oneshot
-ExecStart=/usr/local/lib/lastcopy/refresh-storage
-"""
-
-REFRESH_TIMER = """\
-[Unit]
-Description=lastcopy: look after the relay's firewall
-[Timer]
-OnBootSec=20s
-OnUnitActiveSec=60s
-AccuracySec=5s
-[Install]
-WantedBy=timers.target
-"""

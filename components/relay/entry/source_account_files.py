@@ -11,9 +11,9 @@ import re
 from collections.abc import Sequence
 
 from components.host.safe_text import require_name, require_word
-from components.relay import rclone_config as s3_remote
-from components.relay.rclone_config import REMOTE
-from components.relay.sshd_config import WRAPPER
+from components.relay.entry import rclone_config
+from components.relay.entry.rclone_config import REMOTE
+from components.relay.sshd.sshd_config import WRAPPER
 from components.settings import Limits
 from components.storage.service_facts import Uploads
 
@@ -74,7 +74,7 @@ def section_conf(section: str) -> str:
         found[key.strip()] = value.strip()
     if "type" not in found:
         raise ValueError("the rclone section has no line 'type = …'")
-    return s3_remote.section(found)
+    return rclone_config.section(found)
 
 
 def _folder(source: str) -> str:
@@ -103,7 +103,7 @@ def arguments(source: str, *, path: str, uploads: Uploads | None, ca: bool) -> t
         *(["--ca-cert", CA_FILE] if ca else []),
         # The storage itself refuses a second write of a name (412), whoever races past rclone's own look.
         *(["--header-upload", "If-None-Match: *"] if uploads and uploads.condition else []),
-        *(s3_remote.upload_arguments(uploads) if uploads else ()),
+        *(rclone_config.upload_arguments(uploads) if uploads else ()),
         "--ask-password=false",
         "--contimeout",
         "15s",
@@ -138,27 +138,3 @@ def serve_conf(source: str, *, path: str, limits: Limits, uploads: Uploads | Non
         *(f"arg {argument}" for argument in arguments(source, path=path, uploads=uploads, ca=ca)),
     ]
     return "\n".join(lines) + "\n"
-
-
-HOLD_UNIT = """\
-[Unit]
-Description=lastcopy: hold the sources to what they may send in a day
-ConditionPathExistsGlob=/etc/lastcopy/relay/*/daily
-# After a ruleset of the host's own, whose load flushes every table.
-After=nftables.service
-[Service]
-Type=oneshot
-ExecStart=/usr/local/lib/lastcopy/hold-limits
-"""
-
-# By the clock: a unit whose condition fails never counts as having been active.
-HOLD_TIMER = """\
-[Unit]
-Description=lastcopy: hold the sources to what they may send in a day
-[Timer]
-OnBootSec=1s
-OnCalendar=minutely
-AccuracySec=1s
-[Install]
-WantedBy=timers.target
-"""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from components.host.program_texts import script_text
 from components.host.tool_release import release_values
 from components.settings import Source
-from components.source import step_values as steps
+from components.source import step_values
 
 _HEAD = """#!/bin/sh
 # lastcopy: {title}
@@ -68,7 +68,7 @@ def key_script() -> str:
         "makes this host's key for the backup relay",
         "Nothing in this file is secret. The private key never leaves the host.",
         "make-key.sh",
-        [("source_key", steps.key())],
+        [("source_key", step_values.key())],
         "Give the public_key above to whoever keeps the stack: it becomes the publicKey of this source.",
     )
 
@@ -84,11 +84,11 @@ def enrolment_script(source: Source, *, public_key: str, client: Mapping[str, st
         "SECRET: holds the repository's password. Keep it at mode 600 and delete it once it ran.",
         f"enrol-{source.name}.sh",
         [
-            ("source_key", steps.key(public_key)),
+            ("source_key", step_values.key(public_key)),
             ("host_tool", release_values("restic")),
             ("source_client", client),
-            ("repository", {**steps.repository(source), "PASSWORD": password}),
-            ("schedule", steps.schedule(source)),
+            ("repository", {**step_values.repository(source), "PASSWORD": password}),
+            ("schedule", step_values.schedule(source)),
         ],
         "Enrolled. Delete this file: it holds the password. A first backup: systemctl start lastcopy-backup",
     )

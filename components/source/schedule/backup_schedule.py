@@ -12,7 +12,7 @@ from components.host.host_step import HostStep, HostStepArgs
 from components.settings import Source
 from components.settings.on_calendar import OnCalendar
 from components.settings.silence import warn_of_lost_night
-from components.source import step_values as steps
+from components.source import step_values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +27,8 @@ class BackupSchedule(pulumi.ComponentResource):
     Pulumi type ``lastcopy:source:BackupSchedule``; child ``<name>-units`` (HostStep). On the host:
     lastcopy-backup.timer and .service, ``/var/lib/lastcopy/status.json`` for everybody. An outage is retried
     with growing pauses, up to 9 tries; a refusal is not retried and says what to do (exit codes:
-    components/source/run-backup). A snapshot that does not hold what was meant fails the unit (A9;
-    components/source/backup-contents). A removed source loses units, paths and hook settings; its status stays.
+    components/source/schedule/run-backup). A snapshot that does not hold what was meant fails the unit (A9;
+    components/source/schedule/backup-contents). A removed source loses units, paths and hook settings; its status stays.
     Errors before anything changes: a calendar event or time span that the host's systemd does not take; a
     hook that is missing, not executable or writable by others than root; a path that is a symbolic link. Warns of a
     night on which the schedule's time does not exist in the host's own time zone.
@@ -41,7 +41,9 @@ class BackupSchedule(pulumi.ComponentResource):
         super().__init__("lastcopy:source:BackupSchedule", name, {"schedule": args.source.schedule}, opts)
         units = HostStep(
             f"{name}-units",
-            HostStepArgs(host=args.host, script="schedule", values=steps.schedule(args.source), undo=True),
+            HostStepArgs(
+                host=args.host, script="schedule", values=step_values.schedule(args.source), undo=True
+            ),
             pulumi.ResourceOptions(parent=self),
         )
         units.facts.apply(lambda facts: _warn_of_lost_nights(args.source, str(facts.get("zone"))))

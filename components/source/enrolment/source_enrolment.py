@@ -10,11 +10,11 @@ import pulumi
 from components.host.connection import Host
 from components.host.host_step import HostStep, HostStepArgs
 from components.host.tool_release import floor
-from components.relay.rclone_remote import RcloneRemote
-from components.relay.relay_entry import RelayEntry, RelayEntryArgs
+from components.relay.entry.relay_entry import RelayEntry, RelayEntryArgs
+from components.relay.service.rclone_remote import RcloneRemote
 from components.settings import Source, UnmanagedSource
-from components.source import config_files as render
-from components.source import step_values as steps
+from components.source import step_values
+from components.source.enrolment.client_files import public_key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class RelayEndpoint:
         """What the step `source_client` is told."""
 
         def told(known: dict[str, Any]) -> dict[str, str]:
-            return steps.client(source, floor=floor("restic"), **{**known, "port": int(known["port"])})
+            return step_values.client(source, floor=floor("restic"), **{**known, "port": int(known["port"])})
 
         return pulumi.Output.all(address=self.address, port=self.port, host_key=self.host_key).apply(told)
 
@@ -67,14 +67,14 @@ class SourceEnrolment(pulumi.ComponentResource):
         if args.host is None:
             if not isinstance(args.source.host, UnmanagedSource):
                 raise ValueError(f"source {args.source.name!r} has neither a host nor a public key")
-            self.public_key = pulumi.Output.from_input(render.public_key(args.source.host.public_key))
+            self.public_key = pulumi.Output.from_input(public_key(args.source.host.public_key))
         else:
             key = HostStep(
                 f"{name}-key",
-                HostStepArgs(host=args.host, script="source_key", values=steps.key()),
+                HostStepArgs(host=args.host, script="source_key", values=step_values.key()),
                 child,
             )
-            self.public_key = key.facts.apply(lambda facts: render.public_key(facts["public_key"]))
+            self.public_key = key.facts.apply(lambda facts: public_key(facts["public_key"]))
             told = args.relay_endpoint.client(args.source)
             HostStep(
                 f"{name}-client",

@@ -1,0 +1,1 @@
+"""What one source has on the relay: account, key, storage identity and limits."""

@@ -1,0 +1,1 @@
+"""What may come to the relay, and what may leave it."""

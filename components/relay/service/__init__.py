@@ -1,0 +1,1 @@
+"""The append-only service: what all sources share on the relay."""

@@ -1,0 +1,1 @@
+"""Who may log in at the relay, and how."""

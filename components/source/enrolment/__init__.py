@@ -1,0 +1,1 @@
+"""A source's key, how it dials the relay, and the script for a source that is not reached."""

@@ -1,0 +1,1 @@
+"""A source's repository and its password."""

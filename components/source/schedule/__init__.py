@@ -1,0 +1,1 @@
+"""What a source backs up, when, and whether the backup holds it."""
