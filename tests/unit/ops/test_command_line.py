@@ -83,11 +83,13 @@ def test_an_option_means_the_same_at_every_verb() -> None:
 
 
 def test_what_a_verb_tells_can_be_had_as_json() -> None:
-    silent = {"agent", "restore-test units", "local up", "local down", "test-packages", "hand-over"}
+    silent = {"agent", "restore-test units", "local up", "local down", "test-packages"}
+    internal = {verb.name for verb in VERBS if verb.is_hidden}  # `pulumi up` runs them
     without = {
         " ".join(words)
         for words, command in leaves(command_line())
-        if words[0] not in ("sandbox", "tools") and not any("--json" in one.opts for one in command.params)
+        if words[0] not in ("sandbox", "tools", *internal)
+        and not any("--json" in one.opts for one in command.params)
     }
     assert without == silent
 
