@@ -82,9 +82,9 @@ def test_a_verb_reads_outputs_whose_secrets_are_under_the_key(reader: Reader, tm
     shown = shell.run(f"lastcopy kit show --secrets --kit {tmp_path}/kit --identity {key}")
     assert json.loads(shown.ok().out)["sources"][0]["password"] == password
     # Without the session nobody reads it, and it is said.
-    bare = "env -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY -u AWS_SESSION_TOKEN HOME=/nonexistent"
-    refused = shell.run(f"{bare} {verb}/other")
-    assert (refused.code, "error:" in refused.out) == (1, True)
+    bare = "unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN; export HOME=/nonexistent"
+    refused = shell.run(f"( {bare}; {verb}/other )")
+    assert (refused.code, "error:" in refused.err) == (1, True)
     assert not (tmp_path / "other").exists()
 
 
