@@ -7,7 +7,7 @@ from components.settings.ec2 import Ec2Vm
 from components.settings.hosts import (
     ExistingHost,
     ManagedHost,
-    Sandbox,
+    SandboxSettings,
     SandboxSource,
     SandboxVm,
     UnmanagedSource,
@@ -41,7 +41,7 @@ __all__ = [
     "RcloneRemoteSection",
     "Restic",
     "S3Bucket",
-    "Sandbox",
+    "SandboxSettings",
     "SandboxSource",
     "SandboxVault",
     "SandboxVm",

@@ -168,7 +168,7 @@ class UnmanagedSource(Model):
     )
 
 
-class Sandbox(Model):
+class SandboxSettings(Model):
     """The local machines' network and driver. Only with sandbox members."""
 
     network: SandboxRange = Field(

@@ -11,7 +11,7 @@ from components.settings.admin import Admin
 from components.settings.aws import AwsAccount
 from components.settings.aws_bucket import AwsBucket
 from components.settings.ec2 import Ec2Vm
-from components.settings.hosts import ExistingHost, ManagedHost, Sandbox, SandboxVm
+from components.settings.hosts import ExistingHost, ManagedHost, SandboxSettings, SandboxVm
 from components.settings.jump import JumpHost, choose_jump_host
 from components.settings.model import Model, OneOf, run_until_unknown
 from components.settings.problems import Loc
@@ -55,8 +55,8 @@ class Settings(Model):
         description="The vault: exactly one of s3, aws, rclone, sandbox.",
         examples=[{"s3": S3Bucket.EXAMPLE}],
     )
-    sandbox: Sandbox = Field(
-        Sandbox(), description="The sandbox's network and driver; only with sandbox members."
+    sandbox: SandboxSettings = Field(
+        SandboxSettings(), description="The sandbox's network and driver; only with sandbox members."
     )
     sources: Annotated[tuple[Source, ...], Field(min_length=1)] = Field(
         description="The backed-up hosts, at least one.", examples=[[Source.EXAMPLE]]

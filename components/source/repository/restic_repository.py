@@ -29,19 +29,19 @@ class ResticRepositoryArgs:
 
 
 class ResticRepository(pulumi.ComponentResource):
-    """The repository is made once, never twice, and never replaced behind the operator's back.
+    """The repository is made once, never twice, and never replaced unless the operator asks for it.
 
     Pulumi type ``lastcopy:source:ResticRepository``. Children: ``<name>-password`` (random.RandomPassword,
     32 letters and digits; only where the stack gives no password; protected with ``protect``) and
     ``<name>-init`` (HostStep; none for an unmanaged source).
     Outputs: ``password`` (secret), ``repository_id`` and ``key_id`` (for ``--key-hint``, S9); the last two
     are None for an unmanaged source.
-    Errors, each before anything changes: a password that does not open what stands there; a repository that
-    was there and no longer is, or is another one; one whose making was cut off between key and
-    configuration, which append-only storage can never finish.
+    Errors, each before anything changes: a password that does not open an existing repository; a repository that
+    existed and no longer does, or is another one; one whose creation was interrupted between key and
+    configuration, which append-only storage can never complete.
     A changed password is taken only when it already opens the repository (``restic-backup key add`` first):
-    append-only lets a source add a key and never remove one, so a new password alone would shut nobody out.
-    Against a leaked one only a new ``generation`` helps.
+    append-only lets a source add a key and never remove one, so a new password alone locks nobody out.
+    Against a leaked password only a new ``generation`` helps.
     Removing the source removes nothing in storage; the host keeps its password file.
     """
 

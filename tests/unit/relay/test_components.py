@@ -86,7 +86,7 @@ def sent(graph: Graph, step: str) -> str:
     )
 
 
-def test_nothing_of_a_source_stands_before_sshd_firewall_and_wrapper_are_confirmed() -> None:
+def test_nothing_of_a_source_exists_before_sshd_firewall_and_wrapper_are_confirmed() -> None:
     earlier = before(relay(), "web1-entry-account-command")
     assert {
         "sshd-people-command",

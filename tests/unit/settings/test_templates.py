@@ -23,7 +23,7 @@ from components.settings import (
 )
 from components.settings.admin import Admin
 from components.settings.explain import KEYS
-from components.settings.hosts import Sandbox, SandboxSource, SandboxVm
+from components.settings.hosts import SandboxSettings, SandboxSource, SandboxVm
 from components.settings.reference import Key
 from components.settings.storage import RcloneRemoteSection, SandboxVault
 from tests.unit.settings.support import KEYS as WORDS
@@ -122,7 +122,7 @@ def test_the_examples_alternatives_are_valid_too() -> None:
     Ec2Vm.model_validate({key: value for key, value in narrow.items() if key != "network"})
     Ec2Vm.model_validate({key: value for key, value in narrow.items() if key != "subnet"})
     SandboxVm.model_validate(full["intermediate"]["sandbox"])
-    Sandbox.model_validate(full["sandbox"])
+    SandboxSettings.model_validate(full["sandbox"])
     SandboxSource.model_validate(full["sources"][0]["sandbox"])
     UnmanagedSource.model_validate({"publicKey": full["sources"][0]["publicKey"]})
 

@@ -80,7 +80,7 @@ def of_source(graph: Graph, name: str) -> dict[str, Recorded]:
     return {one.name: one for one in graph if one.name == name or one.name.startswith(f"{name}-")}
 
 
-def test_a_managed_source_has_all_its_rooms() -> None:
+def test_a_managed_source_has_all_its_children() -> None:
     shape = {
         (one.type.rsplit(":", 1)[-1], one.name, one.parent)
         for one in of_source(graph_of(source()), "web1").values()
@@ -127,7 +127,7 @@ def test_a_given_password_is_used_and_none_is_made() -> None:
     assert outputs["password"] == Secret(PASSWORD)
 
 
-def test_the_password_stands_on_stdin_of_one_step_only() -> None:
+def test_the_password_is_on_stdin_of_one_step_only() -> None:
     assert_password_on_stdin_of_one_step(graph_of(source(password=PASSWORD)))
 
 
