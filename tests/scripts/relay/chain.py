@@ -20,6 +20,7 @@ from components.host.tool_release import floor, release_values
 from components.relay.entry import rclone_config
 from components.relay.entry import source_account_files as relay
 from components.relay.firewall import endpoints, firewall_rules, firewall_units
+from components.relay.service import limit_units
 from components.relay.sshd import sshd_config as sshd
 from components.relay.sshd.sshd_config import SshdPlan
 from components.settings import Limits
@@ -234,8 +235,8 @@ class Chain:
             "FLOOR": floor("rclone"),
             "WRAPPER": (RELAY / "service" / "serve-restic").read_text(),
             "HOLD": (RELAY / "service" / "hold-limits").read_text(),
-            "HOLD_UNIT": relay.HOLD_UNIT,
-            "HOLD_TIMER": relay.HOLD_TIMER,
+            "HOLD_UNIT": limit_units.HOLD_UNIT,
+            "HOLD_TIMER": limit_units.HOLD_TIMER,
             "CA": self.storage["ca_certificate"],
         }
         return Step("relay", values)
