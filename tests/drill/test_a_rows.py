@@ -102,7 +102,7 @@ def test_a5_sabotage_a_program_that_protects_nothing_and_a_bucket_that_locks_not
     stage: Stage,
 ) -> None:
     """The preview alone shows it, so the row does not go on to destroy the test's stack."""
-    program = stage.running.root / "components" / "source" / "restic_repository.py"
+    program = stage.running.root / "components" / "source" / "repository" / "restic_repository.py"
     text = program.read_text()
     assert "protect=args.protect" in text
     storage = stage.drill.require_storage()

@@ -122,7 +122,7 @@ def test_an_sshd_configuration_that_cannot_be_dialled_is_rolled_back(running: Ru
     running.preview("--expect-no-changes")
 
 
-HOSTS = "self.hosts = {source: self._machine(source, "  # where the local stack's hosts are known
+HOSTS = "self.hosts = {source: self._create_machine(source, "  # where the local stack's hosts are known
 THROUGH = """
         from dataclasses import replace
         from components.host.connection import Jump
