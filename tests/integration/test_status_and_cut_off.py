@@ -140,5 +140,5 @@ def test_a_cut_off_of_a_source_that_is_not_there_changes_nothing(running: Runnin
     before = running.stack.file.read_text()
     done = ops(running, "cut-off", "--source", "web9", "--stack", running.stack.name)
     assert done.returncode == 1
-    assert "one of: web1, db1" in done.stdout
+    assert "one of: web1, db1" in done.stderr
     assert running.stack.file.read_text() == before
