@@ -38,7 +38,7 @@ refuse_password() {
       "put its password in the stack (an earlier 'pulumi stack output passwords --show-secrets' shows it); or $(new_generation)"
   elif cmp -s "$password" "$WORK/password"; then
     refuse "the password that opened this source's repository no longer does: its key was hidden or replaced in the storage" \
-      "look with the recovery steps in docs/operations; or begin a new, empty repository: $(new_generation)"
+      "look with the recovery steps in docs/runbook; or begin a new, empty repository: $(new_generation)"
   fi
   refuse "the password in the stack does not open this source's repository; this host has the one that does" \
     "put the old password back in the stack; or, to use the new one from now on, run 'restic-backup key add' on $(uname -n), give it the new password, and run 'pulumi up' again (the old one keeps opening what is stored, for nothing can be removed there); or, when the old one leaked, keep it for what is stored and $(new_generation): a new repository that only the new password opens"
@@ -46,7 +46,7 @@ refuse_password() {
 
 refuse_missing() {
   refuse "this source has repository $(recorded id), but the storage shows none: it may be hidden by delete markers, not lost" \
-    "look with the recovery steps in docs/operations before anything else; to begin a new, empty repository instead, $(new_generation)"
+    "look with the recovery steps in docs/runbook before anything else; to begin a new, empty repository instead, $(new_generation)"
 }
 
 init() {

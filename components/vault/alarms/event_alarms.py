@@ -39,7 +39,7 @@ def event_alarms(bucket: str) -> tuple[EventAlarm, ...]:
             (
                 "hidden",
                 event_patterns.hidden(bucket),
-                "Something outside locks/ was deleted; its versions are kept: docs/operations.md",
+                "Something outside locks/ was deleted; its versions are kept: docs/runbook.md",
             ),
             (
                 "destroyed",

@@ -230,7 +230,7 @@ def test_an_answer_that_got_lost_is_an_outage_and_tried_again(bed: Bed) -> None:
     bed.machine.write("/usr/local/lib/lastcopy/restic-9.9.9/restic", fake, "755")
     run = bed.back_up()
     assert (run.state, run.status["result"], run.status["exit_code"]) == (RETRIED, "outage", 69), run
-    assert "most likely an answer got lost" in run.status["message"]
+    assert "most likely an answer was lost" in run.status["message"]
 
 
 @pytest.mark.parametrize(

@@ -71,9 +71,7 @@ def promise_a_changed_password_is_not_applied(bed: Bed, script: str | None = Non
         values = {**step_values.repository(bed.source), "PASSWORD": bed.password}
         bed.machine.run("sh -s -- apply", stdin=script_text("repository", values).replace(*script.split("|")))
     else:
-        refused(
-            bed, "not one that opens this source's repository", "restic-backup key add", "generation to 2"
-        )
+        refused(bed, "does not open this source's repository", "restic-backup key add", "generation to 2")
     assert bed.machine.read("/etc/lastcopy/password") == PASSWORD
     bed.restic("cat config")
 
@@ -203,8 +201,8 @@ def test_a_killed_run_converges(bare: Bed, before: str) -> None:
 @pytest.mark.parametrize(
     ("mode", "words"),
     [
-        ("busy", "could not be looked at"),
-        ("storage-down", "could not be looked at"),
+        ("busy", "could not be opened"),
+        ("storage-down", "could not be opened"),
         ("set-up", "set-up for this source is not complete"),
     ],
 )
