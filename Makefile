@@ -1,4 +1,4 @@
-# Two commands matter: `make local` and `make test`. Needs Python 3.11+, git, make, and root or a container engine.
+# Two commands matter: `make local` and `make test`. Needs Python 3.11+, git, make, and root or podman.
 PYTHON ?= python3
 PY := .venv/bin/python
 LASTCOPY := $(PY) -m ops # the command lastcopy, of this checkout wherever it lies

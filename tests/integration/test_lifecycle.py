@@ -61,7 +61,7 @@ def test_a_source_with_debian_12_and_no_way_to_the_internet_gets_restic_and_back
     script = """
     set -eu
     grep -qx 'VERSION_ID="12"' /etc/os-release && [ ! -e /usr/local/bin/restic ]
-    [ "$(ls -A /usr/local/lib/lastcopy/restic-*)" = restic ] && [ -z "$(find /usr/local/lib/lastcopy -name '.*')" ]
+    [ "$(ls -A /usr/local/lib/lastcopy/restic-*)" = restic ] && [ -z "$(find /usr/local/lib/lastcopy -name '.*' ! -name .mark)" ]
     mkdir -p /srv/data && head -c 100000 /dev/urandom >/srv/data/blob
     systemctl is-active -q lastcopy-backup.timer && [ ! -e /etc/systemd/system/lastcopy-backup.service.d/backoff.conf ]
     systemctl start lastcopy-backup.service && grep -q '"result": "success"' /var/lib/lastcopy/status.json

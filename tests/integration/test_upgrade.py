@@ -62,7 +62,7 @@ def made_before(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 def resources(running: Running) -> dict[str, dict[str, Any]]:
     state = json.loads(running.stack.run("stack", "export", "--stack", running.stack.name, quiet=True).stdout)
-    return {one["urn"].rsplit("::", 1)[-1]: one for one in state["deployment"]["resources"]}
+    return {one["urn"].rsplit("::", 1)[-1]: one for one in state["deployment"].get("resources", ())}
 
 
 def size_of(running: Running, names: str) -> int:
