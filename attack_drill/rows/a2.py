@@ -62,7 +62,7 @@ def _judge_host(watch: HostWatch, seen: HostScan) -> Iterator[RowFinding]:
         yield judged(f"{place} on {host.name}", not leaked, leaked or "no secret")
     yield judged(f"world-readable files on {host.name}", not files, files or "no secret")
     for place in seen.cut_short:
-        yield not_played(f"{place} on {host.name}", "not read to the end: there is too much of it")
+        yield not_played(f"{place} on {host.name}", "not read to the end: it is too large")
 
 
 def _names(seen: HostScan) -> list[str]:

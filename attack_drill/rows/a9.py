@@ -40,7 +40,7 @@ unshare --mount sh -c '
   echo $code; cat /var/lib/lastcopy/status.json
 ' "$fstab" "$3" </dev/null
 """
-# Without the capabilities that let root ignore file modes: a file that root cannot read stands for one on a broken disk.
+# Without the capabilities that let root ignore file modes: a file that root cannot read takes the place of one on a broken disk.
 _RIGHTS = "-dac_override,-dac_read_search"
 _WITHOUT_RIGHTS = f"setpriv --inh-caps={_RIGHTS} --bounding-set={_RIGHTS}"
 

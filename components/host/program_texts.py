@@ -13,8 +13,9 @@ import io
 import re
 import shlex
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 COMPONENTS = Path(__file__).parents[1]
@@ -46,10 +47,19 @@ class Program:
 
 def script_path(script: str) -> Path:
     """The one file ``<script>.sh`` below components/, beside the component that sends it."""
-    found = sorted(COMPONENTS.rglob(f"{script}.sh"))
+    found = _scripts_below(COMPONENTS).get(script, ())
     if len(found) != 1:
         raise ValueError(f"components/**/{script}.sh: {len(found)} files, 1 needed")
     return found[0]
+
+
+@cache
+def _scripts_below(folder: Path) -> Mapping[str, Sequence[Path]]:
+    """Where the scripts are, by name. Looked for once: every step of every host asks several times. Their texts are read anew."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*.sh")):
+        found.setdefault(path.stem, []).append(path)
+    return found
 
 
 def script_program(script: str) -> Program:

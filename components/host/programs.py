@@ -28,7 +28,7 @@ class Programs(pulumi.ComponentResource):
     A host keeps programs below /usr/local/lib/lastcopy/programs, each under its SHA-256, root's own; a step checks what it loads before it
     runs it. They go there by SSH from this workstation, in one piece that is checked and put into place as a whole; they never pass
     through the state. What was sent once stays until the host leaves the stack, because an older step's undoing names it.
-    Does not protect from root on the host, who can change what runs there.
+    Does not protect against root on the host, who can change what runs there.
     """
 
     def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:

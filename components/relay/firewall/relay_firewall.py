@@ -41,7 +41,7 @@ class RelayFirewall(pulumi.ComponentResource):
     sources may not ask DNS.
     Root and the accounts of apt, DNS, DHCP and time, also those that come later, may fetch updates, names and the time; nothing else leaves. Where the
     host says that its instance metadata are closed, root may not ask for them either.
-    Does not protect from root on the relay, who can change it.
+    Does not protect against root on the relay, who can change it.
     """
 
     def __init__(

@@ -65,7 +65,7 @@ class LockedBucket(pulumi.ComponentResource):
     Production and adopted buckets are never deleted, emptied or loosened by Pulumi: protected, and kept when they leave the program.
     Errors: an adopted bucket that is missing, has no Object Lock or may not be looked at is refused before anything is registered
     (``components/vault/bucket/adoption.py``): the engine would want to replace it, and advise to unprotect it for that.
-    Does not protect from the account's root user, who may lift the policy but not a COMPLIANCE lock, from the closing of the account, nor,
+    Does not protect against the account's root user, who may lift the policy but not a COMPLIANCE lock, from the closing of the account, nor,
     with ``kms_key``, from whoever may delete that key: what it encrypted is lost with it, locked or not.
     """
 

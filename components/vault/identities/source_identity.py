@@ -36,7 +36,7 @@ class SourceIdentity(pulumi.ComponentResource):
     raise ``generation`` once per finished ``pulumi up``, or AWS answers LimitExceeded.
     Outputs: ``access_key_id``, ``secret_access_key`` (secret). The secret is kept in the state, encrypted, and on the relay.
     Create it with ``depends_on`` the locked bucket: no key may exist before that is whole.
-    Does not protect from a person who may edit IAM in this account: the bucket policy does that.
+    Does not protect against a person who may edit IAM in this account: the bucket policy does that.
     """
 
     access_key_id: pulumi.Output[str]
