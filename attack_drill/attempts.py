@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from attack_drill.errors import DrillError
 from attack_drill.scratch_folder import scratch_folder
-from ops.hosts.connection import Host, ssh_environment
+from ops.hosts.connection import SshHost, ssh_environment
 
 # How an HTTP/2 server begins: a SETTINGS frame on stream 0. On the relay only rclone sends this.
 SETTINGS = b"\x04\x00\x00\x00\x00\x00"
@@ -49,7 +49,7 @@ class AttemptResult:
 
 
 def run_attempts(
-    host: Host, attempts: Sequence[Attempt], *, seconds: int = 10, side_by_side: int = SIDE_BY_SIDE
+    host: SshHost, attempts: Sequence[Attempt], *, seconds: int = 10, side_by_side: int = SIDE_BY_SIDE
 ) -> list[AttemptResult]:
     """Run attempts on a host.
 
@@ -100,7 +100,7 @@ def _bytes(text: str) -> bytes:
 class Marks:
     """Names of files that an attempt creates on the relay if its command is run there."""
 
-    relay: Host
+    relay: SshHost
     stem: str
 
     def name(self, number: int) -> str:
@@ -113,7 +113,7 @@ class Marks:
 
 
 @contextmanager
-def track_marks(relay: Host) -> Iterator[Marks]:
+def track_marks(relay: SshHost) -> Iterator[Marks]:
     """Names for attempts to create files with, which are removed afterwards."""
     stem = f"lastcopy-drill-{secrets.token_hex(3)}"
     try:
@@ -143,7 +143,7 @@ class OpenConnection:
 
 
 @contextmanager
-def hold_open(host: Host, *words: str, seconds: float = 30) -> Iterator[OpenConnection]:
+def hold_open(host: SshHost, *words: str, seconds: float = 30) -> Iterator[OpenConnection]:
     """Run a command on a host and keep its stdin open. Yields when it has sent something, or after ``seconds``."""
     process = subprocess.Popen(
         host.words(*words), env=ssh_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -163,12 +163,12 @@ def hold_open(host: Host, *words: str, seconds: float = 30) -> Iterator[OpenConn
             held.err = process.communicate()[1]
 
 
-def journal_cursor(host: Host) -> str:
+def journal_cursor(host: SshHost) -> str:
     """The end of the host's journal now."""
     said = host.run("journalctl", "-n", "0", "--show-cursor", "--no-pager").out
     return said.partition("cursor: ")[2].strip()
 
 
-def read_journal(host: Host, since: str, *words: str) -> list[str]:
+def read_journal(host: SshHost, since: str, *words: str) -> list[str]:
     """The journal's lines after a cursor."""
     return host.run("journalctl", "--no-pager", "-o", "cat", "--after-cursor", since, *words).out.splitlines()

@@ -98,7 +98,7 @@ def _play(
 ) -> list[RowResult]:
     from attack_drill import report, runner
     from attack_drill.drill import open_drill
-    from ops.stack import chosen
+    from ops.stack import choose_stack
 
     threats = runner.choose_rows(rows)
     problems = _wrong(asked.level, asked.storage_key, asked.sandbox, json_file, html_file)
@@ -108,7 +108,7 @@ def _play(
     results: list[RowResult] = []
     name, played = asked.stack or "", asked.source or ""
     try:
-        stack = chosen(ROOT, asked.stack, sandbox=asked.sandbox, config_file=asked.config_file)
+        stack = choose_stack(ROOT, asked.stack, sandbox=asked.sandbox, config_file=asked.config_file)
         name = stack.name
         with open_drill(asked, stack, say) as running, _bar() as progress:
             played = running.source

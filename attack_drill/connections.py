@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import subprocess
 
-from ops.hosts.connection import Done, Host, ssh_environment
+from ops.hosts.connection import CommandResult, SshHost, ssh_environment
 
 # ssh uses the first value of an option that is given twice, so these go before the host's own options.
 UNSHARED = ("-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ConnectTimeout=10")
 
 
-def login_command(host: Host, *options: str, command: tuple[str, ...] = ("true",)) -> list[str]:
+def login_command(host: SshHost, *options: str, command: tuple[str, ...] = ("true",)) -> list[str]:
     """The argument vector of a new login, even if a shared connection is already open."""
     ssh, *rest = host.words(*command)
     return [ssh, *UNSHARED, *options, *rest]
 
 
 def log_in(
-    host: Host, *options: str, command: tuple[str, ...] = ("true",), seconds: float = 25, stdin: str = ""
-) -> Done:
+    host: SshHost, *options: str, command: tuple[str, ...] = ("true",), seconds: float = 25, stdin: str = ""
+) -> CommandResult:
     """Log in and run a command.
 
     Args:
@@ -44,5 +44,5 @@ def log_in(
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Done(code=124, out="", err="no answer in time")
-    return Done(code=done.returncode, out=done.stdout, err=done.stderr)
+        return CommandResult(code=124, out="", err="no answer in time")
+    return CommandResult(code=done.returncode, out=done.stdout, err=done.stderr)

@@ -15,10 +15,17 @@ from attack_drill.options import DrillOptions, Level
 from attack_drill.scratch_repository import ENTRIES, ScratchRepository, remove_leftovers
 from attack_drill.storage_admin import StorageAdmin, open_storage_admin
 from ops.errors import LastcopyError
-from ops.hosts.connection import Host, hosts
-from ops.hosts.endpoints import AdminKeys, admin_keys, endpoints, sandbox_endpoints
+from ops.hosts.connection import SshHost, open_hosts
+from ops.hosts.endpoints import AdminKeys, read_admin_keys, read_endpoints, read_sandbox_endpoints
 from ops.private_folder import private_folder
-from ops.storage.access import RepositoryRecord, StorageKey, Where, read_storage_key, records_of, where_of
+from ops.storage.access import (
+    RepositoryRecord,
+    StorageKey,
+    StorageLocation,
+    read_records,
+    read_storage_key,
+    read_storage_location,
+)
 
 if TYPE_CHECKING:
     from ops.stack import Stack
@@ -47,7 +54,7 @@ class Drill:
     stack: Stack
     outputs: Mapping[str, Any] = field(repr=False)
     config: Mapping[str, Any] = field(repr=False)
-    hosts: Mapping[str, Host]
+    hosts: Mapping[str, SshHost]
     source: str
     storage: StorageAdmin | None
     level: Level
@@ -58,11 +65,11 @@ class Drill:
     _shared: dict[str, ScratchRepository] = field(default_factory=dict)
 
     @property
-    def relay(self) -> Host:
+    def relay(self) -> SshHost:
         return self.hosts["relay"]
 
     @property
-    def victim(self) -> Host:
+    def victim(self) -> SshHost:
         """The source's host, where the attacker is root."""
         return self.hosts[self.source]
 
@@ -74,12 +81,12 @@ class Drill:
     @property
     def repositories(self) -> Mapping[str, RepositoryRecord]:
         """What the stack's outputs say of each source's repository."""
-        return records_of(self.outputs)
+        return read_records(self.outputs)
 
     @property
-    def where(self) -> Where:
+    def where(self) -> StorageLocation:
         """The storage according to the stack's outputs."""
-        return where_of(self.outputs)
+        return read_storage_location(self.outputs)
 
     def may(self, level: Level) -> bool:
         return level <= self.level
@@ -200,11 +207,11 @@ def open_drill(options: DrillOptions, stack: Stack, say: Say) -> Iterator[Drill]
     with ExitStack() as opened:
         folder = opened.enter_context(private_folder("attack"))
         targets = (
-            sandbox_endpoints(options.sandbox, outputs, managed)
+            read_sandbox_endpoints(options.sandbox, outputs, managed)
             if options.sandbox
-            else endpoints(outputs, managed, _keys(options, config, folder))
+            else read_endpoints(outputs, managed, _keys(options, config, folder))
         )
-        reached = opened.enter_context(hosts(targets, folder))
+        reached = opened.enter_context(open_hosts(targets, folder))
         storage = (
             opened.enter_context(_open_storage(options, outputs, folder)) if _has_storage(options) else None
         )
@@ -248,7 +255,7 @@ def _has_storage(options: DrillOptions) -> bool:
 
 @contextmanager
 def _open_storage(options: DrillOptions, outputs: Mapping[str, Any], folder: Path) -> Iterator[StorageAdmin]:
-    where = where_of(outputs)
+    where = read_storage_location(outputs)
     ca = None
     if where.ca_certificate:
         ca = folder / "storage-ca.pem"
@@ -267,7 +274,7 @@ def _open_storage(options: DrillOptions, outputs: Mapping[str, Any], folder: Pat
         box.driver.storage_dial() as origin
     ):  # only its address is needed: the storage's thread connects by itself
         pass
-    seen = Where.model_validate({**where.model_dump(), "endpoint": origin})
+    seen = StorageLocation.model_validate({**where.model_dump(), "endpoint": origin})
     with open_storage_admin(
         seen, StorageKey(access_key_id=user, secret_access_key=secret), ca, box.storage_admin()
     ) as made:
@@ -282,4 +289,4 @@ def _keys(options: DrillOptions, config: Mapping[str, Any], folder: Path) -> Adm
             where="--sandbox",
             fix="give its folder: --sandbox .local/sandbox/STACK",
         )
-    return AdminKeys(common=options.ssh_key) if options.ssh_key else admin_keys(config, folder)
+    return AdminKeys(common=options.ssh_key) if options.ssh_key else read_admin_keys(config, folder)

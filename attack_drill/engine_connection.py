@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from ops.hosts.connection import Done
+from ops.hosts.connection import CommandResult
 from ops.stack import Stack
 
 _PROJECT = """\
@@ -35,7 +35,7 @@ for name, (port, host_key) in given["endpoints"].items():
 _OF_THE_STACK = ("PULUMI_STACK", "PULUMI_CONFIG_PASSPHRASE")
 
 
-def connect_by_engine(stack: Stack, folder: Path, endpoints: Mapping[str, tuple[int, str]]) -> Done:
+def connect_by_engine(stack: Stack, folder: Path, endpoints: Mapping[str, tuple[int, str]]) -> CommandResult:
     """Run `pulumi up` with one HostStep per endpoint, and a key that no host accepts.
 
     Args:
@@ -63,12 +63,12 @@ def connect_by_engine(stack: Stack, folder: Path, endpoints: Mapping[str, tuple[
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase),
     }
 
-    def pulumi(*words: str) -> Done:
+    def pulumi(*words: str) -> CommandResult:
         done = subprocess.run(
             ["pulumi", *words, "--non-interactive", "--color=never"], cwd=project, env=environment,
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
-        return Done(code=done.returncode, out=done.stdout, err=done.stderr)
+        return CommandResult(code=done.returncode, out=done.stdout, err=done.stderr)
 
     made = pulumi("stack", "select", "--create", "dial", "--secrets-provider", "passphrase")
     if made.code != 0:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from attack_drill.encodings import encodings
 from attack_drill.errors import DrillError
 from attack_drill.scratch_folder import scratch_folder
-from ops.hosts.connection import Host
+from ops.hosts.connection import SshHost
 
 # How long one part of the scan may take, on a host with a long journal or many files.
 SECONDS = 60
@@ -122,7 +122,7 @@ class HostScan:
 class HostWatch:
     """A host whose processes are recorded while it works. Call `scan` once, before the watch ends."""
 
-    host: Host
+    host: SshHost
     folder: str
 
     def scan(self, known: KnownSecrets) -> HostScan:
@@ -141,7 +141,7 @@ class HostWatch:
 
 
 @contextmanager
-def watch_host(host: Host) -> Iterator[HostWatch]:
+def watch_host(host: SshHost) -> Iterator[HostWatch]:
     """Record the command line and environment of every process on a host from here on."""
     with scratch_folder(host) as folder:
         host.run("sh", "-c", _WATCH, "sh", folder)

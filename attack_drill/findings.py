@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from ops.errors import shown
+from ops.errors import escape_text
 
 _SEEN_LENGTH = 400
 
@@ -31,7 +31,7 @@ class RowFinding:
 
 
 def _finding(tried: str, outcome: Outcome, seen: object) -> RowFinding:
-    return RowFinding(tried=shown(tried), outcome=outcome, seen=shown(seen, _SEEN_LENGTH))
+    return RowFinding(tried=escape_text(tried), outcome=outcome, seen=escape_text(seen, _SEEN_LENGTH))
 
 
 def judged(tried: str, held: bool, seen: object) -> RowFinding:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from ops.hosts.connection import Host, ssh_environment
+from ops.hosts.connection import SshHost, ssh_environment
 
 # Another key of the pinned type; only types that are not pinned; the pinned type with a certificate for every host name.
 KINDS = ("another ed25519 key", "an RSA or ECDSA key", "a certificate of the attacker's CA")
@@ -43,7 +43,7 @@ class Impostor:
         public_key: The host key that a client would pin to trust it.
     """
 
-    host: Host
+    host: SshHost
     folder: str
     public_key: str = ""
 

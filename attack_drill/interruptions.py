@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from attack_drill.errors import DrillError
 from attack_drill.scratch_repository import ScratchRepository
-from ops.hosts.connection import Host
+from ops.hosts.connection import SshHost
 
 # 12 MiB of random data at 1.5 MiB/s: slow enough to be interrupted in the middle.
 BIG = "head -c 12582912 /dev/urandom >big"
@@ -75,7 +75,7 @@ def wait_for_the_middle(made: ScratchRepository) -> None:
 class EntryStep:
     """The program's step for the scratch repository's entry, as a file on the relay."""
 
-    relay: Host
+    relay: SshHost
     folder: str
     name: str
 

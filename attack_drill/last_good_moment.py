@@ -10,9 +10,9 @@ from pydantic import SecretStr
 
 from attack_drill.drill import Drill
 from attack_drill.scratch_repository import ScratchRepository, tree_digest
-from ops.errors import LastcopyError, shown
+from ops.errors import LastcopyError, escape_text
 from ops.private_folder import private_folder
-from ops.recover.recovery import recovery
+from ops.recover.recovery import open_recovery
 from ops.recover.restore import restore
 from ops.restic.repository import Tools
 from ops.storage.access import Access, RepositoryRecord
@@ -54,10 +54,10 @@ def recover_last_good(drill: Drill, made: ScratchRepository) -> RecoveryOutcome:
     ) -> RecoveryOutcome:  # in the storage's thread: restic's connections start in that thread's network
         began = time.monotonic()
         with (
-            recovery(access, Tools.get(), said.append) as found,
+            open_recovery(access, Tools.get(), said.append) as found,
             private_folder("back", drill.folder) as folder,
         ):
-            good = found.good(None, even_if_damaged=False)
+            good = found.open_moment(None, even_if_damaged=False)
             wanted = [one for one in good.snapshots if one["id"] in made.snapshots]
             same = 0
             for one in wanted:
@@ -82,5 +82,5 @@ def recover_last_good(drill: Drill, made: ScratchRepository) -> RecoveryOutcome:
         return storage.call(work)
     except LastcopyError as error:
         return RecoveryOutcome(
-            moment=None, good=0, same=0, seen=shown(f"{error.what} {said[-1:]}", 300), seconds=0
+            moment=None, good=0, same=0, seen=escape_text(f"{error.what} {said[-1:]}", 300), seconds=0
         )

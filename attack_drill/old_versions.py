@@ -10,7 +10,7 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ops.hosts.connection import Host
+from ops.hosts.connection import SshHost
 
 RCLONE_PLACES = "/usr/local/lib/lastcopy/rclone-*/rclone /usr/local/bin/rclone /usr/bin/rclone"
 RESTIC_PLACES = "/usr/local/lib/lastcopy/restic-*/restic /usr/local/bin/restic /usr/bin/restic"
@@ -42,7 +42,7 @@ class FakeRun:
 
 
 def run_with_fakes(
-    host: Host, folder: str, places: str, versions: Sequence[str], command: str, stdin: str = ""
+    host: SshHost, folder: str, places: str, versions: Sequence[str], command: str, stdin: str = ""
 ) -> list[FakeRun]:
     """Run a command once per version, each time with a fake of that version in all places.
 

@@ -18,13 +18,13 @@ from attack_drill.scratch_repository import ScratchRepository, tree_digest
 from attack_drill.storage_admin import StorageAdmin
 from ops.errors import LastcopyError
 from ops.private_folder import private_folder
-from ops.prune.prune import Outlook, Pruned, Wishes, outlook, prune
+from ops.prune.prune import Outlook, PruneOptions, PruneResult, look_ahead, prune
 from ops.prune.retention import Keep
-from ops.prune.suspicion import Limits
-from ops.recover.recovery import Recovery, recovery
+from ops.prune.suspicion import PlausibleLimits
+from ops.recover.recovery import Recovery, open_recovery
 from ops.recover.restore import restore
 from ops.restic.repository import Tools
-from ops.storage.access import Access, Place, RepositoryRecord
+from ops.storage.access import Access, RepositoryLocation, RepositoryRecord
 
 T = TypeVar("T")
 # A drill's snapshots are all made within a minute, so only --keep-last can tell them apart.
@@ -67,16 +67,18 @@ class OperatorSide:
         )
 
     @property
-    def place(self) -> Place:
+    def place(self) -> RepositoryLocation:
         """The same as `access`, without the password."""
         found = self.access
-        return Place(where=found.where, record=found.record, key=found.key, place=self.scratch.path)
+        return RepositoryLocation(
+            where=found.where, record=found.record, key=found.key, place=self.scratch.path
+        )
 
     def with_recovery(self, work: Callable[[Recovery], T]) -> T:
         """Call ``work`` with the repository as it is now, in the thread that reaches the storage."""
 
         def there(_: object) -> T:
-            with recovery(self.access, self.tools, lambda _: None) as found:
+            with open_recovery(self.access, self.tools, lambda _: None) as found:
                 return work(found)
 
         return self.storage.call(there)
@@ -89,13 +91,13 @@ class OperatorSide:
         return found
 
     def plan_prune(self, *set_aside: str) -> Outlook:
-        return self.with_recovery(lambda found: outlook(found, wishes(*set_aside)))
+        return self.with_recovery(lambda found: look_ahead(found, wishes(*set_aside)))
 
-    def prune(self, *set_aside: str, seen_until: datetime | None = None) -> tuple[Pruned | None, str]:
+    def prune(self, *set_aside: str, seen_until: datetime | None = None) -> tuple[PruneResult | None, str]:
         """Run `ops prune run --keep-last 1`. Returns what was done, or None and why it was refused."""
         try:
             return self.with_recovery(
-                lambda found: prune(outlook(found, wishes(*set_aside, seen_until=seen_until)))
+                lambda found: prune(look_ahead(found, wishes(*set_aside, seen_until=seen_until)))
             ), ""
         except LastcopyError as refusal:
             return None, str(refusal)
@@ -126,12 +128,12 @@ class OperatorSide:
         return sum(answer.status == 200 for answer in answers)
 
 
-def wishes(*set_aside: str, seen_until: datetime | None = None) -> Wishes:
-    return Wishes(keep=KEEP_ONE, limits=Limits(), set_aside=set_aside, seen_until=seen_until)
+def wishes(*set_aside: str, seen_until: datetime | None = None) -> PruneOptions:
+    return PruneOptions(keep=KEEP_ONE, limits=PlausibleLimits(), set_aside=set_aside, seen_until=seen_until)
 
 
 def _restored(found: Recovery, snapshot: str, target: Path) -> str:
-    good = found.good(None, even_if_damaged=False)
+    good = found.open_moment(None, even_if_damaged=False)
     chosen = next((one for one in good.snapshots if one["id"] == snapshot), None)
     if chosen is None:
         raise LastcopyError(f"snapshot {snapshot[:8]} is not in the last good moment")

@@ -7,14 +7,14 @@ import time
 from attack_drill.connections import log_in
 from attack_drill.drill import Drill
 from attack_drill.errors import DrillError
-from ops.hosts.connection import Host
+from ops.hosts.connection import SshHost
 
 SECONDS = 240
 # A local stack's machines share this kernel and so its boot id; the age of their first process differs.
 _BOOT = "cat /proc/sys/kernel/random/boot_id; stat -c '%Y %Z' /proc/1"
 
 
-def reboot(drill: Drill, host: Host) -> float:
+def reboot(drill: Drill, host: SshHost) -> float:
     """Reboot a host and wait until the operator can log in again. Returns the seconds that it took.
 
     Raises:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from attack_drill.connections import log_in
 from attack_drill.drill import Drill
-from ops.hosts.connection import Done, Host
+from ops.hosts.connection import CommandResult, SshHost
 
 LIVE = "/etc/ssh/sshd_config.d/10-lastcopy.conf"
 GUARD = "/var/lib/lastcopy/guard"
@@ -92,7 +92,7 @@ def firewall_values(drill: Drill, *, guard: int) -> dict[str, str]:
 
 
 def run_steps(
-    host: Host, mode: Literal["apply", "check", "remove"], script: str, steps: Sequence[Mapping[str, str]], *, dialled: str = "192.0.2.1"
+    host: SshHost, mode: Literal["apply", "check", "remove"], script: str, steps: Sequence[Mapping[str, str]], *, dialled: str = "192.0.2.1"
 ) -> list[StepResult]:  # fmt: skip
     """Run a step once for each set of values, one after the other, in one command whose text is sent on stdin.
 
@@ -127,7 +127,7 @@ def _answer(block: str) -> StepResult:
     )
 
 
-def log_in_as_operator(drill: Drill) -> Done:
+def log_in_as_operator(drill: Drill) -> CommandResult:
     """Log in at the relay as the operator, on a new connection."""
     return log_in(drill.relay, "-o", "ConnectTimeout=4", seconds=12)
 

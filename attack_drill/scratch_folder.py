@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ops.hosts.connection import Host
+from ops.hosts.connection import SshHost
 
 IN_MEMORY = "/run/lastcopy-drill-"
 # For programs that must be executed: a host may mount /run without `exec`.
@@ -19,7 +19,7 @@ def new_folder_name(prefix: str = IN_MEMORY) -> str:
 
 
 @contextmanager
-def scratch_folder(host: Host, prefix: str = IN_MEMORY) -> Iterator[str]:
+def scratch_folder(host: SshHost, prefix: str = IN_MEMORY) -> Iterator[str]:
     """Make an empty folder that only root can read, and remove it afterwards.
 
     Args:

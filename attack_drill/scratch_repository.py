@@ -16,8 +16,8 @@ from pathlib import Path
 
 from attack_drill.errors import DrillError
 from attack_drill.http2 import Session
-from ops.errors import shown
-from ops.hosts.connection import Done, Host
+from ops.errors import escape_text
+from ops.hosts.connection import CommandResult, SshHost
 
 ENTRIES = "/etc/lastcopy/relay"
 KEYS = "/etc/ssh/lastcopy/keys"
@@ -66,8 +66,8 @@ class ScratchRepository:
     """
 
     source: str
-    host: Host
-    relay: Host
+    host: SshHost
+    relay: SshHost
     name: str = field(default_factory=lambda: f"drill-{secrets.token_hex(3)}")
     path: str = ""
     snapshots: list[str] = field(default_factory=list)
@@ -92,7 +92,7 @@ class ScratchRepository:
         """A session in raw HTTP/2 over the forced command."""
         return Session(self.host.words(*self.ssh, "relay"), patience=patience)
 
-    def restic(self, *words: str, seconds: float = 60, check: bool = False, stdin: str = "") -> Done:
+    def restic(self, *words: str, seconds: float = 60, check: bool = False, stdin: str = "") -> CommandResult:
         """Run restic as root on the source can run it: with this repository's key and password, without our wrapper."""
         return self.host.shell(
             self.restic_line(*words, seconds=seconds), seconds=seconds + 30, check=check, stdin=stdin
@@ -200,7 +200,10 @@ class ScratchRepository:
         self.host.run("rm", "-rf", f"{self.folder}/back", f"{self.folder}/cache")
         done = self.restic("restore", snapshot, "--target", "back", "--no-lock")
         if done.code != 0:
-            return "", f"restore of {snapshot[:8]} ended with {done.code}: {shown(done.said.strip(), 200)}"
+            return (
+                "",
+                f"restore of {snapshot[:8]} ended with {done.code}: {escape_text(done.said.strip(), 200)}",
+            )
         whole = f"back/{self.folder}/tree"
         return self._manifest(whole if self.host.has(f"{self.folder}/{whole}") else "back/tree"), ""
 
@@ -218,7 +221,7 @@ def tree_digest(tree: Path) -> str:
     return (done.stdout.split() or [""])[0]
 
 
-def read_storage_access(relay: Host, source: str, name: str) -> dict[str, str]:
+def read_storage_access(relay: SshHost, source: str, name: str) -> dict[str, str]:
     """A source's access to the storage, as values of an entry called ``name``. CREDENTIALS is empty if the storage is not S3."""
     folder = f"{ENTRIES}/{source}"
     conf = relay.run("cat", f"{folder}/rclone.conf").out
@@ -226,14 +229,14 @@ def read_storage_access(relay: Host, source: str, name: str) -> dict[str, str]:
     return {"RCLONE_CONF": conf.replace(f"{folder}/", f"{ENTRIES}/{name}/"), "CREDENTIALS": key}
 
 
-def run_entry_step(relay: Host, mode: str, **values: str) -> None:
+def run_entry_step(relay: SshHost, mode: str, **values: str) -> None:
     """Run the program's step ``relay_entry`` on the relay; its text is sent on stdin."""
     from components.host.program_texts import script_text
 
     relay.run("sh", "-s", "--", mode, stdin=script_text("relay_entry", values))
 
 
-def remove_leftovers(relay: Host, sources: list[Host]) -> list[str]:
+def remove_leftovers(relay: SshHost, sources: list[SshHost]) -> list[str]:
     """Remove what a killed drill left on the hosts, and nothing else. Returns the names of what was found."""
     found = relay.shell(f"getent passwd | cut -d : -f 1; ls {ENTRIES} {KEYS} 2>/dev/null", check=False).out
     relay.shell(FORGET_PEOPLE)

@@ -21,7 +21,7 @@ from attack_drill.drill import Drill
 from attack_drill.errors import DrillError
 from attack_drill.relay_steps import Factor, run_steps
 from attack_drill.security_key import Attestation, SecurityKey
-from ops.hosts.connection import Done
+from ops.hosts.connection import CommandResult
 
 TOTP = "/etc/lastcopy/totp"
 
@@ -94,7 +94,7 @@ class EnrolledPerson:
         finally:
             file.unlink()
 
-    def try_tunnel(self, answer: str, *options: str) -> Done:
+    def try_tunnel(self, answer: str, *options: str) -> CommandResult:
         """Open the tunnel with this person's key, unless an option takes it away, and with ``answer`` for ssh's questions."""
         self.clear_rate_limit()
         with self.answer_prompts(answer) as environment:
@@ -107,13 +107,15 @@ class EnrolledPerson:
         claimed: Attestation | None = None,
         other: SecurityKey | None = None,
         replayed: bytes = b"",
-    ) -> Done:
+    ) -> CommandResult:
         """Open the tunnel with a security key: this person's, or another one that is offered in its place."""
         socket = self.drill.folder / "device"
         with (other or self.device).plugged_in(socket, says, claimed=claimed, replayed=replayed) as options:
             return self.try_tunnel("", *options)
 
-    def log_in_through_tunnel(self, answer: str, *command: str, options: tuple[str, ...] = ()) -> Done:
+    def log_in_through_tunnel(
+        self, answer: str, *command: str, options: tuple[str, ...] = ()
+    ) -> CommandResult:
         """Log in as the operator, through this person's tunnel."""
         self.clear_rate_limit()
         proxy = shlex.join(self.words(*options, *self.to_sshd())).replace("%", "%%")
@@ -127,15 +129,17 @@ class EnrolledPerson:
         self.drill.relay.shell(f"[ ! -f {TOTP}/{self.name} ] || sed -i /RATE_LIMIT/d {TOTP}/{self.name}")
 
 
-def _ended(words: list[str], environment: dict[str, str]) -> Done:
+def _ended(words: list[str], environment: dict[str, str]) -> CommandResult:
     try:
         # In a new session ssh has no terminal to ask on, so it runs SSH_ASKPASS.
         done = subprocess.run(
             words, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=25, check=False, start_new_session=True,
         )  # fmt: skip
     except subprocess.TimeoutExpired as late:
-        return Done(code=124, out=(late.stdout or b"").decode(errors="replace"), err="no answer in time")
-    return Done(
+        return CommandResult(
+            code=124, out=(late.stdout or b"").decode(errors="replace"), err="no answer in time"
+        )
+    return CommandResult(
         code=done.returncode,
         out=done.stdout.decode(errors="replace"),
         err=done.stderr.decode(errors="replace"),

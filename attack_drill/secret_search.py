@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from attack_drill.encodings import encodings
 from attack_drill.errors import DrillError
 from attack_drill.scratch_folder import new_folder_name
-from ops.hosts.connection import Host
+from ops.hosts.connection import SshHost
 
 PART = 12  # characters: 70 bits, so that it is not found by chance
 LEAST = 24  # the rest of a shorter password would be too easy to guess
@@ -104,7 +104,9 @@ def memory_encodings(word: str) -> list[bytes]:
     return [*(form.encode() for form in encodings(word)), word.encode("utf-16-le")]
 
 
-def search_host(host: Host, words: Mapping[str, Sequence[bytes]]) -> tuple[dict[str, list[str]], int, bool]:
+def search_host(
+    host: SshHost, words: Mapping[str, Sequence[bytes]]
+) -> tuple[dict[str, list[str]], int, bool]:
     """Search a host.
 
     Args:
@@ -140,7 +142,7 @@ def search_host(host: Host, words: Mapping[str, Sequence[bytes]]) -> tuple[dict[
 
 
 @contextmanager
-def plant_words(host: Host) -> Iterator[dict[str, list[bytes]]]:
+def plant_words(host: SshHost) -> Iterator[dict[str, list[bytes]]]:
     """Put words of the drill's own into every kind of place, and remove them afterwards. Yields the word of each kind."""
     words = [secrets.token_hex(12) for _ in PLACES]
     at = new_folder_name()

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ops.socket_server import listening
+from ops.socket_server import serve_on_socket
 
 KIND, APPLICATION = b"sk-ssh-ed25519@openssh.com", b"ssh:"
 _FAILURE, _LIST, _LISTED, _SIGN, _SIGNED = 5, 11, 12, 13, 14
@@ -103,7 +103,7 @@ class SecurityKey:
                     return bytes([_SIGNED]) + _string(replayed or self.sign(_taken(rest)[0], says, claimed))
             return bytes([_FAILURE])
 
-        with listening(socket, Agent):
+        with serve_on_socket(socket, Agent):
             yield ("-o", f"IdentityAgent={socket}", "-o", f"IdentityFile={shown}")
 
 

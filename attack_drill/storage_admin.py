@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ops.storage.access import StorageKey, Where
-from ops.storage.client import client
+from ops.storage.access import StorageKey, StorageLocation
+from ops.storage.client import make_client
 
 T = TypeVar("T")
 MARKER = "delete marker"
@@ -70,17 +70,17 @@ class StorageAdmin:
         ca: The certificate authority to trust, None for the system's.
     """
 
-    where: Where
+    where: StorageLocation
     admin: StorageKey = field(repr=False)
     ca: Path | None
     _thread: ThreadPoolExecutor = field(repr=False)
 
     def __post_init__(self) -> None:
-        self._s3 = client(self.where, self.admin, self.ca, attempts=ATTEMPTS)
+        self._s3 = make_client(self.where, self.admin, self.ca, attempts=ATTEMPTS)
 
     def call(self, work: Callable[[Any], T], key: StorageKey | None = None) -> T:
         """Call ``work`` with a client that uses the administrator's key, or ``key``."""
-        s3 = self._s3 if key is None else client(self.where, key, self.ca, attempts=ATTEMPTS)
+        s3 = self._s3 if key is None else make_client(self.where, key, self.ca, attempts=ATTEMPTS)
         return self._thread.submit(work, s3).result()
 
     def try_calls(self, calls: Mapping[str, Callable[[Any], object]], key: StorageKey) -> dict[str, str]:
@@ -215,7 +215,10 @@ def find_losses(before: Iterable[StoredVersion], after: Iterable[StoredVersion])
 
 @contextmanager
 def open_storage_admin(
-    where: Where, admin: StorageKey, ca: Path | None, network: AbstractContextManager[object] | None = None
+    where: StorageLocation,
+    admin: StorageKey,
+    ca: Path | None,
+    network: AbstractContextManager[object] | None = None,
 ) -> Iterator[StorageAdmin]:
     """Start the thread that makes the calls.
 

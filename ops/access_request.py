@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from ops.checkout import ROOT
 from ops.errors import LastcopyError, raise_all
-from ops.history.dates import earlier
+from ops.history.dates import parse_retention
 from ops.storage.access import (
     Access,
-    Place,
+    RepositoryLocation,
     RepositoryRecord,
     StorageKey,
-    Where,
-    from_outputs,
-    pick,
+    StorageLocation,
+    find_record,
+    read_access,
+    read_records,
     read_storage_key,
-    records_of,
-    where_of,
+    read_storage_location,
 )
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def check_request(request: AccessRequest) -> None:
         )
     for text in request.lock_was:
         try:
-            earlier(text, datetime.now(UTC))
+            parse_retention(text, datetime.now(UTC))
         except LastcopyError as error:
             problems.append(error)
     raise_all(problems)
@@ -98,7 +98,8 @@ def open_accesses(
         request, key, sources
     )  # before the thread changes its network: the engine may need this one
     was = sorted(
-        (earlier(text, datetime.now(UTC)) for text in request.lock_was), key=lambda one: str(one.until)
+        (parse_retention(text, datetime.now(UTC)) for text in request.lock_was),
+        key=lambda one: str(one.until),
     )
     where = next((one.where for _, one in found if isinstance(one, Access)), None)
     if where is None:
@@ -115,16 +116,18 @@ def open_accesses(
 
 
 @contextmanager
-def open_places(request: AccessRequest) -> Iterator[dict[str, Place]]:
+def open_locations(request: AccessRequest) -> Iterator[dict[str, RepositoryLocation]]:
     """Every source's place, or that of the one asked for; no repository's password is used, and from a stack none is read."""
     key = _storage_key(request)
     where, records, key = _records(request, key)
     if request.source:
-        records = {request.source: pick(records, request.source)}
+        records = {request.source: find_record(records, request.source)}
     if not records:
         raise LastcopyError("the stack has no source", where="--stack", fix="pulumi up")
     with _dialled(request, where) as where:
-        yield {name: Place(where=where, record=record, key=key) for name, record in records.items()}
+        yield {
+            name: RepositoryLocation(where=where, record=record, key=key) for name, record in records.items()
+        }
 
 
 def _storage_key(request: AccessRequest) -> StorageKey | None:
@@ -144,7 +147,7 @@ def _storage_key(request: AccessRequest) -> StorageKey | None:
 
 
 @contextmanager
-def _dialled(request: AccessRequest, where: Where) -> Iterator[Where]:
+def _dialled(request: AccessRequest, where: StorageLocation) -> Iterator[StorageLocation]:
     if request.sandbox is None:
         yield where
         return
@@ -152,7 +155,7 @@ def _dialled(request: AccessRequest, where: Where) -> Iterator[Where]:
 
     with Sandbox(request.sandbox).storage_admin() as (origin, ca, *_):
         there = {**where.model_dump(by_alias=True), "endpoint": origin, "caCertificate": Path(ca).read_text()}
-        yield Where.read(there, "--sandbox")
+        yield StorageLocation.read(there, "--sandbox")
 
 
 def _kit(request: AccessRequest) -> Kit:
@@ -165,17 +168,17 @@ def _kit(request: AccessRequest) -> Kit:
 
 
 def _outputs(request: AccessRequest, *, secrets: bool) -> dict[str, Any]:
-    from ops.stack import StackError, chosen  # imported late: a kit needs no engine
+    from ops.stack import StackError, choose_stack  # imported late: a kit needs no engine
 
     try:
-        return chosen(ROOT, request.stack, sandbox=request.sandbox).outputs(secrets=secrets)
+        return choose_stack(ROOT, request.stack, sandbox=request.sandbox).outputs(secrets=secrets)
     except StackError as error:
         raise LastcopyError(str(error), where="--stack", fix="or use the recovery kit: --kit") from None
 
 
 def _records(
     request: AccessRequest, key: StorageKey | None
-) -> tuple[Where, dict[str, RepositoryRecord], StorageKey]:
+) -> tuple[StorageLocation, dict[str, RepositoryRecord], StorageKey]:
     if request.kit is not None:
         kit = _kit(request)
         records: dict[str, RepositoryRecord] = {
@@ -185,7 +188,7 @@ def _records(
     if key is None:
         raise AssertionError("checked before")
     outputs = _outputs(request, secrets=False)
-    return where_of(outputs), records_of(outputs), key
+    return read_storage_location(outputs), read_records(outputs), key
 
 
 def _accesses(
@@ -201,7 +204,7 @@ def _accesses(
         raise AssertionError("checked before")
     given, outputs = key, _outputs(request, secrets=True)
     return [
-        (name, _access(request, name, lambda name: from_outputs(outputs, name, given)))
+        (name, _access(request, name, lambda name: read_access(outputs, name, given)))
         for name in sources or sorted(outputs.get("sources", {}))
     ]
 

@@ -10,7 +10,7 @@ from ops.errors import LastcopyError
 ALIAS = "alias/lastcopy-state"
 
 
-def make(session: Any, bucket: str, region: str) -> list[str]:
+def make_state_backend(session: Any, bucket: str, region: str) -> list[str]:
     """Bucket (versions, no public access, TLS only) and key (yearly rotation, alias) stand; returns what had to be changed."""
     s3, kms = session.client("s3", region_name=region), session.client("kms", region_name=region)
     owner = session.client("sts", region_name=region).get_caller_identity()["Account"]

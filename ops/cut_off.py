@@ -12,7 +12,7 @@ from ops.stack import LocalStack, Stack, StackError
 KEY = "lastcopy:sources"
 
 
-def switch(source: str, stack: Stack, *, cut: bool, quiet: bool = False) -> None:
+def set_cut_off(source: str, stack: Stack, *, cut: bool, quiet: bool = False) -> None:
     """Write it into the stack file and bring it to the relay; done twice it is the same."""
     index, entry = _entry(source, stack)
     if bool(entry.get("cutOff", False)) is not cut:

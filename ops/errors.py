@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
-def shown(text: object, most: int = 200) -> str:
+def escape_text(text: object, most: int = 200) -> str:
     """Text of a repository or storage, fit for a terminal: one line, what could move the cursor or turn the writing escaped, bounded."""
     safe = "".join(
         c if c.isprintable() and c != "\\" else c.encode("unicode_escape", "backslashreplace").decode()

@@ -36,7 +36,7 @@ WATCHES, ENOUGH = Path("/proc/sys/fs/inotify/max_user_instances"), 512
 UNITS = Path("/etc/systemd/system")
 
 
-def missing() -> list[str]:
+def find_missing() -> list[str]:
     return sorted(
         {package for program, package in NEEDS.items() if shutil.which(program, path=WHERE) is None}
     )
@@ -65,7 +65,7 @@ def mask_services(packages: Sequence[str]) -> None:
 def install_for_tests() -> None:
     """Install the missing ones, their services masked: the tests start each server themselves, on ports and folders of their own."""
     raise_watch_limit()
-    packages = missing()
+    packages = find_missing()
     if not packages:
         return
     from sandbox import apt  # here: recovery runs `ops` where there is no sandbox

@@ -38,7 +38,7 @@ def private_folder(purpose: str, place: Path | None = None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix=f"{MARK}{purpose}-", dir=below) as name:
             yield Path(name)
         return
-    sweep(below)
+    remove_leftovers(below)
     folder, lock = _made(purpose, below)
     guard = subprocess.Popen(
         ["sh", "-c", _GUARD], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -47,7 +47,7 @@ def private_folder(purpose: str, place: Path | None = None) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        empty(folder)
+        remove_folder(folder)
         os.close(lock)
         guard.communicate()
 
@@ -65,7 +65,7 @@ def socket_folder(folder: Path, purpose: str, longest: int) -> Iterator[Path]:
         yield short
 
 
-def sweep(place: Path) -> None:
+def remove_leftovers(place: Path) -> None:
     """Remove the folders of dead verbs of this user's: nobody holds their locks."""
     for folder in place.glob(f"{MARK}*"):
         try:
@@ -76,11 +76,11 @@ def sweep(place: Path) -> None:
             continue
         lock = _locked(folder)
         if lock is not None:
-            empty(folder)
+            remove_folder(folder)
             os.close(lock)
 
 
-def empty(folder: Path) -> None:
+def remove_folder(folder: Path) -> None:
     """Remove a folder, whatever the modes in it and however deep. Not finished: said by the folder that is still there."""
     subprocess.run(["rm", "-rf", "--one-file-system", "--", folder], stderr=subprocess.DEVNULL, check=False)
     if folder.exists():  # folders without rights, and we are not root

@@ -16,7 +16,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
 
 @contextmanager
-def listening(socket: Path, handler: type[socketserver.BaseRequestHandler]) -> Iterator[None]:
+def serve_on_socket(socket: Path, handler: type[socketserver.BaseRequestHandler]) -> Iterator[None]:
     """Within, each connection to the socket gets a handler in a thread of its own; afterwards the socket is gone."""
     with _Server(str(socket), handler) as server:
         socket.chmod(0o600)

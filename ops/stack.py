@@ -18,7 +18,7 @@ from typing import Any
 
 import toolchain
 from ops.errors import LastcopyError
-from ops.hosts.filtered_agent import named_keys_alone
+from ops.hosts.filtered_agent import offer_named_keys
 
 ENGINE = "pulumi"
 PROJECT = "lastcopy:"  # the namespace of this project's own configuration
@@ -117,7 +117,7 @@ class Stack:
         """`pulumi up`, unasked; ``words``: further options. Of an ssh agent the keys that the settings name are offered alone."""
         given = ("up", *self.configured, "--yes", "--skip-preview", "--suppress-outputs", *words)
         config = self.config() if "SSH_AUTH_SOCK" in self.environment else {}
-        with named_keys_alone(self.environment, config) as environment:
+        with offer_named_keys(self.environment, config) as environment:
             self.run(*given, quiet=quiet, environment=environment)
 
     def outputs(self, *, secrets: bool = False) -> dict[str, Any]:
@@ -188,7 +188,7 @@ class LocalStack(Stack):
         return ""
 
 
-def chosen(
+def choose_stack(
     root: Path, name: str | None, *, sandbox: Path | None = None, config_file: Path | None = None
 ) -> Stack:
     """The stack that a verb works on. ``sandbox``: the local stack's folder, `.local/sandbox/NAME`; then its name is the default."""

@@ -14,7 +14,7 @@ from attack_drill.old_versions import RCLONE_PLACES, RESTIC_PLACES, FakeRun, run
 from attack_drill.options import Level
 from attack_drill.scratch_folder import EXECUTABLE, scratch_folder
 from attack_drill.storage_admin import find_losses
-from ops.hosts.connection import Host
+from ops.hosts.connection import SshHost
 
 ADVISORY = "GHSA-45pq-889g-fcgh"
 RCLONES = (
@@ -91,7 +91,7 @@ def _running_relay(drill: Drill, folder: str, newest: str) -> Iterator[RowFindin
     )
 
 
-def _named_in_journal(relay: Host, tag: str, wanted: int) -> list[str]:
+def _named_in_journal(relay: SshHost, tag: str, wanted: int) -> list[str]:
     """The journal's lines since the drill began that name the advisory. The journal may lag behind for a moment."""
     for _ in range(20):
         said = relay.run("journalctl", "-q", "-o", "cat", "-t", tag, "-n", str(4 * wanted)).out

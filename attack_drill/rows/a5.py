@@ -17,7 +17,7 @@ from attack_drill.drill import Drill
 from attack_drill.findings import RowFinding, control, judged, not_played
 from attack_drill.options import Level
 from attack_drill.storage_admin import find_losses
-from ops.hosts.connection import Done
+from ops.hosts.connection import CommandResult
 
 PROTECTED = "protect"  # in every message of the engine about it
 
@@ -30,11 +30,11 @@ def play(drill: Drill) -> Iterator[RowFinding]:
 # --- pulumi destroy ---
 
 
-def _pulumi(drill: Drill, *words: str) -> Done:
+def _pulumi(drill: Drill, *words: str) -> CommandResult:
     reads_settings = words[0] in ("up", "preview", "destroy") and "--config-file" not in words
     named = drill.stack.configured if reads_settings else drill.stack.named
     done = drill.stack.run(*words, *named, quiet=True, check=False)
-    return Done(code=done.returncode, out=done.stdout, err=done.stderr)
+    return CommandResult(code=done.returncode, out=done.stdout, err=done.stderr)
 
 
 def _resources(drill: Drill) -> dict[str, bool]:
@@ -117,7 +117,7 @@ def _refused(drill: Drill, before: dict[str, bool], file: Path) -> Iterator[RowF
     yield judged("preview without a source of the stack file", plan.code != 0 and PROTECTED in plan.said, _said(plan))  # fmt: skip
 
 
-def _said(done: Done) -> str:
+def _said(done: CommandResult) -> str:
     lines = [line.strip() for line in done.said.splitlines() if PROTECTED in line]
     return lines[0] if lines else f"exit code {done.code}: {done.said[-200:]}"
 
@@ -134,7 +134,7 @@ def _really(drill: Drill, before: dict[str, bool]) -> Iterator[RowFinding]:
         done = (
             drill.stack.run(*words, drill.stack.name, quiet=True, check=False) if words[1] == "rm" else None
         )
-        ended = Done(code=done.returncode, out=done.stdout, err=done.stderr) if done else _pulumi(drill, *words)  # fmt: skip
+        ended = CommandResult(code=done.returncode, out=done.stdout, err=done.stderr) if done else _pulumi(drill, *words)  # fmt: skip
         after = _resources(drill)
         left = sorted(urn.rsplit("::", 1)[-1] for urn in before.keys() - after.keys())
         last = [line for line in ended.said.splitlines() if line.startswith("error:")] or [_said(ended)]

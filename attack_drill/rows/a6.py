@@ -25,7 +25,7 @@ from attack_drill.second_factor import (
     totp_code,
 )
 from attack_drill.security_key import Attestation, SecurityKey
-from ops.hosts.connection import Done
+from ops.hosts.connection import CommandResult
 
 GUARD_SECONDS = 300
 # What whoever stole a key tries with it alone.
@@ -75,7 +75,7 @@ def _switched_on(drill: Drill, factor: Factor) -> RowFinding:
     return control(f"the second factor {factor} is enabled", went.code == 0, went.words or "live")
 
 
-def _refused(what: str, done: Done) -> RowFinding:
+def _refused(what: str, done: CommandResult) -> RowFinding:
     """A login is BROKEN; a refusal by sshd's own message is HELD; anything else is an error."""
     said = done.err.strip().splitlines()
     seen = said[-1] if said else f"exit code {done.code}"

@@ -11,10 +11,10 @@ from attack_drill.findings import RowFinding, control, judged, not_played
 from attack_drill.operator_side import open_operator_side
 from attack_drill.options import Level
 from ops.status import health as status
-from ops.storage.access import Place
+from ops.storage.access import RepositoryLocation
 from ops.storage.client import Storage
 
-LIMITS = status.Limits(silent_hours=26)
+LIMITS = status.HealthLimits(silent_hours=26)
 
 
 def play(drill: Drill) -> Iterator[RowFinding]:
@@ -26,7 +26,9 @@ def play(drill: Drill) -> Iterator[RowFinding]:
     # Made from the stack's outputs without secrets, so there is no password that could be used.
     newest = {}
     for name, repository in sorted(drill.repositories.items()):
-        seen = look_at(drill, Place(where=drill.storage.where, record=repository, key=drill.storage.admin))
+        seen = look_at(
+            drill, RepositoryLocation(where=drill.storage.where, record=repository, key=drill.storage.admin)
+        )
         if seen.newest is None:
             yield judged(
                 f"{name} has no snapshot: an alert", "NO SNAPSHOT" in problems_of(seen), problems_of(seen)
@@ -83,12 +85,14 @@ def _hidden_silence(drill: Drill) -> Iterator[RowFinding]:
         )
 
 
-def look_at(drill: Drill, operator: Place, limits: status.Limits = LIMITS) -> status.Seen:
+def look_at(
+    drill: Drill, operator: RepositoryLocation, limits: status.HealthLimits = LIMITS
+) -> status.SourceHealth:
     """Run `ops status` on one repository, in the thread that reaches the storage."""
     storage = drill.require_storage()
     ca: Path | None = storage.ca
-    return storage.call(lambda _: status.look(Storage(operator, ca), operator, limits))
+    return storage.call(lambda _: status.check_source(Storage(operator, ca), operator, limits))
 
 
-def problems_of(seen: status.Seen) -> str:
+def problems_of(seen: status.SourceHealth) -> str:
     return "; ".join(problem.what for problem in seen.problems)

@@ -12,8 +12,8 @@ from attack_drill.drill import Drill
 from attack_drill.findings import RowFinding, control, judged, not_played
 from attack_drill.options import Level
 from attack_drill.scratch_repository import ScratchRepository
-from ops.restore_test.shrinkage import PERCENT, Held, held, lost
-from ops.status.last_run import STATUS, LastRun, last_run, parsed
+from ops.restore_test.shrinkage import PERCENT, SnapshotContents, find_losses, read_contents
+from ops.status.last_run import STATUS, LastRun, parse_last_run, read_last_run
 
 UNIT = "lastcopy-backup.service"
 LOOK, TOO_LONG = 72, 77  # run-backup's exit codes for a snapshot that was made and that somebody must look at
@@ -83,7 +83,7 @@ def _the_unit(drill: Drill) -> Iterator[RowFinding]:
         not {str(LOOK), str(TOO_LONG)} & set(fine) and {str(LOOK), str(TOO_LONG)} <= set(final),
         f"a success: {fine}; not tried again: {final}",
     )
-    record = last_run(drill.victim)
+    record = read_last_run(drill.victim)
     yield control(f"{STATUS} is read over SSH", not record.not_read, record.not_read or record.result)
 
 
@@ -142,18 +142,20 @@ def _run(scratch: ScratchRepository, *paths: str, rights: str = "") -> Ended:
     done = scratch.host.run("sh", "-c", _RUN, "sh", scratch.folder, given, rights, seconds=200)
     code, _, text = done.out.partition("\n")
     made_one = re.search(r'"snapshot": "([0-9a-f]{64})"', text)
-    return Ended(code=int(code), run=parsed(text), snapshot=made_one[1] if made_one else "")
+    return Ended(code=int(code), run=parse_last_run(text), snapshot=made_one[1] if made_one else "")
 
 
-def _snapshots(scratch: ScratchRepository) -> dict[str, Held]:
+def _snapshots(scratch: ScratchRepository) -> dict[str, SnapshotContents]:
     """What restic itself recorded of each snapshot."""
     listed = json.loads(scratch.restic("snapshots", "--json", "--no-lock", check=True).out)
-    return {one["id"]: held(one, datetime.fromisoformat(one["time"]).astimezone(UTC)) for one in listed}
+    return {
+        one["id"]: read_contents(one, datetime.fromisoformat(one["time"]).astimezone(UTC)) for one in listed
+    }
 
 
-def _the_trusted_place(there: dict[str, Held], whole: Ended, less: Ended) -> RowFinding:
+def _the_trusted_place(there: dict[str, SnapshotContents], whole: Ended, less: Ended) -> RowFinding:
     """The restore test compares the snapshots themselves, whatever the source says about them."""
     both = [there.get(ended.snapshot) for ended in (whole, less)]
-    wrong = lost(both[1], both[0], PERCENT) if both[0] and both[1] else []
+    wrong = find_losses(both[1], both[0], PERCENT) if both[0] and both[1] else []
     seen = "; ".join(wrong) or f"no finding about {both}"
     return judged("the restore test finds it in the snapshots", bool(wrong), seen)

@@ -10,7 +10,7 @@ from attack_drill.drill import Drill
 from attack_drill.findings import RowFinding, control, judged, not_played
 from attack_drill.options import Level
 from attack_drill.stolen_identity import abbreviate
-from ops.hosts.connection import Host
+from ops.hosts.connection import SshHost
 
 # Every private key in a file, after its public key, which is empty if the key needs a passphrase or is of an unknown type.
 KEYS = r"""
@@ -46,7 +46,7 @@ nft flush ruleset
 )
 
 
-def places(host: Host) -> list[tuple[str, str]]:
+def places(host: SshHost) -> list[tuple[str, str]]:
     """The addresses and ports of a source's sshd, as the host itself reports them."""
     ports = host.shell("sshd -T 2>/dev/null | sed -n 's/^port //p'").out.split() or ["22"]
     addresses = [host.endpoint.address, *host.shell("hostname -I").out.split()]
@@ -66,7 +66,7 @@ def _key(line: str) -> str:
     return " ".join(line.split()[:2])
 
 
-def reached(relay: Host, script: str, wanted: dict[tuple[str, str], tuple[str, str]], users: Sequence[str]) -> list[str]:  # fmt: skip
+def reached(relay: SshHost, script: str, wanted: dict[tuple[str, str], tuple[str, str]], users: Sequence[str]) -> list[str]:  # fmt: skip
     """Which places answer with their source's own host key. ``wanted``: by place, the source and its key."""
     lines = "".join(f"{user} {address} {port}\n" for user in users for address, port in wanted)
     found = []
@@ -118,7 +118,7 @@ def play(drill: Drill) -> Iterator[RowFinding]:
     yield control("the relay's firewall is restored", restored, "table inet lastcopy")
 
 
-def _keys(drill: Drill, relay: Host, sources: Sequence[str]) -> Iterator[RowFinding]:
+def _keys(drill: Drill, relay: SshHost, sources: Sequence[str]) -> Iterator[RowFinding]:
     rows = [line.partition("\t") for line in relay.shell(KEYS).out.splitlines()]
     found = {file: public for public, _, file in rows}
     own = _key(drill.outputs["relay"]["hostKey"])

@@ -13,13 +13,13 @@ from attack_drill.http2 import SessionEnded
 from attack_drill.options import Level
 from attack_drill.rows.a8 import look_at, problems_of
 from attack_drill.scratch_repository import ENTRIES, ScratchRepository
-from ops.cut_off import switch
-from ops.hosts.connection import Host
+from ops.cut_off import set_cut_off
+from ops.hosts.connection import SshHost
 from ops.status import health as status
-from ops.storage.access import Place
+from ops.storage.access import RepositoryLocation
 
 CROWD = 40
-GROWTH = status.Limits(silent_hours=1e6, growth_gib=0.02)
+GROWTH = status.HealthLimits(silent_hours=1e6, growth_gib=0.02)
 FILE_MIB = 32
 DAILY_MIB, TRIED_MIB = 24, 40
 HOLD = "/usr/local/lib/lastcopy/hold-limits"
@@ -95,7 +95,7 @@ def _crowd(drill: Drill, scratch: ScratchRepository, other: ScratchRepository) -
         )
 
 
-def _settled(relay: Host, scratch: ScratchRepository) -> tuple[list[str], int]:
+def _settled(relay: SshHost, scratch: ScratchRepository) -> tuple[list[str], int]:
     """The processes that serve the account's sessions, and how many clients were refused, once each client has one or the other."""
     deadline = time.monotonic() + 60
     while True:
@@ -106,7 +106,7 @@ def _settled(relay: Host, scratch: ScratchRepository) -> tuple[list[str], int]:
         time.sleep(1)
 
 
-def _limits(relay: Host, processes: list[str], most: Mapping[str, int]) -> Iterator[tuple[str, bool, str]]:
+def _limits(relay: SshHost, processes: list[str], most: Mapping[str, int]) -> Iterator[tuple[str, bool, str]]:
     """The kernel's limits for a running session."""
     text = relay.run("cat", f"/proc/{processes[0]}/limits", check=False).out if processes else ""
     for line, name, unit in (
@@ -161,7 +161,9 @@ def _growth(drill: Drill, scratch: ScratchRepository) -> Iterator[RowFinding]:
         yield not_played("an alert for fast growth", "needs a storage key (--storage-key, --sandbox)")
         return
     storage = drill.storage
-    place = Place(where=storage.where, record=drill.repositories[scratch.source], key=storage.admin)
+    place = RepositoryLocation(
+        where=storage.where, record=drill.repositories[scratch.source], key=storage.admin
+    )
     scratch.host.shell(f"head -c {FILE_MIB << 20} /dev/urandom >{scratch.folder}/tree/big")
     done = scratch.restic("backup", "--quiet", "--host", scratch.name, "tree")
     scratch.host.shell(f"rm {scratch.folder}/tree/big")
@@ -183,10 +185,10 @@ def _cut_off(drill: Drill) -> Iterator[RowFinding]:
     yield control("the source's own key opens its repository", opens(name), name)
     began = time.monotonic()
     try:
-        switch(name, drill.stack, cut=True, quiet=True)
+        set_cut_off(name, drill.stack, cut=True, quiet=True)
         seconds = time.monotonic() - began
         yield judged("ops cut-off: its key opens nothing", not opens(name), f"after {seconds:.1f} s")
         yield judged("ops cut-off: another source still works", opens(other), other)
     finally:
-        switch(name, drill.stack, cut=False, quiet=True)
+        set_cut_off(name, drill.stack, cut=False, quiet=True)
     yield control("ops let-in: its key opens it again", opens(name), name)

@@ -30,7 +30,7 @@ from attack_drill.scratch_repository import (
     run_entry_step,
 )
 from attack_drill.storage_admin import find_losses
-from ops.hosts.connection import Host
+from ops.hosts.connection import SshHost
 
 ELSEWHERE = "192.0.2.77/32"  # from a range for documentation: nobody connects from there
 SECONDS = 15
@@ -58,7 +58,7 @@ def play(drill: Drill) -> Iterator[RowFinding]:
     yield judged("the known tree restores", *scratch.try_restore())
 
 
-def _steal(scratch: ScratchRepository, elsewhere: Host, folder: str) -> list[str]:
+def _steal(scratch: ScratchRepository, elsewhere: SshHost, folder: str) -> list[str]:
     """Copy the source's key and client configuration to another host. Returns the ssh command there."""
     config = scratch.host.run("cat", f"{scratch.folder}/ssh_config").out
     config = re.sub(r"(?m)^( *)IdentityFile .*", rf"\1IdentityFile {folder}/key", config)
@@ -72,7 +72,7 @@ def _steal(scratch: ScratchRepository, elsewhere: Host, folder: str) -> list[str
     return ["ssh", "-F", f"{folder}/ssh_config"]
 
 
-def _alive(host: Host, ssh: list[str]) -> tuple[bool, str]:
+def _alive(host: SshHost, ssh: list[str]) -> tuple[bool, str]:
     """Whether the relay serves that key from a host, and what was seen."""
     try:
         with Session(host.words(*ssh, "relay"), patience=20) as session:
@@ -83,7 +83,7 @@ def _alive(host: Host, ssh: list[str]) -> tuple[bool, str]:
 
 
 def _same_limits(
-    drill: Drill, scratch: ScratchRepository, elsewhere: Host, ssh: list[str]
+    drill: Drill, scratch: ScratchRepository, elsewhere: SshHost, ssh: list[str]
 ) -> Iterator[RowFinding]:
     yield control("without `from=` the key works from elsewhere", *_alive(elsewhere, ssh))
     with track_marks(drill.relay) as left:
@@ -134,17 +134,19 @@ def _attempts(ssh: list[str], left: Marks) -> list[Attempt]:
     return [Attempt(tried=tried, words=line) for tried, line in words]
 
 
-def _line(relay: Host, scratch: ScratchRepository) -> str:
+def _line(relay: SshHost, scratch: ScratchRepository) -> str:
     return relay.run("cat", f"{KEYS}/{scratch.account}").out
 
 
-def _set(relay: Host, scratch: ScratchRepository, line: str) -> None:
+def _set(relay: SshHost, scratch: ScratchRepository, line: str) -> None:
     """Replace the key's line atomically, as the relay's step does it."""
     file = f"{KEYS}/{scratch.account}"
     relay.shell(f"cat >{file}.new && chmod 644 {file}.new && mv -f {file}.new {file}", stdin=line)
 
 
-def _from(drill: Drill, scratch: ScratchRepository, elsewhere: Host, ssh: list[str]) -> Iterator[RowFinding]:
+def _from(
+    drill: Drill, scratch: ScratchRepository, elsewhere: SshHost, ssh: list[str]
+) -> Iterator[RowFinding]:
     """`from=` as the stack's `allowedFrom` writes it."""
     relay, line = drill.relay, _line(drill.relay, scratch)
     bound = line.replace(" ssh-ed25519 ", f',from="{ELSEWHERE}" ssh-ed25519 ', 1)
@@ -175,7 +177,7 @@ def _from(drill: Drill, scratch: ScratchRepository, elsewhere: Host, ssh: list[s
         _set(relay, scratch, line)
 
 
-def _processes(relay: Host, account: str) -> int:
+def _processes(relay: SshHost, account: str) -> int:
     """How many processes an account has, without those that systemd keeps for a login."""
     script = (
         "find /proc -maxdepth 1 -user \"$1\" -name '[0-9]*' 2>/dev/null | while read -r p; do cat $p/comm 2>/dev/null; done | "
@@ -184,7 +186,7 @@ def _processes(relay: Host, account: str) -> int:
     return int(relay.run("sh", "-c", script, "sh", account, check=False).out.strip() or 0)
 
 
-def _ended(relay: Host, account: str) -> tuple[bool, str]:
+def _ended(relay: SshHost, account: str) -> tuple[bool, str]:
     deadline = time.monotonic() + SECONDS
     while (left := _processes(relay, account)) and time.monotonic() < deadline:
         time.sleep(0.3)
@@ -192,7 +194,7 @@ def _ended(relay: Host, account: str) -> tuple[bool, str]:
 
 
 def _another_key(
-    drill: Drill, scratch: ScratchRepository, elsewhere: Host, ssh: list[str]
+    drill: Drill, scratch: ScratchRepository, elsewhere: SshHost, ssh: list[str]
 ) -> Iterator[RowFinding]:
     """The source gets a new key by one change of the stack; the sessions of the stolen one must end."""
     scratch.host.shell(
@@ -240,7 +242,7 @@ def _entry(drill: Drill, scratch: ScratchRepository) -> dict[str, str]:
 
 
 def _cut_off(
-    drill: Drill, scratch: ScratchRepository, elsewhere: Host, ssh: list[str]
+    drill: Drill, scratch: ScratchRepository, elsewhere: SshHost, ssh: list[str]
 ) -> Iterator[RowFinding]:
     """A source that is removed from the stack: its key is removed first, by a step on the relay only."""
     from components.host.program_texts import script_text

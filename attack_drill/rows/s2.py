@@ -12,7 +12,7 @@ from attack_drill.drill import Drill
 from attack_drill.findings import RowFinding, control, judged, not_played
 from attack_drill.options import Level
 from components.relay.entry.rclone_config import ENVIRONMENT
-from ops.hosts.connection import Host
+from ops.hosts.connection import SshHost
 
 DANGEROUS = (
     "RCLONE_CONFIG", "RCLONE_APPEND_ONLY", "RCLONE_S3_ENDPOINT", "RCLONE_HEADER_UPLOAD", "RCLONE_CONFIG_LASTCOPY_TYPE", "LD_PRELOAD", "LD_LIBRARY_PATH",
@@ -46,7 +46,7 @@ done
 """
 
 
-def _watched(relay: Host) -> set[str]:
+def _watched(relay: SshHost) -> set[str]:
     return set(relay.shell(WATCH).out.split("\n"))
 
 
@@ -118,7 +118,7 @@ def _whose(line: str, socket: str) -> tuple[str, ...]:
     return known.get(port, ("-R 127.0.0.1:0", "-R on every address"))
 
 
-def _environments(relay: Host, account: str) -> list[tuple[str, list[str]]]:
+def _environments(relay: SshHost, account: str) -> list[tuple[str, list[str]]]:
     lines = relay.run("sh", "-c", ENVIRONMENTS, "sh", account).out.splitlines()
     return [(line.split("\t")[0], line.split("\t")[1:]) for line in lines if line.strip()]
 

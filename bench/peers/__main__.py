@@ -24,7 +24,7 @@ from bench.farm import BUCKET, CONTENDERS, RELAY, SEED_PORT, SOURCE, BenchError,
 from bench.peers.borg import of_borg
 from bench.peers.peer import HELD, Peer
 from bench.peers.rows import ROWS
-from ops.storage.access import StorageKey, Where
+from ops.storage.access import StorageKey, StorageLocation
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
@@ -32,11 +32,11 @@ BEGIN, END = "<!-- peers: written by `python -m bench.peers --write-docs` -->", 
 MIB = 16
 
 
-def _judge(stand: Farm) -> tuple[Where, StorageKey, Path]:
+def _judge(stand: Farm) -> tuple[StorageLocation, StorageKey, Path]:
     from sandbox.storage_server import REGION, root_credentials
 
     user, secret = root_credentials(stand.box.storage_folder)
-    where = Where.model_validate(
+    where = StorageLocation.model_validate(
         {
             "endpoint": f"https://{stand.box.plan.storage}:9000",
             "region": REGION,

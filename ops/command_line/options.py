@@ -13,7 +13,7 @@ import typer
 
 from ops.access_request import AccessRequest
 from ops.checkout import ROOT
-from ops.stack import Stack, chosen
+from ops.stack import Stack, choose_stack
 
 SourceOption = Annotated[str, typer.Option("--source", help="The source's name.")]
 StackOption = Annotated[
@@ -73,7 +73,7 @@ class StackOptions(Options):
 
     def open(self) -> Stack:
         """The stack that was asked for."""
-        return chosen(ROOT, self.stack, sandbox=self.sandbox, config_file=self.config_file)
+        return choose_stack(ROOT, self.stack, sandbox=self.sandbox, config_file=self.config_file)
 
     def words(self, stack: Stack) -> str:
         """The same options, for a command that a person is told to run."""

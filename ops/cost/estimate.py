@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from ops.cost import model as cost_model
-from ops.cost.model import Bucket, Line, Machine, Plan, Prices, Usage
+from ops.cost.model import Bucket, Line, Machine, Prices, StackResources, Usage
 from ops.errors import LastcopyError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PACK_MIB = 64
 
 
-def plan_of(config: Mapping[str, Any]) -> tuple[Plan, str]:
+def read_resources(config: Mapping[str, Any]) -> tuple[StackResources, str]:
     """What a stack's settings (without ``lastcopy:``) have in AWS, and in which region."""
     from components.settings import AwsBucket, Ec2Vm  # here: recovery runs these verbs where no Pulumi is
 
@@ -42,7 +42,7 @@ def plan_of(config: Mapping[str, Any]) -> tuple[Plan, str]:
         # Chained errors would show values.
         where = ", ".join(".".join(map(str, one["loc"])) for one in error.errors())
         raise LastcopyError(f"{where}: not allowed; `pulumi preview` says what is") from None
-    plan = Plan(
+    plan = StackResources(
         sources=len(sources),
         pack_mib=min((pack for pack in packs if isinstance(pack, int) and pack > 0), default=PACK_MIB),
         bucket=None if bucket is None else _bucket(bucket, len(sources)),
@@ -70,7 +70,7 @@ def _below(config: Any, key: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def config_of(file: Path) -> Mapping[str, Any]:
+def read_config(file: Path) -> Mapping[str, Any]:
     """Of a stack file, without the engine: the values below ``config:``, keyed without ``lastcopy:``."""
     try:
         content = yaml.safe_load(file.read_text())
@@ -83,7 +83,7 @@ def config_of(file: Path) -> Mapping[str, Any]:
     return {str(name).removeprefix("lastcopy:"): value for name, value in _below(content, "config").items()}
 
 
-def given_prices(words: Sequence[str]) -> dict[str, float]:
+def parse_prices(words: Sequence[str]) -> dict[str, float]:
     """NAME=USD, several times."""
     given = {}
     for word in words:
@@ -98,7 +98,7 @@ def given_prices(words: Sequence[str]) -> dict[str, float]:
     return given
 
 
-def table(lines: Sequence[Line], prices: Prices, usage: Usage, stack: str) -> str:
+def render_table(lines: Sequence[Line], prices: Prices, usage: Usage, stack: str) -> str:
     """As the command prints it."""
     wide, broad = max(len(line.what) for line in lines), max(len(line.formula) for line in lines)
     rows = [

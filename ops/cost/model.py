@@ -54,7 +54,7 @@ class Prices:
         )
 
 
-def prices_of(region: str, file: Path = PRICES) -> Prices:
+def load_prices(region: str, file: Path = PRICES) -> Prices:
     """The list for a region; for one that has none, us-east-1's, all of it assumed."""
     known = tomllib.loads(file.read_text())
     listed = known.get(region)
@@ -90,7 +90,7 @@ class Machine:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class StackResources:
     """What the stack has in AWS."""
 
     sources: int
@@ -125,7 +125,7 @@ class Line:
     assumed: bool = field(default=False)
 
 
-def estimate(plan: Plan, usage: Usage, prices: Prices) -> tuple[Line, ...]:
+def estimate(plan: StackResources, usage: Usage, prices: Prices) -> tuple[Line, ...]:
     """Every line of the month; their sum is the estimate."""
     lines: list[Line] = []
     if plan.bucket is not None:
@@ -143,7 +143,7 @@ def total(lines: Sequence[Line]) -> float:
     return sum(line.usd for line in lines)
 
 
-def by_class(bucket: Bucket, usage: Usage) -> dict[str, float]:
+def split_by_class(bucket: Bucket, usage: Usage) -> dict[str, float]:
     """Live GiB in each class at the end of the month: the first backup as old as the stack, the rest evenly aged."""
     age = usage.month * DAYS
     steps = [(0, "STANDARD"), *bucket.moves]
@@ -160,7 +160,7 @@ def by_class(bucket: Bucket, usage: Usage) -> dict[str, float]:
     return live
 
 
-def versions_gib(plan: Plan, bucket: Bucket, usage: Usage) -> float:
+def estimate_versions_gib(plan: StackResources, bucket: Bucket, usage: Usage) -> float:
     """GiB of old versions: restic's deleted locks, and what a prune deleted; both stay for the lock's days and one more."""
     days = min(bucket.lock_days + 1, usage.month * DAYS)
     locks = usage.runs_per_day * plan.sources * (usage.hours_per_run * LOCKS_PER_HOUR + 1) * LOCK_GIB
@@ -183,15 +183,15 @@ def _line(
     return Line(what=what, formula=" ".join(parts), usd=usd, assumed=price in prices.assumed)
 
 
-def _storage(plan: Plan, bucket: Bucket, usage: Usage, prices: Prices) -> Iterator[Line]:
-    for name, gib in by_class(bucket, usage).items():
+def _storage(plan: StackResources, bucket: Bucket, usage: Usage, prices: Prices) -> Iterator[Line]:
+    for name, gib in split_by_class(bucket, usage).items():
         yield _line(f"storage {name}", (gib, "GiB"), f"storage_{name.lower()}", prices)
     # Versions are billed in the class that they had; here in the dearest, STANDARD.
-    old = versions_gib(plan, bucket, usage)
+    old = estimate_versions_gib(plan, bucket, usage)
     yield _line(f"old versions, {bucket.lock_days} + 1 days", (old, "GiB"), "storage_standard", prices)
 
 
-def _requests(plan: Plan, bucket: Bucket, usage: Usage, prices: Prices) -> Iterator[Line]:
+def _requests(plan: StackResources, bucket: Bucket, usage: Usage, prices: Prices) -> Iterator[Line]:
     runs = usage.runs_per_day * plan.sources * DAYS
     packs = usage.change_gib_per_day * DAYS * 1024 / plan.pack_mib
     if usage.month == 1:
@@ -222,7 +222,7 @@ def _bucket_extras(bucket: Bucket, usage: Usage, prices: Prices) -> Iterator[Lin
     if bucket.kms:
         yield _line("KMS key", (1, "key"), "kms_key", prices)
     # Restores are counted as read from the coldest class first, which is the dearest to read.
-    live, left = by_class(bucket, usage), usage.restored_gib
+    live, left = split_by_class(bucket, usage), usage.restored_gib
     for _, name in reversed(bucket.moves):
         read = min(left, live[name])
         left -= read

@@ -32,7 +32,7 @@ class Retention:
     years: int = 0
     until: datetime | None = None
 
-    def begun(self, end: datetime) -> Iterator[datetime]:
+    def possible_starts(self, end: datetime) -> Iterator[datetime]:
         """When a lock that ends then can have begun. Storages count a year by the calendar or as 365 days."""
         if self.days:
             yield end - self.days * DAY
@@ -42,7 +42,7 @@ class Retention:
         yield day.replace(year=end.year - self.years) + (end - day)
 
 
-def earlier(text: str, now: datetime) -> Retention:
+def parse_retention(text: str, now: datetime) -> Retention:
     """A default retention of before, as a person gives it: ``60@2026-10-01T00:00:00Z``, 60 days until then."""
     form = _EARLIER.fullmatch(text)
     if form is None:
@@ -54,7 +54,9 @@ def earlier(text: str, now: datetime) -> Retention:
     return Retention(days=int(form[1]), until=parse_moment(form[2], now, where="--lock-was"))
 
 
-def written(history: History, until: Mapping[str, datetime], retentions: Sequence[Retention]) -> History:
+def correct_dates(
+    history: History, until: Mapping[str, datetime], retentions: Sequence[Retention]
+) -> History:
     """The history by the times at which its versions were written.
 
     ``until``: version id -> end of its lock; ``retentions``: the bucket's defaults, oldest first, today's last. A date that fits one of them in its
@@ -73,16 +75,16 @@ def _began(end: datetime, retentions: Sequence[Retention]) -> Iterator[datetime]
     """The times at which this lock can have begun; by today's default where it fits no other."""
     since, found = datetime.min.replace(tzinfo=UTC), False
     for one in retentions:
-        for began in one.begun(end):
+        for began in one.possible_starts(end):
             if since <= began and (one.until is None or began < one.until):
                 found = True
                 yield began
         since = one.until or since
     if not found:
-        yield from retentions[-1].begun(end)
+        yield from retentions[-1].possible_starts(end)
 
 
-def one_shift(told: History, true: History) -> int | None:
+def find_common_shift(told: History, true: History) -> int | None:
     """The whole days by which nearly all misdated versions are off alike: so it looks when the default retention was changed."""
     was = {entry.id: entry.at for entries in told.names.values() for entry in entries}
     wrong = [entry for entries in true.names.values() for entry in entries if entry.misdated]
@@ -92,7 +94,7 @@ def one_shift(told: History, true: History) -> int | None:
     return days if days and count >= 0.9 * len(wrong) and len(near) >= 0.9 * count else None
 
 
-def late_markers(history: History, noted: datetime | None) -> History:
+def date_markers_last(history: History, noted: datetime | None) -> History:
     """Delete markers outside locks/ come last of all, but for those before ``noted``, when a signed note said that all was well."""
     if not history.misdated:
         return history

@@ -67,7 +67,7 @@ class Proposal:
     fallbacks: tuple[datetime, ...] = ()
 
 
-def acts(history: History) -> list[Act]:
+def find_acts(history: History) -> list[Act]:
     """Every act outside locks/, oldest first. Locks come and go by design."""
     found = [
         act
@@ -126,7 +126,7 @@ def _bursts(found: list[Act], where: str, kind: Kind, least: int, window: timede
         yield Act(kind=kind, entry=act.entry) if i in dense else act
 
 
-def events(found: Iterable[Act]) -> list[Event]:
+def group_events(found: Iterable[Act]) -> list[Event]:
     """The acts, grouped; in the order of their beginnings."""
     open_: dict[Kind, list[Act]] = {}
     done: list[Event] = []
@@ -157,7 +157,7 @@ def _event(group: list[Act]) -> Event:
 
 def propose(history: History, since: datetime | None = None) -> Proposal:
     """The last good moment. ``since``: a moment that is known to be good, so that older signs no longer count."""
-    told = acts(history)
+    told = find_acts(history)
     signs = [act for act in told if act.kind in SIGNS and (since is None or act.entry.at > since)]
     if history.last is None:
         return Proposal(at=None, why="the storage remembers nothing at this place", sign=None)
@@ -165,7 +165,7 @@ def propose(history: History, since: datetime | None = None) -> Proposal:
         why = "nothing was hidden or overwritten, and no write is one that restic would not do"
         return Proposal(at=history.last, why=why, sign=None, fallbacks=_fallbacks(history, history.last))
     # Only what happened from the sign on: earlier acts of its kind may be older than `since`.
-    (sign, *_) = events(act for act in signs if act.kind is signs[0].kind)
+    (sign, *_) = group_events(act for act in signs if act.kind is signs[0].kind)
     at = sign.first - TICK
     if "config" not in history.view(at):
         why = f"no whole repository stood before {iso(sign.first)}, when objects were {sign.kind.value}"

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ops.errors import LastcopyError, shown
+from ops.errors import LastcopyError, escape_text
 from ops.private_folder import socket_folder
 
 SECONDS = 120
@@ -59,7 +59,7 @@ class SshEndpoint:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Done:
+class CommandResult:
     """A command that ended; ``code`` 124 when its time was up."""
 
     code: int
@@ -72,7 +72,7 @@ class Done:
 
 
 @dataclass(kw_only=True)
-class Host:
+class SshHost:
     """Root on one host. Commands are arguments, never secrets; secrets go on stdin."""
 
     endpoint: SshEndpoint
@@ -119,25 +119,25 @@ class Host:
 
     def run(
         self, *command: str, stdin: str | bytes = b"", seconds: float = SECONDS, check: bool = True
-    ) -> Done:
+    ) -> CommandResult:
         """One command to its end."""
         sent = stdin.encode() if isinstance(stdin, str) else stdin
         try:
             done = subprocess.run(
                 self.words(*command), env=ssh_environment(), input=sent, capture_output=True, timeout=seconds, check=False,
             )  # fmt: skip
-            found = Done(code=done.returncode, out=_text(done.stdout), err=_text(done.stderr))
+            found = CommandResult(code=done.returncode, out=_text(done.stdout), err=_text(done.stderr))
         except subprocess.TimeoutExpired as late:
-            found = Done(code=124, out=_text(late.stdout or b""), err=_text(late.stderr or b""))
+            found = CommandResult(code=124, out=_text(late.stdout or b""), err=_text(late.stderr or b""))
         if found.code == 255 and check:
             self._refuse_unreached(found)
         if check and found.code != 0:
             raise HostError(
-                f"on {self.name}: {shown(shlex.join(command), 160)} ended with {found.code}: {shown(found.said.strip(), 600)}"
+                f"on {self.name}: {escape_text(shlex.join(command), 160)} ended with {found.code}: {escape_text(found.said.strip(), 600)}"
             )
         return found
 
-    def _refuse_unreached(self, found: Done) -> None:
+    def _refuse_unreached(self, found: CommandResult) -> None:
         jump = self._jump_said()
         for name, said in ((self.name, found.err), (f"the jump host of {self.name}", jump)):
             if "HOST IDENTIFICATION HAS CHANGED" in said:
@@ -148,14 +148,14 @@ class Host:
                 )
         if not found.out and "sudo" not in found.err:
             raise HostError(
-                f"{self.name} was not reached: {shown((jump + found.err).strip()) or 'the connection was closed'}",
+                f"{self.name} was not reached: {escape_text((jump + found.err).strip()) or 'the connection was closed'}",
                 where=self.endpoint.where,
                 fix="see to it that this machine reaches it as `pulumi up` does",
             )
 
     def shell(
         self, script: str, *, stdin: str | bytes = b"", seconds: float = SECONDS, check: bool = True
-    ) -> Done:
+    ) -> CommandResult:
         """A piece of shell."""
         return self.run("sh", "-c", script, stdin=stdin, seconds=seconds, check=check)
 
@@ -169,14 +169,14 @@ class Host:
         done = subprocess.run(asked, env=ssh_environment(), capture_output=True, check=False, timeout=60)
         if done.returncode != 0 or not self.has(there):
             raise HostError(
-                f"the sshd of {self.name} forwards no socket: {shown(_text(done.stderr).strip(), 300)}",
+                f"the sshd of {self.name} forwards no socket: {escape_text(_text(done.stderr).strip(), 300)}",
                 where=self.endpoint.where,
                 fix="allow it there for the time of the restore: `AllowStreamLocalForwarding yes` (sshd's default) in /etc/ssh/sshd_config; "
                 "or restore to a directory here and copy it",
             )
 
     @contextmanager
-    def kept_open(self, seconds: float = IDLE / 3) -> Iterator[None]:
+    def keep_open(self, seconds: float = IDLE / 3) -> Iterator[None]:
         """Within, the connection stays however long no command comes: for who cannot dial again."""
         done = threading.Event()
 
@@ -238,14 +238,14 @@ def _text(raw: bytes) -> str:
 
 
 @contextmanager
-def hosts(endpoints: Sequence[SshEndpoint], folder: Path) -> Iterator[dict[str, Host]]:
+def open_hosts(endpoints: Sequence[SshEndpoint], folder: Path) -> Iterator[dict[str, SshHost]]:
     """Every host by name; their connections end with the block. ``folder``: private, for known hosts and the like."""
-    opened: dict[str, Host] = {}
+    opened: dict[str, SshHost] = {}
     with ExitStack() as stack:
         sockets = stack.enter_context(socket_folder(folder, "ssh", _SOCKET))
         try:
             for endpoint in endpoints:
-                opened[endpoint.name] = Host(endpoint=endpoint, folder=folder, sockets=sockets)
+                opened[endpoint.name] = SshHost(endpoint=endpoint, folder=folder, sockets=sockets)
             yield opened
         finally:
             for host in opened.values():

@@ -10,18 +10,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ops.hosts.connection import Host, SshEndpoint, hosts
+from ops.hosts.connection import SshEndpoint, SshHost, open_hosts
 from ops.private_folder import private_folder
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own in it, for the key
 
 
 @contextmanager
-def dialled(dial: dict[str, Any], purpose: str) -> Iterator[Host]:
+def dial_host(dial: dict[str, Any], purpose: str) -> Iterator[SshHost]:
     """The host, until the end of the block. ``purpose``: a word for the name of the private folder that the key is in."""
     # The key is in memory where there is a place for that.
     place = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
-    with private_folder(purpose, place) as folder, hosts([endpoint(dial, folder)], folder) as opened:
+    with private_folder(purpose, place) as folder, open_hosts([endpoint(dial, folder)], folder) as opened:
         yield opened[dial["name"]]
 
 

@@ -39,7 +39,7 @@ class AdminKeys:
         return self.jumps.get(host, self.common)
 
 
-def admin_keys(config: Mapping[str, Any], folder: Path) -> AdminKeys:
+def read_admin_keys(config: Mapping[str, Any], folder: Path) -> AdminKeys:
     """As the stack's settings name them; a key that is in the settings themselves is put into ``folder``, which must be private and go away."""
     admin = config.get("admin") or {}
     hosts = {str(source["name"]): source.get("host") or {} for source in config.get("sources") or []}
@@ -71,7 +71,7 @@ def _common_key(admin: Mapping[str, Any], folder: Path) -> Path | None:
     return file
 
 
-def endpoints(outputs: Mapping[str, Any], sources: Sequence[str], keys: AdminKeys) -> list[SshEndpoint]:
+def read_endpoints(outputs: Mapping[str, Any], sources: Sequence[str], keys: AdminKeys) -> list[SshEndpoint]:
     """The relay and these sources. Error: the outputs are of a run by an older program, which did not tell where hosts are."""
     told = {RELAY: outputs.get(RELAY, {}), **{name: outputs["sources"][name] for name in sources}}
     silent = [name for name, one in told.items() if any(one.get(key) is None for key in _NEEDED)]
@@ -103,7 +103,7 @@ def _dialled(
     )  # fmt: skip
 
 
-def sandbox_endpoints(
+def read_sandbox_endpoints(
     directory: Path, outputs: Mapping[str, Any], sources: Sequence[str]
 ) -> list[SshEndpoint]:
     """The same for a local stack, whose machines are below ``directory``."""
@@ -111,13 +111,13 @@ def sandbox_endpoints(
     from sandbox.image import ADMIN
 
     box = Sandbox(directory)
-    endpoints = []
+    found = []
     for name in (RELAY, *sources):
         address, port = box.driver.dial(box.machine(name))
         key = outputs[RELAY]["hostKey"] if name == RELAY else outputs["sources"][name]["hostKey"]
-        endpoints.append(
+        found.append(
             SshEndpoint(
                 name=name, address=address, port=port, user=ADMIN, host_key=key, key_file=box.admin_key
             )
         )
-    return endpoints
+    return found

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.private_folder import private_folder
-from ops.socket_server import listening
+from ops.socket_server import serve_on_socket
 
 _FAILURE, _LIST, _LISTED, _SIGN, _EXTENSION = 5, 11, 12, 13, 27
 _BIND = (
@@ -29,7 +29,7 @@ _LONGEST = 256 * 1024  # of one message, as OpenSSH's own agent has it
 
 
 @contextmanager
-def agent_of(keys: Sequence[str], behind: str) -> Iterator[Path]:
+def serve_filtered_agent(keys: Sequence[str], behind: str) -> Iterator[Path]:
     """A socket at which an agent offers these public keys (authorized-key lines) of the agent at ``behind``, as long as the block lasts."""
     blobs = [base64.b64decode(line.split()[1]) for line in keys]
 
@@ -43,30 +43,30 @@ def agent_of(keys: Sequence[str], behind: str) -> Iterator[Path]:
 
     with private_folder("agent") as folder:
         at = folder / "agent"
-        with listening(at, Filter):
+        with serve_on_socket(at, Filter):
             yield at
 
 
-def keys_named(config: Mapping[str, Any]) -> tuple[str, ...]:
+def read_agent_keys(config: Mapping[str, Any]) -> tuple[str, ...]:
     """The agent's keys that a stack's settings name; empty: nobody chose."""
     admin = config.get("admin") or {}
     return tuple(map(str, admin.get("agentKeys") or ())) if admin.get("agent") else ()
 
 
 @contextmanager
-def named_keys_alone(environment: Mapping[str, str], config: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+def offer_named_keys(environment: Mapping[str, str], config: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     """Within, this environment with an agent that offers the named keys alone; as it was, where there is no agent or none is named."""
-    keys, behind = keys_named(config), environment.get("SSH_AUTH_SOCK")
+    keys, behind = read_agent_keys(config), environment.get("SSH_AUTH_SOCK")
     if not keys or not behind:
         yield dict(environment)
         return
-    with agent_of(keys, behind) as at:
+    with serve_filtered_agent(keys, behind) as at:
         yield {**environment, "SSH_AUTH_SOCK": str(at)}
 
 
-def run_beside(keys: Sequence[str], behind: str, command: Sequence[str]) -> int:
+def run_with_agent(keys: Sequence[str], behind: str, command: Sequence[str]) -> int:
     """The command's exit status; it finds the agent at SSH_AUTH_SOCK. Ctrl-C is for the command, which ends in its own way."""
-    with agent_of(keys, behind) as at:
+    with serve_filtered_agent(keys, behind) as at:
         environment = {**os.environ, "SSH_AUTH_SOCK": str(at)}
         environment.pop("SSH_AGENT_PID", None)
         with subprocess.Popen(command, env=environment) as process, _passed_on(process):

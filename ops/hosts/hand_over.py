@@ -16,7 +16,7 @@ from typing import Any
 import toolchain
 from components.host.program_texts import script_text
 from components.host.tool_release import release_values
-from ops.hosts.connection import Done, Host, HostError
+from ops.hosts.connection import CommandResult, HostError, SshHost
 from toolchain.progress import step
 
 FOLDER = "/usr/local/lib/lastcopy"
@@ -36,19 +36,19 @@ _LOOK_SECONDS, _SEND_SECONDS = 400, 3600
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class HandOverRequest:
     """What `pulumi up` asks for."""
 
     dial: dict[str, Any]
     tool: str
 
     @classmethod
-    def read(cls, text: str) -> Order:
+    def read(cls, text: str) -> HandOverRequest:
         told = json.loads(text)
         return cls(dial=told, tool=told["tool"])
 
 
-def bring(host: Host, tool: str) -> dict[str, str]:
+def hand_over_tool(host: SshHost, tool: str) -> dict[str, str]:
     """The host has the tool at or above its floor, its own or ours; the facts of its step, ``path`` and ``version``."""
     host.run("true")  # where it cannot be reached, or is another one, that is told here
     script = _script(tool)
@@ -71,10 +71,10 @@ def bring(host: Host, tool: str) -> dict[str, str]:
         )
     packed = gzip.compress(program, compresslevel=1)
     with step(f"{tool} {ours.version} ({ours.origin}) to {host.name}: {len(packed) >> 20} MiB"):
-        return send(host, tool, packed, hashlib.sha256(program).hexdigest(), script)
+        return send_tool(host, tool, packed, hashlib.sha256(program).hexdigest(), script)
 
 
-def send(host: Host, tool: str, packed: bytes, sha256: str, script: bytes) -> dict[str, str]:
+def send_tool(host: SshHost, tool: str, packed: bytes, sha256: str, script: bytes) -> dict[str, str]:
     """The packed program, and after it the step that checks it against the digest and puts it into place."""
     done = host.run(
         "sh", "-c", _RECEIVE, "hand-over", str(len(packed)), sha256, tool,
@@ -87,7 +87,7 @@ def _script(tool: str) -> bytes:
     return script_text("host_tool", release_values(tool, fetches=False)).encode()
 
 
-def _facts(host: Host, done: Done, *, allowed: tuple[int, ...]) -> dict[str, str]:
+def _facts(host: SshHost, done: CommandResult, *, allowed: tuple[int, ...]) -> dict[str, str]:
     if done.code not in allowed:
         raise HostError(
             f"the tool was not handed over to {host.name} (exit status {done.code}):\n{done.err.strip()}"

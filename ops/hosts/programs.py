@@ -6,12 +6,12 @@ import secrets
 from collections.abc import Sequence
 
 from components.host.program_texts import Program, archive, digest_of, programs_of, script_path
-from ops.hosts.connection import Host, HostError
+from ops.hosts.connection import HostError, SshHost
 
 _SECONDS = 600
 
 
-def send_programs(host: Host, areas: Sequence[str], digest: str) -> str:
+def send_programs(host: SshHost, areas: Sequence[str], digest: str) -> str:
     """The host has all programs of these folders below components/. Returns the mark of this sending.
 
     ``digest``: of what `pulumi up` saw there. Raises HostError where the files are others by now, or did not arrive.
@@ -22,21 +22,21 @@ def send_programs(host: Host, areas: Sequence[str], digest: str) -> str:
             "the files below components/ were changed while `pulumi up` ran", fix="run 'pulumi up' again"
         )
     mark = secrets.token_hex(16)
-    deliver(host, programs, mark)
+    send_archive(host, programs, mark)
     return mark
 
 
-def deliver(host: Host, programs: Sequence[Program], mark: str) -> None:
+def send_archive(host: SshHost, programs: Sequence[Program], mark: str) -> None:
     """All of them or none."""
     _run(host, "send", mark, archive(programs))
 
 
-def remove_programs(host: Host, mark: str) -> None:
+def remove_programs(host: SshHost, mark: str) -> None:
     """The store is gone, unless it was sent again after the sending with this mark."""
     _run(host, "remove", mark)
 
 
-def _run(host: Host, mode: str, mark: str, stdin: bytes = b"") -> None:
+def _run(host: SshHost, mode: str, mark: str, stdin: bytes = b"") -> None:
     script = script_path("program_store").read_text()
     done = host.run(
         "sh", "-c", script, "program_store", mode, mark, stdin=stdin, seconds=_SECONDS, check=False

@@ -18,10 +18,10 @@ from ops.storage.access import (
     PublicKey,
     RepositoryRecord,
     StorageKey,
-    Where,
-    pick,
-    records_of,
-    where_of,
+    StorageLocation,
+    find_record,
+    read_records,
+    read_storage_location,
 )
 
 README = (
@@ -58,7 +58,7 @@ class Kit(Document):
     format: Literal[1] = 1
     made: str
     stack: str
-    where: Where
+    where: StorageLocation
     storage_key: StorageKey | None = None
     how_to_get_identities: str
     relay: Relay | None = None
@@ -69,7 +69,7 @@ class Kit(Document):
     def access(self, source: str, key: StorageKey | None) -> Access:
         """One source's access, with the given storage key or else the kit's."""
         records = {record.name: record for record in self.sources}
-        record = pick(records, source)
+        record = find_record(records, source)
         return Access(where=self.where, record=record, key=self.key(key), password=records[source].password)
 
     def key(self, given: StorageKey | None) -> StorageKey:
@@ -114,7 +114,7 @@ def parse(text: str, where: str) -> Kit:
     return Kit.read(raw, where)
 
 
-def how_to_get_identities(where: Where) -> str:
+def how_to_get_identities(where: StorageLocation) -> str:
     """In the words of the storage at hand."""
     place = f"bucket {where.bucket} at {where.endpoint}"
     rights = (
@@ -126,7 +126,7 @@ def how_to_get_identities(where: Where) -> str:
     return f"as an administrator of the storage that holds {place}: make an access key with {rights} on it"
 
 
-def commands(where: Where, records: tuple[KitSource, ...]) -> tuple[str, ...]:
+def commands(where: StorageLocation, records: tuple[KitSource, ...]) -> tuple[str, ...]:
     """What to type on a clean machine without the project's checkout."""
     path = f"{where.prefix}/NAME/g1".lstrip("/")
     hints = ", ".join(f"{record.name}: {(record.key_id or 'unknown')[:16]}" for record in records)
@@ -148,7 +148,7 @@ def commands(where: Where, records: tuple[KitSource, ...]) -> tuple[str, ...]:
     )
 
 
-def from_outputs(
+def make_kit(
     stack: str,
     outputs: Mapping[str, Any],
     tools: Mapping[str, str],
@@ -158,10 +158,10 @@ def from_outputs(
     identities: str = "",
 ) -> Kit:
     """All sources of a stack."""
-    where = where_of(outputs)
+    where = read_storage_location(outputs)
     records = tuple(
         KitSource(**record.model_dump(), password=SecretStr(outputs["passwords"][name]))
-        for name, record in records_of(outputs).items()
+        for name, record in read_records(outputs).items()
     )
     relay = {name: one for name, one in outputs.get("relay", {}).items() if name in _OF_RELAY}
     return Kit(

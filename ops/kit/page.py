@@ -15,7 +15,7 @@ td:last-child, pre, code { font-family: monospace; font-size: 9pt; word-break: b
 """
 
 
-def page(kit: Kit, file_name: str, *, secrets: bool = False) -> str:
+def render_page(kit: Kit, file_name: str, *, secrets: bool = False) -> str:
     """``file_name``: the encrypted kit's, so that paper and file find each other."""
     where = kit.where
     place = [

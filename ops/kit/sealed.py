@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from ops.errors import LastcopyError, shown
+from ops.errors import LastcopyError, escape_text
 from ops.kit import age
 from ops.kit.kit import Kit, parse
 from ops.storage.access import read_private
@@ -51,7 +51,7 @@ def seal(text: str, *, recipients: Sequence[str], passphrase: str | None) -> byt
     wrong = [one for one in recipients if not age.is_recipient(one) and not _FINGERPRINT.fullmatch(one)]
     if wrong:
         raise LastcopyError(
-            f"{', '.join(shown(one, 70) for one in wrong)}: not a recipient, or mistyped",
+            f"{', '.join(escape_text(one, 70) for one in wrong)}: not a recipient, or mistyped",
             where="--recipient",
             allowed=RECIPIENT,
         )
@@ -128,6 +128,6 @@ def _gpg(*words: str, stdin: bytes) -> bytes:
         check=False,
     )
     if done.returncode != 0:
-        said = shown(done.stderr.decode("utf-8", "replace").strip(), 300)
+        said = escape_text(done.stderr.decode("utf-8", "replace").strip(), 300)
         raise LastcopyError(f"gpg refused: {said}", fix="gpg --list-keys; import the key that is missing")
     return done.stdout

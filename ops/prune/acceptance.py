@@ -31,7 +31,7 @@ def make(access: Access, ids: Collection[str], now: datetime) -> tuple[str, dict
     return f"{folder(access)}{at}.json", note
 
 
-def accepted(access: Access, notes: Iterable[dict[str, Any]]) -> frozenset[str]:
+def read_accepted(access: Access, notes: Iterable[dict[str, Any]]) -> frozenset[str]:
     """The ids that notes of ours accept; a note that is not signed with the repository's password counts for nothing."""
     found: set[str] = set()
     for note in notes:

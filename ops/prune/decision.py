@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ops.errors import LastcopyError, raise_all
-from ops.prune.retention import Arrived, Keep, kept
-from ops.prune.suspicion import Limits, Snapshot, new_paths, reasons, wrong_clock
+from ops.prune.retention import Arrived, Keep, apply_rules
+from ops.prune.suspicion import PlausibleLimits, Snapshot, find_new_paths, find_reasons, judge_clock
 
 ALL_SUSPICIOUS = "suspicious"  # the word that stands for all of them in --set-aside
 MOST_AT_ONCE = 10_000  # the oldest first; the note of intent must stay a size that is read
@@ -24,7 +24,7 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class SnapshotDecision:
     """``why``: the rules that keep it, or what is suspicious. ``new_paths``: no earlier snapshot is of these paths.
 
     ``clock_alone``: suspicious by the time that it claims and nothing else. ``accepted``: it would be, had nobody accepted that time.
@@ -42,9 +42,9 @@ class Row:
 class Decision:
     """Every snapshot that stands, oldest arrival first."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[SnapshotDecision, ...]
 
-    def of(self, verdict: Verdict) -> list[Row]:
+    def of(self, verdict: Verdict) -> list[SnapshotDecision]:
         return [row for row in self.rows if row.verdict is verdict]
 
     @property
@@ -55,21 +55,21 @@ class Decision:
 def decide(
     snapshots: Sequence[Snapshot],
     keep: Keep,
-    limits: Limits,
+    limits: PlausibleLimits,
     set_aside: Iterable[str] = (),
     accepted: Collection[str] = (),
 ) -> Decision:
     """Suspicious snapshots, set aside or not, neither count for the rules nor are dropped."""
     words = list(set_aside)
     aside = resolve([word for word in words if word != ALL_SUSPICIOUS], snapshots)
-    doubts = reasons(snapshots, limits, aside, accepted)
+    doubts = find_reasons(snapshots, limits, aside, accepted)
     if ALL_SUSPICIOUS in words:
         aside = aside | doubts.keys()
     counted = [one for one in snapshots if one.id not in doubts and one.id not in aside]
-    stays = kept((Arrived(id=one.id, at=one.arrived, paths=one.paths) for one in counted), keep)
-    fresh = new_paths(snapshots)
+    stays = apply_rules((Arrived(id=one.id, at=one.arrived, paths=one.paths) for one in counted), keep)
+    fresh = find_new_paths(snapshots)
 
-    def row(one: Snapshot) -> Row:
+    def row(one: Snapshot) -> SnapshotDecision:
         if one.id in aside:
             verdict, why = Verdict.ASIDE, doubts.get(one.id, ["you said so"])
         elif one.id in doubts:
@@ -78,8 +78,8 @@ def decide(
             verdict, why = Verdict.KEEP, stays[one.id]
         else:
             verdict, why = Verdict.DROP, ["no rule keeps it"]
-        clock = wrong_clock(one, limits)
-        return Row(
+        clock = judge_clock(one, limits)
+        return SnapshotDecision(
             snapshot=one,
             verdict=verdict,
             why=tuple(why),

@@ -58,7 +58,7 @@ def make(access: Access, history: History, drops: Iterable[str]) -> tuple[str, d
     }
 
 
-def unfinished(
+def find_unfinished(
     access: Access, history: History, since: datetime | None, notes: Iterable[dict[str, Any]]
 ) -> tuple[Intent, ...]:
     """The notes that are ours, fit what the storage remembers of their time, and were followed by no checkpoint."""

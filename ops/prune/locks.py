@@ -27,7 +27,7 @@ class Locks:
     old: tuple[Entry, ...]
 
 
-def locks(history: History, now: datetime, dead: Callable[[Entry], bool]) -> Locks:
+def sort_locks(history: History, now: datetime, dead: Callable[[Entry], bool]) -> Locks:
     """``dead``: whether a young lock's holder is known to be dead; asked only while there are few."""
     standing = [entry for name, entry in history.live().items() if name.startswith(LOCKS)]
     # restic passes over a name that is no hash, so no backup holds one: such as the storage step's, which was killed.
@@ -37,7 +37,7 @@ def locks(history: History, now: datetime, dead: Callable[[Entry], bool]) -> Loc
     return Locks(young=tuple(left), old=tuple(entry for entry in standing if entry.name not in keys))
 
 
-def dead_here(repository: Repository, entry: Entry) -> bool:
+def is_left_by_dead_process(repository: Repository, entry: Entry) -> bool:
     """Whether the lock names this machine and a process that is gone: a prune that was killed here. A forged one costs only itself."""
     if area(entry.name) != "locks":
         return False
@@ -61,7 +61,7 @@ def _runs(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
-def refusal(young: Sequence[Entry], now: datetime) -> LastcopyError | None:
+def find_refusal(young: Sequence[Entry], now: datetime) -> LastcopyError | None:
     """Why these forbid a prune, None when there are none."""
     if not young:
         return None
@@ -74,7 +74,7 @@ def refusal(young: Sequence[Entry], now: datetime) -> LastcopyError | None:
     )
 
 
-def remove(storage: Storage, old: Sequence[Entry]) -> None:
+def remove_locks(storage: Storage, old: Sequence[Entry]) -> None:
     """By delete markers, many at a time: thousands must not cost more than minutes."""
     with ThreadPoolExecutor(WORKERS) as pool:
         waiting = [pool.submit(storage.hide, entry.name) for entry in old]

@@ -13,31 +13,31 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 
-from ops.errors import LastcopyError, raise_all, shown
-from ops.history.timeline import SIGNS, Act, acts, events
+from ops.errors import LastcopyError, escape_text, raise_all
+from ops.history.timeline import SIGNS, Act, find_acts, group_events
 from ops.history.versions import LOCKS, History, area, iso
 from ops.prune import acceptance, intent, locks
 from ops.prune.decision import Decision, Verdict, decide, resolve
 from ops.prune.intent import Intent
 from ops.prune.retention import Keep
-from ops.prune.suspicion import Limits, read
+from ops.prune.suspicion import PlausibleLimits, read_snapshots
 from ops.recover.recovery import Recovery
-from ops.restic.repository import Answer
+from ops.restic.repository import ResticResult
 from ops.storage import checkpoint
-from ops.storage.client import Refused
+from ops.storage.client import AccessRefused
 
 _IDS_AT_ONCE = 200  # an argument vector has an end
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wishes:
+class PruneOptions:
     """What the operator asked for. ``seen_until``: signs up to then were looked at and are harmless.
 
     ``final_read``: read everything again after the prune; without, who can write meanwhile must be cut off.
     """
 
     keep: Keep
-    limits: Limits
+    limits: PlausibleLimits
     set_aside: tuple[str, ...] = ()
     seen_until: datetime | None = None
     final_read: bool = True
@@ -48,7 +48,7 @@ class Outlook:
     """A repository as it stands, and what a run would do. ``now``: the storage's time."""
 
     recovery: Recovery
-    wishes: Wishes
+    wishes: PruneOptions
     now: datetime
     decision: Decision
     intents: tuple[Intent, ...]
@@ -61,7 +61,7 @@ class Outlook:
         since = max((one for one in (known, self.wishes.seen_until) if one), default=None)
         return [
             act
-            for act in acts(self.recovery.history)
+            for act in find_acts(self.recovery.history)
             if act.kind in SIGNS
             and (since is None or act.entry.at > since)
             and not any(one.excuses(act) for one in self.intents)
@@ -105,13 +105,13 @@ def _signs(found: Sequence[Act]) -> LastcopyError:
     )
 
 
-def outlook(recovery: Recovery, wishes: Wishes) -> Outlook:
+def look_ahead(recovery: Recovery, wishes: PruneOptions) -> Outlook:
     """All that can be told without changing anything."""
     access = recovery.access
     try:
         notes = recovery.storage.notes(intent.folder(access))
-        accepted = acceptance.accepted(access, recovery.storage.notes(acceptance.folder(access)))
-    except Refused:
+        accepted = acceptance.read_accepted(access, recovery.storage.notes(acceptance.folder(access)))
+    except AccessRefused:
         notes, accepted = [], frozenset()  # a key that may not look there cannot run a prune, but see a plan
     since = recovery.since[0] if recovery.since else None
     stored = {
@@ -119,13 +119,13 @@ def outlook(recovery: Recovery, wishes: Wishes) -> Outlook:
         for name in recovery.history.live()
         if area(name) == "snapshots"
     }
-    snapshots = read(stored, recovery.open(None).snapshots() if stored else ())
+    snapshots = read_snapshots(stored, recovery.open(None).snapshots() if stored else ())
     return Outlook(
         recovery=recovery,
         wishes=wishes,
         now=recovery.storage.clock(),
         decision=decide(snapshots, wishes.keep, wishes.limits, wishes.set_aside, accepted),
-        intents=intent.unfinished(access, recovery.history, since, notes),
+        intents=intent.find_unfinished(access, recovery.history, since, notes),
         accepted=accepted,
     )
 
@@ -167,7 +167,7 @@ def accept(found: Outlook, asked: Sequence[str]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pruned:
+class PruneResult:
     """``hidden``: objects and bytes behind new delete markers, locks left out. ``kept``: snapshots that stand."""
 
     snapshots: int
@@ -177,18 +177,18 @@ class Pruned:
     seconds: float
 
 
-def prune(found: Outlook) -> Pruned:
+def prune(found: Outlook) -> PruneResult:
     """All or nothing is decided before the first change; every step after it may be cut off and run again."""
     began = time.monotonic()
     recovery, say = found.recovery, found.recovery.say
-    standing = locks.locks(
-        recovery.history, found.now, lambda entry: locks.dead_here(recovery.open(None), entry)
+    standing = locks.sort_locks(
+        recovery.history, found.now, lambda entry: locks.is_left_by_dead_process(recovery.open(None), entry)
     )
-    busy = locks.refusal(standing.young, found.now)
+    busy = locks.find_refusal(standing.young, found.now)
     raise_all([*found.problems(), *([busy] if busy else [])])
     if standing.old:
         say(f"{len(standing.old)} locks that nobody holds any more are removed")
-        locks.remove(recovery.storage, standing.old)
+        locks.remove_locks(recovery.storage, standing.old)
     answer = recovery.check(None, read_data=True)
     if not answer.ok:
         raise LastcopyError(
@@ -196,13 +196,13 @@ def prune(found: Outlook) -> Pruned:
             where=recovery.access.path,
             fix="lastcopy recover look, then `recover rebuild`: it finds the last moment that passes",
         )
-    before = recovery.again()
+    before = recovery.reload()
     _quiet(recovery.history, before.history)
     recovery.storage.write_note(
         *intent.make(recovery.access, before.history, found.decision.drops), what="the note of intent"
     )
     _forget_and_prune(before, found.decision.drops)
-    after = before.again()
+    after = before.reload()
     _as_meant(found, before.history, after.history)
     _checked_again(found, before.history, after)
     _noted(found, after)
@@ -210,7 +210,7 @@ def prune(found: Outlook) -> Pruned:
         entry for name, entry in before.history.live().items() if name not in after.history.live()
         and not name.startswith(LOCKS)
     ]  # fmt: skip
-    return Pruned(
+    return PruneResult(
         snapshots=len(found.decision.drops),
         kept=sum(area(name) == "snapshots" for name in after.history.live()),
         hidden=len(gone),
@@ -229,7 +229,7 @@ def _quiet(before: History, after: History) -> None:
     ]
     if new:
         raise LastcopyError(
-            f"{len(new)} objects came or went while the repository was read, for example {shown(new[0], 80)}; nothing was pruned",
+            f"{len(new)} objects came or went while the repository was read, for example {escape_text(new[0], 80)}; nothing was pruned",
             fix="run it when no backup runs, or cut the source off for the time (docs/runbook.md)",
         )
 
@@ -242,7 +242,7 @@ def _forget_and_prune(before: Recovery, drops: Sequence[str]) -> None:
     _went(writing.ask("prune", "--quiet"), "prune")
 
 
-def _went(answer: Answer, what: str) -> None:
+def _went(answer: ResticResult, what: str) -> None:
     if not answer.ok:
         raise LastcopyError(
             f"restic {what} did not finish (exit code {answer.code}); no version was deleted:\n{answer.words}",
@@ -256,7 +256,7 @@ def _as_meant(found: Outlook, before: History, after: History) -> None:
     seen = {entry.id for entries in before.names.values() for entry in entries}
     others = [
         act
-        for act in acts(after)
+        for act in find_acts(after)
         if act.kind in SIGNS and act.entry.id not in seen and not meant.excuses(act)
     ]
     fix = f"lastcopy recover rebuild --at {iso(before.last or found.now)}: every version of then stands"
@@ -280,8 +280,8 @@ def _as_meant(found: Outlook, before: History, after: History) -> None:
 
 def _lines(found: Sequence[Act]) -> str:
     return "".join(
-        f"\n    {iso(event.first)}: {event.count} {event.kind.value}, for example {shown(event.names[0], 60)}"
-        for event in events(found)
+        f"\n    {iso(event.first)}: {event.count} {event.kind.value}, for example {escape_text(event.names[0], 60)}"
+        for event in group_events(found)
     )
 
 

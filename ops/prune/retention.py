@@ -55,7 +55,7 @@ class Keep:
             )
 
 
-def span(text: str) -> timedelta:
+def parse_span(text: str) -> timedelta:
     """A length of time that a person gave: 48h or 14d, as restic reads it, too."""
     found = _SPAN.fullmatch(text)
     if not found:
@@ -75,7 +75,7 @@ _BUCKETS: dict[str, _Bucket] = {
 }
 
 
-def kept(snapshots: Iterable[Arrived], keep: Keep) -> dict[str, list[str]]:
+def apply_rules(snapshots: Iterable[Arrived], keep: Keep) -> dict[str, list[str]]:
     """Those that stay, each with the rules that want it."""
     groups: dict[tuple[str, ...], list[Arrived]] = {}
     for one in snapshots:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
-from ops.errors import shown
+from ops.errors import escape_text
 from ops.history.timeline import SNAPSHOT_BURST, SNAPSHOT_WINDOW, SNAPSHOTS_A_DAY
 from ops.history.versions import iso
 
@@ -36,7 +36,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class PlausibleLimits:
     """What is plausible. ``hosts``: names that the source has had; none given: that of its first snapshot counts."""
 
     longest_backup: timedelta = LONGEST_BACKUP
@@ -44,7 +44,7 @@ class Limits:
     hosts: tuple[str, ...] = ()
 
 
-def read(stored: Mapping[str, datetime], told: Iterable[Mapping[str, Any]]) -> tuple[Snapshot, ...]:
+def read_snapshots(stored: Mapping[str, datetime], told: Iterable[Mapping[str, Any]]) -> tuple[Snapshot, ...]:
     """What stands (id -> arrival) joined with what restic could read of it; oldest arrival first."""
     known = {str(one["id"]): one for one in told}
     found = [_read(name, at, known.get(name)) for name, at in stored.items()]
@@ -72,9 +72,9 @@ def _time(text: str) -> datetime | None:
     return found if found.tzinfo is not None else None
 
 
-def reasons(
+def find_reasons(
     snapshots: Sequence[Snapshot],
-    limits: Limits,
+    limits: PlausibleLimits,
     aside: Collection[str] = (),
     accepted: Collection[str] = (),
 ) -> dict[str, list[str]]:
@@ -86,7 +86,7 @@ def reasons(
     hosts = limits.hosts or ((first,) if first is not None else ())
     found: dict[str, list[str]] = {}
     for one in snapshots:
-        clock = () if one.id in accepted else (wrong_clock(one, limits),)
+        clock = () if one.id in accepted else (judge_clock(one, limits),)
         why = [*(reason for reason in clock if reason), *_own(one, hosts)]
         if why:
             found[one.id] = why
@@ -101,7 +101,7 @@ def reasons(
     return found
 
 
-def wrong_clock(one: Snapshot, limits: Limits) -> str | None:
+def judge_clock(one: Snapshot, limits: PlausibleLimits) -> str | None:
     """What is suspicious about the time that it claims; None: nothing."""
     if one.claimed is None:
         return None
@@ -120,15 +120,15 @@ def _own(one: Snapshot, hosts: Sequence[str]) -> Iterable[str]:
     if one.claimed is None:
         yield "its own time cannot be read"
     if one.host not in hosts:
-        known = ", ".join(shown(host, 40) for host in hosts)
-        yield f"says it is of host {shown(one.host, 40)}, not {known}"
+        known = ", ".join(escape_text(host, 40) for host in hosts)
+        yield f"says it is of host {escape_text(one.host, 40)}, not {known}"
 
 
 def _day(at: datetime) -> str:
     try:
         return iso(at.replace(microsecond=0))
     except OverflowError:  # the end of the calendar in another time zone
-        return shown(at, 40)
+        return escape_text(at, 40)
 
 
 def _crowds(snapshots: Sequence[Snapshot], window: timedelta, most: int) -> dict[int, int]:
@@ -150,7 +150,7 @@ def _crowds(snapshots: Sequence[Snapshot], window: timedelta, most: int) -> dict
     return found
 
 
-def new_paths(snapshots: Sequence[Snapshot]) -> frozenset[str]:
+def find_new_paths(snapshots: Sequence[Snapshot]) -> frozenset[str]:
     """Those whose paths no earlier one had; the first does not count. A note, not a suspicion: settings change."""
     seen: set[tuple[str, ...]] = set()
     found = []

@@ -14,7 +14,7 @@ from ops.errors import LastcopyError
 from ops.history.versions import LOCKS, Entry, History, area, iso, same_content
 
 
-class How(Enum):
+class StepKind(Enum):
     UNHIDE = "take the delete markers off"
     COPY = "copy the good version onto the name"
     HIDE = "hide by a delete marker"
@@ -24,26 +24,26 @@ class How(Enum):
 class Step:
     """``good``: the version to be shown again (None for HIDE). ``markers``: what stands above it, newest first (for UNHIDE)."""
 
-    how: How
+    kind: StepKind
     name: str
     good: Entry | None = None
     markers: tuple[Entry, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class RebuildPlan:
     """``kept``: objects that need nothing."""
 
     at: datetime
     steps: tuple[Step, ...]
     kept: int
 
-    def of(self, how: How) -> list[Step]:
-        return [step for step in self.steps if step.how is how]
+    def of(self, kind: StepKind) -> list[Step]:
+        return [step for step in self.steps if step.kind is kind]
 
     @property
     def copied_bytes(self) -> int:
-        return sum(step.good.size for step in self.of(How.COPY) if step.good)
+        return sum(step.good.size for step in self.of(StepKind.COPY) if step.good)
 
     @property
     def shown_bytes(self) -> int:
@@ -55,7 +55,9 @@ class Plan:
 _RANK = {"data": 0, "index": 1, "keys": 2, "snapshots": 3, "other": 4, "config": 6}
 
 
-def plan(history: History, at: datetime, *, known_same: Collection[tuple[str, str]] = frozenset()) -> Plan:
+def make_plan(
+    history: History, at: datetime, *, known_same: Collection[tuple[str, str]] = frozenset()
+) -> RebuildPlan:
     """Every step from what stands now to what stood at ``at``.
 
     ``known_same``: pairs of version ids (now, then) whose content was compared and is the same though the storage's digests differ.
@@ -77,29 +79,29 @@ def plan(history: History, at: datetime, *, known_same: Collection[tuple[str, st
             kept += 1
         else:
             steps.append(_bring_back(history, good))
-    steps += [Step(how=How.HIDE, name=name) for name in now if name not in wanted]
-    steps.sort(key=lambda step: (5 if step.how is How.HIDE else _RANK[area(step.name)], step.name))
-    return Plan(at=at, steps=tuple(steps), kept=kept)
+    steps += [Step(kind=StepKind.HIDE, name=name) for name in now if name not in wanted]
+    steps.sort(key=lambda step: (5 if step.kind is StepKind.HIDE else _RANK[area(step.name)], step.name))
+    return RebuildPlan(at=at, steps=tuple(steps), kept=kept)
 
 
 def _bring_back(history: History, good: Entry) -> Step:
     entries = history.names[good.name]
     above = entries[entries.index(good) + 1 :]
     if above and all(entry.marker for entry in above):
-        return Step(how=How.UNHIDE, name=good.name, good=good, markers=tuple(reversed(above)))
-    return Step(how=How.COPY, name=good.name, good=good)
+        return Step(kind=StepKind.UNHIDE, name=good.name, good=good, markers=tuple(reversed(above)))
+    return Step(kind=StepKind.COPY, name=good.name, good=good)
 
 
-def undecided(found: Plan, history: History) -> list[tuple[Entry, Entry]]:
+def find_undecided(found: RebuildPlan, history: History) -> list[tuple[Entry, Entry]]:
     """Pairs (now, then) of the same size whose digests differ: only their content can tell; see ``known_same``."""
     now = history.live()
     return [
         (now[step.name], step.good)
-        for step in found.of(How.COPY)
+        for step in found.of(StepKind.COPY)
         if step.good and step.name in now and now[step.name].size == step.good.size
     ]
 
 
-def locks_of(found: Plan) -> int:
+def count_locks(found: RebuildPlan) -> int:
     """How many of the steps hide locks: of backups that run now, or bogus ones."""
-    return sum(step.name.startswith(LOCKS) for step in found.of(How.HIDE))
+    return sum(step.name.startswith(LOCKS) for step in found.of(StepKind.HIDE))

@@ -10,12 +10,12 @@ from datetime import datetime
 from itertools import groupby
 from threading import Lock
 
-from ops.errors import LastcopyError, shown
+from ops.errors import LastcopyError, escape_text
 from ops.history.versions import iso
-from ops.recover.plan import How, Plan, Step, plan, undecided
-from ops.recover.recovery import Good, Recovery
+from ops.recover.plan import RebuildPlan, Step, StepKind, find_undecided, make_plan
+from ops.recover.recovery import OpenedMoment, Recovery
 from ops.storage import checkpoint
-from ops.storage.client import WORKERS, Refused, Storage
+from ops.storage.client import WORKERS, AccessRefused, Storage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,52 +29,54 @@ class Rebuilt:
     noted: bool
 
 
-def planned(recovery: Recovery, at: datetime) -> Plan:
+def plan_rebuild(recovery: Recovery, at: datetime) -> RebuildPlan:
     """What is left to do; pairs of one size with different digests are compared by content."""
-    first = plan(recovery.history, at)
+    first = make_plan(recovery.history, at)
     with ThreadPoolExecutor(WORKERS) as pool:
-        pairs = undecided(first, recovery.history)
+        pairs = find_undecided(first, recovery.history)
         same = list(pool.map(lambda pair: recovery.storage.same(*pair), pairs))
     known = {(now.id, then.id) for (now, then), is_same in zip(pairs, same, strict=True) if is_same}
-    return plan(recovery.history, at, known_same=known)
+    return make_plan(recovery.history, at, known_same=known)
 
 
 @dataclass
-class _Hands:
+class _StepRunner:
     """Carries steps out. Where delete markers may not be taken off, the good version is copied over them instead."""
 
     storage: Storage
-    may_take_off: bool = True
+    may_remove_markers: bool = True
     lock: Lock = field(default_factory=Lock)
 
     def do(self, step: Step) -> None:
-        match step.how:
-            case How.HIDE:
+        match step.kind:
+            case StepKind.HIDE:
                 self.storage.hide(step.name)
-            case How.UNHIDE if step.good and self._take_off(step):
+            case StepKind.UNHIDE if step.good and self._unhide(step):
                 return
             case _ if step.good:
                 self.storage.copy(step.good)
 
-    def _take_off(self, step: Step) -> bool:
+    def _unhide(self, step: Step) -> bool:
         try:
-            for marker in step.markers if self.may_take_off else ():
-                self.storage.take_off(marker)
-        except Refused:
+            for marker in step.markers if self.may_remove_markers else ():
+                self.storage.remove_marker(marker)
+        except AccessRefused:
             with self.lock:
-                self.may_take_off = False
-        return self.may_take_off
+                self.may_remove_markers = False
+        return self.may_remove_markers
 
 
-def carry_out(storage: Storage, found: Plan, told: Callable[[Step], None] = lambda _: None) -> None:
+def carry_out(storage: Storage, found: RebuildPlan, told: Callable[[Step], None] = lambda _: None) -> None:
     """Every step; one area is finished before the next begins, and the configuration is last."""
-    hands = _Hands(storage)
+    hands = _StepRunner(storage)
 
     def one(step: Step) -> None:
         hands.do(step)
         told(step)
 
-    for _, group in groupby(found.steps, key=lambda step: (step.how is How.HIDE, step.name.split("/")[0])):
+    for _, group in groupby(
+        found.steps, key=lambda step: (step.kind is StepKind.HIDE, step.name.split("/")[0])
+    ):
         with ThreadPoolExecutor(WORKERS) as pool:
             waiting = [pool.submit(one, step) for step in group]
             try:
@@ -87,8 +89,8 @@ def carry_out(storage: Storage, found: Plan, told: Callable[[Step], None] = lamb
 
 def rebuild(
     recovery: Recovery,
-    good: Good,
-    found: Plan,
+    good: OpenedMoment,
+    found: RebuildPlan,
     *,
     read_data: bool = False,
     told: Callable[[Step], None] = lambda _: None,
@@ -96,8 +98,8 @@ def rebuild(
     """Carry the plan out and prove it: nothing is left to do, restic's check passes on what stands now, the snapshots are those of then."""
     began = time.monotonic()
     carry_out(recovery.storage, found, told)
-    after = recovery.again()
-    _nothing_left(planned(after, good.at))
+    after = recovery.reload()
+    _nothing_left(plan_rebuild(after, good.at))
     answer = after.check(None, read_data=read_data)
     if not answer.ok and good.whole:
         raise LastcopyError(
@@ -122,17 +124,17 @@ def rebuild(
     )
 
 
-def _nothing_left(left: Plan) -> None:
+def _nothing_left(left: RebuildPlan) -> None:
     if not left.steps:
         return
-    some = ", ".join(shown(step.name, 80) for step in left.steps[:3])
+    some = ", ".join(escape_text(step.name, 80) for step in left.steps[:3])
     raise LastcopyError(
         f"{len(left.steps)} objects are not as they were, for example {some}: somebody writes to the repository, or the storage did not do what it said",
         fix="cut the source off (docs/runbook.md), then run this again: it goes on",
     )
 
 
-def _note(after: Recovery, good: Good) -> bool:
+def _note(after: Recovery, good: OpenedMoment) -> bool:
     try:
         after.storage.write_note(
             *checkpoint.make(after.access, after.history, f"rebuilt as of {iso(good.at)}")

@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from ops.errors import LastcopyError
-from ops.history.dates import late_markers, one_shift, written
+from ops.history.dates import correct_dates, date_markers_last, find_common_shift
 from ops.history.timeline import Proposal, propose
 from ops.history.versions import Entry, History, area, iso
 from ops.private_folder import socket_folder
-from ops.restic.repository import CHECK, LIST, Answer, Repository, Tools, workplace
-from ops.restic.view import served
+from ops.restic.repository import CHECK, LIST, Repository, ResticResult, Tools, open_workspace
+from ops.restic.view import serve_view
 from ops.storage import checkpoint
 from ops.storage.access import Access
-from ops.storage.client import Refused, Storage
+from ops.storage.client import AccessRefused, Storage
 
 Say = Callable[[str], None]
-Ask = Callable[[], Answer]
+Ask = Callable[[], ResticResult]
 _WRONG = 12  # restic's exit code
 _NOT_ITS = (
     "the password is not this repository's (was it rotated, or is it of another --generation?), "
@@ -30,7 +30,7 @@ _NOT_ITS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Good:
+class OpenedMoment:
     """A moment whose repository restic opened; ``whole``: its check found nothing wrong. ``why``: how the moment was found."""
 
     repository: Repository
@@ -41,7 +41,7 @@ class Good:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Begun:
+class RunningCheck:
     """restic's check of a moment and its list of the snapshots, both at work."""
 
     moment: datetime
@@ -60,17 +60,17 @@ class Recovery:
     history: History
     since: tuple[datetime, str] | None
     say: Say
-    views: Views
-    ahead: Begun | None = None  # begun before the locks were read, by dates that they bear out
+    views: ServedViews
+    ahead: RunningCheck | None = None  # begun before the locks were read, by dates that they bear out
 
     @property
     def proposal(self) -> Proposal:
         return propose(self.history, self.since[0] if self.since else None)
 
-    def again(self) -> Recovery:
+    def reload(self) -> Recovery:
         """With the history as it is by now."""
         history = _by_writing(self.access, self.storage, self.storage.history())
-        history = late_markers(history, self.since[0] if self.since else None)
+        history = date_markers_last(history, self.since[0] if self.since else None)
         return replace(self, history=history, ahead=None)
 
     def open(self, at: datetime | None) -> Repository:
@@ -82,7 +82,7 @@ class Recovery:
             key_hint=self.access.record.key_id or _oldest_key(self.history),
         )
 
-    def check(self, at: datetime | None, *, read_data: bool = False) -> Answer:
+    def check(self, at: datetime | None, *, read_data: bool = False) -> ResticResult:
         """restic's own check of a view; the index and trees that it read stay cached for what comes next.
 
         The structure first: it names packs of a wrong size at once, over each of which reading would try for a quarter of an hour.
@@ -93,7 +93,7 @@ class Recovery:
             answer = self.open(at).ask(*CHECK, "--read-data")
         return answer
 
-    def good(self, at: datetime | None, *, even_if_damaged: bool) -> Good:
+    def open_moment(self, at: datetime | None, *, even_if_damaged: bool) -> OpenedMoment:
         """The given moment, or the last good one; its check first. Where the last good one fails, earlier snapshots' moments are searched."""
         proposal = self.proposal
         moment = at or proposal.at
@@ -102,18 +102,18 @@ class Recovery:
                 f"no good moment was found: {proposal.why}",
                 fix="look at the timeline with `lastcopy recover look`, then give --at",
             )
-        self._must_stand(moment)
+        self._require_repository(moment)
         why = "you asked for it" if at else proposal.why
         self.say(f"moment: {iso(moment)} ({why})")
-        with self._looked_at(moment) as (checked, listed):
+        with self._run_check(moment) as (checked, listed):
             answer = checked()
             if answer.ok:
                 return self._opened(moment, why, whole=True, listed=listed())
         if not even_if_damaged and at is None:
             self.say("restic's check of that moment fails; looking for the last earlier one that passes")
-            found = last_passing(proposal.fallbacks, lambda one: self.check(one).ok)
+            found = find_last_passing(proposal.fallbacks, lambda one: self.check(one).ok)
             if found is not None:
-                moment, answer = found, Answer(code=0, out="", words="")
+                moment, answer = found, ResticResult(code=0, out="", words="")
                 why = f"the last snapshot's moment whose check passes; {iso(proposal.at or found)} did not"
                 self.say(f"moment: {iso(moment)} ({why})")
         if not answer.ok and not even_if_damaged:
@@ -127,25 +127,27 @@ class Recovery:
         return self._opened(moment, why, whole=answer.ok)
 
     @contextmanager
-    def _looked_at(self, moment: datetime) -> Iterator[tuple[Ask, Ask]]:
+    def _run_check(self, moment: datetime) -> Iterator[tuple[Ask, Ask]]:
         """restic's check and its list at once: each start derives the key anew, which is slow on purpose."""
         if self.ahead and self.ahead.moment == moment:
             yield self.ahead.checked, self.ahead.listed
             return
-        with self.open(moment).beside(*LIST) as listed:
+        with self.open(moment).start(*LIST) as listed:
             yield lambda: self.check(moment), listed
 
     @contextmanager
-    def begun(self, at: datetime | None) -> Iterator[Begun | None]:
+    def start_check(self, at: datetime | None) -> Iterator[RunningCheck | None]:
         """Both at work, on the view by the dates that the storage tells; None where there is nothing to look at so."""
         moment = at or self.proposal.at
         if moment is None or self.history.misdated or "config" not in self.history.view(moment):
             yield None
             return
-        with self.open(moment).beside(*LIST) as listed, self.open(moment).beside(*CHECK) as checked:
-            yield Begun(moment=moment, checked=checked, listed=listed)
+        with self.open(moment).start(*LIST) as listed, self.open(moment).start(*CHECK) as checked:
+            yield RunningCheck(moment=moment, checked=checked, listed=listed)
 
-    def _opened(self, moment: datetime, why: str, *, whole: bool, listed: Answer | None = None) -> Good:
+    def _opened(
+        self, moment: datetime, why: str, *, whole: bool, listed: ResticResult | None = None
+    ) -> OpenedMoment:
         repository = self.open(moment)
         view = self.history.view(moment)
         # When a name was written first: a rebuild copies what was overwritten, one in no order after the other.
@@ -157,9 +159,9 @@ class Recovery:
         }
         known = [one for one in repository.snapshots(listed) if one["id"] in stored]
         known.sort(key=lambda one: stored[one["id"]])
-        return Good(repository=repository, at=moment, why=why, whole=whole, snapshots=tuple(known))
+        return OpenedMoment(repository=repository, at=moment, why=why, whole=whole, snapshots=tuple(known))
 
-    def _must_stand(self, moment: datetime) -> None:
+    def _require_repository(self, moment: datetime) -> None:
         """A repository, and one that this key may read."""
         config = self.history.view(moment).get("config")
         if config is not None:
@@ -185,7 +187,7 @@ def _oldest_key(history: History) -> str | None:
     return oldest.name.removeprefix("keys/") if oldest else None
 
 
-def last_passing(moments: Sequence[datetime], passes: Callable[[datetime], bool]) -> datetime | None:
+def find_last_passing(moments: Sequence[datetime], passes: Callable[[datetime], bool]) -> datetime | None:
     """The last of the moments that passes, in few tries: what is bogus only grows, so after a failing one all fail."""
     low, high = 0, len(moments)  # passing below low, failing from high on
     while low < high:
@@ -198,7 +200,7 @@ def last_passing(moments: Sequence[datetime], passes: Callable[[datetime], bool]
 
 
 @contextmanager
-def recovery(
+def open_recovery(
     access: Access,
     tools: Tools,
     say: Say,
@@ -213,7 +215,7 @@ def recovery(
     ``told`` hears what is being counted, and how far it is. ``ahead``: ``good`` will be asked for the moment ``at`` (None: the last good
     one), so its check may begin by the dates that the storage tells; where the locks tell others, it is thrown away.
     """
-    with workplace(access, parent) as folder:
+    with open_workspace(access, parent) as folder:
         ca = folder / "ca.pem"
         storage = Storage(access, ca if ca.exists() else None)
         listed = storage.history(lambda seen: told("versions listed", seen))
@@ -226,18 +228,18 @@ def recovery(
             )
         try:
             notes = storage.notes(checkpoint.folder(access))
-        except Refused:
+        except AccessRefused:
             notes = []  # a key that is limited to this source's prefix may not read them; then no checkpoint counts
-        with Views(storage, folder, say) as views, ExitStack() as early:
+        with ServedViews(storage, folder, say) as views, ExitStack() as early:
 
             def known(history: History) -> Recovery:
                 since = checkpoint.newest(access, history, notes)
-                history = late_markers(history, since[0] if since else None)
+                history = date_markers_last(history, since[0] if since else None)
                 return Recovery(
                     access=access, tools=tools, storage=storage, folder=folder, history=history, since=since, say=say, views=views,
                 )  # fmt: skip
 
-            begun = early.enter_context(known(listed).begun(at)) if ahead else None
+            begun = early.enter_context(known(listed).start_check(at)) if ahead else None
             history = _by_writing(access, storage, listed, say, lambda seen: told("locks read", seen))
             if history.misdated:
                 early.close()
@@ -257,7 +259,7 @@ def _by_writing(
         return history
     try:
         locks = storage.locks(history, told)
-    except Refused:
+    except AccessRefused:
         say(
             "this key may not read locks (s3:GetBucketObjectLockConfiguration, s3:GetObjectRetention): the dates of versions are taken as told"
         )
@@ -266,12 +268,12 @@ def _by_writing(
         say("the storage tells no locks, so the dates of its versions cannot be checked")
         return history
     until, today = locks
-    found = written(history, until, (*access.lock_was, today))
+    found = correct_dates(history, until, (*access.lock_was, today))
     if found.misdated:
         say(
             f"{found.misdated} versions have a date that is not that of their writing; the end of their lock tells it"
         )
-    shift = one_shift(history, found)
+    shift = find_common_shift(history, found)
     if shift is not None and today.days and today.days + shift > 0:
         was = today.days + shift
         say(
@@ -283,7 +285,7 @@ def _by_writing(
     return found
 
 
-class Views:
+class ServedViews:
     """The views that are served here, each from the first time that it is asked for."""
 
     def __init__(self, storage: Storage, folder: Path, say: Say) -> None:
@@ -297,11 +299,11 @@ class Views:
         view = (at, history.misdated > 0)
         if view not in self._served:
             socket = self._folder / f"view-{len(self._served)}"
-            self._open.enter_context(served(self._storage, history.view(at), socket, self._say))
+            self._open.enter_context(serve_view(self._storage, history.view(at), socket, self._say))
             self._served[view] = socket
         return self._served[view]
 
-    def __enter__(self) -> Views:
+    def __enter__(self) -> ServedViews:
         return self
 
     def __exit__(self, *_: object) -> None:

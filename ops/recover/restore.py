@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from ops.errors import LastcopyError, shown
-from ops.recover.recovery import Good
-from ops.restic.repository import Answer, Repository
+from ops.errors import LastcopyError, escape_text
+from ops.recover.recovery import OpenedMoment
+from ops.restic.repository import Repository, ResticResult
 
 # refuse: the target must be empty; keep: what stands there stays; update: what differs from the snapshot is replaced
 Existing = Literal["refuse", "keep", "update"]
@@ -31,19 +31,19 @@ class Restored:
     seconds: float
 
 
-Seen = Literal["empty", "filled", "other"]
+TargetState = Literal["empty", "filled", "other"]
 
 
-class Place(Protocol):
+class RestoreTarget(Protocol):
     """Where files come back to."""
 
-    def seen(self, target: Path) -> Seen:
+    def state(self, target: Path) -> TargetState:
         """What stands there: nothing, something, or no directory."""
 
-    def make(self, target: Path) -> None:
+    def create(self, target: Path) -> None:
         """The directory, for its owner alone where it is new."""
 
-    def free(self, target: Path) -> int:
+    def free_bytes(self, target: Path) -> int:
         """Bytes."""
 
     def remove(self, files: Sequence[Path]) -> None:
@@ -51,32 +51,32 @@ class Place(Protocol):
 
     def restore(
         self, repository: Repository, words: Sequence[str], told: Callable[[dict[str, Any]], None]
-    ) -> Answer:
+    ) -> ResticResult:
         """restic, with these words."""
 
 
-class Here:
+class LocalTarget:
     """This machine."""
 
-    def seen(self, target: Path) -> Seen:
+    def state(self, target: Path) -> TargetState:
         if target.is_symlink() or (target.exists() and not target.is_dir()):
             return "other"
         try:
             return "filled" if target.exists() and any(target.iterdir()) else "empty"
         except OSError as error:
             raise LastcopyError(
-                f"{shown(target)} cannot be read: {error.strerror}", where="--target"
+                f"{escape_text(target)} cannot be read: {error.strerror}", where="--target"
             ) from None
 
-    def make(self, target: Path) -> None:
+    def create(self, target: Path) -> None:
         try:
             target.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise LastcopyError(
-                f"{shown(target)} cannot be made: {error.strerror}", where="--target"
+                f"{escape_text(target)} cannot be made: {error.strerror}", where="--target"
             ) from None
 
-    def free(self, target: Path) -> int:
+    def free_bytes(self, target: Path) -> int:
         return shutil.disk_usage(target).free
 
     def remove(self, files: Sequence[Path]) -> None:
@@ -85,27 +85,27 @@ class Here:
 
     def restore(
         self, repository: Repository, words: Sequence[str], told: Callable[[dict[str, Any]], None]
-    ) -> Answer:
+    ) -> ResticResult:
         return repository.follow(*words, told=told)
 
 
-def check_target(target: Path, existing: Existing, place: Place) -> None:
+def check_target(target: Path, existing: Existing, place: RestoreTarget) -> None:
     """Asked before anything is read: a wrong target must not cost an hour first."""
-    seen = place.seen(target)
-    if seen == "other":
+    state = place.state(target)
+    if state == "other":
         raise LastcopyError(
-            f"{shown(target)} is not a directory", where="--target", allowed="a directory, new or empty"
+            f"{escape_text(target)} is not a directory", where="--target", allowed="a directory, new or empty"
         )
-    if seen == "filled" and existing == "refuse":
+    if state == "filled" and existing == "refuse":
         raise LastcopyError(
-            f"{shown(target)} is not empty; nothing was restored",
+            f"{escape_text(target)} is not empty; nothing was restored",
             where="--target",
             allowed="a directory, new or empty",
             fix="give another; or --existing keep (what stands there stays), or --existing update (what differs is replaced; goes on after an interruption)",
         )
 
 
-def choose(good: Good, wanted: str | None) -> dict[str, Any]:
+def choose_snapshot(good: OpenedMoment, wanted: str | None) -> dict[str, Any]:
     """The snapshot: by id, or the one that the storage got last, whatever date it claims for itself."""
     if not good.snapshots:
         raise LastcopyError(
@@ -124,11 +124,13 @@ def choose(good: Good, wanted: str | None) -> dict[str, Any]:
     return found[0]
 
 
-def pattern(path: str) -> str:
+def escape_pattern(path: str) -> str:
     """A path as an --include pattern that means only itself."""
     if not path.startswith("/") or any(part in (".", "..") for part in path.split("/")) or "\0" in path:
         raise LastcopyError(
-            f"{shown(path)} is not a path in a snapshot", where="--path", allowed="absolute, without . and .."
+            f"{escape_text(path)} is not a path in a snapshot",
+            where="--path",
+            allowed="absolute, without . and ..",
         )
     return re.sub(r"([\\*?\[])", r"\\\1", path.rstrip("/") or "/")
 
@@ -138,7 +140,7 @@ def _below(file: Path, target: Path) -> bool:
 
 
 def restore(
-    good: Good,
+    good: OpenedMoment,
     snapshot: dict[str, Any],
     target: Path,
     *,
@@ -146,13 +148,13 @@ def restore(
     existing: Existing = "refuse",
     verify: bool = False,
     told: Callable[[dict[str, Any]], None] = lambda _: None,
-    place: Place | None = None,
+    place: RestoreTarget | None = None,
 ) -> Restored:
     """All or some paths of the snapshot, below ``target``. An error says what to do next; a new run with ``update`` goes on."""
-    place = place or Here()
+    place = place or LocalTarget()
     check_target(target, existing, place)
-    includes = [word for path in paths for word in ("--include", pattern(path))]
-    place.make(target)
+    includes = [word for path in paths for word in ("--include", escape_pattern(path))]
+    place.create(target)
     last: dict[str, Any] = {}
 
     def hear(message: dict[str, Any]) -> None:
@@ -175,23 +177,23 @@ def restore(
     go_on = "free disk space, then run it again with --existing update: complete files are kept"
     if "no space left on device" in answer.words:
         raise LastcopyError(
-            f"the disk of the target is full; the restore is not complete. {place.free(target)} bytes are free:\n{answer.words}",
-            where=f"--target {shown(target)}",
+            f"the disk of the target is full; the restore is not complete. {place.free_bytes(target)} bytes are free:\n{answer.words}",
+            where=f"--target {escape_text(target)}",
             fix=go_on,
         )
     if not answer.ok:
         raise LastcopyError(
             f"the restore is not complete (restic exit code {answer.code}):\n{answer.words}",
-            where=f"--target {shown(target)}",
+            where=f"--target {escape_text(target)}",
             fix="repair what it names, then run it again with --existing update",
         )
     done = int(last.get("files_restored", 0)) + int(last.get("files_skipped", 0))
     if paths and done == 0:
         raise LastcopyError(
-            f"snapshot {snapshot['id'][:8]} holds nothing at {', '.join(shown(path) for path in paths)}",
+            f"snapshot {snapshot['id'][:8]} holds nothing at {', '.join(escape_text(path) for path in paths)}",
             where="--path",
             allowed="absolute paths as on the source",
-            fix=f"its paths are {', '.join(shown(path) for path in snapshot.get('paths', []))}",
+            fix=f"its paths are {', '.join(escape_text(path) for path in snapshot.get('paths', []))}",
         )
     return Restored(
         snapshot=snapshot["id"],

@@ -17,9 +17,9 @@ from typing import Any
 
 import toolchain
 from components.relay.entry import rclone_config
-from ops.errors import LastcopyError, shown
+from ops.errors import LastcopyError, escape_text
 from ops.private_folder import private_folder
-from ops.storage.access import Access, Where
+from ops.storage.access import Access, StorageLocation
 
 CONNECTIONS = 8
 # Without the cache: restic gives up where another one has begun the same cache a moment ago (restic#21940), and the check begins at the same time.
@@ -46,7 +46,7 @@ class Tools:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class ResticResult:
     """What restic said, its words escaped. ``wrong``: files that it restored and then read back as something else."""
 
     code: int
@@ -119,7 +119,7 @@ class Repository:
             **proxy,
         }
 
-    def ask(self, *words: str) -> Answer:
+    def ask(self, *words: str) -> ResticResult:
         """One command to its end. Ends with the caller, with the time to give a lock back."""
         with subprocess.Popen(
             self.words(*words),
@@ -136,14 +136,14 @@ class Repository:
                 running.terminate()
                 running.communicate(timeout=20)
                 raise
-        return Answer(code=running.returncode, out=out, words=_last_words(errors or out))
+        return ResticResult(code=running.returncode, out=out, words=_last_words(errors or out))
 
-    def follow(self, *words: str, told: Callable[[dict[str, Any]], None]) -> Answer:
+    def follow(self, *words: str, told: Callable[[dict[str, Any]], None]) -> ResticResult:
         """One command with ``--json``: each line of its output is told as it comes. Ends with the caller, whatever ends him."""
-        return followed(self.words(*words, "--json"), self.environment(), self.folder, told)
+        return follow_command(self.words(*words, "--json"), self.environment(), self.folder, told)
 
     @contextmanager
-    def beside(self, *words: str) -> Iterator[Callable[[], Answer]]:
+    def start(self, *words: str) -> Iterator[Callable[[], ResticResult]]:
         """One command while the caller does something else; its answer when he asks for it. Ends with the block, asked or not."""
         with (
             tempfile.TemporaryFile("w+", errors="replace", dir=self.folder) as out,
@@ -157,12 +157,12 @@ class Repository:
             ) as running,
         ):
 
-            def answer() -> Answer:
+            def answer() -> ResticResult:
                 code = running.wait()
                 out.seek(0)
                 errors.seek(0)
                 said = out.read()
-                return Answer(code=code, out=said, words=_last_words(errors.read() or said))
+                return ResticResult(code=code, out=said, words=_last_words(errors.read() or said))
 
             try:
                 yield answer
@@ -171,7 +171,7 @@ class Repository:
                     running.terminate()
                     running.wait(20)
 
-    def snapshots(self, answer: Answer | None = None) -> list[dict[str, Any]]:
+    def snapshots(self, answer: ResticResult | None = None) -> list[dict[str, Any]]:
         """What restic can read of the snapshots, as it tells it; ``answer``: where it was asked already."""
         answer = answer or self.ask(*LIST)
         try:
@@ -185,13 +185,13 @@ class Repository:
         return [one for one in found if isinstance(one, dict) and isinstance(one.get("id"), str)]
 
 
-def followed(
+def follow_command(
     words: Sequence[str],
     environment: Mapping[str, str],
     folder: Path,
     told: Callable[[dict[str, Any]], None],
     stdin: str | None = None,
-) -> Answer:
+) -> ResticResult:
     """A command whose lines of JSON are told as they come. ``stdin``: what it gets there; the pipe stays open for as long as we listen."""
     said: list[str] = []
     with (
@@ -227,7 +227,7 @@ def followed(
         for line in errors:
             said.append(_error_of(line))
             wrong += _wrong(line)
-    return Answer(code=running.returncode, out="", words=_last_words("".join(said)), wrong=tuple(wrong))
+    return ResticResult(code=running.returncode, out="", words=_last_words("".join(said)), wrong=tuple(wrong))
 
 
 def _quoted(word: str) -> str:
@@ -272,11 +272,11 @@ def _wrong(line: str) -> Iterator[str]:
 def _last_words(text: str, lines: int = 12) -> str:
     """The end of what a program said, each line escaped."""
     kept = [line for line in text.splitlines() if line.strip()][-lines:]
-    return "\n".join(f"    {shown(line.rstrip(), 300)}" for line in kept)
+    return "\n".join(f"    {escape_text(line.rstrip(), 300)}" for line in kept)
 
 
 @contextmanager
-def workplace(access: Access, parent: Path | None = None) -> Iterator[Path]:
+def open_workspace(access: Access, parent: Path | None = None) -> Iterator[Path]:
     """A private folder with password, rclone.conf, storage key and CA, gone at the end however it ends."""
     with private_folder("recover", parent) as folder:
         where, key = access.where, access.key
@@ -305,7 +305,7 @@ def workplace(access: Access, parent: Path | None = None) -> Iterator[Path]:
 
 
 @contextmanager
-def certificate(where: Where) -> Iterator[Path | None]:
+def write_certificate(where: StorageLocation) -> Iterator[Path | None]:
     """A file with the storage's own CA, where it has one."""
     with private_folder("ca") as folder:
         file = folder / "ca.pem"

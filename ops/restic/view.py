@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ops.errors import LastcopyError
 from ops.history.versions import Entry, area
-from ops.socket_server import listening
+from ops.socket_server import serve_on_socket
 from ops.storage.client import Storage
 
 V2 = "application/vnd.x.restic.rest.v2"
@@ -23,7 +23,7 @@ _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
 @contextmanager
-def served(
+def serve_view(
     storage: Storage, view: Mapping[str, Entry], socket: Path, say: Callable[[str], None]
 ) -> Iterator[None]:
     """Within, restic's requests on the socket are answered from these versions alone.
@@ -96,5 +96,5 @@ def served(
             except OSError:
                 self.close_connection = True  # restic has hung up
 
-    with listening(socket, Handler):
+    with serve_on_socket(socket, Handler):
         yield

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ops.errors import LastcopyError, shown
+from ops.errors import LastcopyError, escape_text
 from ops.history.versions import iso
-from ops.restore_test.trial import Extent, Result
+from ops.restore_test.trial import Extent, RestoreTestResult
 
 ALARM_SECONDS = 60
 
@@ -23,7 +23,7 @@ def default_file() -> Path:
     return Path(state) / "lastcopy" / "restore-drill.jsonl"
 
 
-def line_of(result: Result, extent: Extent) -> dict[str, Any]:
+def make_line(result: RestoreTestResult, extent: Extent) -> dict[str, Any]:
     """What is kept of one source's drill; no secret is in it."""
     return {
         "format": 1,
@@ -46,9 +46,9 @@ def line_of(result: Result, extent: Extent) -> dict[str, Any]:
     }
 
 
-def append(file: Path, result: Result, extent: Extent) -> None:
+def append(file: Path, result: RestoreTestResult, extent: Extent) -> None:
     """One write of one line, on the disk when this returns."""
-    line = json.dumps(line_of(result, extent), sort_keys=True) + "\n"
+    line = json.dumps(make_line(result, extent), sort_keys=True) + "\n"
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
@@ -64,7 +64,7 @@ def append(file: Path, result: Result, extent: Extent) -> None:
             os.close(handle)
     except OSError as error:
         raise LastcopyError(
-            f"the record {shown(file)} cannot be written: {error.strerror}",
+            f"the record {escape_text(file)} cannot be written: {error.strerror}",
             where="--record",
             allowed="a plain file of yours, or a place for one",
         ) from None
@@ -74,13 +74,13 @@ def check_program(program: Path) -> None:
     """Asked before the drill: an alarm that cannot ring must not be found out by a fire."""
     if not program.is_absolute() or not program.is_file() or not os.access(program, os.X_OK):
         raise LastcopyError(
-            f"{shown(program)} cannot be run",
+            f"{escape_text(program)} cannot be run",
             where="--on-failure",
             allowed="the absolute path of a program; it gets the text on standard input",
         )
 
 
-def alarm(program: Path, text: str) -> str:
+def send_alarm(program: Path, text: str) -> str:
     """Hands the text to the program; what went wrong with that, or nothing."""
     environment = {name: os.environ[name] for name in ("HOME", "PATH", "LANG", "USER") if name in os.environ}
     try:
@@ -88,5 +88,5 @@ def alarm(program: Path, text: str) -> str:
             [program], input=text.encode(), env=environment, timeout=ALARM_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{shown(program)} did not take the text: {shown(error)}"
-    return f"{shown(program)} ended with exit status {done.returncode}" if done.returncode else ""
+        return f"{escape_text(program)} did not take the text: {escape_text(error)}"
+    return f"{escape_text(program)} ended with exit status {done.returncode}" if done.returncode else ""

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from ops.errors import LastcopyError, shown
+from ops.errors import LastcopyError, escape_text
 from ops.private_folder import private_folder
 
 
 @contextmanager
-def scratch_below(parent: Path | None) -> Iterator[Path]:
+def open_scratch(parent: Path | None) -> Iterator[Path]:
     """A new folder below ``parent`` (else TMPDIR, else the system's place for large temporary files), gone however the drill ends."""
     place = parent or Path(os.environ.get("TMPDIR") or "/var/tmp")  # noqa: S108 - a private folder is made in it
     with ExitStack() as opened:
@@ -21,14 +21,14 @@ def scratch_below(parent: Path | None) -> Iterator[Path]:
             folder = opened.enter_context(private_folder("drill", place))
         except OSError as error:
             raise LastcopyError(
-                f"no folder can be made in {shown(place)}: {error.strerror}",
+                f"no folder can be made in {escape_text(place)}: {error.strerror}",
                 where="--scratch",
                 allowed="a directory that you may write to, with enough free space for what is restored",
             ) from None
         yield folder
 
 
-def plain_file(root: Path, path: str) -> os.stat_result | None:
+def find_plain_file(root: Path, path: str) -> os.stat_result | None:
     """What stands at a snapshot's path below ``root``, if it is a regular file and no link leads there: links in a snapshot are an attacker's."""
     here = root
     parts = [part for part in path.split("/") if part]
@@ -44,7 +44,7 @@ def plain_file(root: Path, path: str) -> os.stat_result | None:
     return info if parts else None
 
 
-def totals(root: Path) -> tuple[int, int]:
+def count_files(root: Path) -> tuple[int, int]:
     """Regular files below, and their bytes."""
     files = size = 0
     for folder, _, names in os.walk(root):

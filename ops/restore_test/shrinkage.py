@@ -14,7 +14,7 @@ WEEK = timedelta(days=7)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Held:
+class SnapshotContents:
     """What one snapshot holds; ``at``: when the storage got it."""
 
     at: datetime
@@ -23,13 +23,13 @@ class Held:
     size: int | None
 
 
-def held(snapshot: Mapping[str, Any], at: datetime) -> Held:
+def read_contents(snapshot: Mapping[str, Any], at: datetime) -> SnapshotContents:
     """From restic's own words on a snapshot; before restic 0.17 it noted no numbers."""
     summary = snapshot.get("summary")
     numbers = summary if isinstance(summary, Mapping) else {}
     files, size = numbers.get("total_files_processed"), numbers.get("total_bytes_processed")
     paths = snapshot.get("paths")
-    return Held(
+    return SnapshotContents(
         at=at,
         paths=frozenset(str(path) for path in paths) if isinstance(paths, list) else frozenset(),
         files=files if type(files) is int else None,
@@ -37,14 +37,14 @@ def held(snapshot: Mapping[str, Any], at: datetime) -> Held:
     )
 
 
-def measure(newest: Held, others: Sequence[Held]) -> Held | None:
+def choose_reference(newest: SnapshotContents, others: Sequence[SnapshotContents]) -> SnapshotContents | None:
     """The one to compare with: the newest of a week before, else the oldest that there is."""
     earlier = sorted((one for one in others if one.at < newest.at), key=lambda one: one.at)
     old = [one for one in earlier if newest.at - one.at >= WEEK]
     return old[-1] if old else earlier[0] if earlier else None
 
 
-def lost(newest: Held, before: Held, percent: int) -> list[str]:
+def find_losses(newest: SnapshotContents, before: SnapshotContents, percent: int) -> list[str]:
     """What is much less, as sentences; nothing where ``percent`` is 0, except for paths that are gone."""
     gone = sorted(before.paths - newest.paths)
     found = [f"it does not hold {path}" for path in gone]

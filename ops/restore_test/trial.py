@@ -15,19 +15,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ops.errors import LastcopyError, shown
+from ops.errors import LastcopyError, escape_text
 from ops.history.versions import History, area, iso
-from ops.private_folder import empty
-from ops.recover.recovery import Recovery, recovery
-from ops.recover.restore import pattern
-from ops.restic.repository import Answer, Repository, Tools
+from ops.private_folder import remove_folder
+from ops.recover.recovery import Recovery, open_recovery
+from ops.recover.restore import escape_pattern
+from ops.restic.repository import Repository, ResticResult, Tools
 from ops.restore_test import canary
 from ops.restore_test.sample import Sample
-from ops.restore_test.scratch import plain_file, totals
-from ops.restore_test.shrinkage import PERCENT, held, lost, measure
+from ops.restore_test.scratch import count_files, find_plain_file
+from ops.restore_test.shrinkage import PERCENT, choose_reference, find_losses, read_contents
 from ops.storage.access import Access
 
-ROOM_BESIDE = 64 << 20  # for restic's cache of indexes and trees
+SPACE_FOR_CACHE = 64 << 20  # for restic's cache of indexes and trees
 _FULL = 1 << 20  # with less, restic may not even have been able to report it
 _CLOCK = timedelta(minutes=5)
 _NO_REPOSITORY, _WRONG_PASSWORD = 10, 12  # restic's exit codes
@@ -50,7 +50,7 @@ class Extent:
 
 
 @dataclass(kw_only=True)
-class Result:
+class RestoreTestResult:
     """What one source's drill found; ``tried``: a snapshot was restored at all. Without problems it passed."""
 
     source: str
@@ -83,27 +83,29 @@ class Result:
             self.seconds[name] = time.monotonic() - began
 
 
-def drill(access: Access, tools: Tools, extent: Extent, scratch: Path, say: Callable[[str], None]) -> Result:
+def run_restore_test(
+    access: Access, tools: Tools, extent: Extent, scratch: Path, say: Callable[[str], None]
+) -> RestoreTestResult:
     """Everything for one source; what goes wrong is in the result. Whatever was restored is gone when this returns."""
-    result = Result(source=access.record.name, repository=access.record.repository_id)
+    result = RestoreTestResult(source=access.record.name, repository=access.record.repository_id)
     target = scratch / "restored"
     with result.timed("whole"):
         try:
-            with recovery(access, tools, say, parent=scratch) as found:
-                _drill(result, found, extent, target)
+            with open_recovery(access, tools, say, parent=scratch) as found:
+                _try_source(result, found, extent, target)
         except LastcopyError as error:
             result.problems.append(error)
         except Exception as error:  # a fault of ours must not silence the other sources
             result.wrong(
-                f"the drill itself failed: {type(error).__name__}: {shown(error)}",
+                f"the drill itself failed: {type(error).__name__}: {escape_text(error)}",
                 "nothing is proved for this source; report it with the words above",
             )
         finally:
-            empty(target)
+            remove_folder(target)
     return result
 
 
-def _drill(result: Result, found: Recovery, extent: Extent, target: Path) -> None:
+def _try_source(result: RestoreTestResult, found: Recovery, extent: Extent, target: Path) -> None:
     repository = found.open(found.history.last)
     result.repository = _identity(result, found, repository)
     expected = timedelta(hours=found.access.record.silent_hours) if extent.newest is None else extent.newest
@@ -124,7 +126,7 @@ def _drill(result: Result, found: Recovery, extent: Extent, target: Path) -> Non
         )
     elif not extent.everything and not chosen:
         result.notices.append("no file of the snapshot fits into the sample: raise --sample-mib, or --all")
-    _room(target.parent, sample.bytes if extent.everything else sum(chosen.values()))
+    _require_space(target.parent, sample.bytes if extent.everything else sum(chosen.values()))
     with result.timed("restore"):
         _restore(result, repository, target, extent, chosen)
     result.tried = True
@@ -142,7 +144,7 @@ def _drill(result: Result, found: Recovery, extent: Extent, target: Path) -> Non
         )
 
 
-def _identity(result: Result, found: Recovery, repository: Repository) -> str:
+def _identity(result: RestoreTestResult, found: Recovery, repository: Repository) -> str:
     """The repository opens, and is the one that the stack or the kit knows."""
     answer = repository.ask("cat", "config")
     if not answer.ok:
@@ -159,12 +161,12 @@ def _identity(result: Result, found: Recovery, repository: Repository) -> str:
     known, told = found.access.record.repository_id, str(config.get("id", ""))
     if known is not None and known != told:
         result.wrong(
-            f"another repository stands at the source's place: {shown(told[:8])}, not {known[:8]}",
+            f"another repository stands at the source's place: {escape_text(told[:8])}, not {known[:8]}",
             f"the place was exchanged: {_LOOK}",
         )
     if known is None:
         result.notices.append(
-            f"the repository's id is not recorded; its own word was taken: {shown(told[:8])}"
+            f"the repository's id is not recorded; its own word was taken: {escape_text(told[:8])}"
         )
     return known or told
 
@@ -179,7 +181,7 @@ def _arrivals(history: History) -> dict[str, datetime]:
     }
 
 
-def _age(result: Result, history: History, newest: timedelta) -> None:
+def _age(result: RestoreTestResult, history: History, newest: timedelta) -> None:
     now, arrivals = datetime.now(UTC), _arrivals(history)
     result.stored = max(arrivals.values(), default=None)
     if result.stored is None:
@@ -199,12 +201,14 @@ def _age(result: Result, history: History, newest: timedelta) -> None:
         )
 
 
-def _newest(result: Result, history: History, repository: Repository, extent: Extent) -> tuple[str, Sample]:
+def _newest(
+    result: RestoreTestResult, history: History, repository: Repository, extent: Extent
+) -> tuple[str, Sample]:
     """The newest snapshot that restic can read, and its files; that a newer one cannot be read is a problem of its own."""
     arrivals = _arrivals(history)
     order = sorted(arrivals, key=lambda name: arrivals[name])
 
-    def listed(name: str) -> tuple[Answer, Sample]:
+    def listed(name: str) -> tuple[ResticResult, Sample]:
         sample = Sample(extent.seed, extent.sample_bytes)
         return repository.follow("ls", name, told=sample.offer), sample
 
@@ -227,41 +231,41 @@ def _newest(result: Result, history: History, repository: Repository, extent: Ex
     return name, sample
 
 
-def _shrinkage(result: Result, found: Recovery, repository: Repository) -> None:
+def _shrinkage(result: RestoreTestResult, found: Recovery, repository: Repository) -> None:
     """Told by the trusted place itself: the source's own word on it, its status file, may be a lie or go unread."""
     arrivals = _arrivals(found.history)
     readable = {one["id"]: one for one in repository.snapshots()}
-    known = {name: held(one, arrivals[name]) for name, one in readable.items() if name in arrivals}
+    known = {name: read_contents(one, arrivals[name]) for name, one in readable.items() if name in arrivals}
     newest = known.get(result.snapshot or "")
-    before = measure(newest, list(known.values())) if newest else None
+    before = choose_reference(newest, list(known.values())) if newest else None
     percent = found.access.record.shrink_percent
     if newest is None or before is None:
         return
-    wrong = lost(newest, before, PERCENT if percent is None else percent)
+    wrong = find_losses(newest, before, PERCENT if percent is None else percent)
     if wrong:
         result.wrong(
-            f"much is gone since the snapshot of {iso(before.at)[:16]}: {'; '.join(shown(one) for one in wrong)}",
+            f"much is gone since the snapshot of {iso(before.at)[:16]}: {'; '.join(escape_text(one) for one in wrong)}",
             "look at the source: systemctl status lastcopy-backup, its mounts and its paths. If that is right, a week"
             " later it is not said again",
         )
 
 
-def _room(scratch: Path, size: int) -> None:
-    free, needed = shutil.disk_usage(scratch).free, size + ROOM_BESIDE
+def _require_space(scratch: Path, size: int) -> None:
+    free, needed = shutil.disk_usage(scratch).free, size + SPACE_FOR_CACHE
     if free < needed:
         raise LastcopyError(
             f"too little disk space for the restore: {needed >> 20} MiB are needed, {free >> 20} MiB are free",
-            where=f"--scratch {shown(scratch.parent)}",
+            where=f"--scratch {escape_text(scratch.parent)}",
             fix="free disk space, give another --scratch, or a smaller --sample-mib",
         )
 
 
 def _restore(
-    result: Result, repository: Repository, target: Path, extent: Extent, chosen: dict[str, int]
+    result: RestoreTestResult, repository: Repository, target: Path, extent: Extent, chosen: dict[str, int]
 ) -> None:
     """restic itself reads every restored file again and compares it with the snapshot (--verify)."""
     wanted = [] if extent.everything else [canary.FOLDER, *chosen]
-    includes = [word for path in wanted for word in ("--include", pattern(path))]
+    includes = [word for path in wanted for word in ("--include", escape_pattern(path))]
     target.mkdir(mode=0o700)
     last: dict[str, Any] = {}
 
@@ -278,7 +282,7 @@ def _restore(
     if "no space left on device" in answer.words or shutil.disk_usage(target).free < _FULL:
         raise LastcopyError(
             "the disk got full, so nothing was proved" + (f":\n{answer.words}" if answer.words else ""),
-            where=f"--scratch {shown(target.parent.parent)}",
+            where=f"--scratch {escape_text(target.parent.parent)}",
             fix="free disk space, give another --scratch, or a smaller --sample-mib",
         )
     result.wrong(
@@ -287,12 +291,12 @@ def _restore(
     )
 
 
-def _canary(result: Result, target: Path) -> None:
+def _canary(result: RestoreTestResult, target: Path) -> None:
     wanted = canary.expected(result.repository or "")
 
     def content(name: str) -> bytes | None:
         path = f"{canary.FOLDER}/{name}"
-        info = plain_file(target, path)
+        info = find_plain_file(target, path)
         if info is None:
             return None
         if info.st_size != len(wanted[name]):
@@ -315,25 +319,25 @@ def _canary(result: Result, target: Path) -> None:
         )
 
 
-def _compare(result: Result, target: Path, chosen: dict[str, int]) -> None:
+def _compare(result: RestoreTestResult, target: Path, chosen: dict[str, int]) -> None:
     """Content was compared by restic; that each file is there, and whole, is seen here."""
     wrong = []
     for path, size in chosen.items():
-        info = plain_file(target, path)
+        info = find_plain_file(target, path)
         if info is None or info.st_size != size:
             wrong.append(path)
     result.files = len(chosen) - len(wrong)
     if wrong:
         result.wrong(
             f"{len(wrong)} of {len(chosen)} sampled files did not come back as the snapshot says,"
-            f" for example {shown(wrong[0])}",
+            f" for example {escape_text(wrong[0])}",
             _LOOK,
         )
 
 
-def _compare_all(result: Result, target: Path, sample: Sample) -> None:
-    files, size = totals(target)
-    kept = totals(target / canary.FOLDER.lstrip("/"))
+def _compare_all(result: RestoreTestResult, target: Path, sample: Sample) -> None:
+    files, size = count_files(target)
+    kept = count_files(target / canary.FOLDER.lstrip("/"))
     result.files, size = files - kept[0], size - kept[1]
     if (result.files, size) != (sample.files, sample.bytes):
         result.wrong(

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ops.checkout import ROOT
-from ops.errors import LastcopyError, raise_all, shown
+from ops.errors import LastcopyError, escape_text, raise_all
 
 NAME = "lastcopy-restore-drill"
 # What needs no quoting anywhere in a unit.
@@ -20,7 +20,7 @@ _SCHEDULE = re.compile(r"[A-Za-z0-9 *:.,/~+-]{1,100}")
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 
 
-def units(
+def make_units(
     *,
     stack: str | None,
     environment_file: Path | None,
@@ -42,7 +42,7 @@ def units(
     words = [*given, *words, *alarm]
     problems = [
         LastcopyError(
-            f"{shown(word)} cannot stand in a unit", allowed="letters, digits and _ . / = @ : + , -"
+            f"{escape_text(word)} cannot stand in a unit", allowed="letters, digits and _ . / = @ : + , -"
         )
         for word in (
             *credentials.values(),
@@ -56,7 +56,7 @@ def units(
     ]
     problems += [
         LastcopyError(
-            f"{shown(path)} is not an absolute path",
+            f"{escape_text(path)} is not an absolute path",
             where=f"--{name}",
             fix="the file's place on the trusted place",
         )
@@ -84,13 +84,13 @@ def units(
     if not _SCHEDULE.fullmatch(schedule):
         problems.append(
             LastcopyError(
-                f"{shown(schedule)} is not a schedule",
+                f"{escape_text(schedule)} is not a schedule",
                 where="--schedule",
                 allowed="a systemd OnCalendar expression",
             )
         )
     if not _USER.fullmatch(user):
-        problems.append(LastcopyError(f"{shown(user)} is not a user's name", where="--user"))
+        problems.append(LastcopyError(f"{escape_text(user)} is not a user's name", where="--user"))
     raise_all(problems)
     command = [sys.executable, "-m", "ops", "restore-test", "run"]
     command += [f"--{name}=%d/{name}" for name in credentials]
@@ -171,4 +171,6 @@ def write(path: Path, text: str) -> None:
         with path.open("x") as file:
             file.write(text)
     except OSError as error:
-        raise LastcopyError(f"{shown(path)} cannot be written: {error.strerror}", where="--out") from None
+        raise LastcopyError(
+            f"{escape_text(path)} cannot be written: {error.strerror}", where="--out"
+        ) from None

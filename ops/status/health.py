@@ -12,12 +12,12 @@ from typing import Any
 
 from rich.console import Console
 
-from ops.history.timeline import DESTRUCTIVE, SIGNS, Kind, acts
+from ops.history.timeline import DESTRUCTIVE, SIGNS, Kind, find_acts
 from ops.history.versions import LOCKS, Entry, History, area, iso
 from ops.status.last_run import LastRun
 from ops.storage import checkpoint
-from ops.storage.access import DAILY_SILENT_HOURS, Place
-from ops.storage.client import Refused, Storage
+from ops.storage.access import DAILY_SILENT_HOURS, RepositoryLocation
+from ops.storage.client import AccessRefused, Storage
 
 console = Console(highlight=False)
 DAY = timedelta(days=1)
@@ -26,7 +26,7 @@ MOST_LOCKS = 200  # honest ones stand one at a time for each session
 
 
 @dataclass(frozen=True, kw_only=True)
-class Problem:
+class HealthProblem:
     """One loud sentence and what to do."""
 
     what: str
@@ -34,7 +34,7 @@ class Problem:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class SourceHealth:
     """One source as the storage sees it. ``added``: bytes of the last 24 hours, in all its repositories; ``hidden`` and
     ``overwritten``: objects outside locks/ in that time; ``signs``: of an attack, since the last note of a rebuild or prune; ``opens``:
     configuration and keys show; ``burst``: snapshots that came too close together."""
@@ -50,15 +50,15 @@ class Seen:
     noted: tuple[datetime, str] | None
     opens: bool
     burst: int
-    problems: tuple[Problem, ...]
+    problems: tuple[HealthProblem, ...]
     last_run: LastRun | None = None  # what its host says, where it was asked
 
-    def with_last_run(self, run: LastRun | None, limits: Limits) -> Seen:
+    def with_last_run(self, run: LastRun | None, limits: HealthLimits) -> SourceHealth:
         """The same, and what its host says of its last backup."""
         heard = replace(self, last_run=run)
         return replace(heard, problems=tuple(_problems(heard, limits)))
 
-    def later(self, hours: float, limits: Limits) -> Seen:
+    def later(self, hours: float, limits: HealthLimits) -> SourceHealth:
         """The same storage with nothing new in it, so much later."""
         moved = replace(self, now=self.now + timedelta(hours=hours))
         return replace(moved, problems=tuple(_problems(moved, limits)))
@@ -69,20 +69,20 @@ class Seen:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class HealthLimits:
     """When to be loud."""
 
     silent_hours: float = DAILY_SILENT_HOURS
     growth_gib: float = 100
 
 
-def limits_of(place: Place, silent_hours: float | None, growth_gib: float) -> Limits:
+def choose_limits(place: RepositoryLocation, silent_hours: float | None, growth_gib: float) -> HealthLimits:
     """The limits asked for; where no silence is, the one that follows from the source's own schedule."""
     own = place.record.silent_hours if silent_hours is None else silent_hours
-    return Limits(silent_hours=own, growth_gib=growth_gib)
+    return HealthLimits(silent_hours=own, growth_gib=growth_gib)
 
 
-def look(storage: Storage, place: Place, limits: Limits) -> Seen:
+def check_source(storage: Storage, place: RepositoryLocation, limits: HealthLimits) -> SourceHealth:
     """List the objects below the source's prefix; none is opened."""
     prefix, _, mine = place.path.rpartition("/")
     whole = list(storage.entries(f"{prefix}/"))
@@ -93,7 +93,7 @@ def look(storage: Storage, place: Place, limits: Limits) -> Seen:
     )
     try:
         notes = storage.notes(checkpoint.folder(place))
-    except Refused:
+    except AccessRefused:
         notes = []  # a key that is limited to the sources' prefixes: then everything counts
     return judge(place.record.name, whole, history, notes, storage.clock(), limits)
 
@@ -104,14 +104,14 @@ def judge(
     history: History,
     notes: list[dict[str, Any]],
     now: datetime,
-    limits: Limits,
-) -> Seen:
+    limits: HealthLimits,
+) -> SourceHealth:
     """What the listing means. Pure."""
     live = history.live()
     noted = checkpoint.newest_unproven(history, notes)
-    found = [act for act in acts(history) if noted is None or act.entry.at > noted[0]]
-    today = [act for act in acts(history) if act.entry.at > now - DAY]
-    seen = Seen(
+    found = [act for act in find_acts(history) if noted is None or act.entry.at > noted[0]]
+    today = [act for act in find_acts(history) if act.entry.at > now - DAY]
+    seen = SourceHealth(
         source=source,
         now=now,
         newest=max((entry.at for name, entry in live.items() if area(name) == "snapshots"), default=None),
@@ -128,31 +128,31 @@ def judge(
     return replace(seen, problems=tuple(_problems(seen, limits)))
 
 
-def _problems(seen: Seen, limits: Limits) -> list[Problem]:
+def _problems(seen: SourceHealth, limits: HealthLimits) -> list[HealthProblem]:
     name, found = seen.source, []
     cut = f"lastcopy cut-off --source {name} --stack STACK"
     recover = f"lastcopy recover look --source {name}"
     silent = seen.silent_hours
     if silent is None:
         found.append(
-            Problem(
+            HealthProblem(
                 what="NO SNAPSHOT STANDS in the storage",
                 fix=f"the first backup is not there yet, or somebody hid them: {recover}",
             )
         )
     elif silent > limits.silent_hours:
         found.append(
-            Problem(
+            HealthProblem(
                 what=f"SILENT for {silent:.0f} h, where {limits.silent_hours:g} are the most:"
                 f" the storage got its last snapshot at {seen.newest and iso(seen.newest)[:16]}",
                 fix="on the source: systemctl status lastcopy-backup",
             )
         )
     if seen.newest is not None and not seen.opens:
-        found.append(Problem(what="ITS CONFIGURATION OR ITS KEYS ARE HIDDEN", fix=recover))
+        found.append(HealthProblem(what="ITS CONFIGURATION OR ITS KEYS ARE HIDDEN", fix=recover))
     if seen.added > limits.growth_gib * GIB:
         found.append(
-            Problem(
+            HealthProblem(
                 what=f"GROWS TOO FAST: {seen.added / GIB:.1f} GiB in 24 h, where {limits.growth_gib:g} are expected",
                 fix=f"a first backup, or somebody fills the storage: {cut}",
             )
@@ -160,18 +160,22 @@ def _problems(seen: Seen, limits: Limits) -> list[Problem]:
     if seen.signs:
         told = ", ".join(f"{count} objects {kind.value}" for kind, count in seen.signs.items())
         found.append(
-            Problem(
+            HealthProblem(
                 what=f"SIGNS OF AN ATTACK: {told}",
                 fix=f"{cut}; {recover}. Was a prune cut off? Then run it again",
             )
         )
     if seen.burst:
-        found.append(Problem(what=f"A BURST OF {seen.burst} SNAPSHOTS in 24 h", fix=f"{cut}; {recover}"))
+        found.append(
+            HealthProblem(what=f"A BURST OF {seen.burst} SNAPSHOTS in 24 h", fix=f"{cut}; {recover}")
+        )
     if seen.locks > MOST_LOCKS:
-        found.append(Problem(what=f"{seen.locks} LOCKS STAND", fix=f"{cut}; the next prune removes them"))
+        found.append(
+            HealthProblem(what=f"{seen.locks} LOCKS STAND", fix=f"{cut}; the next prune removes them")
+        )
     if seen.last_run is not None and seen.last_run.alarm:
         found.append(
-            Problem(
+            HealthProblem(
                 what=f"{seen.last_run.alarm} (its host, {seen.last_run.ended})",
                 fix='docs/runbook.md, "A backup failed"; on the source: systemctl status lastcopy-backup',
             )
@@ -179,7 +183,7 @@ def _problems(seen: Seen, limits: Limits) -> list[Problem]:
     return found
 
 
-def as_data(one: Seen) -> dict[str, Any]:
+def as_data(one: SourceHealth) -> dict[str, Any]:
     return {
         "source": one.source,
         "now": iso(one.now),

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ops.errors import LastcopyError, shown
-from ops.hosts.connection import Host, hosts
-from ops.hosts.endpoints import admin_keys, endpoints, sandbox_endpoints
+from ops.errors import LastcopyError, escape_text
+from ops.hosts.connection import SshHost, open_hosts
+from ops.hosts.endpoints import read_admin_keys, read_endpoints, read_sandbox_endpoints
 from ops.private_folder import private_folder
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class LastRun:
         return "; ".join(told)
 
 
-def parsed(text: str) -> LastRun:
+def parse_last_run(text: str) -> LastRun:
     """Whatever the host sent."""
     try:
         told = json.loads(text)
@@ -71,16 +71,16 @@ def parsed(text: str) -> LastRun:
         return LastRun(not_read=f"{STATUS} holds no record")
     code, findings, ahead = told.get("exit_code"), told.get("findings"), told.get("clock_ahead_seconds")
     return LastRun(
-        result=shown(told.get("result", ""), 20),
+        result=escape_text(told.get("result", ""), 20),
         code=code if type(code) is int else 0,
-        ended=shown(told.get("last_end", ""), 20),
-        message=shown(told.get("message", ""), 600),
-        findings=tuple(shown(one, 400) for one in findings[:20]) if isinstance(findings, list) else (),
+        ended=escape_text(told.get("last_end", ""), 20),
+        message=escape_text(told.get("message", ""), 600),
+        findings=tuple(escape_text(one, 400) for one in findings[:20]) if isinstance(findings, list) else (),
         clock_ahead=ahead if type(ahead) is int and abs(ahead) < _CENTURY else 0,
     )
 
 
-def last_run(host: Host) -> LastRun:
+def read_last_run(host: SshHost) -> LastRun:
     """Of this host; one that is not reached is no error."""
     try:
         done = host.run("head", "-c", str(_MOST), STATUS, seconds=_SECONDS, check=False)
@@ -88,23 +88,25 @@ def last_run(host: Host) -> LastRun:
             host.run("true", seconds=_SECONDS)  # for the reason in its own words
             return LastRun(not_read="the host did not answer in time")
     except LastcopyError as error:
-        return LastRun(not_read=shown(error.what, 300))
+        return LastRun(not_read=escape_text(error.what, 300))
     if done.code != 0:
         return LastRun(not_read=f"no backup has ended there yet, or {STATUS} cannot be read")
-    return parsed(done.out)
+    return parse_last_run(done.out)
 
 
-def last_runs(stack: Stack, names: Sequence[str], sandbox: Path | None) -> dict[str, LastRun]:
+def read_last_runs(stack: Stack, names: Sequence[str], sandbox: Path | None) -> dict[str, LastRun]:
     """By source. One that is enrolled by script is not reached from here, and missing."""
     outputs = stack.outputs()
     managed = [name for name in names if outputs["sources"][name].get("managed")]
     with ExitStack() as opened:
         folder = opened.enter_context(private_folder("status"))
         doors = (
-            sandbox_endpoints(sandbox, outputs, managed)
+            read_sandbox_endpoints(sandbox, outputs, managed)
             if sandbox is not None
-            else endpoints(outputs, managed, admin_keys(stack.config(), folder))
+            else read_endpoints(outputs, managed, read_admin_keys(stack.config(), folder))
         )
-        reached = opened.enter_context(hosts(doors, folder))
+        reached = opened.enter_context(open_hosts(doors, folder))
         with ThreadPoolExecutor(_AT_ONCE) as pool:  # one that does not answer keeps no other waiting
-            return dict(zip(managed, pool.map(lambda name: last_run(reached[name]), managed), strict=True))
+            return dict(
+                zip(managed, pool.map(lambda name: read_last_run(reached[name]), managed), strict=True)
+            )

@@ -16,7 +16,7 @@ from pydantic.alias_generators import to_camel
 
 from components.storage.service_facts import Checksum, ChecksumChoice, ServiceName, Uploads
 from components.storage.services import SERVICES
-from ops.errors import LastcopyError, raise_all, shown
+from ops.errors import LastcopyError, escape_text, raise_all
 from ops.history.dates import Retention
 
 
@@ -72,7 +72,7 @@ class Document(BaseModel):
         except ValidationError as error:
             problems = []
             for line in error.errors(include_url=False, include_input=False, include_context=False):
-                at = ".".join(shown(part, 40) for part in line["loc"])
+                at = ".".join(escape_text(part, 40) for part in line["loc"])
                 said = line["msg"].removeprefix("Value error, ")
                 rule = line["type"] == "value_error"
                 problems.append(
@@ -90,7 +90,7 @@ class Document(BaseModel):
 DAILY_SILENT_HOURS = 28
 
 
-class Where(Document):
+class StorageLocation(Document):
     """Where the objects stand; the stack's output ``vault``."""
 
     endpoint: Annotated[str, _form(r"https://[A-Za-z0-9.:\[\]-]+", "https://host or https://host:port")]
@@ -138,13 +138,13 @@ class StorageKey(Document):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class RepositoryLocation:
     """One repository and the key to its storage: enough to see what stands there, not to read it.
 
     ``place``: where it is none of a source's generations (a drill's). ``lock_was``: the bucket's default retentions before today's, oldest first.
     """
 
-    where: Where
+    where: StorageLocation
     record: RepositoryRecord
     key: StorageKey = field(repr=False)
     place: str | None = None
@@ -159,22 +159,22 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Access(Place):
+class Access(RepositoryLocation):
     """A place and the password to its content."""
 
     password: SecretStr = field(repr=False)
 
 
-def from_outputs(outputs: Mapping[str, Any], source: str, key: StorageKey) -> Access:
+def read_access(outputs: Mapping[str, Any], source: str, key: StorageKey) -> Access:
     """From a stack's outputs with their secrets."""
-    where, records = where_of(outputs), outputs.get("sources", {})
+    where, records = read_storage_location(outputs), outputs.get("sources", {})
     if source not in records:
         raise _unknown(source, records)
     record = RepositoryRecord.read(_record_of(source, records[source]), f"output sources.{source}")
     return Access(where=where, record=record, key=key, password=SecretStr(outputs["passwords"][source]))
 
 
-def where_of(outputs: Mapping[str, Any]) -> Where:
+def read_storage_location(outputs: Mapping[str, Any]) -> StorageLocation:
     """The storage of a stack's outputs; an rclone remote has no versions to go back to, so it is none."""
     vault = outputs.get("vault", {})
     if "bucket" not in vault:
@@ -184,10 +184,10 @@ def where_of(outputs: Mapping[str, Any]) -> Where:
             fix="pulumi up; or give the recovery kit",
         )
     known = ("endpoint", "region", "bucket", "prefix", "provider", "checksum", "caCertificate")
-    return Where.read({name: vault[name] for name in known if name in vault}, "output vault")
+    return StorageLocation.read({name: vault[name] for name in known if name in vault}, "output vault")
 
 
-def records_of(outputs: Mapping[str, Any]) -> dict[str, RepositoryRecord]:
+def read_records(outputs: Mapping[str, Any]) -> dict[str, RepositoryRecord]:
     """Every source of a stack's outputs."""
     return {
         name: RepositoryRecord.read(_record_of(name, summary), f"output sources.{name}")
@@ -209,11 +209,11 @@ def _record_of(source: str, summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _unknown(source: str, known: Mapping[str, Any]) -> LastcopyError:
-    names = ", ".join(sorted(shown(name, 40) for name in known)) or "none"
+    names = ", ".join(sorted(escape_text(name, 40) for name in known)) or "none"
     return LastcopyError(f"there is no source {source!a}", where="--source", allowed=f"one of: {names}")
 
 
-def pick(records: Mapping[str, RepositoryRecord], source: str) -> RepositoryRecord:
+def find_record(records: Mapping[str, RepositoryRecord], source: str) -> RepositoryRecord:
     """The source's record, or an error that names all sources."""
     if source not in records:
         raise _unknown(source, records)

@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ops.history.versions import Entry, History, iso
-from ops.storage.access import Access, Place
+from ops.storage.access import Access, RepositoryLocation
 
 FOLDER = "_lastcopy/checkpoints"  # no source's name begins with an underscore
 
 
-def folder(access: Place, kind: str = FOLDER) -> str:
+def folder(access: RepositoryLocation, kind: str = FOLDER) -> str:
     """Where the notes of a kind stand for one repository."""
     return f"{access.where.prefix}/{kind}/{access.record.name}/g{access.record.generation}/".lstrip("/")
 

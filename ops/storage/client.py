@@ -23,10 +23,10 @@ from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.httpsession import URLLib3Session
 
-from ops.errors import LastcopyError, shown
+from ops.errors import LastcopyError, escape_text
 from ops.history.dates import Retention
 from ops.history.versions import AREAS, LOCKS, Entry, History, area
-from ops.storage.access import Place, StorageKey, Where
+from ops.storage.access import RepositoryLocation, StorageKey, StorageLocation
 
 WORKERS = 8
 NOTES, NOTE_BYTES = 1000, 1 << 20
@@ -37,11 +37,11 @@ _RIGHTS = (
 )
 
 
-class Refused(LastcopyError):
+class AccessRefused(LastcopyError):
     """The storage does not let this key do it; there may be another way."""
 
 
-def client(where: Where, key: StorageKey, ca_file: Path | None, *, attempts: int) -> Any:
+def make_client(where: StorageLocation, key: StorageKey, ca_file: Path | None, *, attempts: int) -> Any:
     """An S3 client that takes nothing of the caller's environment. What it writes carries a checksum that this service knows."""
     nothing = (None, None, None, None)
     session = botocore.session.Session(
@@ -88,10 +88,10 @@ def _add_content_md5(params: dict[str, Any], **_: Any) -> None:
 class Storage:
     """One repository's objects, through the key of ``access``; nothing is taken from the caller's environment."""
 
-    def __init__(self, access: Place, ca_file: Path | None) -> None:
+    def __init__(self, access: RepositoryLocation, ca_file: Path | None) -> None:
         self.bucket, self.prefix = access.where.bucket, f"{access.path}/"
         self._access, self._ca_file = access, ca_file
-        self._s3 = client(access.where, access.key, ca_file, attempts=4)
+        self._s3 = make_client(access.where, access.key, ca_file, attempts=4)
 
     def history(self, told: Callable[[int], None] = lambda _: None) -> History:
         """Every version and delete marker of the repository; ``told`` hears how many so far."""
@@ -147,7 +147,7 @@ class Storage:
             return None
         found: dict[str, datetime] = {}
 
-        heads = Heads(self._access, self._ca_file)
+        heads = LockReader(self._access, self._ca_file)
 
         def ask(entry: Entry) -> tuple[str, datetime | None]:
             key = self.prefix + entry.name
@@ -155,7 +155,7 @@ class Storage:
             if until is not None:
                 return entry.id, until
             # No lock, or something else than an answer: asked with all of the client's care.
-            with _translated(f"the lock of {shown(entry.name)} cannot be read", self.bucket):
+            with _translated(f"the lock of {escape_text(entry.name)} cannot be read", self.bucket):
                 head = self._s3.head_object(Bucket=self.bucket, Key=key, VersionId=entry.id)
             return entry.id, head.get("ObjectLockRetainUntilDate")
 
@@ -175,7 +175,7 @@ class Storage:
 
     def parts(self, entry: Entry, first: int, last: int, size: int) -> Iterator[bytes]:
         """One version's content from byte ``first`` to ``last``, in pieces."""
-        with _translated(f"{shown(entry.name)} cannot be read", self.bucket):
+        with _translated(f"{escape_text(entry.name)} cannot be read", self.bucket):
             answer = self._s3.get_object(
                 Bucket=self.bucket,
                 Key=self.prefix + entry.name,
@@ -186,7 +186,7 @@ class Storage:
 
     def read(self, entry: Entry) -> bytes:
         """One version's content."""
-        with _translated(f"{shown(entry.name)} cannot be read", self.bucket):
+        with _translated(f"{escape_text(entry.name)} cannot be read", self.bucket):
             answer = self._s3.get_object(Bucket=self.bucket, Key=self.prefix + entry.name, VersionId=entry.id)
             return bytes(answer["Body"].read())
 
@@ -201,7 +201,7 @@ class Storage:
         """The good version becomes the newest of its name; the storage copies, nothing passes through here."""
         key = self.prefix + good.name
         origin = {"Bucket": self.bucket, "Key": key, "VersionId": good.id}
-        with _translated(f"{shown(good.name)} cannot be copied", self.bucket):
+        with _translated(f"{escape_text(good.name)} cannot be copied", self.bucket):
             if good.size < 5 << 30:
                 self._s3.copy_object(Bucket=self.bucket, Key=key, CopySource=origin)
             else:  # more than one request can copy
@@ -210,16 +210,16 @@ class Storage:
                 with TransferManager(self._s3) as manager:
                     manager.copy(origin, self.bucket, key).result()
 
-    def take_off(self, marker: Entry) -> None:
+    def remove_marker(self, marker: Entry) -> None:
         """Remove one delete marker. A version cannot be removed here, whatever the caller believes."""
         if not marker.marker:
             raise AssertionError("only delete markers are taken off")
-        with _translated(f"the delete marker of {shown(marker.name)} cannot be taken off", self.bucket):
+        with _translated(f"the delete marker of {escape_text(marker.name)} cannot be taken off", self.bucket):
             self._s3.delete_object(Bucket=self.bucket, Key=self.prefix + marker.name, VersionId=marker.id)
 
     def hide(self, name: str) -> None:
         """A delete marker above whatever stands; its versions stay."""
-        with _translated(f"{shown(name)} cannot be hidden", self.bucket):
+        with _translated(f"{escape_text(name)} cannot be hidden", self.bucket):
             self._s3.delete_object(Bucket=self.bucket, Key=self.prefix + name)
 
     def notes(self, folder: str) -> list[dict[str, Any]]:
@@ -247,13 +247,13 @@ class Storage:
             self._s3.put_object(Bucket=self.bucket, Key=key, Body=body)
 
 
-class Heads:
+class LockReader:
     """HEAD requests by botocore's signer and sender, without the client's machinery around them: one for each version may be very many.
 
     For storages with the bucket in the path, as every one but AWS is asked (``client``).
     """
 
-    def __init__(self, access: Place, ca_file: Path | None) -> None:
+    def __init__(self, access: RepositoryLocation, ca_file: Path | None) -> None:
         where, key = access.where, access.key
         self._root = f"{where.endpoint}/{quote(where.bucket)}/"
         credentials = Credentials(key.access_key_id, key.secret_access_key.get_secret_value())
@@ -288,8 +288,8 @@ def _translated(what: str, where: str) -> Iterator[None]:
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", "unknown"))
         if code in _REFUSED or code == "403":
-            raise Refused(
-                f"{what}: the storage refuses it ({shown(code)})",
+            raise AccessRefused(
+                f"{what}: the storage refuses it ({escape_text(code)})",
                 where=where,
                 fix=f"use an identity that has {_RIGHTS}",
             ) from None
@@ -299,9 +299,9 @@ def _translated(what: str, where: str) -> Iterator[None]:
             "NoSuchBucket": "compare the bucket's name with the stack file",
             "RequestTimeTooSkewed": "set this machine's clock",
         }
-        raise LastcopyError(f"{what}: {shown(code)}", where=where, fix=fixes.get(code, "")) from None
+        raise LastcopyError(f"{what}: {escape_text(code)}", where=where, fix=fixes.get(code, "")) from None
     except BotoCoreError as error:
         fix = "see to it that this machine reaches the storage"
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             fix = "the endpoint's certificate is not trusted here: set storage.s3.caCertificate, or take the kit's"
-        raise LastcopyError(f"{what}: {shown(error)}", where=where, fix=fix) from None
+        raise LastcopyError(f"{what}: {escape_text(error)}", where=where, fix=fix) from None

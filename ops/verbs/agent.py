@@ -9,7 +9,7 @@ import typer
 
 from ops.command_line.options import StackOptions, takes_options
 from ops.errors import LastcopyError
-from ops.hosts.filtered_agent import keys_named, run_beside
+from ops.hosts.filtered_agent import read_agent_keys, run_with_agent
 
 
 @takes_options
@@ -18,7 +18,7 @@ def agent(
     options: StackOptions,
 ) -> None:
     """Run a command beside an ssh agent that offers the keys of lastcopy:admin.agentKeys alone: sshd takes six."""
-    keys = keys_named(options.open().config())
+    keys = read_agent_keys(options.open().config())
     behind = os.environ.get("SSH_AUTH_SOCK")
     if not keys:
         raise LastcopyError(
@@ -28,4 +28,4 @@ def agent(
         )
     if not behind:
         raise LastcopyError("there is no ssh agent", where="SSH_AUTH_SOCK", fix="eval $(ssh-agent); ssh-add")
-    raise typer.Exit(run_beside(keys, behind, command))
+    raise typer.Exit(run_with_agent(keys, behind, command))

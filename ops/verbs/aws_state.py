@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ops.aws_state import ALIAS, make
+from ops.aws_state import ALIAS, make_state_backend
 from ops.command_line.output import JsonOption, print_json, print_line
 from ops.errors import LastcopyError
 
@@ -21,7 +21,7 @@ def aws_state(
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        changed = make(boto3.Session(), bucket, region)
+        changed = make_state_backend(boto3.Session(), bucket, region)
     except (BotoCoreError, ClientError) as error:
         raise LastcopyError(str(error), where=f"bucket {bucket}, {region}") from None
     backend, secrets = f"s3://{bucket}?region={region}", f"awskms://{ALIAS}?region={region}"

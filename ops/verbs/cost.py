@@ -11,7 +11,7 @@ import typer
 from ops.command_line.options import StackOptions, takes_options
 from ops.command_line.output import JsonOption, print_json, print_line
 from ops.cost import model as cost_model
-from ops.cost.estimate import config_of, given_prices, plan_of, table
+from ops.cost.estimate import parse_prices, read_config, read_resources, render_table
 from ops.cost.model import Usage
 from ops.errors import LastcopyError
 
@@ -51,11 +51,11 @@ def cost(
         restored_gib=restored_gib,
     )
     # 1. The stack's settings.
-    where, config = (str(file), config_of(file)) if file else _settings(options)
+    where, config = (str(file), read_config(file)) if file else _settings(options)
     # 2. What they have at AWS, and the prices there.
     try:
-        plan, region = plan_of(config)
-        prices = cost_model.prices_of(region).corrected(given_prices(price or []))
+        plan, region = read_resources(config)
+        prices = cost_model.load_prices(region).corrected(parse_prices(price or []))
         lines = cost_model.estimate(plan, usage, prices)
     except LastcopyError as error:
         raise LastcopyError(f"{where}: {error}") from None
@@ -80,7 +80,7 @@ def cost(
             }
         )
     else:
-        print_line(table(lines, prices, usage, where))
+        print_line(render_table(lines, prices, usage, where))
 
 
 def _settings(options: StackOptions) -> tuple[str, Mapping[str, Any]]:

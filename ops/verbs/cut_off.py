@@ -6,7 +6,7 @@ import time
 
 from ops.command_line.options import SourceOption, StackOptions, takes_options
 from ops.command_line.output import JsonOption, print_json, print_line
-from ops.cut_off import switch
+from ops.cut_off import set_cut_off
 from ops.errors import LastcopyError
 
 
@@ -26,7 +26,7 @@ def _change(source: str, options: StackOptions, *, cut: bool, as_json: bool) -> 
     began = time.monotonic()
     stack = options.open()
     try:
-        switch(source, stack, cut=cut)
+        set_cut_off(source, stack, cut=cut)
     except LastcopyError as error:
         raise LastcopyError(f"{error}\nfix what it names and run it again: it does what is left") from None
     seconds = time.monotonic() - began

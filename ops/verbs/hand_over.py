@@ -7,16 +7,16 @@ import sys
 
 import toolchain
 from ops.errors import LastcopyError
-from ops.hosts.dial import dialled
-from ops.hosts.hand_over import Order, bring
+from ops.hosts.dial import dial_host
+from ops.hosts.hand_over import HandOverRequest, hand_over_tool
 
 
 def hand_over() -> None:
     """Bring rclone or restic onto a host that fetches nothing itself; for `pulumi up`, which says on standard input what and where."""
-    order = Order.read(sys.stdin.read())
+    order = HandOverRequest.read(sys.stdin.read())
     try:
-        with dialled(order.dial, "hand-over") as host:
-            facts = bring(host, order.tool)
+        with dial_host(order.dial, "hand-over") as host:
+            facts = hand_over_tool(host, order.tool)
     except toolchain.ToolError as error:
         raise LastcopyError(str(error)) from None
     print(json.dumps(facts))

@@ -15,9 +15,9 @@ from ops.command_line.options import (
     takes_options,
 )
 from ops.command_line.output import JsonOption, print_json, print_line
-from ops.errors import LastcopyError, shown
-from ops.kit.kit import Kit, from_outputs
-from ops.kit.page import page
+from ops.errors import LastcopyError, escape_text
+from ops.kit.kit import Kit, make_kit
+from ops.kit.page import render_page
 from ops.kit.sealed import check_readers, read_passphrase, seal, unseal, write_new
 from ops.storage.access import read_storage_key
 from toolchain.pins import load
@@ -68,9 +68,9 @@ def write(
     # 3. The kit and its page.
     pins = load().tools
     versions = {name: pins[name].version for name in ("restic", "rclone")}
-    kit = from_outputs(of.name, outputs, versions, datetime.now(UTC), key=key, identities=identities)
+    kit = make_kit(of.name, outputs, versions, datetime.now(UTC), key=key, identities=identities)
     write_new(out, seal(kit.text(), recipients=recipient or (), passphrase=phrase))
-    write_new(paper, page(kit, out.name, secrets=page_with_secrets).encode())
+    write_new(paper, render_page(kit, out.name, secrets=page_with_secrets).encode())
     print_line(f"kit of {len(kit.sources)} sources: {out}; page: {paper}")
     print_line("keep both away from the backups' storage; try it now: lastcopy recover look --kit …")
     if as_json:
@@ -96,7 +96,7 @@ def show(
     elif as_json:
         print_json(without_secrets(found))
     else:
-        for row in rows(found):
+        for row in describe(found):
             print_line(row)
 
 
@@ -110,18 +110,18 @@ def without_secrets(kit: Kit) -> dict[str, Any]:
     )
 
 
-def rows(kit: Kit) -> list[str]:
+def describe(kit: Kit) -> list[str]:
     """What is in a kit, a line each, without secrets."""
     where = kit.where
     return [
-        f"stack {shown(kit.stack)}, made {shown(kit.made)}",
+        f"stack {escape_text(kit.stack)}, made {escape_text(kit.made)}",
         f"storage {where.endpoint}, bucket {where.bucket}, prefix {where.prefix or 'none'}",
-        f"storage key: {'in the kit' if kit.storage_key else shown(kit.how_to_get_identities)}",
-        *(f"relay {shown(kit.relay.address)} {kit.relay.host_key}" for _ in [0] if kit.relay),
+        f"storage key: {'in the kit' if kit.storage_key else escape_text(kit.how_to_get_identities)}",
+        *(f"relay {escape_text(kit.relay.address)} {kit.relay.host_key}" for _ in [0] if kit.relay),
         *(
             f"source {record.name}: generation {record.generation}, repository {record.repository_id or 'not recorded'}, "
             f"key {record.key_id or 'not recorded'}, password in the kit"
             for record in kit.sources
         ),
-        *(f"{shown(name)} {shown(version)}" for name, version in sorted(kit.tools.items())),
+        *(f"{escape_text(name)} {escape_text(version)}" for name, version in sorted(kit.tools.items())),
     ]

@@ -38,7 +38,7 @@ touch .made
 MANIFEST = r"""cd "$1" && { find . -printf '%y %m %U:%G %s %T@ %l %p\0' | sort -z; find . -type f -print0 | sort -z | xargs -0 sha256sum -z; } | sha256sum"""
 
 
-def timed(title: str, work: Callable[[], None]) -> None:
+def run_timed(title: str, work: Callable[[], None]) -> None:
     console.print(f"[bold]==>[/] {title}")
     began = time.monotonic()
     work()
@@ -132,10 +132,10 @@ def up() -> None:
     try:
         stack.create(ROOT / "stacks" / "templates" / "local.yaml")
         wake_up(stack)
-        timed("pulumi up", stack.up)
-        timed("first backup of a real directory tree, by the timer's own service", first_backup)
-        timed("restore and byte compare", restore_and_compare)
-        timed("root on web1 tries to destroy it", attack)
+        run_timed("pulumi up", stack.up)
+        run_timed("first backup of a real directory tree, by the timer's own service", first_backup)
+        run_timed("restore and byte compare", restore_and_compare)
+        run_timed("root on web1 tries to destroy it", attack)
     except LastcopyError as error:
         raise LastcopyError(
             f"{error}\nfix what it names and run `make local` again: it goes on where it stopped; `make clean-local` starts over"

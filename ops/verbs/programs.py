@@ -7,13 +7,13 @@ import os
 import sys
 
 from ops.hosts import programs
-from ops.hosts.dial import dialled
+from ops.hosts.dial import dial_host
 
 
 def send_programs() -> None:
     """Send a host its programs; for `pulumi up`, which says on standard input where and which."""
     order = json.loads(sys.stdin.read())
-    with dialled(order, "programs") as host:
+    with dial_host(order, "programs") as host:
         mark = programs.send_programs(host, order["areas"], order["digest"])
     print(json.dumps({"mark": mark}))
 
@@ -22,5 +22,5 @@ def remove_programs() -> None:
     """Remove a host's programs; for `pulumi up`, which says on standard input where, and in its variable what the sending printed."""
     order = json.loads(sys.stdin.read())
     mark = json.loads(os.environ["PULUMI_COMMAND_STDOUT"])["mark"]
-    with dialled(order, "programs") as host:
+    with dial_host(order, "programs") as host:
         programs.remove_programs(host, mark)

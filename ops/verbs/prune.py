@@ -15,15 +15,15 @@ from ops.command_line import output
 from ops.command_line.exit_codes import ExitCode
 from ops.command_line.options import RepositoryOptions, takes_options
 from ops.command_line.output import JsonOption, human_size, print_json, say
-from ops.errors import LastcopyError, shown
+from ops.errors import LastcopyError, escape_text
 from ops.history.timeline import SNAPSHOTS_A_DAY
 from ops.history.versions import iso
 from ops.prune.decision import ALL_SUSPICIOUS, Decision, Verdict
-from ops.prune.prune import CLOCK, Outlook, Pruned, Wishes, accept, outlook
+from ops.prune.prune import CLOCK, Outlook, PruneOptions, PruneResult, accept, look_ahead
 from ops.prune.prune import prune as carry_out
-from ops.prune.retention import Keep, span
-from ops.prune.suspicion import LONGEST_BACKUP, Limits
-from ops.verbs.recover import moment_of, opened
+from ops.prune.retention import Keep, parse_span
+from ops.prune.suspicion import LONGEST_BACKUP, PlausibleLimits
+from ops.verbs.recover import open_repository, parse_at
 
 _DEFAULT = Keep()
 
@@ -96,29 +96,29 @@ def prune(
     """Drop old snapshots by the storage's own clock, and what only they needed. Refuses when anything is suspicious. Deletes no version."""
     # 1. The words alone.
     check_snapshots(action, snapshot)
-    wishes = Wishes(
+    wishes = PruneOptions(
         keep=Keep(
             last=keep_last, hourly=keep_hourly, daily=keep_daily, weekly=keep_weekly, monthly=keep_monthly,
-            yearly=keep_yearly, within=span(keep_within) if keep_within else timedelta(),
+            yearly=keep_yearly, within=parse_span(keep_within) if keep_within else timedelta(),
         ),
-        limits=Limits(
+        limits=PlausibleLimits(
             longest_backup=timedelta(hours=longest_backup), most_a_day=most_per_day, hosts=tuple(host or ())
         ),
         set_aside=tuple(set_aside or ()),
-        seen_until=moment_of(seen_until),
+        seen_until=parse_at(seen_until),
         final_read=final_read,
     )  # fmt: skip
-    with opened(repository.access) as reached:
+    with open_repository(repository.access) as reached:
         # 2. What a run would do; with accept, after what is accepted now.
-        found = outlook(reached, wishes)
+        found = look_ahead(reached, wishes)
         if action is Action.ACCEPT:
             new = accept(found, snapshot or ())
-            found = outlook(reached, wishes)
+            found = look_ahead(reached, wishes)
             say(
                 f"{len(new)} snapshots are accepted from now on: {' '.join(one[:8] for one in new) or 'none'}"
             )
         if not as_json:
-            output.console.print(table(found.decision))
+            output.console.print(render_table(found.decision))
         # 3. The run itself, which refuses by an error.
         is_refused = bool(list(found.problems()))
         done = None
@@ -142,7 +142,7 @@ def check_snapshots(action: Action, snapshot: list[str] | None) -> None:
         )
 
 
-def tell(found: Outlook, done: Pruned | None, action: Action) -> None:
+def tell(found: Outlook, done: PruneResult | None, action: Action) -> None:
     if done is not None:
         say(
             f"pruned: {done.snapshots} snapshots dropped, {done.kept} stand; {done.hidden} objects hidden, {human_size(done.size)}, {done.seconds:.1f} s"
@@ -165,7 +165,7 @@ def tell(found: Outlook, done: Pruned | None, action: Action) -> None:
         say("no snapshot was changed; to act: the same with run")
 
 
-def table(decision: Decision) -> Table:
+def render_table(decision: Decision) -> Table:
     """One row a snapshot. All that a snapshot says of itself is escaped."""
     counts = Counter(row.verdict for row in decision.rows)
     summary = ", ".join(f"{count} {verdict.value}" for verdict, count in counts.items())
@@ -178,8 +178,8 @@ def table(decision: Decision) -> Table:
         cells = (
             one.short,
             iso(one.arrived)[:19].replace("T", " "),
-            shown(one.claimed.isoformat(" ", "seconds"), 25) if one.claimed else "?",
-            shown(one.host, 24),
+            escape_text(one.claimed.isoformat(" ", "seconds"), 25) if one.claimed else "?",
+            escape_text(one.host, 24),
             row.verdict.value,
             ", ".join(row.why)
             + ("; its time was accepted" if row.accepted else "")
@@ -189,7 +189,7 @@ def table(decision: Decision) -> Table:
     return made
 
 
-def as_data(found: Outlook, done: Pruned | None) -> dict[str, Any]:
+def as_data(found: Outlook, done: PruneResult | None) -> dict[str, Any]:
     rows = [
         {
             "id": row.snapshot.id,

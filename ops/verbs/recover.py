@@ -19,16 +19,16 @@ from ops.access_request import AccessRequest, check_request, open_access
 from ops.command_line import output
 from ops.command_line.options import RepositoryOptions, takes_options
 from ops.command_line.output import JsonOption, human_size, print_json, progress_bar, say
-from ops.errors import LastcopyError, shown
-from ops.history.timeline import SIGNS, acts, events
+from ops.errors import LastcopyError, escape_text
+from ops.history.timeline import SIGNS, find_acts, group_events
 from ops.history.versions import LOCKS, area, iso, parse_moment
 from ops.hosts.connection import SshEndpoint
-from ops.recover.onto import Address, host_endpoint, onto, parse_host
-from ops.recover.plan import How, Plan, locks_of
-from ops.recover.rebuild import Rebuilt, planned
+from ops.recover.host_target import HostAddress, make_endpoint, open_host_target, parse_host
+from ops.recover.plan import RebuildPlan, StepKind, count_locks
+from ops.recover.rebuild import Rebuilt, plan_rebuild
 from ops.recover.rebuild import rebuild as carry_out_and_prove
-from ops.recover.recovery import Good, Recovery, recovery
-from ops.recover.restore import Existing, Here, Place, check_target, choose
+from ops.recover.recovery import OpenedMoment, Recovery, open_recovery
+from ops.recover.restore import Existing, LocalTarget, RestoreTarget, check_target, choose_snapshot
 from ops.recover.restore import restore as restore_to
 from ops.restic.repository import Tools
 
@@ -44,12 +44,14 @@ DamagedOption = Annotated[
 _BUSY_SECONDS = 600
 
 
-def moment_of(at: str | None) -> datetime | None:
+def parse_at(at: str | None) -> datetime | None:
     return parse_moment(at, datetime.now(UTC)) if at is not None else None
 
 
 @contextmanager
-def opened(request: AccessRequest, *, ahead: bool = False, at: datetime | None = None) -> Iterator[Recovery]:
+def open_repository(
+    request: AccessRequest, *, ahead: bool = False, at: datetime | None = None
+) -> Iterator[Recovery]:
     """The repository with its history, listed with a count of what was seen. ``ahead``, ``at``: as ``recovery`` takes them."""
     check_request(request)
     tools = Tools.get()  # first: it may have to come over this machine's own network
@@ -59,11 +61,11 @@ def opened(request: AccessRequest, *, ahead: bool = False, at: datetime | None =
         def told(what: str, seen: int) -> None:
             progress.update(task, description=what, completed=seen)
 
-        with recovery(access, tools, say, told, ahead=ahead, at=at) as found:
+        with open_recovery(access, tools, say, told, ahead=ahead, at=at) as found:
             progress.stop()
             if found.since:
                 say(
-                    f"known to be good: {iso(found.since[0])} ({shown(found.since[1])}); older signs do not count"
+                    f"known to be good: {iso(found.since[0])} ({escape_text(found.since[1])}); older signs do not count"
                 )
             yield found
 
@@ -72,11 +74,11 @@ def opened(request: AccessRequest, *, ahead: bool = False, at: datetime | None =
 @takes_options
 def look(repository: RepositoryOptions, as_json: JsonOption = False) -> None:
     """Show what was done to the repository and the moment that a recovery would go back to. Changes nothing."""
-    with opened(repository.access) as found:
+    with open_repository(repository.access) as found:
         if as_json:
             print_json(look_as_data(found))
             return
-        output.console.print(timeline(found))
+        output.console.print(render_timeline(found))
         proposal = found.proposal
         if proposal.at is None:
             say(f"no good moment: {proposal.why}; choose one yourself: --at")
@@ -111,7 +113,7 @@ def look_as_data(found: Recovery) -> dict[str, object]:
                 "bytes": event.size,
                 "examples": list(event.names),
             }
-            for event in events(acts(found.history))
+            for event in group_events(find_acts(found.history))
         ],
         "lastGood": None if proposal.at is None else iso(proposal.at),
         "why": proposal.why,
@@ -120,18 +122,18 @@ def look_as_data(found: Recovery) -> dict[str, object]:
     }
 
 
-def timeline(found: Recovery) -> Table:
+def render_timeline(found: Recovery) -> Table:
     """One row for each group of acts. Names are shown escaped: whoever wrote them may be hostile."""
     table = Table(title=Text(f"What the storage remembers of {found.access.path}"))
     for name in ("from (UTC)", "what", "where"):
         table.add_column(name, overflow="fold", no_wrap=name == "from (UTC)")
-    for event in events(acts(found.history)):
+    for event in group_events(find_acts(found.history)):
         size = f", {human_size(event.size)}" if event.size else ""
         counts = ", ".join(f"{where} {count}" for where, count in event.counts)
         row = (
             f"{iso(event.first)[:19].replace('T', ' ')}\n to {iso(event.last)[11:19]}",
             f"{event.count} {event.kind.value}{size}",
-            f"{counts}\nfor example {shown(event.names[0], 48)}",
+            f"{counts}\nfor example {escape_text(event.names[0], 48)}",
         )
         old = found.since is not None and event.last <= found.since[0]
         style = "bold red" if event.kind in SIGNS and not old else ""
@@ -190,17 +192,17 @@ def restore(
     """Restore from the repository as it was, read-only, to a directory on this machine or back onto a host."""
     began = time.monotonic()
     # 1. The words alone: nothing is dialled for a mistake in them.
-    moment = moment_of(at)
-    way = existing_of(existing)
+    moment = parse_at(at)
+    way = parse_existing(existing)
     address = None if host is None else parse_host(host)
-    jump = jump_of(jump_host, jump_host_key, ssh_key)
+    jump = find_jump(jump_host, jump_host_key, ssh_key)
     check_here(target, way, address)
-    with placed(repository.access, moment, address, host_key, ssh_key, jump) as (found, place):
+    with open_target(repository.access, moment, address, host_key, ssh_key, jump) as (found, place):
         # 2. The target, before an hour is spent on the repository.
         check_target(target, way, place)
         # 3. The moment, checked by restic, and the snapshot in it.
-        good = found.good(moment, even_if_damaged=even_if_damaged)
-        chosen = choose(good, snapshot)
+        good = found.open_moment(moment, even_if_damaged=even_if_damaged)
+        chosen = choose_snapshot(good, snapshot)
         tell_snapshots(good, chosen)
         # 4. The files.
         with progress_bar() as progress:
@@ -215,7 +217,7 @@ def restore(
                 verify=verify, told=told, place=place,
             )  # fmt: skip
     whole = time.monotonic() - began
-    say(f"restored {done.files} files and folders, {human_size(done.size)}, below {shown(target)}")
+    say(f"restored {done.files} files and folders, {human_size(done.size)}, below {escape_text(target)}")
     say(
         f"recovery time {whole:.1f} s: {done.seconds:.1f} s restore, {whole - done.seconds:.1f} s search and check"
     )
@@ -235,66 +237,66 @@ def restore(
         )
 
 
-def existing_of(word: str) -> Existing:
+def parse_existing(word: str) -> Existing:
     """What happens to files that the target has already."""
     if word not in get_args(Existing):
         raise LastcopyError(f"{word!a} is not a way", where="--existing", allowed="refuse, keep or update")
     return cast(Existing, word)
 
 
-def jump_of(host: str | None, key: str | None, ssh_key: Path | None) -> SshEndpoint | None:
+def find_jump(host: str | None, key: str | None, ssh_key: Path | None) -> SshEndpoint | None:
     """The jump host that was named."""
     return (
         None
         if host is None
-        else host_endpoint(parse_host(host, "--jump-host"), key, ssh_key, name="jump-host")
+        else make_endpoint(parse_host(host, "--jump-host"), key, ssh_key, name="jump-host")
     )
 
 
-def check_here(target: Path, existing: Existing, host: Address | None) -> None:
+def check_here(target: Path, existing: Existing, host: HostAddress | None) -> None:
     """The target's own form, and on this machine what is there."""
     if host is None:
-        check_target(target, existing, Here())
+        check_target(target, existing, LocalTarget())
     elif not target.is_absolute():
         raise LastcopyError(
-            f"{shown(target)} is not absolute", where="--target", allowed="an absolute path on the host"
+            f"{escape_text(target)} is not absolute", where="--target", allowed="an absolute path on the host"
         )
 
 
 @contextmanager
-def placed(
+def open_target(
     request: AccessRequest,
     moment: datetime | None,
-    host: Address | None,
+    host: HostAddress | None,
     host_key: str | None,
     ssh_key: Path | None,
     jump: SshEndpoint | None,
-) -> Iterator[tuple[Recovery, Place]]:
+) -> Iterator[tuple[Recovery, RestoreTarget]]:
     """The repository, and where its files come back to."""
     if host is None:
-        with opened(request, ahead=True, at=moment) as found:
-            yield found, Here()
+        with open_repository(request, ahead=True, at=moment) as found:
+            yield found, LocalTarget()
         return
     with ThreadPoolExecutor(1) as home:
         home.submit(int).result()  # the thread begins here, before this one goes to the storage's network
         with (
-            opened(request, ahead=True, at=moment) as found,
-            onto(
-                host_endpoint(host, host_key or found.access.record.host_key, ssh_key, jump=jump), found, home
+            open_repository(request, ahead=True, at=moment) as found,
+            open_host_target(
+                make_endpoint(host, host_key or found.access.record.host_key, ssh_key, jump=jump), found, home
             ) as place,
         ):
             yield found, place
 
 
-def tell_snapshots(good: Good, chosen: dict[str, Any]) -> None:
+def tell_snapshots(good: OpenedMoment, chosen: dict[str, Any]) -> None:
     """The chosen one, with all that it claims about itself escaped."""
-    paths = ", ".join(shown(path, 60) for path in chosen.get("paths", [])[:4])
+    paths = ", ".join(escape_text(path, 60) for path in chosen.get("paths", [])[:4])
     say(
         f"{len(good.snapshots)} snapshots stood then; restic's check of that moment: {'passed' if good.whole else 'FAILED'}"
     )
     say(
-        f"snapshot {chosen['id'][:8]}, which says it is of {shown(chosen.get('time', ''), 19)} "
-        f"on {shown(chosen.get('hostname', ''), 40)}: {paths}"
+        f"snapshot {chosen['id'][:8]}, which says it is of {escape_text(chosen.get('time', ''), 19)} "
+        f"on {escape_text(chosen.get('hostname', ''), 40)}: {paths}"
     )
 
 
@@ -313,12 +315,12 @@ def rebuild(
     as_json: JsonOption = False,
 ) -> None:
     """Make the live repository again what it was: bring back what was hidden or overwritten, hide what came later."""
-    moment = moment_of(at)
-    with opened(repository.access, ahead=True, at=moment) as found:
+    moment = parse_at(at)
+    with open_repository(repository.access, ahead=True, at=moment) as found:
         # 1. The moment, checked by restic.
-        good = found.good(moment, even_if_damaged=even_if_damaged)
+        good = found.open_moment(moment, even_if_damaged=even_if_damaged)
         # 2. The steps back to it.
-        steps = planned(found, good.at)
+        steps = plan_rebuild(found, good.at)
         tell_plan(found, steps)
         done = None
         if really:
@@ -334,10 +336,10 @@ def rebuild(
             {
                 "source": repository.source,
                 "moment": iso(good.at),
-                "steps": {how.name.lower(): len(steps.of(how)) for how in How},
+                "steps": {how.name.lower(): len(steps.of(how)) for how in StepKind},
                 "kept": steps.kept,
                 "copiedBytes": steps.copied_bytes,
-                "locks": locks_of(steps),
+                "locks": count_locks(steps),
                 "rebuilt": None if done is None else rebuilt_as_data(done),
             }
         )
@@ -369,17 +371,17 @@ def tell_rebuilt(done: Rebuilt | None) -> None:
         say("a signed note of this stands in the bucket: the next look counts from here on")
 
 
-def tell_plan(found: Recovery, steps: Plan) -> None:
+def tell_plan(found: Recovery, steps: RebuildPlan) -> None:
     """What would be done, by kind and area."""
-    for how in How:
+    for how in StepKind:
         of = steps.of(how)
         if of:
             areas = Counter(area(step.name) for step in of)
             counts = ", ".join(f"{name} {count}" for name, count in sorted(areas.items()))
-            say(f"{how.value}: {len(of)} objects ({counts}), for example {shown(of[0].name, 60)}")
+            say(f"{how.value}: {len(of)} objects ({counts}), for example {escape_text(of[0].name, 60)}")
     say(f"as they were: {steps.kept} objects; the storage copies {human_size(steps.copied_bytes)}")
-    if locks_of(steps):
-        say(f"{locks_of(steps)} locks are hidden too: no backup may run now")
+    if count_locks(steps):
+        say(f"{count_locks(steps)} locks are hidden too: no backup may run now")
     last = found.history.last
     if last and (datetime.now(UTC) - last).total_seconds() < _BUSY_SECONDS:
         say(f"somebody wrote as late as {iso(last)}: cut the source off first (docs/runbook.md)")

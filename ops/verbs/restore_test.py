@@ -28,12 +28,12 @@ from ops.command_line.options import (
     takes_options,
 )
 from ops.command_line.output import JsonOption, human_size, print_json, print_line
-from ops.errors import LastcopyError, shown
-from ops.history.dates import earlier
+from ops.errors import LastcopyError, escape_text
+from ops.history.dates import parse_retention
 from ops.restic.repository import Tools
 from ops.restore_test import record, units
-from ops.restore_test.scratch import scratch_below
-from ops.restore_test.trial import Extent, Result, drill
+from ops.restore_test.scratch import open_scratch
+from ops.restore_test.trial import Extent, RestoreTestResult, run_restore_test
 from toolchain.cache import cache_root
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
@@ -138,7 +138,7 @@ def run(
         # 2. Every source in turn.
         results = run_all(request, extent.source or [], tried, scratch, record_file or record.default_file())
     if as_json:
-        print_json([record.line_of(one, tried) for one in results])
+        print_json([record.make_line(one, tried) for one in results])
     # 3. Whoever must hear of a failure.
     failed = [one for one in results if one.problems]
     if failed:
@@ -160,23 +160,23 @@ def failures_told(program: Path | None) -> Iterator[None]:
         _ring(program, f"the restore test was not done:\n{error}")
         raise
     except Exception as error:
-        _ring(program, f"the restore test was not done: {type(error).__name__}: {shown(error)}")
+        _ring(program, f"the restore test was not done: {type(error).__name__}: {escape_text(error)}")
         raise
 
 
 def run_all(
     request: AccessRequest, sources: Sequence[str], extent: Extent, scratch: Path | None, file: Path
-) -> list[Result]:
+) -> list[RestoreTestResult]:
     """Every source in turn: told and recorded as soon as it is known. One that fails stops no other."""
     tools = Tools.get()  # first: it may have to come over this machine's own network
     results = []
-    with scratch_below(scratch) as folder, open_accesses(request, sources) as found:
+    with open_scratch(scratch) as folder, open_accesses(request, sources) as found:
         for name, access in found:
-            with output.console.status(f"{shown(name, 40)} …"):
+            with output.console.status(f"{escape_text(name, 40)} …"):
                 result = (
-                    Result(source=name, problems=[access])
+                    RestoreTestResult(source=name, problems=[access])
                     if isinstance(access, LastcopyError)
-                    else drill(access, tools, extent, folder, lambda _: None)
+                    else run_restore_test(access, tools, extent, folder, lambda _: None)
                 )
             _tell(result, extent)
             record.append(file, result, extent)
@@ -184,10 +184,10 @@ def run_all(
     return results
 
 
-def _tell(result: Result, extent: Extent) -> None:
+def _tell(result: RestoreTestResult, extent: Extent) -> None:
     style = "green" if not result.problems else "bold red"
     output.console.print(
-        f"{result.verdict}: {shown(result.source, 40)}", style=style, markup=False, soft_wrap=True
+        f"{result.verdict}: {escape_text(result.source, 40)}", style=style, markup=False, soft_wrap=True
     )
     if result.tried:
         read = "all" if extent.everything else "a sample"
@@ -204,19 +204,19 @@ def _tell(result: Result, extent: Extent) -> None:
         output.console.print(f"  note: {notice}", style="yellow", markup=False, soft_wrap=True)
 
 
-def report(failed: Sequence[Result]) -> str:
+def report(failed: Sequence[RestoreTestResult]) -> str:
     """What the alarm program gets."""
     parts = [f"restore test: {len(failed)} sources failed or could not be tried"]
     for result in failed:
         parts += [
-            f"\n{shown(result.source, 40)}: {result.verdict}",
+            f"\n{escape_text(result.source, 40)}: {result.verdict}",
             *(f"- {problem}" for problem in result.problems),
         ]
     return "\n".join(parts) + "\n"
 
 
 def _ring(program: Path | None, text: str) -> None:
-    wrong = record.alarm(program, text) if program else ""
+    wrong = record.send_alarm(program, text) if program else ""
     if wrong:
         output.console.print(
             f"error: {wrong}; nobody was told of the failure", style="red", markup=False, soft_wrap=True
@@ -252,8 +252,8 @@ def print_units(
             "say where the passwords come from", where="--stack, --kit", allowed="exactly one of them"
         )
     for one in extent.lock_was or []:
-        earlier(one, datetime.now(UTC))
-    made = units.units(
+        parse_retention(one, datetime.now(UTC))
+    made = units.make_units(
         stack=stack,
         environment_file=environment_file,
         credentials={

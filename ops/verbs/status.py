@@ -9,17 +9,17 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from ops.access_request import AccessRequest, check_request, open_places
+from ops.access_request import AccessRequest, check_request, open_locations
 from ops.checkout import ROOT
 from ops.command_line import output
 from ops.command_line.exit_codes import ExitCode
 from ops.command_line.options import ConfigFileOption, StorageOptions, takes_options
 from ops.command_line.output import JsonOption, print_json, print_line
-from ops.errors import LastcopyError, shown
+from ops.errors import LastcopyError, escape_text
 from ops.history.versions import iso
-from ops.restic.repository import certificate
-from ops.status.health import Limits, Seen, as_data, limits_of, look
-from ops.status.last_run import LastRun, last_runs
+from ops.restic.repository import write_certificate
+from ops.status.health import HealthLimits, SourceHealth, as_data, check_source, choose_limits
+from ops.status.last_run import LastRun, read_last_runs
 from ops.storage.client import Storage
 
 
@@ -37,7 +37,7 @@ def status(
     ] = None,
     growth_gib_per_day: Annotated[
         float, typer.Option("--growth-gib-per-day", min=0, help="More in 24 hours is a problem.")
-    ] = Limits.growth_gib,
+    ] = HealthLimits.growth_gib,
     ask_hosts: Annotated[
         bool,
         typer.Option(
@@ -54,11 +54,11 @@ def status(
     # 1. The hosts, first: for the sandbox's storage this thread leaves the network in which they are.
     runs = _ask_hosts(request, config_file) if ask_hosts else {}
     # 2. The storage.
-    with open_places(request) as places, certificate(next(iter(places.values())).where) as ca:
+    with open_locations(request) as places, write_certificate(next(iter(places.values())).where) as ca:
         seen = []
         for name, place in places.items():
-            limits = limits_of(place, silent_hours, growth_gib_per_day)
-            seen.append(look(Storage(place, ca), place, limits).with_last_run(runs.get(name), limits))
+            limits = choose_limits(place, silent_hours, growth_gib_per_day)
+            seen.append(check_source(Storage(place, ca), place, limits).with_last_run(runs.get(name), limits))
     # 3. What both mean.
     if as_json:
         print_json([as_data(one) for one in seen])
@@ -68,8 +68,8 @@ def status(
         raise typer.Exit(ExitCode.PROBLEMS_FOUND)
 
 
-def _tell(seen: list[Seen]) -> None:
-    output.console.print(table(seen))
+def _tell(seen: list[SourceHealth]) -> None:
+    output.console.print(render_table(seen))
     for one in seen:
         for problem in one.problems:
             print_line(f"{one.source}: {problem.what}", "bold red")
@@ -84,14 +84,16 @@ def _ask_hosts(request: AccessRequest, config_file: Path | None) -> dict[str, La
             where="--hosts, --kit",
             allowed="--hosts with a stack",
         )
-    from ops.stack import chosen  # imported late: a kit needs no engine
+    from ops.stack import choose_stack  # imported late: a kit needs no engine
 
-    stack = chosen(ROOT, request.stack, sandbox=request.sandbox, config_file=config_file)
+    stack = choose_stack(ROOT, request.stack, sandbox=request.sandbox, config_file=config_file)
     known = stack.outputs().get("sources", {})
-    return last_runs(stack, [request.source] if request.source in known else list(known), request.sandbox)
+    return read_last_runs(
+        stack, [request.source] if request.source in known else list(known), request.sandbox
+    )
 
 
-def table(seen: list[Seen]) -> Table:
+def render_table(seen: list[SourceHealth]) -> Table:
     made = Table(title="The sources as the storage sees them")
     asked = any(one.last_run for one in seen)
     for name in (
@@ -104,7 +106,7 @@ def table(seen: list[Seen]) -> Table:
         since = f"{sum(one.signs.values())} signs"
         if one.noted:
             # Not proven: the signature needs the password.
-            since += f"; {iso(one.noted[0])[:16]} {shown(one.noted[1], 30)} (signature not checked)"
+            since += f"; {iso(one.noted[0])[:16]} {escape_text(one.noted[1], 30)} (signature not checked)"
         cells = (
             one.source,
             iso(one.newest)[:16].replace("T", " ") if one.newest else "none",

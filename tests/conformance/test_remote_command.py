@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.hosts.filtered_agent import agent_of
+from ops.hosts.filtered_agent import serve_filtered_agent
 from tests.waiting import wait_until
 
 from .sshd import CURVE, SNTRUP, Sshd, make_key
@@ -219,7 +219,7 @@ def test_of_an_agents_keys_the_server_takes_six(stack: Stack, keys: Path, there:
     with (
         ssh_agent(there / "sixth", *others[1:], plain) as sixth,
         ssh_agent(there / "seventh", *others, plain) as seventh,
-        agent_of([public], str(seventh)) as named,
+        serve_filtered_agent([public], str(seventh)) as named,
     ):
         stack.program(
             """

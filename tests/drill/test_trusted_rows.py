@@ -11,7 +11,7 @@ import pytest
 from attack_drill.findings import RowVerdict
 from attack_drill.rows import s8, s9, s10
 from ops.prune import prune
-from ops.prune.suspicion import Limits
+from ops.prune.suspicion import PlausibleLimits
 from ops.recover.recovery import Recovery
 from ops.status import health as status
 from tests.drill.conftest import Stage, told
@@ -29,9 +29,9 @@ def test_s8_sabotage_a_prune_that_believes_what_snapshots_say_breaks(
 ) -> None:
     decide = prune.decide
 
-    def trusting(snapshots: Any, keep: Any, _: Limits, *more: Any) -> Any:
+    def trusting(snapshots: Any, keep: Any, _: PlausibleLimits, *more: Any) -> Any:
         honest = [replace(one, host="x", claimed=one.arrived, readable=True) for one in snapshots]
-        return decide(honest, keep, Limits(most_a_day=10**6), *more)
+        return decide(honest, keep, PlausibleLimits(most_a_day=10**6), *more)
 
     monkeypatch.setattr(prune, "decide", trusting)
     without_parts(monkeypatch, s8, "_burst")
@@ -84,7 +84,7 @@ def test_s10_sabotage_a_cut_off_that_does_not_reach_the_relay_breaks(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_parts(monkeypatch, s10, "_crowd", "_fills", "_growth")
-    monkeypatch.setattr(s10, "switch", lambda *_, **__: None)
+    monkeypatch.setattr(s10, "set_cut_off", lambda *_, **__: None)
     result = stage.play("S10")
     assert result.verdict is RowVerdict.BROKEN, told(result)
 
@@ -92,6 +92,6 @@ def test_s10_sabotage_a_cut_off_that_does_not_reach_the_relay_breaks(
 def test_a8_sabotage_a_status_with_a_stopped_clock_breaks(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(status.Seen, "silent_hours", property(lambda _: 0.0))
+    monkeypatch.setattr(status.SourceHealth, "silent_hours", property(lambda _: 0.0))
     result = stage.play("A8")
     assert result.verdict is RowVerdict.BROKEN, told(result)

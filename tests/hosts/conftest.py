@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.hosts.connection import SshEndpoint, hosts
+from ops.hosts.connection import SshEndpoint, open_hosts
 from tests.conformance.sshd import Sshd, make_key
 
 
@@ -68,5 +68,5 @@ def behind(target: Sshd, jump: Sshd, key: Path) -> SshEndpoint:
 def dialled(endpoint: SshEndpoint) -> str:
     """What one command printed there, over a connection of its own."""
     # A short path: a socket of ssh stands in it.
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder, hosts([endpoint], Path(folder)) as opened:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder, open_hosts([endpoint], Path(folder)) as opened:
         return opened[endpoint.name].run("echo", "here").out

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from ops.__main__ import app
 from ops.hosts import filtered_agent
 from ops.hosts.connection import HostError
-from ops.hosts.filtered_agent import agent_of, run_beside
+from ops.hosts.filtered_agent import run_with_agent, serve_filtered_agent
 from ops.stack import Stack
 from tests.conformance.sshd import Sshd, make_key
 from tests.hosts.conftest import dialled, endpoint
@@ -80,7 +80,7 @@ def test_the_operations_offer_the_named_key_alone(
 
 def test_the_agent_here_lists_and_uses_the_named_keys_and_does_nothing_else(crowd: Path, key: Path) -> None:
     other = crowd.parent / "other-3"
-    with agent_of([public(key)], str(crowd)) as socket:
+    with serve_filtered_agent([public(key)], str(crowd)) as socket:
         assert oct(socket.stat().st_mode & 0o777) == "0o600"
         assert oct(socket.parent.stat().st_mode & 0o777) == "0o700"
         assert asked(socket, "ssh-add", "-L").stdout.strip() == public(key)
@@ -107,7 +107,7 @@ def test_sabotage_without_the_look_at_the_key_the_agent_here_signs_with_any(
     )
     hidden = crowd.parent / "hidden-too.pub"
     hidden.write_text(public(crowd.parent / "other-5"))
-    with agent_of([public(key)], str(crowd)) as socket:
+    with serve_filtered_agent([public(key)], str(crowd)) as socket:
         sign = ("ssh-keygen", "-Y", "sign", "-n", "test", "-f", hidden)
         assert "BEGIN SSH SIGNATURE" in asked(socket, *sign, stdin="text").stdout
 
@@ -118,7 +118,7 @@ def test_sabotage_without_the_look_at_the_key_the_agent_here_signs_with_any(
 def test_rubbish_gets_a_refusal_or_the_end_of_the_connection(crowd: Path, key: Path, rubbish: bytes) -> None:
     import socket as sockets
 
-    with agent_of([public(key)], str(crowd)) as at, sockets.socket(sockets.AF_UNIX) as client:
+    with serve_filtered_agent([public(key)], str(crowd)) as at, sockets.socket(sockets.AF_UNIX) as client:
         client.settimeout(20)
         client.connect(str(at))
         client.sendall(rubbish)
@@ -131,11 +131,11 @@ def test_the_commands_own_exit_status_comes_back(
     crowd: Path, key: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     list_and_fail = ["sh", "-c", "ssh-add -L; exit 7"]
-    assert run_beside([public(key)], str(crowd), list_and_fail) == 7
+    assert run_with_agent([public(key)], str(crowd), list_and_fail) == 7
     assert capfd.readouterr().out.strip() == public(key)
-    assert run_beside([public(key)], str(crowd), ["sh", "-c", "kill -TERM $$"]) == 143
+    assert run_with_agent([public(key)], str(crowd), ["sh", "-c", "kill -TERM $$"]) == 143
     assert (
-        run_beside(
+        run_with_agent(
             [public(key)],
             str(crowd),
             [sys.executable, "-c", "import os; assert 'SSH_AGENT_PID' not in os.environ"],

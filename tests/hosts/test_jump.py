@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ops.hosts.connection import Host, HostError, SshEndpoint, hosts
+from ops.hosts.connection import HostError, SshEndpoint, SshHost, open_hosts
 from ops.hosts.dial import endpoint
-from ops.recover.onto import Address, host_endpoint
+from ops.recover.host_target import HostAddress, make_endpoint
 from tests.conformance.sshd import Sshd
 from tests.hosts.conftest import dialled
 
@@ -53,10 +53,10 @@ def test_sabotage_a_jump_host_that_is_not_pinned_gets_the_login(
 ) -> None:
     """The same two dials by a Host that forgets the pin on the way."""
     impostor = new_sshd()
-    real = Host._jump_command
+    real = SshHost._jump_command
     careless = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
     monkeypatch.setattr(
-        Host, "_jump_command", lambda self, jump: real(self, jump).replace("ssh ", f"ssh {careless} ", 1)
+        SshHost, "_jump_command", lambda self, jump: real(self, jump).replace("ssh ", f"ssh {careless} ", 1)
     )
     assert behind.jump is not None
     assert dialled(replace(behind, jump=replace(behind.jump, port=impostor.port))) == "here\n"
@@ -74,11 +74,11 @@ def test_a_restore_onto_a_host_comes_through_the_jump_host_that_it_is_given(
     target: Sshd, jump: Sshd, key: Path
 ) -> None:
     """`recover restore --host … --jump-host …`, which knows no stack."""
-    first = host_endpoint(
-        Address(user=jump.user, name="127.0.0.1", port=jump.port), jump.host_key, key, name="jump-host"
+    first = make_endpoint(
+        HostAddress(user=jump.user, name="127.0.0.1", port=jump.port), jump.host_key, key, name="jump-host"
     )
-    there = host_endpoint(
-        Address(user=target.user, name="127.0.0.1", port=target.port), target.host_key, key, jump=first
+    there = make_endpoint(
+        HostAddress(user=target.user, name="127.0.0.1", port=target.port), target.host_key, key, jump=first
     )
     before = (target.logins(), jump.logins())
     assert dialled(there) == "here\n"
@@ -89,7 +89,7 @@ def test_a_long_name_of_the_private_folder_is_taken(behind: SshEndpoint, tmp_pat
     """A long TMPDIR: ssh's socket would have a longer name than the kernel takes."""
     folder = tmp_path / ("long" * 20)
     folder.mkdir(mode=0o700)
-    with hosts([behind], folder) as opened:
+    with open_hosts([behind], folder) as opened:
         assert opened[behind.name].run("echo", "here").out == "here\n"
 
 

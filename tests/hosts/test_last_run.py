@@ -35,7 +35,7 @@ def test_a_host_behind_a_jump_host_says_how_its_last_backup_ended(
     )
     before = (target.logins(), jump.logins())
     stack = Stack.of_shell(Path.cwd(), "prod", tmp_path / "other.yaml")
-    run = last_run.last_runs(stack, ["web1"], None)["web1"]
+    run = last_run.read_last_runs(stack, ["web1"], None)["web1"]
     assert (run.result, run.not_read) == ("unexpected", "")
     assert run.alarm == "LAST BACKUP NOT AS MEANT: /srv is empty; CLOCK WRONG: 900 s ahead of the relay's"
     assert (target.logins(), jump.logins()) == (before[0] + 1, before[1] + 1)

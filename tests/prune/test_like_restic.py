@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import toolchain
 from attack_drill.forged_objects import MasterKey, open_master_key
-from ops.prune.retention import Arrived, Keep, kept
+from ops.prune.retention import Arrived, Keep, apply_rules
 from tests.recover.bed import cheap
 
 START = datetime(2025, 12, 20, 1, tzinfo=UTC)  # over a turn of the year, where ISO weeks are odd
@@ -92,4 +92,4 @@ def test_with_honest_times_the_rules_keep_what_restic_keeps(
         words += ["--keep-within", f"{keep.within.days}d"]
     groups = json.loads(restic("forget", "--dry-run", "--json", "--no-lock", *words))
     stays = {one["id"] for group in groups for one in group["keep"] or ()}
-    assert kept(arrived, keep).keys() == stays
+    assert apply_rules(arrived, keep).keys() == stays

@@ -41,14 +41,14 @@ def test_a_prune_drops_what_no_rule_keeps_and_recovery_knows_that_it_was_one(
         assert found.since is not None
         assert "pruned" in found.since[1]
         assert found.proposal.sign is None
-        assert found.good(None, even_if_damaged=False).whole
+        assert found.open_moment(None, even_if_damaged=False).whole
 
     code, said = run(grown)  # and again: nothing to do
     assert code == 0, said
     assert "nothing to drop" in said
     grown.back_up()
     with grown.recovery() as found:  # what was dropped comes back from before, for as long as the lock holds
-        good = found.good(
+        good = found.open_moment(
             found.history.names[f"snapshots/{first}"][-1].at - timedelta(milliseconds=1),
             even_if_damaged=False,
         )
@@ -102,7 +102,7 @@ def test_s8_sabotage_a_prune_that_trusts_claims_drops_good_snapshots(
 ) -> None:
     good = by_arrival(grown)
     forger.snapshot_like(grown, days(5, back=False))
-    read = suspicion.read
+    read = suspicion.read_snapshots
 
     def trusting(stored: Any, told: Any) -> Any:
         claims = {one["id"]: datetime.fromisoformat(one["time"]) for one in told}

@@ -24,9 +24,9 @@ import toolchain
 from attack_drill.forged_objects import derive_key
 from ops.kit.kit import Kit, KitSource, commands, how_to_get_identities
 from ops.kit.sealed import seal
-from ops.recover.recovery import Recovery, recovery
-from ops.restic.repository import Repository, Tools, workplace
-from ops.storage.access import Access, RepositoryRecord, StorageKey, Where
+from ops.recover.recovery import Recovery, open_recovery
+from ops.restic.repository import Repository, Tools, open_workspace
+from ops.storage.access import Access, RepositoryRecord, StorageKey, StorageLocation
 from ops.storage.client import Storage
 from sandbox.bucket import SandboxBucket, ensure_bucket, wait_ready
 from sandbox.storage_server import prepare_files, root_credentials
@@ -52,8 +52,8 @@ class Vault:
         return StorageKey.read({"accessKeyId": user, "secretAccessKey": secret}, "root")
 
     @property
-    def where(self) -> Where:
-        return Where.read(
+    def where(self) -> StorageLocation:
+        return StorageLocation.read(
             {
                 "endpoint": self.origin,
                 "region": "us-east-1",
@@ -142,13 +142,13 @@ class Bed:
     @contextmanager
     def recovery(self, access: Access | None = None, *, ahead: bool = True) -> Iterator[Recovery]:
         """As restore and rebuild open it."""
-        with recovery(access or self.access, self.tools, lambda _: None, ahead=ahead) as found:
+        with open_recovery(access or self.access, self.tools, lambda _: None, ahead=ahead) as found:
             yield found
 
     @contextmanager
     def restic(self, key_hint: str | None = None) -> Iterator[Repository]:
         """On the repository as it is."""
-        with workplace(self.access) as folder:
+        with open_workspace(self.access) as folder:
             yield Repository(
                 access=self.access, tools=self.tools, folder=folder, served=None, key_hint=key_hint
             )

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from ops.errors import LastcopyError
 from ops.history.versions import iso
 from ops.kit.sealed import unseal
-from ops.recover.restore import _OVERWRITE, choose, restore
+from ops.recover.restore import _OVERWRITE, choose_snapshot, restore
 from ops.storage.access import StorageKey
 from tests.recover.bed import PASSPHRASE, PASSWORD, Bed, delete_all, digest_of, now, whole_attack
 from tests.recover.test_recover import kit_words, run
@@ -124,10 +124,10 @@ def test_a_target_with_files_in_it_is_refused_kept_or_updated(bed: Bed, tmp_path
     assert "is not empty; nothing was restored" in said
     assert [*inside.iterdir()] == [mine]
     with bed.recovery() as found:
-        good = found.good(None, even_if_damaged=False)
-        restore(good, choose(good, None), target, existing="keep")
+        good = found.open_moment(None, even_if_damaged=False)
+        restore(good, choose_snapshot(good, None), target, existing="keep")
         assert mine.read_text() == "mine"
-        restore(good, choose(good, None), target, existing="update")
+        restore(good, choose_snapshot(good, None), target, existing="update")
     assert digest_of(inside) == bed.tree
 
 
@@ -135,29 +135,29 @@ def test_one_path_is_restored_and_one_that_is_not_there_is_an_error(bed: Bed, tm
     tree = bed.source_tree
     odd = f"{tree}/odd names/new\nline \x1b[31m*?[a]"
     with bed.recovery() as found:
-        good = found.good(None, even_if_damaged=False)
-        done = restore(good, choose(good, None), tmp_path / "one", paths=[odd])
+        good = found.open_moment(None, even_if_damaged=False)
+        done = restore(good, choose_snapshot(good, None), tmp_path / "one", paths=[odd])
         assert done.files >= 1
         files = [path for path in (tmp_path / "one").rglob("*") if path.is_file()]
         assert [path.read_text() for path in files] == ["2"]
         with pytest.raises(LastcopyError, match="holds nothing at"):
-            restore(good, choose(good, None), tmp_path / "none", paths=["/no/such"])
+            restore(good, choose_snapshot(good, None), tmp_path / "none", paths=["/no/such"])
         for bad in ("relative", "/a/../b", "/nul\0"):
             with pytest.raises(LastcopyError, match="is not a path in a snapshot"):
-                restore(good, choose(good, None), tmp_path / "bad", paths=[bad])
+                restore(good, choose_snapshot(good, None), tmp_path / "bad", paths=[bad])
         with pytest.raises(LastcopyError, match="0 snapshots have the id"):
-            choose(good, "../../etc")
+            choose_snapshot(good, "../../etc")
 
 
 def test_a_full_disk_is_told_and_the_restore_goes_on_when_there_is_room(bed: Bed, small_disk: Path) -> None:
     target = small_disk / "target"
     with bed.recovery() as found:
-        good = found.good(None, even_if_damaged=False)
+        good = found.open_moment(None, even_if_damaged=False)
         with pytest.raises(LastcopyError, match="the disk of the target is full") as caught:
-            restore(good, choose(good, None), target)
+            restore(good, choose_snapshot(good, None), target)
         assert "--existing update" in str(caught.value)
         subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
-        restore(good, choose(good, None), target, existing="update")
+        restore(good, choose_snapshot(good, None), target, existing="update")
     assert bed.came_back(target) == bed.tree
 
 
@@ -179,10 +179,10 @@ def test_an_update_repairs_what_kept_its_size_and_time_and_by_these_it_would_not
     target = tmp_path / "target"
     monkeypatch.setitem(_OVERWRITE, "update", way) if way != _OVERWRITE["update"] else None
     with bed.recovery() as found:
-        good = found.good(None, even_if_damaged=False)
-        restore(good, choose(good, None), target)
+        good = found.open_moment(None, even_if_damaged=False)
+        restore(good, choose_snapshot(good, None), target)
         assert encrypted_in_place(target) > 10
-        restore(good, choose(good, None), target, existing="update")
+        restore(good, choose_snapshot(good, None), target, existing="update")
     assert (bed.came_back(target) == bed.tree) is (way == "always")
 
 
@@ -203,8 +203,8 @@ def spoilt_hard_link(bed: Bed, folder: Path) -> tuple[Path, bytes]:
 def test_an_update_repairs_a_file_with_hard_links(bed: Bed, tmp_path: Path) -> None:
     big, content = spoilt_hard_link(bed, tmp_path / "tree")
     with bed.recovery() as found:
-        good = found.good(None, even_if_damaged=False)
-        restore(good, choose(good, None), Path("/"), paths=[str(big.parent)], existing="update")
+        good = found.open_moment(None, even_if_damaged=False)
+        restore(good, choose_snapshot(good, None), Path("/"), paths=[str(big.parent)], existing="update")
     assert big.read_bytes() == content
     assert big.samefile(big.parent / "same")
 
@@ -225,14 +225,14 @@ def test_an_interrupted_restore_ends_its_programs_and_goes_on(bed: Bed, tmp_path
         raise KeyboardInterrupt
 
     with bed.recovery() as found:
-        good = found.good(None, even_if_damaged=False)
+        good = found.open_moment(None, even_if_damaged=False)
         with pytest.raises(KeyboardInterrupt):
-            restore(good, choose(good, None), target, told=cut)
+            restore(good, choose_snapshot(good, None), target, told=cut)
         mine = str(found.folder).encode()
         wait_until(
             lambda: not any(mine in _command(process) for process in Path("/proc").glob("[0-9]*")), 20, pause=0.05,
         )  # fmt: skip
-        restore(good, choose(good, None), target, existing="update")
+        restore(good, choose_snapshot(good, None), target, existing="update")
     assert bed.came_back(target) == bed.tree
 
 
@@ -291,7 +291,7 @@ def test_wrong_times_keys_and_passwords_are_told(bed: Bed, tmp_path: Path) -> No
 
     wrong = replace(bed.access, password=SecretStr("not the password at all"))
     with bed.recovery(wrong) as found, pytest.raises(LastcopyError) as caught:
-        found.good(None, even_if_damaged=False)
+        found.open_moment(None, even_if_damaged=False)
     assert "the password is not this repository's" in str(caught.value)
     assert "not the password at all" not in str(caught.value)
 

@@ -15,12 +15,12 @@ import pytest
 from pydantic import SecretStr
 
 from ops.errors import LastcopyError
-from ops.history.dates import EARLY, earlier
-from ops.history.timeline import Kind, acts
+from ops.history.dates import EARLY, parse_retention
+from ops.history.timeline import Kind, find_acts
 from ops.recover import recovery as whole
-from ops.recover.rebuild import planned, rebuild
-from ops.recover.restore import choose, restore
-from ops.storage.client import Heads
+from ops.recover.rebuild import plan_rebuild, rebuild
+from ops.recover.restore import choose_snapshot, restore
+from ops.storage.client import LockReader
 from tests.recover.bed import BUCKET, Bed, named
 
 
@@ -87,8 +87,8 @@ ATTACKS = (overwrite_just_after, index_of_long_ago, hidden_long_ago, in_the_futu
 
 def restored(bed: Bed, target: Path) -> str:
     with bed.recovery() as found:
-        good = found.good(None, even_if_damaged=False)
-        restore(good, choose(good, None), target)
+        good = found.open_moment(None, even_if_damaged=False)
+        restore(good, choose_snapshot(good, None), target)
     return bed.came_back(target)
 
 
@@ -98,7 +98,7 @@ def test_r3_forged_dates_do_not_reach_into_the_view_of_the_past(
 ) -> None:
     later(attack, bed)
     with bed.recovery() as found:
-        assert Kind.BACKDATED in {act.kind for act in acts(found.history)}
+        assert Kind.BACKDATED in {act.kind for act in find_acts(found.history)}
         assert found.ahead is None, "what was begun by forged dates is thrown away"
     assert restored(bed, tmp_path / "back") == bed.tree
 
@@ -110,13 +110,13 @@ def test_a_check_that_was_begun_by_honest_dates_counts(bed: Bed, monkeypatch: py
     with bed.recovery() as found:
         assert found.ahead is not None
         assert found.ahead.moment == found.proposal.at
-        assert found.again().ahead is None, "it was of the history before"
+        assert found.reload().ahead is None, "it was of the history before"
         monkeypatch.setattr(whole.Recovery, "check", late)
-        good = found.good(None, even_if_damaged=False)
+        good = found.open_moment(None, even_if_damaged=False)
         assert good.whole
         assert len(good.snapshots) >= 2
     with bed.recovery(ahead=False) as found, pytest.raises(AssertionError, match="begun before"):
-        found.good(None, even_if_damaged=False)
+        found.open_moment(None, even_if_damaged=False)
 
 
 def test_sabotage_a_check_by_forged_dates_that_counts_loses_the_good_moment(bed: Bed) -> None:
@@ -124,12 +124,12 @@ def test_sabotage_a_check_by_forged_dates_that_counts_loses_the_good_moment(bed:
     with bed.recovery(ahead=False) as honest:
         moment = honest.proposal.at
         forged = replace(honest, history=honest.storage.history())
-        with forged.begun(moment) as begun:
+        with forged.start_check(moment) as begun:
             assert begun is not None
             wrong = replace(honest, ahead=begun)
             with pytest.raises(LastcopyError):
-                wrong.good(moment, even_if_damaged=False)
-        assert honest.good(moment, even_if_damaged=False).whole
+                wrong.open_moment(moment, even_if_damaged=False)
+        assert honest.open_moment(moment, even_if_damaged=False).whole
 
 
 @pytest.mark.parametrize("attack", [overwrite_just_after, index_of_long_ago])
@@ -146,7 +146,7 @@ def test_the_short_way_to_a_lock_tells_what_the_client_tells(bed: Bed) -> None:
     """And where there is no lock, no version, or no right to ask, it tells nothing, and the client is asked with all of its care."""
     with bed.recovery() as found:
         storage, access = found.storage, found.access
-        heads, ca = Heads(access, found.folder / "ca.pem"), found.folder / "ca.pem"
+        heads, ca = LockReader(access, found.folder / "ca.pem"), found.folder / "ca.pem"
         asked = [entry for entries in found.history.names.values() for entry in entries if not entry.marker]
         told = {entry.id: heads.lock_of(storage.prefix + entry.name, entry.id) for entry in asked}
         by_client = {
@@ -160,9 +160,11 @@ def test_the_short_way_to_a_lock_tells_what_the_client_tells(bed: Bed) -> None:
         one = asked[0]
         assert heads.lock_of(storage.prefix + one.name, "no-such-version") is None
         thief = access.key.model_copy(update={"secret_access_key": SecretStr("not-the-secret-at-all")})
-        assert Heads(replace(access, key=thief), ca).lock_of(storage.prefix + one.name, one.id) is None
+        assert LockReader(replace(access, key=thief), ca).lock_of(storage.prefix + one.name, one.id) is None
         nowhere = access.where.model_copy(update={"endpoint": "https://127.0.0.1:1"})
-        assert Heads(replace(access, where=nowhere), ca).lock_of(storage.prefix + one.name, one.id) is None
+        assert (
+            LockReader(replace(access, where=nowhere), ca).lock_of(storage.prefix + one.name, one.id) is None
+        )
 
 
 def test_honest_dates_are_left_alone(bed: Bed) -> None:
@@ -210,14 +212,14 @@ def test_a_changed_default_retention_is_told_and_given(bed: Bed, tmp_path: Path)
     bed.s3.put_object_lock_configuration(Bucket=BUCKET.name, ObjectLockConfiguration=change)
     try:
         said: list[str] = []
-        with whole.recovery(bed.access, bed.tools, said.append) as found, pytest.raises(LastcopyError):
-            found.good(None, even_if_damaged=False)
+        with whole.open_recovery(bed.access, bed.tools, said.append) as found, pytest.raises(LastcopyError):
+            found.open_moment(None, even_if_damaged=False)
         assert f"--lock-was {days}@TIME" in " ".join(said)
         at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        known = replace(bed.access, lock_was=(earlier(f"{days}@{at}", datetime.now(UTC)),))
+        known = replace(bed.access, lock_was=(parse_retention(f"{days}@{at}", datetime.now(UTC)),))
         with bed.recovery(known) as found:
             assert found.history.misdated == 0
-            good = found.good(None, even_if_damaged=False)
+            good = found.open_moment(None, even_if_damaged=False)
             restore(good, good.snapshots[-1], tmp_path / "back")
         assert bed.came_back(tmp_path / "back") == bed.tree
     finally:
@@ -226,8 +228,8 @@ def test_a_changed_default_retention_is_told_and_given(bed: Bed, tmp_path: Path)
 
 def rebuilt(bed: Bed) -> None:
     with bed.recovery() as found:
-        good = found.good(None, even_if_damaged=False)
-        rebuild(found, good, planned(found, good.at))
+        good = found.open_moment(None, even_if_damaged=False)
+        rebuild(found, good, plan_rebuild(found, good.at))
 
 
 def test_r3_a_rebuild_undoes_what_was_dated_into_the_past(bed: Bed, tmp_path: Path) -> None:

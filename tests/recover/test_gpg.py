@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ops.errors import LastcopyError
-from ops.kit.kit import from_outputs
+from ops.kit.kit import make_kit
 from ops.kit.sealed import seal, unseal
 from tests.unit.ops.kit.test_kit import OUTPUTS
 
@@ -34,7 +34,7 @@ def fingerprint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_a_gpg_key_opens_the_kit(fingerprint: str, tmp_path: Path) -> None:
-    kit = from_outputs("prod", OUTPUTS, {}, datetime(2026, 11, 24, tzinfo=UTC), key=None)
+    kit = make_kit("prod", OUTPUTS, {}, datetime(2026, 11, 24, tzinfo=UTC), key=None)
     file = tmp_path / "kit.asc"
     file.write_bytes(seal(kit.text(), recipients=[fingerprint], passphrase=None))
     assert b"BEGIN PGP MESSAGE" in file.read_bytes()

@@ -17,12 +17,12 @@ from ops.errors import LastcopyError
 from ops.history.timeline import Kind
 from ops.history.versions import TICK, area
 from ops.recover import rebuild as rebuilding
-from ops.recover.plan import How, Plan, Step
-from ops.recover.rebuild import carry_out, planned, rebuild
-from ops.recover.recovery import Recovery, recovery
-from ops.recover.restore import choose, restore
+from ops.recover.plan import RebuildPlan, Step, StepKind
+from ops.recover.rebuild import carry_out, plan_rebuild, rebuild
+from ops.recover.recovery import Recovery, open_recovery
+from ops.recover.restore import choose_snapshot, restore
 from ops.restic.repository import CHECK
-from ops.restic.view import served
+from ops.restic.view import serve_view
 from tests.recover.bed import Bed, bogus_keys, delete_all, garbage, overwrite_all, whole_attack
 
 
@@ -37,8 +37,8 @@ def kit_words(bed: Bed) -> list[str]:
 
 def restored(bed: Bed, found: Recovery, target: Path, snapshot: str | None = None) -> str:
     """Restores at the proposed moment and says what came back."""
-    good = found.good(None, even_if_damaged=False)
-    restore(good, choose(good, snapshot), target)
+    good = found.open_moment(None, even_if_damaged=False)
+    restore(good, choose_snapshot(good, snapshot), target)
     return bed.came_back(target)
 
 
@@ -97,8 +97,8 @@ def test_a_sparse_file_comes_back_sparse_and_read_back(bed: Bed, tmp_path: Path)
     with bed.restic(key_hint=bed.access.record.key_id) as live:
         assert live.ask("backup", "--quiet", str(file.parent)).ok
     with bed.recovery() as found:
-        good = found.good(None, even_if_damaged=False)
-        restore(good, choose(good, None), tmp_path / "back", verify=True)
+        good = found.open_moment(None, even_if_damaged=False)
+        restore(good, choose_snapshot(good, None), tmp_path / "back", verify=True)
     back = tmp_path / "back" / str(file.resolve()).lstrip("/")
     assert back.read_bytes() == file.read_bytes()
     assert back.stat().st_blocks * 512 < 4 << 20
@@ -143,7 +143,7 @@ def test_what_the_storage_does_not_give_is_said_once_for_each_reason(bed: Bed, t
             name: replace(entry, id=str(uuid4()))
             for name, entry in found.history.view(found.proposal.at).items()
         }
-        with served(found.storage, view, tmp_path / "view", said.append):
+        with serve_view(found.storage, view, tmp_path / "view", said.append):
             for name in [
                 "config",
                 *(f"{area(name)}/{name.rsplit('/', 1)[-1]}" for name in view if "/" in name),
@@ -163,7 +163,7 @@ def test_a_long_name_of_a_temporary_folder_is_taken(bed: Bed, tmp_path: Path) ->
     """A socket's name has a length that the kernel limits; the folder for it is gone afterwards as well."""
     parent = tmp_path / ("long" * 30)
     parent.mkdir()
-    with recovery(bed.access, bed.tools, lambda _: None, parent=parent) as found:
+    with open_recovery(bed.access, bed.tools, lambda _: None, parent=parent) as found:
         assert found.check(found.proposal.at).ok
         assert found.proposal.at is not None
         place = found.views.socket(found.proposal.at, found.history).parent
@@ -189,7 +189,7 @@ def test_garbage_that_no_name_betrays_is_found_by_the_check_and_an_earlier_momen
     delete_all(bed)
     with bed.recovery() as found:
         assert not found.check(found.proposal.at).ok
-        good = found.good(None, even_if_damaged=False)
+        good = found.open_moment(None, even_if_damaged=False)
         assert good.whole
         assert len(good.snapshots) == 2
         assert restored(bed, found, tmp_path / "back") == bed.tree
@@ -205,8 +205,8 @@ def test_the_newest_snapshot_is_the_one_that_the_storage_got_last_whatever_its_d
         )
     assert forged.ok, forged.words
     with bed.recovery() as found:
-        good = found.good(None, even_if_damaged=False)
-        chosen = choose(good, None)
+        good = found.open_moment(None, even_if_damaged=False)
+        chosen = choose_snapshot(good, None)
         assert chosen["time"].startswith("2001-01-01")
         assert len(good.snapshots) == 3
         before = found.history.view(found.history.last) if found.history.last else {}
@@ -219,8 +219,8 @@ def test_the_newest_snapshot_is_the_one_that_the_storage_got_last_whatever_its_d
 
 
 def restored_at(bed: Bed, found: Recovery, at: object, target: Path) -> str:
-    good = found.good(at, even_if_damaged=False)  # type: ignore[arg-type]
-    restore(good, choose(good, None), target)
+    good = found.open_moment(at, even_if_damaged=False)  # type: ignore[arg-type]
+    restore(good, choose_snapshot(good, None), target)
     return bed.came_back(target)
 
 
@@ -231,7 +231,7 @@ def test_a_rebuild_cut_off_anywhere_is_finished_by_the_next(bed: Bed) -> None:
     there = bed.versions()
     for most in (1, 4, 9):
         with bed.recovery() as found:
-            good = found.good(None, even_if_damaged=False)
+            good = found.open_moment(None, even_if_damaged=False)
             done: list[Step] = []
 
             def cut(step: Step, done: list[Step] = done, most: int = most) -> None:
@@ -240,13 +240,13 @@ def test_a_rebuild_cut_off_anywhere_is_finished_by_the_next(bed: Bed) -> None:
                     raise KeyboardInterrupt
 
             with pytest.raises(KeyboardInterrupt):
-                carry_out(found.storage, planned(found, good.at), cut)
+                carry_out(found.storage, plan_rebuild(found, good.at), cut)
     with bed.recovery() as found:
-        good = found.good(None, even_if_damaged=False)
-        done_ = rebuild(found, good, planned(found, good.at))
+        good = found.open_moment(None, even_if_damaged=False)
+        done_ = rebuild(found, good, plan_rebuild(found, good.at))
         assert done_.snapshots == 2
     with bed.recovery() as found:
-        assert planned(found, good.at).steps == ()
+        assert plan_rebuild(found, good.at).steps == ()
     assert bed.versions() >= there
 
 
@@ -256,7 +256,7 @@ def test_an_object_too_large_for_one_request_is_copied_in_parts(bed: Bed) -> Non
     with bed.recovery() as found:
         (good,) = (entries[0] for name, entries in found.history.names.items() if name == "config")
         found.storage.copy(replace(good, size=5 << 30))
-        now = found.again().history.live()["config"]
+        now = found.reload().history.live()["config"]
         assert found.storage.read(now) == found.storage.read(good)
         assert now.id != good.id
 
@@ -265,17 +265,17 @@ def test_hidden_objects_come_back_without_a_copy_and_where_that_is_forbidden_wit
     delete_all(bed)
     before = bed.versions()
     with bed.recovery() as found:
-        good = found.good(None, even_if_damaged=False)
-        steps = planned(found, good.at)
-        assert {step.how for step in steps.steps} == {How.UNHIDE}
+        good = found.open_moment(None, even_if_damaged=False)
+        steps = plan_rebuild(found, good.at)
+        assert {step.kind for step in steps.steps} == {StepKind.UNHIDE}
         rebuild(found, good, steps)
     assert bed.versions() == before
 
     delete_all(bed)
     narrow = replace(bed.access, key=narrow_key(bed))
     with bed.recovery(narrow) as found:
-        good = found.good(None, even_if_damaged=False)
-        rebuild(found, good, planned(found, good.at))
+        good = found.open_moment(None, even_if_damaged=False)
+        rebuild(found, good, plan_rebuild(found, good.at))
     assert bed.versions() > before
 
 
@@ -309,7 +309,7 @@ def test_a_key_that_lists_and_may_not_read_is_told_at_once(bed: Bed) -> None:
     access = replace(bed.access, key=blind)
     began = time.monotonic()
     with bed.recovery(access) as found, pytest.raises(LastcopyError, match="refuses it") as told:
-        found.good(None, even_if_damaged=False)
+        found.open_moment(None, even_if_damaged=False)
     assert "s3:GetObjectVersion" in str(told.value)
     assert time.monotonic() - began < 60
 
@@ -319,15 +319,15 @@ def test_sabotage_a_rebuild_that_skips_overwritten_objects_is_caught(
 ) -> None:
     overwrite_all(bed)
 
-    def lazy(storage: object, found: Plan, _told: object) -> None:
-        weak = replace(found, steps=tuple(step for step in found.steps if step.how is not How.COPY))
+    def lazy(storage: object, found: RebuildPlan, _told: object) -> None:
+        weak = replace(found, steps=tuple(step for step in found.steps if step.kind is not StepKind.COPY))
         carry_out(storage, weak)  # type: ignore[arg-type]
 
     with bed.recovery() as found:
-        good = found.good(None, even_if_damaged=False)
+        good = found.open_moment(None, even_if_damaged=False)
         monkeypatch.setattr(rebuilding, "carry_out", lazy)
         with pytest.raises(LastcopyError, match="objects are not as they were"):
-            rebuild(found, good, planned(found, good.at))
+            rebuild(found, good, plan_rebuild(found, good.at))
 
 
 def test_sabotage_a_note_with_another_password_does_not_count(bed: Bed) -> None:

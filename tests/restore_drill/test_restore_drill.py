@@ -19,10 +19,9 @@ from pyrage.x25519 import Identity
 
 from ops.errors import LastcopyError
 from ops.kit import sealed
-from ops.restic.repository import Answer, Repository
-from ops.restore_test import canary, record, scratch
-from ops.restore_test import trial as drill
-from ops.restore_test.trial import Extent, Result
+from ops.restic.repository import Repository, ResticResult
+from ops.restore_test import canary, record, scratch, trial
+from ops.restore_test.trial import Extent, RestoreTestResult
 from ops.verbs import restore_test as cli
 from tests.guards import guard_of
 from tests.recover.bed import PASSWORD, make_tree
@@ -35,17 +34,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def direct(
     host: Host, *, newest: float | None = 26, password: str = PASSWORD, everything: bool = False
-) -> Result:
+) -> RestoreTestResult:
     """One source's drill without the command line."""
     hours = None if newest is None else timedelta(hours=newest)
     extent = Extent(
         everything=everything, sample_bytes=64 << 20, read_subset="100%", newest=hours, seed=1
     )  # fmt: skip
     access = replace(host.bed.access, password=SecretStr(password))
-    return drill.drill(access, host.bed.tools, extent, host.scratch, lambda _: None)
+    return trial.run_restore_test(access, host.bed.tools, extent, host.scratch, lambda _: None)
 
 
-def told(result: Result) -> str:
+def told(result: RestoreTestResult) -> str:
     return "\n".join(str(problem) for problem in result.problems)
 
 
@@ -73,13 +72,13 @@ def test_everything_comes_back_where_that_is_asked_for_and_holes_as_holes(
     os.truncate(image, 64 << 20)
     host.back_up()
     seen: list[os.stat_result] = []
-    compare = drill._canary
+    compare = trial._canary
 
-    def looked(result: Result, target: Path) -> None:
+    def looked(result: RestoreTestResult, target: Path) -> None:
         seen.append((target / canary.FOLDER.lstrip("/") / image.name).stat())
         compare(result, target)
 
-    monkeypatch.setattr(drill, "_canary", looked)
+    monkeypatch.setattr(trial, "_canary", looked)
     result = direct(host, everything=True)
     assert not result.problems
     (restored,) = seen
@@ -173,9 +172,9 @@ def test_sabotage_a_restore_that_brings_nothing_is_caught(
     """Even if restic itself claimed success."""
     follow = Repository.follow
 
-    def lazy(self: Repository, *words: str, **more: object) -> Answer:
+    def lazy(self: Repository, *words: str, **more: object) -> ResticResult:
         if words[0] == "restore":
-            return Answer(code=0, out="", words="")
+            return ResticResult(code=0, out="", words="")
         return follow(self, *words, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Repository, "follow", lazy)
@@ -204,11 +203,11 @@ def test_how_old_a_snapshot_may_be_follows_from_the_sources_schedule(
     """A weekly source is not stale after a day; only what the storage is asked for is left out here."""
     seen: list[timedelta] = []
 
-    def asked(_: Result, __: object, newest: timedelta) -> None:
+    def asked(_: RestoreTestResult, __: object, newest: timedelta) -> None:
         seen.append(newest)
         raise LastcopyError("far enough")
 
-    monkeypatch.setattr(drill, "_age", asked)
+    monkeypatch.setattr(trial, "_age", asked)
     record = host.bed.access.record.model_copy(update={"silent_after_hours": 200})
     weekly = replace(host, bed=replace(host.bed, access=replace(host.bed.access, record=record)))
     for newest in (None, 5):
@@ -263,7 +262,7 @@ def test_a_fault_of_the_drill_itself_is_told_and_rings(
     def fault(*_: object, **__: object) -> None:
         raise KeyError("passwords\x1b[2J")
 
-    monkeypatch.setattr(drill, "_drill", fault)
+    monkeypatch.setattr(trial, "_try_source", fault)
     result = direct(host)
     assert result.verdict == "not tried"
     assert "the drill itself failed: KeyError" in told(result)
@@ -290,7 +289,7 @@ def test_a_scratch_without_room_is_refused_and_one_that_gets_full_told(
     assert host.recorded()[0]["result"] == "not tried"
     assert not list(small_disk.iterdir())
     subprocess.run(["mount", "-o", "remount,size=3m", str(small_disk)], check=True)
-    monkeypatch.setattr(drill, "_room", lambda *_: None)
+    monkeypatch.setattr(trial, "_require_space", lambda *_: None)
     code, said = host.drill("--scratch", str(small_disk))
     assert code == 1
     assert "the disk got full, so nothing was proved" in said
@@ -339,9 +338,9 @@ def test_what_a_killed_drill_left_goes_by_itself_or_at_the_next_start_and_a_livi
     os.killpg(running.pid, signal.SIGKILL)
     running.communicate(timeout=60)
     assert left.exists(), "so the next look can find it"
-    with scratch.scratch_below(host.scratch) as living:
+    with scratch.open_scratch(host.scratch) as living:
         assert list(host.scratch.iterdir()) == [living]
-        with scratch.scratch_below(host.scratch) as second:
+        with scratch.open_scratch(host.scratch) as second:
             assert sorted(host.scratch.iterdir()) == sorted([living, second])
 
 
@@ -354,9 +353,9 @@ def test_the_scratch_is_emptied_of_folders_without_rights_by_somebody_who_is_not
         (place / "open").chmod(0o777)
         code = (
             "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
-            "from ops.private_folder import empty\n"
+            "from ops.private_folder import remove_folder\n"
             "top = Path(sys.argv[1], 'open', 'x'); deep = top / 'a' / 'b'; deep.mkdir(parents=True); (deep / 'f').touch()\n"
-            "deep.chmod(0); (top / 'a').chmod(0); empty(top); sys.exit(top.exists())"
+            "deep.chmod(0); (top / 'a').chmod(0); remove_folder(top); sys.exit(top.exists())"
         )
         done = subprocess.run(
             ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-c", code, name],
@@ -392,5 +391,5 @@ def test_a_record_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "record").symlink_to(tmp_path / "victim")
     extent = Extent(everything=True, sample_bytes=1, read_subset="5%", newest=timedelta(), seed=1)
     with pytest.raises(LastcopyError, match="cannot be written"):
-        record.append(tmp_path / "record", Result(source="web1"), extent)
+        record.append(tmp_path / "record", RestoreTestResult(source="web1"), extent)
     assert not (tmp_path / "victim").exists()

@@ -12,7 +12,7 @@ import pytest
 
 import toolchain
 from ops.hosts import hand_over
-from ops.hosts.connection import SshEndpoint, hosts
+from ops.hosts.connection import SshEndpoint, open_hosts
 from tests.scripts.relay.chain import Chain, Step
 from tests.scripts.relay.conftest import IDENTITIES
 from tests.scripts.relay.test_source_gets_one_program import opened
@@ -43,8 +43,8 @@ def served(older: Chain) -> Chain:
         name="older", address=facts["address"], port=facts["port"], user=facts["user"], host_key=facts["host_key"],
         key_file=older.box.admin_key,
     )  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder, hosts([endpoint], Path(folder)) as reached:
-        hand_over.bring(reached["older"], "rclone")
+    with tempfile.TemporaryDirectory() as folder, open_hosts([endpoint], Path(folder)) as reached:
+        hand_over.hand_over_tool(reached["older"], "rclone")
     older.facts = {name: older.apply(step).line["facts"] for name, step in steps(older).items()}
     return older
 

@@ -18,7 +18,7 @@ import pytest
 
 import toolchain
 from ops.hosts import dial, hand_over
-from ops.hosts.connection import Host, HostError, SshEndpoint, hosts
+from ops.hosts.connection import HostError, SshEndpoint, SshHost, open_hosts
 from ops.private_folder import MARK
 from tests.scripts.relay.chain import Chain
 from tests.waiting import wait_until
@@ -37,8 +37,8 @@ def target(older: Chain) -> SshEndpoint:
 
 
 @pytest.fixture
-def host(target: SshEndpoint) -> Iterator[Host]:
-    with tempfile.TemporaryDirectory() as folder, hosts([target], Path(folder)) as opened:
+def host(target: SshEndpoint) -> Iterator[SshHost]:
+    with tempfile.TemporaryDirectory() as folder, open_hosts([target], Path(folder)) as opened:
         yield opened["older"]
 
 
@@ -95,15 +95,15 @@ def test_the_tool_is_handed_over_once_and_the_step_finds_it(without: Chain) -> N
     without.converges(step)
 
 
-def test_what_fits_is_not_sent_again(older: Chain, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    hand_over.bring(host, "rclone")
+def test_what_fits_is_not_sent_again(older: Chain, host: SshHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    hand_over.hand_over_tool(host, "rclone")
 
     def never(*_: object) -> None:
         raise AssertionError("nothing is got, nothing is sent")
 
     monkeypatch.setattr(toolchain.Toolchain, "for_host", never)
     before = older.sh(f"stat -c '%i %Z' {PLACE}")
-    assert hand_over.bring(host, "rclone") == {"path": PLACE, "version": "1.76.0"}
+    assert hand_over.hand_over_tool(host, "rclone") == {"path": PLACE, "version": "1.76.0"}
     assert older.sh(f"stat -c '%i %Z' {PLACE}") == before
 
 
@@ -132,16 +132,16 @@ FAKE = b"#!/bin/sh\necho rclone v1.76.0\n"
     ids=["tampered", "too old", "of another architecture"],
 )
 def test_what_was_changed_or_does_not_fit_is_refused_and_leaves_nothing(
-    without: Chain, host: Host, sent: bytes, checked: bytes, told: str
+    without: Chain, host: SshHost, sent: bytes, checked: bytes, told: str
 ) -> None:
     script = hand_over._script("rclone")
     with pytest.raises(HostError, match=told):
-        hand_over.send(host, "rclone", gzip.compress(sent), hashlib.sha256(checked).hexdigest(), script)
+        hand_over.send_tool(host, "rclone", gzip.compress(sent), hashlib.sha256(checked).hexdigest(), script)
     assert left(without) in ("", "/usr/local/lib/lastcopy/rclone-1.76.0\n")
     # Sabotage: by its own digest the tampered one would come in, so it is the digest that refused it.
     if told.startswith("SHA"):
         digest = hashlib.sha256(sent).hexdigest()
-        assert hand_over.send(host, "rclone", gzip.compress(sent), digest, script)["path"] == PLACE
+        assert hand_over.send_tool(host, "rclone", gzip.compress(sent), digest, script)["path"] == PLACE
         without.sh(f"rm {PLACE}")
 
 
@@ -152,7 +152,9 @@ done
 """
 
 
-def test_cut_off_half_way_nothing_is_there_and_the_next_run_completes_it(without: Chain, host: Host) -> None:
+def test_cut_off_half_way_nothing_is_there_and_the_next_run_completes_it(
+    without: Chain, host: SshHost
+) -> None:
     """The workstation dies: the host sees the end of the connection. The host's own side is killed: the next run clears up after it."""
     packed = gzip.compress(os.urandom(4 << 20), compresslevel=1)
 
@@ -177,15 +179,15 @@ def test_cut_off_half_way_nothing_is_there_and_the_next_run_completes_it(without
     assert without.root("test", "-e", PLACE).returncode != 0
     half("receiver")
     assert ".given.rclone." in left(without)
-    assert hand_over.bring(host, "rclone")["path"] == PLACE
+    assert hand_over.hand_over_tool(host, "rclone")["path"] == PLACE
     assert left(without).split() == [PLACE.rpartition("/")[0], PLACE]
 
 
-def test_an_architecture_without_a_release_is_refused_by_name(without: Chain, host: Host) -> None:
+def test_an_architecture_without_a_release_is_refused_by_name(without: Chain, host: SshHost) -> None:
     without.sh("printf '#!/bin/sh\\necho riscv64\\n' >/usr/local/sbin/dpkg; chmod 755 /usr/local/sbin/dpkg")
     try:
         with pytest.raises(toolchain.ToolError, match="'riscv64'; known are amd64, arm64, armhf, i386"):
-            hand_over.bring(host, "rclone")
+            hand_over.hand_over_tool(host, "rclone")
     finally:
         without.sh("rm /usr/local/sbin/dpkg")
 
@@ -193,8 +195,8 @@ def test_an_architecture_without_a_release_is_refused_by_name(without: Chain, ho
 def test_another_host_key_gets_nothing(older: Chain, target: SshEndpoint, tmp_path: Path) -> None:
     """A1: a machine that poses as the host is not even asked what it has."""
     other = replace(target, host_key=older.box.machine_up("relay", "relay")["host_key"])
-    with hosts([other], tmp_path) as opened, pytest.raises(HostError, match="another host key"):
-        hand_over.bring(opened["older"], "rclone")
+    with open_hosts([other], tmp_path) as opened, pytest.raises(HostError, match="another host key"):
+        hand_over.hand_over_tool(opened["older"], "rclone")
     refused = run(order(older, hostKey=other.host_key))
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "PRIVATE KEY" not in refused.stderr

@@ -25,7 +25,7 @@ from components.host.program_texts import (
 )
 from components.host.programs import RELAY_AREAS, SOURCE_AREAS
 from ops.hosts import programs as store
-from ops.hosts.connection import Host, HostError, SshEndpoint, hosts
+from ops.hosts.connection import HostError, SshEndpoint, SshHost, open_hosts
 from tests.scripts.relay.chain import Answer, Chain, Step
 
 ROOT = Path(__file__).parents[3]
@@ -81,13 +81,13 @@ def stored(step: Step) -> str:
 
 
 @pytest.fixture
-def host(chain: Chain) -> Iterator[Host]:
+def host(chain: Chain) -> Iterator[SshHost]:
     facts = chain.relay_facts
     target = SshEndpoint(
         name="relay", address=facts["address"], port=facts["port"], user=facts["user"], host_key=facts["host_key"],
         key_file=chain.box.admin_key,
     )  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder, hosts([target], Path(folder)) as opened:
+    with tempfile.TemporaryDirectory() as folder, open_hosts([target], Path(folder)) as opened:
         yield opened["relay"]
 
 
@@ -129,9 +129,9 @@ def test_a_step_runs_what_is_in_the_store_and_converges(changing: Chain) -> None
         assert (whole.code, whole.drift) == (0, []), "the same step, sent whole, finds nothing else to do"
 
 
-def damaged(chain: Chain, host: Host, change: str) -> Answer:
+def damaged(chain: Chain, host: SshHost, change: str) -> Answer:
     """A step whose program was changed on the host, by root there."""
-    store.deliver(host, [HARMLESS], "mark")
+    store.send_archive(host, [HARMLESS], "mark")
     chain.sh(change.format(file=f"{STORE}/{HARMLESS.sha256}"))
     return run(chain, harmless())
 
@@ -147,8 +147,8 @@ def harmless(**replaced: str) -> str:
     return text
 
 
-def test_the_program_that_was_sent_runs_with_its_values(chain: Chain, host: Host) -> None:
-    store.deliver(host, [HARMLESS], "mark")
+def test_the_program_that_was_sent_runs_with_its_values(chain: Chain, host: SshHost) -> None:
+    store.send_archive(host, [HARMLESS], "mark")
     assert run(chain, harmless()).code == 0
     assert chain.sh(f"cat {MARKED}") == "apply value\n"
 
@@ -163,7 +163,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_a_program_that_is_not_as_it_was_sent_is_not_run(chain: Chain, host: Host, change: str) -> None:
+def test_a_program_that_is_not_as_it_was_sent_is_not_run(chain: Chain, host: SshHost, change: str) -> None:
     answer = damaged(chain, host, change)
     assert answer.code == 1
     assert "harmless.sh on host" in answer.words
@@ -171,8 +171,8 @@ def test_a_program_that_is_not_as_it_was_sent_is_not_run(chain: Chain, host: Hos
     assert chain.sh(f"ls {MARKED} 2>/dev/null || true") == ""
 
 
-def test_sabotage_without_the_check_a_changed_program_runs(chain: Chain, host: Host) -> None:
-    store.deliver(host, [HARMLESS], "mark")
+def test_sabotage_without_the_check_a_changed_program_runs(chain: Chain, host: SshHost) -> None:
+    store.send_archive(host, [HARMLESS], "mark")
     chain.sh(CHANGES["another one"].format(file=f"{STORE}/{HARMLESS.sha256}"))
     [check] = [line for line in harmless().splitlines() if "sha256sum" in line]
     assert run(chain, harmless().replace(check, "  true || {")).code == 0
@@ -181,27 +181,27 @@ def test_sabotage_without_the_check_a_changed_program_runs(chain: Chain, host: H
 
 @pytest.mark.parametrize("part", [0, 1, 10_000, -1], ids=["nothing", "a byte", "half", "all but a byte"])
 def test_what_did_not_arrive_whole_leaves_nothing(
-    chain: Chain, host: Host, monkeypatch: pytest.MonkeyPatch, part: int
+    chain: Chain, host: SshHost, monkeypatch: pytest.MonkeyPatch, part: int
 ) -> None:
     monkeypatch.setattr(store, "archive", lambda programs: archive(programs)[:part])
     with pytest.raises(HostError, match="did not arrive whole"):
-        store.deliver(host, programs_of(RELAY_AREAS), "mark")
+        store.send_archive(host, programs_of(RELAY_AREAS), "mark")
     assert kept(chain) == set()
 
 
 def test_what_is_not_the_program_of_its_name_is_not_taken(
-    chain: Chain, host: Host, monkeypatch: pytest.MonkeyPatch
+    chain: Chain, host: SshHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Liar(Program):
         sha256 = "0" * 64
 
     monkeypatch.setattr(store, "digest_of", lambda _: "any")
     with pytest.raises(HostError, match="is not the one that was sent"):
-        store.deliver(host, [HARMLESS, Liar(name="other", text="other")], "mark")
+        store.send_archive(host, [HARMLESS, Liar(name="other", text="other")], "mark")
     assert kept(chain) == set()
 
 
-def test_a_sending_that_was_killed_leaves_nothing_that_a_step_would_run(chain: Chain, host: Host) -> None:
+def test_a_sending_that_was_killed_leaves_nothing_that_a_step_would_run(chain: Chain, host: SshHost) -> None:
     script = script_path("program_store").read_text()
     words = host.words("sh", "-c", script, "program_store", "send", "mark")
     process = subprocess.Popen(
@@ -224,8 +224,8 @@ true"""
     assert kept(chain) == {one.sha256 for one in programs_of(RELAY_AREAS)} | {".mark"}
 
 
-def test_an_older_program_stays_for_the_step_that_names_it(chain: Chain, host: Host) -> None:
-    store.deliver(host, [HARMLESS], "mark")
+def test_an_older_program_stays_for_the_step_that_names_it(chain: Chain, host: SshHost) -> None:
+    store.send_archive(host, [HARMLESS], "mark")
     sent(chain)
     assert run(chain, harmless(), "remove").code == 0
     assert chain.sh(f"cat {MARKED}") == "remove value\n"
@@ -248,11 +248,11 @@ def test_a_checkout_that_changed_meanwhile_is_refused(chain: Chain) -> None:
     assert kept(chain) == set()
 
 
-def test_a_link_in_place_of_the_store_is_refused(chain: Chain, host: Host) -> None:
+def test_a_link_in_place_of_the_store_is_refused(chain: Chain, host: SshHost) -> None:
     chain.sh(f"mkdir -p /root/elsewhere $(dirname {STORE}) && ln -s /root/elsewhere {STORE}")
     try:
         with pytest.raises(HostError, match="is a symbolic link"):
-            store.deliver(host, [HARMLESS], "mark")
+            store.send_archive(host, [HARMLESS], "mark")
         assert chain.sh("ls -A /root/elsewhere") == ""
     finally:
         chain.sh(f"rm -rf {STORE} /root/elsewhere")

@@ -9,7 +9,7 @@ import pytest
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from ops.aws_state import ALIAS, make
+from ops.aws_state import ALIAS, make_state_backend
 from ops.errors import LastcopyError
 
 REGION, BUCKET = "eu-central-1", "example-lastcopy-state"
@@ -25,7 +25,12 @@ def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[boto3.Session]:
 
 
 def test_versions_no_public_access_tls_only_and_a_rotated_key(session: boto3.Session) -> None:
-    assert make(session, BUCKET, REGION) == [f"bucket {BUCKET}", "versioning", "policy", f"key {ALIAS}"]
+    assert make_state_backend(session, BUCKET, REGION) == [
+        f"bucket {BUCKET}",
+        "versioning",
+        "policy",
+        f"key {ALIAS}",
+    ]
     s3, kms = session.client("s3", region_name=REGION), session.client("kms", region_name=REGION)
     assert s3.get_bucket_location(Bucket=BUCKET)["LocationConstraint"] == REGION
     assert s3.get_bucket_versioning(Bucket=BUCKET)["Status"] == "Enabled"
@@ -40,12 +45,12 @@ def test_again_changes_nothing_and_what_was_cut_off_is_finished(session: boto3.S
     session.client("s3", region_name=REGION).create_bucket(
         Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
     )
-    assert make(session, BUCKET, REGION) == ["versioning", "policy", f"key {ALIAS}"]
-    assert make(session, BUCKET, REGION) == []
+    assert make_state_backend(session, BUCKET, REGION) == ["versioning", "policy", f"key {ALIAS}"]
+    assert make_state_backend(session, BUCKET, REGION) == []
 
 
 def test_the_one_region_that_may_not_be_named(session: boto3.Session) -> None:
-    assert make(session, BUCKET, "us-east-1")[0] == f"bucket {BUCKET}"
+    assert make_state_backend(session, BUCKET, "us-east-1")[0] == f"bucket {BUCKET}"
 
 
 def test_a_bucket_of_somebody_else_is_never_used(
@@ -62,4 +67,4 @@ def test_a_bucket_of_somebody_else_is_never_used(
             session, "client", lambda name, **more: s3 if name == "s3" else client(name, **more)
         )
         with pytest.raises(LastcopyError, match="belongs to another account"):
-            make(session, BUCKET, REGION)
+            make_state_backend(session, BUCKET, REGION)

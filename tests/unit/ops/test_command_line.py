@@ -127,8 +127,8 @@ def test_an_error_is_told_once_on_standard_error_with_the_exit_code_of_a_refusal
     def refuse(*_: object, **__: object) -> None:
         raise LastcopyError("it is refused", where="here", allowed="there", fix="go there")
 
-    monkeypatch.setattr("ops.aws_state.make", refuse)
-    monkeypatch.setattr("ops.verbs.aws_state.make", refuse)
+    monkeypatch.setattr("ops.aws_state.make_state_backend", refuse)
+    monkeypatch.setattr("ops.verbs.aws_state.make_state_backend", refuse)
     done = CliRunner().invoke(app, ["aws-state", "--bucket", "b", "--region", "r", "--json"])
     assert (done.exit_code, done.stdout) == (ExitCode.REFUSED, "")
     assert done.stderr == "error: it is refused\n  where:   here\n  allowed: there\n  fix:     go there\n"
@@ -137,7 +137,7 @@ def test_an_error_is_told_once_on_standard_error_with_the_exit_code_of_a_refusal
 def test_with_json_standard_output_is_one_value_and_words_go_to_standard_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ops.verbs.aws_state.make", lambda *_: ["versioning"])
+    monkeypatch.setattr("ops.verbs.aws_state.make_state_backend", lambda *_: ["versioning"])
     words = ["aws-state", "--bucket", "b", "--region", "r"]
     done = CliRunner().invoke(app, [*words, "--json"])
     assert json.loads(done.stdout)["made"] == ["versioning"]

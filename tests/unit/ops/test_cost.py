@@ -13,25 +13,25 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from ops.__main__ import app
-from ops.cost.estimate import given_prices, plan_of, table
+from ops.cost.estimate import parse_prices, read_resources, render_table
 from ops.cost.model import (
     DAYS,
     Bucket,
     Machine,
-    Plan,
     Prices,
+    StackResources,
     Usage,
-    by_class,
     estimate,
-    prices_of,
+    estimate_versions_gib,
+    load_prices,
+    split_by_class,
     total,
-    versions_gib,
 )
 from ops.errors import LastcopyError
 from tests.unit.recording import SAMPLE_KEY
 from tests.unit.stacks import SHAPES, graph_of
 
-PRICES = prices_of("eu-central-1")
+PRICES = load_prices("eu-central-1")
 MOVES = ([], [(30, "STANDARD_IA")], [(0, "GLACIER_IR")], [(30, "STANDARD_IA"), (120, "GLACIER_IR")])
 amounts = st.floats(min_value=0, max_value=100_000, allow_nan=False)
 rates = st.floats(min_value=0, max_value=1_000, allow_nan=False)
@@ -44,7 +44,11 @@ buckets = st.builds(
     events=st.booleans(),
 )
 plans = st.builds(
-    Plan, sources=st.integers(1, 50), pack_mib=st.integers(4, 128), bucket=buckets, machine=st.none()
+    StackResources,
+    sources=st.integers(1, 50),
+    pack_mib=st.integers(4, 128),
+    bucket=buckets,
+    machine=st.none(),
 )
 usages = st.builds(
     Usage,
@@ -58,34 +62,36 @@ usages = st.builds(
 )
 
 
-def cost(plan: Plan, usage: Usage) -> float:
+def cost(plan: StackResources, usage: Usage) -> float:
     return total(estimate(plan, usage, PRICES))
 
 
 @given(plans, usages, amounts)
-def test_more_data_never_costs_less(plan: Plan, usage: Usage, more: float) -> None:
+def test_more_data_never_costs_less(plan: StackResources, usage: Usage, more: float) -> None:
     assert cost(plan, usage) <= cost(plan, replace(usage, data_gib=usage.data_gib + more)) + 1e-6
 
 
 @given(plans, usages, rates)
-def test_more_change_never_costs_less(plan: Plan, usage: Usage, more: float) -> None:
+def test_more_change_never_costs_less(plan: StackResources, usage: Usage, more: float) -> None:
     grown = replace(usage, change_gib_per_day=usage.change_gib_per_day + more)
     assert cost(plan, usage) <= cost(plan, grown) + 1e-6
 
 
 @given(plans, usages, st.integers(1, 3650))
-def test_a_longer_lock_keeps_old_versions_longer(plan: Plan, usage: Usage, days: int) -> None:
+def test_a_longer_lock_keeps_old_versions_longer(plan: StackResources, usage: Usage, days: int) -> None:
     assert plan.bucket is not None
     longer = replace(plan, bucket=replace(plan.bucket, lock_days=plan.bucket.lock_days + days))
     assert longer.bucket is not None
-    assert versions_gib(plan, plan.bucket, usage) <= versions_gib(longer, longer.bucket, usage)
+    assert estimate_versions_gib(plan, plan.bucket, usage) <= estimate_versions_gib(
+        longer, longer.bucket, usage
+    )
     assert cost(plan, usage) <= cost(longer, usage) + 1e-6
 
 
 @given(plans, usages)
-def test_nothing_is_counted_twice_or_left_out(plan: Plan, usage: Usage) -> None:
+def test_nothing_is_counted_twice_or_left_out(plan: StackResources, usage: Usage) -> None:
     assert plan.bucket is not None
-    live = by_class(plan.bucket, usage)
+    live = split_by_class(plan.bucket, usage)
     age = usage.month * DAYS
     written = usage.data_gib + usage.change_gib_per_day * age
     assert min(live.values()) >= 0
@@ -97,13 +103,13 @@ def test_nothing_is_counted_twice_or_left_out(plan: Plan, usage: Usage) -> None:
 
 def test_the_figures_are_what_the_formulas_say() -> None:
     """A year, by hand: 100 GiB at first, 1 GiB a day, locked for 30 days, packs move after 30."""
-    plan = Plan(
+    plan = StackResources(
         sources=2,
         bucket=Bucket(lock_days=30, moves=[(30, "STANDARD_IA")]),
         machine=Machine(instance_type="t4g.small", disk_gib=16),
     )
     usage = Usage(data_gib=100, change_gib_per_day=1)
-    lines = {line.what: line for line in estimate(plan, usage, prices_of("us-east-1"))}
+    lines = {line.what: line for line in estimate(plan, usage, load_prices("us-east-1"))}
     assert lines["storage STANDARD"].usd == pytest.approx(30 * 0.023)
     assert lines["storage STANDARD_IA"].usd == pytest.approx((100 + 335.25) * 0.0125)
     assert lines["relay t4g.small"].usd == pytest.approx(730 * 0.0168)
@@ -118,31 +124,31 @@ def test_the_figures_are_what_the_formulas_say() -> None:
 
 
 def test_a_prune_costs_the_lock_time_of_what_it_deletes() -> None:
-    plan = Plan(sources=1, bucket=Bucket(lock_days=30))
+    plan = StackResources(sources=1, bucket=Bucket(lock_days=30))
     usage = Usage(data_gib=1000, change_gib_per_day=5, pruned_gib_per_day=5)
     assert plan.bucket is not None
-    assert versions_gib(plan, plan.bucket, usage) == pytest.approx(31 * 5, rel=1e-3)
+    assert estimate_versions_gib(plan, plan.bucket, usage) == pytest.approx(31 * 5, rel=1e-3)
 
 
 def test_every_region_has_every_price_that_needs_no_choice_of_machine() -> None:
-    needed = {name for name in prices_of("us-east-1").usd if not name.startswith("instance_")}
+    needed = {name for name in load_prices("us-east-1").usd if not name.startswith("instance_")}
     for region in ("us-east-1", "eu-central-1"):
-        prices = prices_of(region)
+        prices = load_prices(region)
         assert needed <= prices.usd.keys()
         assert prices["instance_t4g_small"] > 0
         assert prices.assumed < prices.usd.keys()
 
 
 def test_a_region_without_a_list_is_calculated_with_assumed_prices_only() -> None:
-    prices = prices_of("ap-south-1")
-    assert prices.usd == prices_of("us-east-1").usd
+    prices = load_prices("ap-south-1")
+    assert prices.usd == load_prices("us-east-1").usd
     assert prices.assumed == prices.usd.keys()
-    assert prices_of("pages").assumed == prices.usd.keys()
+    assert load_prices("pages").assumed == prices.usd.keys()
     assert "egress" not in prices.corrected({"egress": 0.1}).assumed
 
 
 def test_a_machine_without_a_price_is_not_left_out_in_silence() -> None:
-    plan = Plan(sources=1, machine=Machine(instance_type="m7g.large", disk_gib=16))
+    plan = StackResources(sources=1, machine=Machine(instance_type="m7g.large", disk_gib=16))
     with pytest.raises(LastcopyError, match="--price instance_m7g_large=USD"):
         cost(plan, Usage(data_gib=1, change_gib_per_day=1))
     known = PRICES.corrected({"instance_m7g_large": 0.1})
@@ -228,17 +234,17 @@ def test_a_missing_stack_file_is_said() -> None:
 @pytest.mark.parametrize("word", ["egress", "egress=", "=1", "egress=-1", "egress=nan"])
 def test_a_price_must_be_a_price(word: str) -> None:
     with pytest.raises(LastcopyError, match="NAME=USD"):
-        given_prices([word])
+        parse_prices([word])
 
 
 def test_an_assumed_price_is_marked() -> None:
-    plan = Plan(sources=1, bucket=Bucket(lock_days=1, kms=True))
+    plan = StackResources(sources=1, bucket=Bucket(lock_days=1, kms=True))
     usage = Usage(data_gib=1000, change_gib_per_day=1)
-    marked = table(estimate(plan, usage, PRICES), PRICES, usage, "x").splitlines()
+    marked = render_table(estimate(plan, usage, PRICES), PRICES, usage, "x").splitlines()
     assert any("KMS key" in line and " ? " in line for line in marked)
     assert any("storage STANDARD" in line and " = " in line for line in marked)
     sure = Prices(region="x", read="2026-01-01", usd=PRICES.usd)
-    assert "?" not in table(estimate(plan, usage, sure), sure, usage, "x")
+    assert "?" not in render_table(estimate(plan, usage, sure), sure, usage, "x")
 
 
 def test_settings_reach_the_plan() -> None:
@@ -254,14 +260,14 @@ def test_settings_reach_the_plan() -> None:
         },
         "sources": [{"name": "web1"}, {"name": "db1", "restic": {"packSizeMiB": 32}}],
     }
-    plan, region = plan_of(config)
+    plan, region = read_resources(config)
     assert region == "us-east-1"
-    assert plan == Plan(sources=2, pack_mib=32, bucket=Bucket(lock_days=90, kms=True))
+    assert plan == StackResources(sources=2, pack_mib=32, bucket=Bucket(lock_days=90, kms=True))
 
 
 def test_the_alarms_that_are_counted_are_those_that_the_program_makes() -> None:
     (shape,) = [one for one in SHAPES if one.name == "aws"]
-    plan, _ = plan_of(json.loads(json.dumps(shape.config()).replace("OWN-PUBLIC-HALF", SAMPLE_KEY)))
+    plan, _ = read_resources(json.loads(json.dumps(shape.config()).replace("OWN-PUBLIC-HALF", SAMPLE_KEY)))
     assert plan.bucket is not None
     assert plan.machine is not None
     made = graph_of(shape).of_type("aws:cloudwatch/metricAlarm:MetricAlarm")

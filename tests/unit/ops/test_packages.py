@@ -24,7 +24,7 @@ def test_services_are_masked_before_the_packages_are_installed(
         assert masked == {"ssh.socket", "ceph-radosgw.target", "radosgw.service"}
 
     monkeypatch.setattr(packages, "UNITS", tmp_path)
-    monkeypatch.setattr(packages, "missing", lambda: ["openssh-server", "radosgw"])
+    monkeypatch.setattr(packages, "find_missing", lambda: ["openssh-server", "radosgw"])
     monkeypatch.setattr(packages.os, "geteuid", lambda: 0)
     monkeypatch.setattr(packages, "raise_watch_limit", lambda: None)
     monkeypatch.setattr(apt, "install", install)

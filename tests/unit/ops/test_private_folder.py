@@ -17,7 +17,7 @@ import pytest
 
 from ops.checkout import ROOT
 from ops.kit.sealed import write_new
-from ops.private_folder import LONGEST_SOCKET, MARK, private_folder, socket_folder, sweep
+from ops.private_folder import LONGEST_SOCKET, MARK, private_folder, remove_leftovers, socket_folder
 from tests.guards import guard_of, guards_of
 from tests.waiting import wait_until
 
@@ -25,11 +25,11 @@ from tests.waiting import wait_until
 HOLDS_SECRETS = """
 import sys
 from pydantic import SecretStr
-from ops.storage.access import Access, RepositoryRecord, StorageKey, Where
-from ops.restic.repository import workplace
-where = Where(endpoint="https://s3.example.com", region="r", bucket="bucket")
+from ops.storage.access import Access, RepositoryRecord, StorageKey, StorageLocation
+from ops.restic.repository import open_workspace
+where = StorageLocation(endpoint="https://s3.example.com", region="r", bucket="bucket")
 key = StorageKey(accessKeyId="EXAMPLE", secretAccessKey="a-storage-secret")
-with workplace(Access(where=where, record=RepositoryRecord(name="web1"), key=key, password=SecretStr("a-password"))) as folder:
+with open_workspace(Access(where=where, record=RepositoryRecord(name="web1"), key=key, password=SecretStr("a-password"))) as folder:
     print(folder, flush=True)
     sys.stdin.read()
 """
@@ -95,7 +95,7 @@ def test_what_is_not_a_verbs_is_never_removed(tmp_path: Path) -> None:
     kept[0].mkdir()
     kept[1].touch()
     kept[2].symlink_to(kept[0])
-    sweep(tmp_path)
+    remove_leftovers(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted(kept)
 
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import toolchain
 from ops.__main__ import app
 from ops.checkout import ROOT
-from ops.stack import LocalStack, Stack, StackError, chosen
+from ops.stack import LocalStack, Stack, StackError, choose_stack
 from tests.unit.fake_engine import FakeEngine
 
 SHELL = {
@@ -86,7 +86,7 @@ def test_with_a_sandbox_the_stack_is_the_checkouts_own(
     own = {"PATH": str(engine.folder / "bin"), "PULUMI_BACKEND_URL": "file:///checkout/.local/state"}
     monkeypatch.setattr(toolchain, "engine_environment", lambda _: own)
     engine.answer({"stack output": {"relay": {}}})
-    made = chosen(ROOT, None, sandbox=tmp_path / ".local" / "sandbox" / "local")
+    made = choose_stack(ROOT, None, sandbox=tmp_path / ".local" / "sandbox" / "local")
     assert isinstance(made, LocalStack)
     assert made.outputs() == {"relay": {}}
     (call,) = engine.calls()

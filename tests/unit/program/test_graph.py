@@ -30,8 +30,8 @@ from components.source.repository.restic_repository import ResticRepository, Res
 from components.storage.service_facts import rows_lost
 from components.storage.services import SERVICES
 from ops.errors import LastcopyError
-from ops.kit.kit import from_outputs as kit_of
-from ops.storage.access import StorageKey, from_outputs
+from ops.kit.kit import make_kit as kit_of
+from ops.storage.access import StorageKey, read_access
 from tests.unit import stacks
 from tests.unit.recording import Graph, Recorded, Secret
 from tests.unit.settings.support import KEYS, leaks, private_key, secrets_in
@@ -502,7 +502,7 @@ def test_recovery_finds_its_way_from_the_exports(shape: Shape) -> None:
     assert {source.name for source in kit.sources if source.host_key} == set(shape.managed)
     key = StorageKey.read({"accessKeyId": "EXAMPLE", "secretAccessKey": "0123456789"}, "test")
     for name in shape.sources:
-        of_kit, of_stack = kit.access(name, key), from_outputs(exports, name, key)
+        of_kit, of_stack = kit.access(name, key), read_access(exports, name, key)
         assert (of_kit.where, of_kit.path, of_kit.password) == (
             of_stack.where,
             of_stack.path,

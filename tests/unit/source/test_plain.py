@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.host.program_texts import COMPONENTS
-from ops.status.last_run import parsed
+from ops.status.last_run import parse_last_run
 from tests.examples import few
 
 SCRIPT = (COMPONENTS / "source" / "schedule" / "run-backup").read_text()
@@ -44,7 +44,9 @@ READABLE = {
 def test_a_path_stays_readable_in_the_record_and_in_status(said: str) -> None:
     written = text(said.encode())
     assert json.loads(written) == said
-    run = parsed(json.dumps({"message": json.loads(written), "findings": [said], "result": "unexpected"}))
+    run = parse_last_run(
+        json.dumps({"message": json.loads(written), "findings": [said], "result": "unexpected"})
+    )
     assert said.replace("\\", "\\\\") in run.alarm
 
 

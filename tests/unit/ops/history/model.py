@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from ops.history.versions import Entry, History
-from ops.recover.plan import How, Step
+from ops.recover.plan import Step, StepKind
 
 START = datetime(2026, 11, 1, 2, 0, tzinfo=UTC)
 
@@ -77,13 +77,13 @@ class Store:
 
     def apply(self, steps: Iterable[Step]) -> None:
         for step in steps:
-            match step.how:
-                case How.COPY:
+            match step.kind:
+                case StepKind.COPY:
                     assert step.good is not None
                     self._add(step.name, size=step.good.size, etag=step.good.etag)
-                case How.HIDE:
+                case StepKind.HIDE:
                     self.hide(step.name)
-                case How.UNHIDE:
+                case StepKind.UNHIDE:
                     gone = {marker.id for marker in step.markers}
                     assert gone.isdisjoint(self.versions())
                     self.entries = [entry for entry in self.entries if entry.id not in gone]

@@ -7,7 +7,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ops.errors import LastcopyError
-from ops.history.dates import EARLY, LATE, Retention, earlier, late_markers, one_shift, written
+from ops.history.dates import (
+    EARLY,
+    LATE,
+    Retention,
+    correct_dates,
+    date_markers_last,
+    find_common_shift,
+    parse_retention,
+)
 from ops.history.versions import Entry, History
 
 T0 = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
@@ -22,15 +30,15 @@ def entry(version: str, at: datetime, order: int, *, name: str = "config", marke
 
 def test_honest_dates_change_nothing_a_long_upload_included() -> None:
     history = History([entry("a", T0, 2), entry("b", T0 + LATE / 2, 1)])
-    assert written(history, {"a": T0 + LOCK - EARLY / 2, "b": T0 + LOCK}, DEFAULT) is history
-    assert late_markers(history, None) is history
+    assert correct_dates(history, {"a": T0 + LOCK - EARLY / 2, "b": T0 + LOCK}, DEFAULT) is history
+    assert date_markers_last(history, None) is history
 
 
 def test_a_version_dated_back_takes_its_place_by_its_writing() -> None:
     """The storage lists the good one as the newer of the two, or the garbage right after it; either way it was an hour later."""
     for told, orders in ((T0 - MINUTE, (1, 2)), (T0 + timedelta(milliseconds=1), (2, 1))):
         history = History([entry("good", T0, orders[0]), entry("garbage", told, orders[1])])
-        found = written(history, {"good": T0 + LOCK, "garbage": T0 + LOCK + 60 * MINUTE}, DEFAULT)
+        found = correct_dates(history, {"good": T0 + LOCK, "garbage": T0 + LOCK + 60 * MINUTE}, DEFAULT)
         assert found.misdated == 1
         assert [one.id for one in found.names["config"]] == ["good", "garbage"]
         assert found.view(T0 + MINUTE)["config"].id == "good"
@@ -39,13 +47,13 @@ def test_a_version_dated_back_takes_its_place_by_its_writing() -> None:
 
 def test_a_date_in_the_future_is_brought_back() -> None:
     history = History([entry("good", T0, 2), entry("garbage", datetime(2099, 1, 1, tzinfo=UTC), 1)])
-    found = written(history, {"good": T0 + LOCK, "garbage": T0 + LOCK + MINUTE}, DEFAULT)
+    found = correct_dates(history, {"good": T0 + LOCK, "garbage": T0 + LOCK + MINUTE}, DEFAULT)
     assert found.last == T0 + MINUTE
 
 
 def test_what_has_no_lock_keeps_its_date() -> None:
     history = History([entry("a", T0, 1)])
-    assert written(history, {}, DEFAULT) is history
+    assert correct_dates(history, {}, DEFAULT) is history
 
 
 def test_markers_come_last_where_dates_are_forged_but_for_those_before_a_signed_note() -> None:
@@ -54,11 +62,11 @@ def test_markers_come_last_where_dates_are_forged_but_for_those_before_a_signed_
     garbage = entry("garbage", T0, 1, name="index/x")
     history = History([entry("good", T0, 5), entry("kept", T0, 4, name="keys/pruned"), old, forged, garbage])
     until = {"good": T0 + LOCK, "kept": T0 + LOCK, "garbage": T0 + LOCK + 60 * MINUTE}
-    dated = written(history, until, DEFAULT)
-    assert set(late_markers(dated, None).view(T0 + 59 * MINUTE)) == {"config", "keys/pruned"}
-    noted = late_markers(dated, T0 + 2 * MINUTE).view(T0 + 59 * MINUTE)
+    dated = correct_dates(history, until, DEFAULT)
+    assert set(date_markers_last(dated, None).view(T0 + 59 * MINUTE)) == {"config", "keys/pruned"}
+    noted = date_markers_last(dated, T0 + 2 * MINUTE).view(T0 + 59 * MINUTE)
     assert set(noted) == set(), "a marker before the note counts as the note's"
-    later = late_markers(dated, T0 + MINUTE).view(T0 + 59 * MINUTE)
+    later = date_markers_last(dated, T0 + MINUTE).view(T0 + 59 * MINUTE)
     assert set(later) == {"keys/pruned"}
 
 
@@ -76,11 +84,11 @@ def test_a_default_retention_that_was_changed_makes_nobody_a_forger(before: int,
     times = [T0 + timedelta(days=n) for n in (0, 20, 80, 99, 101, 125, 140)]
     history, until = locked(before, changed, after, *times)
     known = (Retention(days=before, until=changed), Retention(days=after))
-    assert written(history, until, known) is history
-    assert one_shift(history, history) is None
-    doubted = written(history, until, known[-1:])
+    assert correct_dates(history, until, known) is history
+    assert find_common_shift(history, history) is None
+    doubted = correct_dates(history, until, known[-1:])
     assert doubted.misdated == 4
-    assert one_shift(history, doubted) == before - after
+    assert find_common_shift(history, doubted) == before - after
 
 
 def test_after_a_change_a_forged_date_is_known_all_the_same() -> None:
@@ -89,16 +97,16 @@ def test_after_a_change_a_forged_date_is_known_all_the_same() -> None:
     forged = entry("forged", T0 + MINUTE, 9, name="index/x")
     until["forged"] = changed + timedelta(days=66)
     both = History([*(one for found in history.names.values() for one in found), forged])
-    found = written(both, until, (Retention(days=30, until=changed), Retention(days=60)))
+    found = correct_dates(both, until, (Retention(days=30, until=changed), Retention(days=60)))
     assert found.misdated == 1
     assert found.names["index/x"][0].at == changed + timedelta(days=6)
-    assert one_shift(both, found) is None
+    assert find_common_shift(both, found) is None
 
 
 def test_forgers_who_differ_are_no_change_of_the_default() -> None:
     history = History([entry(f"v{n}", T0, n, name=f"keys/{n}") for n in range(9)])
     until = {f"v{n}": T0 + LOCK + timedelta(days=n, hours=n) for n in range(9)}
-    assert one_shift(history, written(history, until, DEFAULT)) is None
+    assert find_common_shift(history, correct_dates(history, until, DEFAULT)) is None
 
 
 @pytest.mark.parametrize("year", [2027, 2028])
@@ -111,14 +119,18 @@ def test_years_are_counted_as_the_storage_counts_them(year: int) -> None:
     ):
         history = History([entry("a", at, 1)])
         for end in (at.replace(year=year + 2), at + timedelta(days=730)):
-            assert written(history, {"a": end}, (Retention(years=2),)) is history
+            assert correct_dates(history, {"a": end}, (Retention(years=2),)) is history
         far = {"a": at.replace(year=year + 2) + timedelta(days=3)}
-        assert written(history, far, (Retention(years=2),)).misdated == 1
-    list(Retention(years=1).begun(datetime(2028, 2, 29, tzinfo=UTC)))  # a day that the year before has not
+        assert correct_dates(history, far, (Retention(years=2),)).misdated == 1
+    list(
+        Retention(years=1).possible_starts(datetime(2028, 2, 29, tzinfo=UTC))
+    )  # a day that the year before has not
 
 
 def test_an_earlier_default_is_read_or_refused_with_its_form() -> None:
-    assert earlier("60@2026-10-01T00:00Z", T0) == Retention(days=60, until=datetime(2026, 10, 1, tzinfo=UTC))
+    assert parse_retention("60@2026-10-01T00:00Z", T0) == Retention(
+        days=60, until=datetime(2026, 10, 1, tzinfo=UTC)
+    )
     for wrong in (
         "60",
         "0@2026-10-01T00:00:00Z",
@@ -128,4 +140,4 @@ def test_an_earlier_default_is_read_or_refused_with_its_form() -> None:
         "60@2099-01-01T00:00:00Z",
     ):
         with pytest.raises(LastcopyError, match="--lock-was"):
-            earlier(wrong, T0)
+            parse_retention(wrong, T0)

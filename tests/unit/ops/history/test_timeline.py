@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.errors import LastcopyError, shown
-from ops.history.timeline import GAP, SIGNS, Kind, acts, events, propose
+from ops.errors import LastcopyError, escape_text
+from ops.history.timeline import GAP, SIGNS, Kind, find_acts, group_events, propose
 from ops.history.versions import TICK, Entry, History, area, iso, parse_moment
 from tests.unit.ops.history.model import Store, healthy, named
 
@@ -60,7 +60,7 @@ def test_a_healthy_repository_shows_no_sign() -> None:
     found = propose(store.history())
     assert found.sign is None
     assert found.at == store.history().last
-    assert {act.kind for act in acts(store.history())} == {Kind.BACKUP}
+    assert {act.kind for act in find_acts(store.history())} == {Kind.BACKUP}
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
@@ -112,7 +112,7 @@ def test_what_the_storage_step_leaves_is_no_sign() -> None:
     store.back_up(1)
     found = propose(store.history())
     assert found.sign is None
-    assert {act.kind for act in acts(store.history())} == {Kind.BACKUP}
+    assert {act.kind for act in find_acts(store.history())} == {Kind.BACKUP}
 
 
 def test_after_a_moment_known_to_be_good_only_newer_signs_count() -> None:
@@ -135,7 +135,7 @@ def test_content_that_came_back_is_told_as_restored() -> None:
     store = healthy(1)
     store.hide("config")
     store.put("config")
-    kinds = [act.kind for act in acts(store.history()) if act.entry.name == "config"]
+    kinds = [act.kind for act in find_acts(store.history()) if act.entry.name == "config"]
     assert kinds == [Kind.BACKUP, Kind.DELETED, Kind.RESTORED]
 
 
@@ -146,7 +146,7 @@ def test_an_object_dated_before_the_one_it_replaced_is_noticed() -> None:
         Entry(name="config", id="garbage", at=at - timedelta(days=9), size=3, etag="g", order=0, latest=True),
         Entry(name="config", id="good", at=at, size=155, etag="c", order=1),
     ]
-    assert [act.kind for act in acts(History(entries))] == [Kind.BACKDATED, Kind.BACKUP]
+    assert [act.kind for act in find_acts(History(entries))] == [Kind.BACKDATED, Kind.BACKUP]
     assert propose(History(entries)).at is None
 
 
@@ -154,7 +154,7 @@ def test_bursts_of_snapshots_are_told_and_are_no_proof() -> None:
     store = healthy()
     for number in range(100, 130):
         store.put(named("snapshots", number))
-    told = events(acts(store.history()))
+    told = group_events(find_acts(store.history()))
     (burst,) = [event for event in told if event.kind is Kind.SNAPSHOTS]
     assert burst.count == 30
     assert propose(store.history()).sign is None
@@ -202,7 +202,7 @@ def test_events_are_grouped_by_kind_and_time() -> None:
     delete_all(store)
     store.wait(seconds=GAP.total_seconds() + 1)
     store.put("config", "x")
-    told = events(acts(store.history()))
+    told = group_events(find_acts(store.history()))
     assert [event.kind for event in told] == [Kind.BACKUP, Kind.BACKUP, Kind.DELETED, Kind.OVERWRITTEN]
     deleted = told[2]
     assert dict(deleted.counts) == {"config": 1, "data": 6, "index": 2, "keys": 1, "snapshots": 2}
@@ -259,8 +259,8 @@ def test_whatever_the_attacker_does_the_moment_shows_what_stood_before(
 @given(acts_of_people, acts_of_attackers)
 def test_every_act_is_in_exactly_one_event(good: list[tuple[str, int]], bad: list[tuple[str, int]]) -> None:
     store, _ = played(good, bad)
-    told = acts(store.history())
-    grouped = events(told)
+    told = find_acts(store.history())
+    grouped = group_events(told)
     assert sum(event.count for event in grouped) == len(told)
     assert [event.first for event in grouped] == sorted(event.first for event in grouped)
     assert all(event.first <= act.entry.at <= event.last for event in grouped[:1] for act in told[:1])
@@ -337,11 +337,11 @@ def test_a_time_that_we_print_is_read_back(at: datetime) -> None:
 
 @given(st.text())
 def test_whatever_a_name_holds_is_shown_on_one_line_without_control(text: str) -> None:
-    safe = shown(text)
+    safe = escape_text(text)
     assert safe.isprintable()
     assert len(safe) <= 200
 
 
 def test_escapes_bidi_and_backslashes_are_visible() -> None:
-    assert shown("\x1b]0;x\x07 \u202egpj.exe \\n\n") == "\\x1b]0;x\\x07 \\u202egpj.exe \\\\n\\n"
-    assert shown("\ud800") == "\\ud800"
+    assert escape_text("\x1b]0;x\x07 \u202egpj.exe \\n\n") == "\\x1b]0;x\\x07 \\u202egpj.exe \\\\n\\n"
+    assert escape_text("\ud800") == "\\ud800"

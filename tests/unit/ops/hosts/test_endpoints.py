@@ -15,8 +15,8 @@ from attack_drill.connections import log_in
 from attack_drill.http2 import Session
 from ops.checkout import ROOT
 from ops.errors import LastcopyError
-from ops.hosts.connection import Host, SshEndpoint, hosts
-from ops.hosts.endpoints import AdminKeys, admin_keys, endpoints
+from ops.hosts.connection import SshEndpoint, SshHost, open_hosts
+from ops.hosts.endpoints import AdminKeys, read_admin_keys, read_endpoints
 
 OUTPUTS = {
     "relay": {"address": "127.0.0.1", "port": 2222, "user": "admin", "hostKey": "ssh-ed25519 AAAAr"},
@@ -39,7 +39,7 @@ SETTINGS = {
 
 
 def test_hosts_are_dialled_as_the_outputs_say(tmp_path: Path) -> None:
-    found = endpoints(OUTPUTS, ["web1", "db1"], admin_keys(SETTINGS, tmp_path))
+    found = read_endpoints(OUTPUTS, ["web1", "db1"], read_admin_keys(SETTINGS, tmp_path))
     assert {
         endpoint.name: (
             endpoint.user,
@@ -76,7 +76,7 @@ def test_a_jump_host_is_dialled_with_the_key_that_is_named_for_it(tmp_path: Path
     }
     found = {
         endpoint.name: endpoint
-        for endpoint in endpoints(outputs, ["web1", "db1"], admin_keys(settings, tmp_path))
+        for endpoint in read_endpoints(outputs, ["web1", "db1"], read_admin_keys(settings, tmp_path))
     }
     jumps = {name: endpoint.jump for name, endpoint in found.items() if endpoint.jump is not None}
     assert {(jump.address, jump.port, jump.user, jump.host_key) for jump in jumps.values()} == {
@@ -98,8 +98,10 @@ def test_of_an_agents_keys_the_named_ones_are_offered(tmp_path: Path) -> None:
         "admin": {"agent": True, "agentKeys": ["ssh-ed25519 AAAAo"]},
         "sources": [{"name": "web1", "host": {"privateKeyFile": "/keys/web"}}],
     }
-    found = endpoints(
-        {**OUTPUTS, "relay": {**OUTPUTS["relay"], "jumpHost": JUMP}}, ["web1"], admin_keys(settings, tmp_path)
+    found = read_endpoints(
+        {**OUTPUTS, "relay": {**OUTPUTS["relay"], "jumpHost": JUMP}},
+        ["web1"],
+        read_admin_keys(settings, tmp_path),
     )
     assert [endpoint.agent_keys for endpoint in found] == [("ssh-ed25519 AAAAo",), ()]
     assert found[0].jump is not None
@@ -109,12 +111,12 @@ def test_of_an_agents_keys_the_named_ones_are_offered(tmp_path: Path) -> None:
 def test_outputs_of_an_older_program_are_an_error_that_names_the_hosts() -> None:
     old = {"relay": {"address": "r", "hostKey": "k"}, "sources": {"web1": OUTPUTS["sources"]["web1"]}}
     with pytest.raises(LastcopyError, match="relay: it was last run by an older program") as raised:
-        endpoints(old, ["web1"], AdminKeys(common=None))
+        read_endpoints(old, ["web1"], AdminKeys(common=None))
     assert "pulumi up" in str(raised.value)
 
 
 def test_an_agent_holds_the_key_where_there_is_no_file(tmp_path: Path) -> None:
-    keys = admin_keys({"admin": {"agent": True}, "sources": []}, tmp_path)
+    keys = read_admin_keys({"admin": {"agent": True}, "sources": []}, tmp_path)
     assert keys.of("relay") is None
     assert list(tmp_path.iterdir()) == []
 
@@ -122,7 +124,7 @@ def test_an_agent_holds_the_key_where_there_is_no_file(tmp_path: Path) -> None:
 def test_a_key_in_the_settings_is_a_file_of_its_owner_alone_for_as_long_as_it_is_needed(
     tmp_path: Path,
 ) -> None:
-    keys = admin_keys({"admin": {"privateKey": "-----BEGIN X-----\nab\n-----END X-----"}}, tmp_path)
+    keys = read_admin_keys({"admin": {"privateKey": "-----BEGIN X-----\nab\n-----END X-----"}}, tmp_path)
     file = keys.of("relay")
     assert file is not None
     assert (file.parent, stat.S_IMODE(file.stat().st_mode)) == (tmp_path, 0o600)
@@ -151,8 +153,8 @@ def test_ssh_gets_the_agent_and_nothing_of_the_engines_environment(seen: Path, t
     endpoint = SshEndpoint(
         name="relay", address="r", port=22, user="root", host_key="ssh-ed25519 AAAA", key_file=None
     )
-    with hosts([endpoint], tmp_path) as opened:
-        host: Host = opened["relay"]
+    with open_hosts([endpoint], tmp_path) as opened:
+        host: SshHost = opened["relay"]
         host.run("true")
         log_in(host)
         with hold_open(host, "true"):

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from ops.__main__ import app
 from ops.errors import LastcopyError
-from ops.kit.kit import from_outputs, parse
-from ops.kit.page import page
+from ops.kit.kit import make_kit, parse
+from ops.kit.page import render_page
 from ops.stack import Stack
 from ops.storage.access import read_storage_key
 from tests.unit.ops.kit.test_age import IDENTITY, QUICK_BY_PASSPHRASE, RECIPIENT
@@ -114,9 +114,9 @@ def test_the_page_holds_no_secret_unless_it_was_asked_for(tmp_path: Path) -> Non
 
 
 def test_the_page_escapes_what_it_shows() -> None:
-    kit = from_outputs("<b>prod", OUTPUTS, {}, NOON, key=None, identities="ask <script>alert(1)</script>")
-    assert "<script>" not in page(kit, "<i>.age")
-    assert "<b>prod" not in page(kit, "<i>.age")
+    kit = make_kit("<b>prod", OUTPUTS, {}, NOON, key=None, identities="ask <script>alert(1)</script>")
+    assert "<script>" not in render_page(kit, "<i>.age")
+    assert "<b>prod" not in render_page(kit, "<i>.age")
 
 
 def test_the_passphrase_that_sealed_it_opens_it(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_wrong_words_are_refused_before_anything_is_written(
     ],
 )
 def test_a_kit_that_was_edited_is_refused_without_its_secrets(change: dict[str, Any], expected: str) -> None:
-    raw = json.loads(from_outputs("prod", OUTPUTS, {}, NOON, key=None).text()) | change
+    raw = json.loads(make_kit("prod", OUTPUTS, {}, NOON, key=None).text()) | change
     with pytest.raises(LastcopyError, match=expected) as caught:
         parse(json.dumps(raw), "kit.age")
     assert PASSWORD not in str(caught.value)
@@ -203,7 +203,7 @@ def test_a_kit_that_was_edited_is_refused_without_its_secrets(change: dict[str, 
 
 
 def test_a_kit_without_a_storage_key_says_how_to_get_one() -> None:
-    kit = from_outputs("prod", OUTPUTS, {}, NOON, key=None, identities="ask Ada for the red envelope")
+    kit = make_kit("prod", OUTPUTS, {}, NOON, key=None, identities="ask Ada for the red envelope")
     with pytest.raises(LastcopyError, match="ask Ada for the red envelope"):
         kit.access("web1", None)
     with pytest.raises(LastcopyError, match="one of: ext1, web1"):

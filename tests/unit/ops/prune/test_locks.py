@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from ops.prune.locks import YOUNG, locks
+from ops.prune.locks import YOUNG, sort_locks
 from tests.unit.ops.history.model import Store, named
 
 
@@ -12,7 +12,7 @@ def test_a_young_lock_is_waited_for_and_a_proof_of_the_storage_step_is_not() -> 
     store = Store()
     store.put(named("locks", 1))
     store.put("locks/lastcopy-probe-1-ab")
-    found = locks(store.history(), store.now + timedelta(minutes=1), lambda _: False)
+    found = sort_locks(store.history(), store.now + timedelta(minutes=1), lambda _: False)
     assert [entry.name for entry in found.young] == [named("locks", 1)]
     assert [entry.name for entry in found.old] == ["locks/lastcopy-probe-1-ab"]
-    assert not locks(store.history(), store.now + YOUNG + timedelta(minutes=1), lambda _: False).young
+    assert not sort_locks(store.history(), store.now + YOUNG + timedelta(minutes=1), lambda _: False).young

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from ops.errors import LastcopyError
 from ops.prune.decision import Decision, Verdict, decide
-from ops.prune.retention import Arrived, Keep, kept, span
-from ops.prune.suspicion import Limits, Snapshot, new_paths, read, reasons
+from ops.prune.retention import Arrived, Keep, apply_rules, parse_span
+from ops.prune.suspicion import PlausibleLimits, Snapshot, find_new_paths, find_reasons, read_snapshots
 
 START = datetime(2026, 3, 1, 2, 30, tzinfo=UTC)
 arrivals = st.lists(
@@ -40,7 +40,7 @@ rules = st.builds(
 def test_the_newest_of_each_set_of_paths_always_stays_and_every_rule_has_its_number(
     snapshots: list[Arrived], keep: Keep
 ) -> None:
-    found = kept(snapshots, keep)
+    found = apply_rules(snapshots, keep)
     for paths in {one.paths for one in snapshots}:
         group = [one for one in snapshots if one.paths == paths]
         newest = max(group, key=lambda one: (one.at, one.id))
@@ -58,7 +58,7 @@ def test_the_order_in_which_they_are_told_changes_nothing(
 ) -> None:
     mixed = list(snapshots)
     random.shuffle(mixed)
-    assert kept(mixed, keep) == kept(snapshots, keep)
+    assert apply_rules(mixed, keep) == apply_rules(snapshots, keep)
 
 
 @given(arrivals, arrivals, rules)
@@ -66,7 +66,7 @@ def test_snapshots_of_other_paths_never_make_fewer_stay(
     snapshots: list[Arrived], others: list[Arrived], keep: Keep
 ) -> None:
     forged = [Arrived(id=one.id, at=one.at, paths=("/forged",)) for one in others]
-    assert kept(snapshots, keep).items() <= kept([*snapshots, *forged], keep).items()
+    assert apply_rules(snapshots, keep).items() <= apply_rules([*snapshots, *forged], keep).items()
 
 
 def honest(days: int, host: str = "web1") -> list[Snapshot]:
@@ -89,7 +89,7 @@ def forged(number: int, arrived: datetime, claimed: datetime | None, host: str =
 
 def told(snapshots: list[Snapshot], *aside: str, **limits: Any) -> Decision:
     in_order = sorted(snapshots, key=lambda one: (one.arrived, one.id))
-    return decide(in_order, Keep(), Limits(**limits), aside)
+    return decide(in_order, Keep(), PlausibleLimits(**limits), aside)
 
 
 def test_an_honest_history_is_thinned_and_nothing_is_suspicious() -> None:
@@ -131,7 +131,7 @@ def test_s8_sabotage_a_decision_by_claimed_times_drops_good_ones() -> None:
     good = honest(20)
     lies = [forged(n, AT, AT + timedelta(days=n + 1)) for n in range(20)]
     by_claim = [Arrived(id=one.id, at=one.claimed or AT, paths=one.paths) for one in [*good, *lies]]
-    stays = kept(by_claim, Keep())
+    stays = apply_rules(by_claim, Keep())
     assert not {one.id for one in good[-14:]} <= stays.keys()
 
 
@@ -153,7 +153,7 @@ def test_new_paths_are_only_noted() -> None:
     found = told([*honest(30), other])
     assert not found.of(Verdict.SUSPICIOUS)
     assert [row.snapshot.id for row in found.rows if row.new_paths] == [other.id]
-    assert new_paths(honest(3)) == frozenset()
+    assert find_new_paths(honest(3)) == frozenset()
 
 
 @pytest.mark.parametrize("word", ["", "0" * 7, "zz", "e" * 64, "0" * 64 + "0", "--keep-last", "0" * 8])
@@ -166,15 +166,17 @@ def test_an_id_to_set_aside_must_name_one_snapshot(word: str) -> None:
     "said", ["", "x", "2026-01-01", "2026-13-45T00:00:00Z", "99999-01-01T00:00:00Z", None, 7]
 )
 def test_a_time_that_cannot_be_read_is_suspicious_and_no_crash(said: object) -> None:
-    (one,) = read({"a" * 64: AT}, [{"id": "a" * 64, "time": said, "paths": "/srv", "hostname": None}])
+    (one,) = read_snapshots(
+        {"a" * 64: AT}, [{"id": "a" * 64, "time": said, "paths": "/srv", "hostname": None}]
+    )
     assert one.claimed is None
-    assert "time cannot be read" in reasons([one], Limits())[one.id][0]
+    assert "time cannot be read" in find_reasons([one], PlausibleLimits())[one.id][0]
 
 
 @pytest.mark.parametrize("text", ["", "h", "3", "3w", "-3d", "3 d", "1000000d", "\u0661d"])
 def test_a_span_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(LastcopyError, match="not a length of time"):
-        span(text)
+        parse_span(text)
 
 
 @pytest.mark.parametrize("given", [{"last": 0}, {"daily": -1}, {"weekly": 100_001}])

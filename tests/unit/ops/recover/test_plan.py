@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ops.errors import LastcopyError
 from ops.history.timeline import propose
 from ops.history.versions import History
-from ops.recover.plan import How, locks_of, plan, undecided
+from ops.recover.plan import StepKind, count_locks, find_undecided, make_plan
 from tests.unit.ops.history.model import START, Store, healthy, named
 from tests.unit.ops.history.test_timeline import (
     acts_of_attackers,
@@ -32,10 +32,10 @@ def test_any_repository_comes_back_also_when_it_is_cut_off_twice(
     assert at is not None
     there = store.versions()
     for most in (first, second, None):
-        store.apply(plan(store.history(), at).steps[:most])
+        store.apply(make_plan(store.history(), at).steps[:most])
     assert store.shows() == before
     assert store.versions() >= there
-    assert plan(store.history(), at).steps == ()
+    assert make_plan(store.history(), at).steps == ()
 
 
 @given(acts_of_people, acts_of_attackers)
@@ -49,11 +49,11 @@ def test_any_moment_can_be_gone_back_to_and_left_again(
     now, at = history.last, propose(history).at
     seen_now = store.shows()
     assert at is not None
-    store.apply(plan(history, at).steps)
-    if "config" in seen_now and not any(s.how is How.UNHIDE for s in plan(history, at).steps):
-        store.apply(plan(store.history(), now).steps)
+    store.apply(make_plan(history, at).steps)
+    if "config" in seen_now and not any(s.kind is StepKind.UNHIDE for s in make_plan(history, at).steps):
+        store.apply(make_plan(store.history(), now).steps)
         assert store.shows() == seen_now
-        store.apply(plan(store.history(), at).steps)
+        store.apply(make_plan(store.history(), at).steps)
     assert store.shows() == before
 
 
@@ -62,8 +62,8 @@ def test_hidden_objects_come_back_by_taking_the_markers_off() -> None:
     before, at = store.shows(), store.now
     delete_all(store)
     store.hide("config")
-    found = plan(store.history(), at)
-    assert {step.how for step in found.steps} == {How.UNHIDE}
+    found = make_plan(store.history(), at)
+    assert {step.kind for step in found.steps} == {StepKind.UNHIDE}
     assert [len(step.markers) for step in found.steps if step.name == "config"] == [2]
     assert (found.copied_bytes, found.kept) == (0, 0)
     assert found.shown_bytes > 0
@@ -76,8 +76,8 @@ def test_overwritten_objects_come_back_by_a_copy_also_when_hidden_afterwards() -
     at = store.now
     overwrite_all(store)
     delete_all(store)
-    found = plan(store.history(), at)
-    assert {step.how for step in found.steps} == {How.COPY}
+    found = make_plan(store.history(), at)
+    assert {step.kind for step in found.steps} == {StepKind.COPY}
     assert found.copied_bytes == found.shown_bytes > 0
 
 
@@ -87,11 +87,11 @@ def test_bogus_objects_and_all_locks_are_hidden() -> None:
     store.put(named("keys", 77), "bogus")
     store.put("data/\x1b[2J")
     store.put(named("locks", 500))
-    found = plan(store.history(), at)
-    assert sorted(step.name for step in found.of(How.HIDE)) == sorted(
+    found = make_plan(store.history(), at)
+    assert sorted(step.name for step in found.of(StepKind.HIDE)) == sorted(
         [named("keys", 77), "data/\x1b[2J", named("locks", 500)]
     )
-    assert locks_of(found) == 1
+    assert count_locks(found) == 1
     store.apply(found.steps)
     assert store.shows() == before
 
@@ -101,10 +101,10 @@ def test_the_configuration_comes_last_and_what_is_referred_to_first() -> None:
     at = store.now
     delete_all(store)
     store.put(named("snapshots", 99), "bogus")
-    areas = [step.name.split("/")[0] for step in plan(store.history(), at).steps]
+    areas = [step.name.split("/")[0] for step in make_plan(store.history(), at).steps]
     order = ["data", "index", "keys", "snapshots", "config"]
     assert list(dict.fromkeys(areas)) == order
-    assert plan(store.history(), at).steps[-2].how is How.HIDE
+    assert make_plan(store.history(), at).steps[-2].kind is StepKind.HIDE
 
 
 def test_a_moment_without_a_repository_is_refused() -> None:
@@ -112,9 +112,9 @@ def test_a_moment_without_a_repository_is_refused() -> None:
     with pytest.raises(
         LastcopyError, match=r"no repository stood here at .*its first object is of 2026-11-01"
     ):
-        plan(store.history(), START - timedelta(days=1))
+        make_plan(store.history(), START - timedelta(days=1))
     with pytest.raises(LastcopyError, match="no repository stood here"):
-        plan(History([]), START)
+        make_plan(History([]), START)
 
 
 def test_same_size_and_another_digest_is_left_to_the_content() -> None:
@@ -122,20 +122,20 @@ def test_same_size_and_another_digest_is_left_to_the_content() -> None:
     store = healthy(1)
     at = store.now
     store.put("config", "gifnoc")  # six bytes, as the good one
-    (pair,) = undecided(plan(store.history(), at), store.history())
+    (pair,) = find_undecided(make_plan(store.history(), at), store.history())
     assert [entry.name for entry in pair] == ["config", "config"]
-    assert plan(store.history(), at, known_same={(pair[0].id, pair[1].id)}).steps == ()
+    assert make_plan(store.history(), at, known_same={(pair[0].id, pair[1].id)}).steps == ()
 
 
 def test_sabotage_a_plan_that_skips_overwritten_objects_does_not_bring_the_repository_back() -> None:
     store = healthy()
     before, at = store.shows(), store.now
     overwrite_all(store)
-    whole = plan(store.history(), at)
-    weak = replace(whole, steps=tuple(step for step in whole.steps if step.how is not How.COPY))
+    whole = make_plan(store.history(), at)
+    weak = replace(whole, steps=tuple(step for step in whole.steps if step.kind is not StepKind.COPY))
     store.apply(weak.steps)
     assert store.shows() != before
-    assert plan(store.history(), at).steps != ()
+    assert make_plan(store.history(), at).steps != ()
 
 
 def test_sabotage_the_model_notices_a_version_that_is_taken_away() -> None:
@@ -143,7 +143,7 @@ def test_sabotage_the_model_notices_a_version_that_is_taken_away() -> None:
     store.init()
     at = store.now
     store.hide("config")
-    (step,) = plan(store.history(), at).steps
+    (step,) = make_plan(store.history(), at).steps
     version = next(entry for entry in store.entries if entry.name == "config")
     with pytest.raises(AssertionError):
         store.apply([replace(step, markers=(version,))])

@@ -8,9 +8,11 @@ from pydantic import SecretStr
 
 from ops.kit.kit import commands
 from ops.restic.repository import Repository, Tools
-from ops.storage.access import Access, RepositoryRecord, StorageKey, Where
+from ops.storage.access import Access, RepositoryRecord, StorageKey, StorageLocation
 
-WHERE = Where(endpoint="https://s3.example.com", region="us-east-1", bucket="backups", prefix="offsite")
+WHERE = StorageLocation(
+    endpoint="https://s3.example.com", region="us-east-1", bucket="backups", prefix="offsite"
+)
 KEY = StorageKey(access_key_id="AKIAEXAMPLE", secret_access_key=SecretStr("not-a-secret-of-anybody"))
 
 

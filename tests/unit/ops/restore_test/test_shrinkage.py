@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from components.settings.selection import Expect
-from ops.restore_test.shrinkage import PERCENT, Held, held, lost, measure
+from ops.restore_test.shrinkage import PERCENT, SnapshotContents, choose_reference, find_losses, read_contents
 
 NOW = datetime(2026, 11, 28, 2, tzinfo=UTC)
 MIB = 1 << 20
@@ -16,14 +16,14 @@ MIB = 1 << 20
 
 def snapshot(
     days: int, files: int = 1000, size: int = 100 * MIB, paths: tuple[str, ...] = ("/srv", "/etc")
-) -> Held:
+) -> SnapshotContents:
     summary = {"total_files_processed": files, "total_bytes_processed": size}
-    return held({"paths": list(paths), "summary": summary}, NOW - timedelta(days=days))
+    return read_contents({"paths": list(paths), "summary": summary}, NOW - timedelta(days=days))
 
 
-def judged(newest: Held, *others: Held, percent: int = PERCENT) -> list[str]:
-    before = measure(newest, [newest, *others])
-    return lost(newest, before, percent) if before else []
+def judged(newest: SnapshotContents, *others: SnapshotContents, percent: int = PERCENT) -> list[str]:
+    before = choose_reference(newest, [newest, *others])
+    return find_losses(newest, before, percent) if before else []
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def judged(newest: Held, *others: Held, percent: int = PERCENT) -> list[str]:
         (snapshot(0, paths=("/srv", "/etc", "/home")), []),
     ],
 )
-def test_a9_half_of_it_gone_or_a_path_is_told(newest: Held, says: list[str]) -> None:
+def test_a9_half_of_it_gone_or_a_path_is_told(newest: SnapshotContents, says: list[str]) -> None:
     assert judged(newest, *(snapshot(day) for day in range(1, 20))) == says
 
 
@@ -52,7 +52,7 @@ def test_a_drop_is_told_by_one_weekly_drill_whichever_day_it_came() -> None:
 def test_little_a_first_snapshot_and_one_without_numbers_are_no_reason() -> None:
     assert judged(snapshot(0, files=1, size=1), snapshot(1, files=20, size=9 * MIB)) == []
     assert judged(snapshot(0)) == []
-    assert judged(held({"paths": ["/srv", "/etc"]}, NOW), snapshot(1)) == []
+    assert judged(read_contents({"paths": ["/srv", "/etc"]}, NOW), snapshot(1)) == []
     assert judged(snapshot(0, files=1), snapshot(1), percent=0) == []
     assert judged(snapshot(0, files=400), snapshot(1), percent=70) == []
 
@@ -65,4 +65,4 @@ def test_the_two_judges_agree() -> None:
     "one", [{}, {"summary": 3, "paths": None}, {"summary": {"total_files_processed": "x"}}]
 )
 def test_a_snapshot_of_any_shape_is_read(one: dict[str, Any]) -> None:
-    assert held(one, NOW) == Held(at=NOW, paths=frozenset(), files=None, size=None)
+    assert read_contents(one, NOW) == SnapshotContents(at=NOW, paths=frozenset(), files=None, size=None)

@@ -12,23 +12,31 @@ from components.settings.silence import find_silence_limit
 from components.settings.sources import DEFAULT_DELAY, DEFAULT_SCHEDULE
 from ops.history.versions import Entry
 from ops.status import health as status
-from ops.status.health import GIB, Limits, Seen, judge, limits_of
+from ops.status.health import GIB, HealthLimits, SourceHealth, choose_limits, judge
 from ops.storage import checkpoint
-from ops.storage.access import DAILY_SILENT_HOURS, Place, RepositoryRecord, StorageKey, Where
-from ops.verbs.status import table
+from ops.storage.access import (
+    DAILY_SILENT_HOURS,
+    RepositoryLocation,
+    RepositoryRecord,
+    StorageKey,
+    StorageLocation,
+)
+from ops.verbs.status import render_table
 from tests.unit.ops.history.model import Store, healthy, named
 
-WHERE = Where.read(
+WHERE = StorageLocation.read(
     {"endpoint": "https://s3.example.com", "region": "eu-central-1", "bucket": "backups"}, "test"
 )
 KEY = StorageKey.read({"accessKeyId": "EXAMPLE", "secretAccessKey": "a-secret-0123456789"}, "test")
 
 
-def seen(store: Store, *more: Entry, notes: tuple[dict[str, Any], ...] = (), **limits: float) -> Seen:
-    return judge("web1", [*store.entries, *more], store.history(), list(notes), store.now, Limits(**limits))
+def seen(store: Store, *more: Entry, notes: tuple[dict[str, Any], ...] = (), **limits: float) -> SourceHealth:
+    return judge(
+        "web1", [*store.entries, *more], store.history(), list(notes), store.now, HealthLimits(**limits)
+    )
 
 
-def words(found: Seen) -> str:
+def words(found: SourceHealth) -> str:
     return "\n".join(problem.what for problem in found.problems)
 
 
@@ -51,8 +59,8 @@ def test_a8_silence_is_noticed_by_the_storages_time() -> None:
 def test_a8_a_weekly_source_is_silent_by_its_own_schedule_and_an_older_stack_counts_as_daily() -> None:
     def limit(asked: float | None = None, **told: int) -> float:
         record = RepositoryRecord.read({"name": "web1", **told}, "output sources.web1")
-        place = Place(where=WHERE, record=record, key=KEY)
-        return limits_of(place, asked, Limits.growth_gib).silent_hours
+        place = RepositoryLocation(where=WHERE, record=record, key=KEY)
+        return choose_limits(place, asked, HealthLimits.growth_gib).silent_hours
 
     assert limit(silentAfterHours=172) == 172
     assert limit() == DAILY_SILENT_HOURS == find_silence_limit(DEFAULT_SCHEDULE, DEFAULT_DELAY)
@@ -162,4 +170,4 @@ def test_the_table_and_the_data_name_every_source() -> None:
     data = [status.as_data(one) for one in found]
     assert [bool(one["problems"]) for one in data] == [False, True]
     assert data[1]["newest"] is None
-    assert table(found).row_count == 2
+    assert render_table(found).row_count == 2

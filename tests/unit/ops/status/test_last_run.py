@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ops.status.health import Limits, as_data, judge
-from ops.status.last_run import LastRun, parsed
+from ops.status.health import HealthLimits, as_data, judge
+from ops.status.last_run import LastRun, parse_last_run
 from tests.unit.ops.history.model import healthy
 
 
@@ -20,7 +20,7 @@ def told(**changes: Any) -> LastRun:
         "last_end": "2026-11-28T02:00:00Z",
         "findings": [],
     }
-    return parsed(json.dumps({**whole, **changes}))
+    return parse_last_run(json.dumps({**whole, **changes}))
 
 
 @pytest.mark.parametrize(
@@ -46,28 +46,28 @@ def told(**changes: Any) -> LastRun:
 def test_a9_what_needs_a_person_is_a_problem_and_nothing_else(run: LastRun, alarm: str) -> None:
     assert run.alarm == alarm
     store = healthy()
-    seen = judge("web1", store.entries, store.history(), [], store.now, Limits())
-    heard = seen.with_last_run(run, Limits())
+    seen = judge("web1", store.entries, store.history(), [], store.now, HealthLimits())
+    heard = seen.with_last_run(run, HealthLimits())
     assert [problem.what for problem in heard.problems] == (
         [f"{alarm} (its host, 2026-11-28T02:00:00Z)"] if alarm else []
     )
     assert as_data(heard)["lastRun"]["result"] == run.result
     assert as_data(seen)["lastRun"] is None
-    assert ("NOT AS MEANT" in str(heard.later(1, Limits()).problems)) == ("NOT AS MEANT" in alarm)
+    assert ("NOT AS MEANT" in str(heard.later(1, HealthLimits()).problems)) == ("NOT AS MEANT" in alarm)
 
 
 def test_a_host_that_falls_silent_is_told_by_the_storage_whatever_it_says() -> None:
     store = healthy()
     store.wait(hours=30)
-    seen = judge("web1", store.entries, store.history(), [], store.now, Limits()).with_last_run(
-        told(), Limits()
+    seen = judge("web1", store.entries, store.history(), [], store.now, HealthLimits()).with_last_run(
+        told(), HealthLimits()
     )
     assert "SILENT" in seen.problems[0].what
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"', "\x1b[2J", "[" * 60_000])
 def test_what_is_no_record_is_said_and_no_problem(text: str) -> None:
-    run = parsed(text)
+    run = parse_last_run(text)
     assert run.not_read
     assert run.alarm == ""
 

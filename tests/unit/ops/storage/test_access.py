@@ -7,9 +7,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from components.storage.service_facts import Checksum
-from ops.kit.kit import from_outputs as kit_of
+from ops.kit.kit import make_kit as kit_of
 from ops.kit.kit import parse
-from ops.storage.access import RepositoryRecord, StorageKey, Where, from_outputs, records_of, where_of
+from ops.storage.access import (
+    RepositoryRecord,
+    StorageKey,
+    StorageLocation,
+    read_access,
+    read_records,
+    read_storage_location,
+)
 
 HEX, KEY = "ab" * 32, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGFhYWFh"
 # None of these is what a reader would take where the output says nothing.
@@ -41,14 +48,14 @@ OUTPUTS: dict[str, Any] = {
 STORAGE_KEY = StorageKey.read({"accessKeyId": "EXAMPLE", "secretAccessKey": "0123456789"}, "test")
 
 
-def told(where: Where, record: RepositoryRecord) -> tuple[dict[str, Any], dict[str, Any]]:
+def told(where: StorageLocation, record: RepositoryRecord) -> tuple[dict[str, Any], dict[str, Any]]:
     return where.model_dump(by_alias=True), record.model_dump(by_alias=True, exclude={"password"})
 
 
 def test_every_output_that_a_reader_needs_is_read() -> None:
     expected = (VAULT, {"name": "web1", **ROOM})
-    assert told(where_of(OUTPUTS), records_of(OUTPUTS)["web1"]) == expected
-    access = from_outputs(OUTPUTS, "web1", STORAGE_KEY)
+    assert told(read_storage_location(OUTPUTS), read_records(OUTPUTS)["web1"]) == expected
+    access = read_access(OUTPUTS, "web1", STORAGE_KEY)
     assert told(access.where, access.record) == expected
     assert access.path == "hosts/web1/g3"
     assert access.record.silent_hours == 200
@@ -60,4 +67,6 @@ def test_every_output_that_a_reader_needs_is_read() -> None:
 def test_a_kit_tells_the_same_after_it_was_written_and_read() -> None:
     kit = kit_of("prod", OUTPUTS, {"restic": "0.19.1"}, datetime(2026, 11, 28, tzinfo=UTC), key=STORAGE_KEY)
     access = parse(json.dumps(json.loads(kit.text())), "kit").access("web1", None)
-    assert told(access.where, access.record) == told(where_of(OUTPUTS), records_of(OUTPUTS)["web1"])
+    assert told(access.where, access.record) == told(
+        read_storage_location(OUTPUTS), read_records(OUTPUTS)["web1"]
+    )

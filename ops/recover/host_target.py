@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import toolchain
-from ops.errors import LastcopyError, shown
-from ops.hosts.connection import Host, HostError, SshEndpoint, hosts
+from ops.errors import LastcopyError, escape_text
+from ops.hosts.connection import HostError, SshEndpoint, SshHost, open_hosts
 from ops.recover.recovery import Recovery
-from ops.recover.restore import Seen
-from ops.restic.repository import CONNECTIONS, Answer, Repository, followed
+from ops.recover.restore import TargetState
+from ops.restic.repository import CONNECTIONS, Repository, ResticResult, follow_command
 
 _HOST = re.compile(
     r"(?:([a-z_][a-z0-9_.-]{0,31}(?:@[a-z0-9][a-z0-9.-]{0,62})?)@)?([A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[[0-9a-fA-F:.]{2,45}\])(?::(\d{1,5}))?"
@@ -79,7 +79,7 @@ else echo empty; fi
 
 
 @dataclass(frozen=True, kw_only=True)
-class Address:
+class HostAddress:
     """Where a host is dialled."""
 
     user: str
@@ -87,7 +87,7 @@ class Address:
     port: int
 
 
-def parse_host(text: str, where: str = "--host") -> Address:
+def parse_host(text: str, where: str = "--host") -> HostAddress:
     """As a person gives it: ``admin@web1.example:22``. ``where``: the option's name."""
     form = _HOST.fullmatch(text)
     if form is None or not 0 < int(form[3] or 22) < 65536:
@@ -96,11 +96,11 @@ def parse_host(text: str, where: str = "--host") -> Address:
             where=where,
             allowed="user@address or user@address:port; without a user root",
         )
-    return Address(user=form[1] or "root", name=form[2].strip("[]"), port=int(form[3] or 22))
+    return HostAddress(user=form[1] or "root", name=form[2].strip("[]"), port=int(form[3] or 22))
 
 
-def host_endpoint(
-    host: Address,
+def make_endpoint(
+    host: HostAddress,
     host_key: str | None,
     key_file: Path | None,
     *,
@@ -125,24 +125,24 @@ def host_endpoint(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Onto:
+class HostTarget:
     """A host that gets files; a place as ``restore`` takes one."""
 
-    host: Host
+    host: SshHost
     found: Recovery
 
-    def seen(self, target: Path) -> Seen:
+    def state(self, target: Path) -> TargetState:
         said = self.host.run("sh", "-c", _LOOK, "sh", str(target)).out.strip()
         return "filled" if said == "filled" else "other" if said == "other" else "empty"
 
-    def make(self, target: Path) -> None:
+    def create(self, target: Path) -> None:
         made = self.host.run("mkdir", "-p", "-m", "700", str(target), check=False)
         if made.code != 0:
             raise LastcopyError(
-                f"{shown(target)} cannot be made: {shown(made.said.strip())}", where="--target"
+                f"{escape_text(target)} cannot be made: {escape_text(made.said.strip())}", where="--target"
             )
 
-    def free(self, target: Path) -> int:
+    def free_bytes(self, target: Path) -> int:
         return int(self.host.run("df", "-B1", "--output=avail", str(target)).out.split()[-1])
 
     def remove(self, files: Sequence[Path]) -> None:
@@ -151,7 +151,7 @@ class Onto:
 
     def restore(
         self, repository: Repository, words: Sequence[str], told: Callable[[dict[str, Any]], None]
-    ) -> Answer:
+    ) -> ResticResult:
         if repository.served is None:
             raise AssertionError("what is served is of a moment")
         with self._prepared() as (run, lib, tool):
@@ -162,7 +162,7 @@ class Onto:
                 "--password-file", f"{run}/password", "--cache-dir", f"{lib}/cache",
                 *(["--key-hint", repository.key_hint] if repository.key_hint else []), *words, "--json",
             ]  # fmt: skip
-            answer = followed(
+            answer = follow_command(
                 self.host.words("sh", "-c", _RUN, "sh", run, lib, tool, *restic),
                 {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
                 repository.folder,
@@ -188,24 +188,24 @@ class Onto:
 
 
 @contextmanager
-def onto(there: SshEndpoint, found: Recovery, home: Executor) -> Iterator[Onto]:
+def open_host_target(there: SshEndpoint, found: Recovery, home: Executor) -> Iterator[HostTarget]:
     """The host, reached. ``home``: a thread of this machine's own network, from where the host is dialled; the storage may be in another."""
-    with hosts([there], found.folder) as opened:
+    with open_hosts([there], found.folder) as opened:
         host = opened["host"]
         home.submit(host.run, "true").result()  # all that follows goes over this connection
         # A check may take hours before the first file comes back, and the connection cannot be dialled again from every network.
-        with host.kept_open():
-            yield Onto(host=host, found=found)
+        with host.keep_open():
+            yield HostTarget(host=host, found=found)
 
 
-def _tool(host: Host, found: Recovery, lib: str, machine: str) -> str:
+def _tool(host: SshHost, found: Recovery, lib: str, machine: str) -> str:
     """restic there: ours, brought; on a machine of another kind its own, of the same version."""
     if machine == platform.machine():
         content, path = found.tools.restic.read_bytes(), f"{lib}/restic"
         brought = host.run("sh", "-c", _BRING, "sh", path, stdin=content, seconds=_BRING_SECONDS, check=False)
         if brought.code != 0:
             raise HostError(
-                f"restic could not be brought: {shown(brought.said.strip(), 300)}",
+                f"restic could not be brought: {escape_text(brought.said.strip(), 300)}",
                 where=f"--host {host.endpoint.address}",
                 fix="free disk space below /var/lib there, and see that it is not mounted noexec",
             )
@@ -214,7 +214,7 @@ def _tool(host: Host, found: Recovery, lib: str, machine: str) -> str:
     has = host.run("sh", "-c", _FIND, "sh", version, check=False)
     if has.code != 0:
         raise HostError(
-            f"this machine is {platform.machine()}, the host {shown(machine, 20)}: the restic that is here does not run there",
+            f"this machine is {platform.machine()}, the host {escape_text(machine, 20)}: the restic that is here does not run there",
             where=f"--host {host.endpoint.address}",
             fix=f"install restic {version} there as /usr/local/bin/restic, or restore to a directory here and copy it",
         )

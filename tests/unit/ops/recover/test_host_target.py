@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from ops.errors import LastcopyError
-from ops.hosts.connection import Done, Host
-from ops.recover.onto import _RUN, Address, host_endpoint, parse_host
+from ops.hosts.connection import CommandResult, SshHost
+from ops.recover.host_target import _RUN, HostAddress, make_endpoint, parse_host
 from tests.waiting import wait_until
 
 KEY = f"ssh-ed25519 {'A' * 68} root@web1"
@@ -20,13 +20,13 @@ KEY = f"ssh-ed25519 {'A' * 68} root@web1"
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("web1", Address(user="root", name="web1", port=22)),
-        ("admin@web1.example:2222", Address(user="admin", name="web1.example", port=2222)),
-        ("first.last@corp.example@web1", Address(user="first.last@corp.example", name="web1", port=22)),
-        ("root@[fd00::7]:22", Address(user="root", name="fd00::7", port=22)),
+        ("web1", HostAddress(user="root", name="web1", port=22)),
+        ("admin@web1.example:2222", HostAddress(user="admin", name="web1.example", port=2222)),
+        ("first.last@corp.example@web1", HostAddress(user="first.last@corp.example", name="web1", port=22)),
+        ("root@[fd00::7]:22", HostAddress(user="root", name="fd00::7", port=22)),
     ],
 )
-def test_a_host_is_read_as_ssh_writes_it(text: str, found: Address) -> None:
+def test_a_host_is_read_as_ssh_writes_it(text: str, found: HostAddress) -> None:
     assert parse_host(text) == found
 
 
@@ -41,34 +41,34 @@ def test_what_is_no_host_is_refused(text: str) -> None:
 @pytest.mark.parametrize("key", [None, "ssh-rsa AAAA", "ssh-ed25519 short", f"{KEY}\nother"])
 def test_no_host_is_dialled_without_its_key(key: str | None) -> None:
     with pytest.raises(LastcopyError, match="--host-key"):
-        host_endpoint(parse_host("web1"), key, None)
+        make_endpoint(parse_host("web1"), key, None)
 
 
 def test_a_jump_host_is_dialled_first_and_never_without_its_own_key() -> None:
     with pytest.raises(LastcopyError, match="--jump-host-key"):
-        host_endpoint(parse_host("ops@jump"), None, None, name="jump-host")
+        make_endpoint(parse_host("ops@jump"), None, None, name="jump-host")
     with pytest.raises(LastcopyError, match="--jump-host"):
         parse_host("a b", "--jump-host")
-    jump = host_endpoint(parse_host("ops@jump:2022"), KEY, None, name="jump-host")
-    there = host_endpoint(parse_host("admin@10.0.0.21"), KEY, None, jump=jump)
+    jump = make_endpoint(parse_host("ops@jump:2022"), KEY, None, name="jump-host")
+    there = make_endpoint(parse_host("admin@10.0.0.21"), KEY, None, jump=jump)
     assert there.where == "admin@10.0.0.21 port 22, from jump host ops@jump port 2022"
 
 
-class Asked(Host):
+class Asked(SshHost):
     """Counts what would have been run."""
 
     times = 0
 
-    def run(self, *command: str, **_: object) -> Done:
+    def run(self, *command: str, **_: object) -> CommandResult:
         assert command == ("true",)
         self.times += 1
-        return Done(code=0, out="", err="")
+        return CommandResult(code=0, out="", err="")
 
 
 def test_a_connection_is_kept_by_commands_and_a_killed_programs_ends_soon(tmp_path: Path) -> None:
-    host = Asked(endpoint=host_endpoint(parse_host("web1"), KEY, None), folder=tmp_path)
+    host = Asked(endpoint=make_endpoint(parse_host("web1"), KEY, None), folder=tmp_path)
     assert "ControlPersist=120" in host.words("true"), "and not for hours: nobody may be there any more"
-    with host.kept_open(0.01):
+    with host.keep_open(0.01):
         wait_until(lambda: host.times > 2, 20, pause=0.01)
     asked = host.times
     time.sleep(0.1)
