@@ -15,7 +15,7 @@ local: setup ## the whole chain on this machine: real engine, relay, two sources
 
 drill: setup ## attack the local stack, every row of the threat model; a report in .local/drill
 	@mkdir -p $(DRILL_DIR)
-	@$(LASTCOPY) attack-drill --stack local --sandbox .local/sandbox/local --source web1 --trial-stack --json $(DRILL_DIR)/report.json --html $(DRILL_DIR)/report.html
+	@$(LASTCOPY) attack-drill --stack local --sandbox .local/sandbox/local --source web1 --trial-stack --json-file $(DRILL_DIR)/report.json --html $(DRILL_DIR)/report.html
 
 clean-local: $(READY) ## remove the local stack and everything it made
 	@$(LASTCOPY) local down

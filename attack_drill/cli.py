@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -11,14 +13,16 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from attack_drill import report
 from attack_drill.findings import Outcome, RowFinding, RowResult, RowVerdict, Threat
 from attack_drill.options import DrillOptions, Level
 from attack_drill.threats import THREATS
 from ops.checkout import ROOT
+from ops.command_line import output
 from ops.command_line.exit_codes import ExitCode
 from ops.command_line.options import StackOptions, takes_options
-from ops.command_line.output import console, say
-from ops.errors import LastcopyError
+from ops.command_line.output import JsonOption, console, engine_stream, print_json, say
+from ops.errors import LastcopyError, raise_all
 
 _STYLE = {
     RowVerdict.PROVEN: "green",
@@ -71,44 +75,67 @@ def drill(
             help="Also make attempts that could harm the stack itself. Refused unless its storage was made for trials. Implies --scratch.",
         ),
     ] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the findings to this file.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json-file", help="Write the findings to this file, as JSON.")
+    ] = None,
     html_file: Annotated[
         Path | None,
         typer.Option("--html", help="Write a report for people to this file: one self-contained page."),
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show every attempt, not only rows.")] = False,
+    as_json: JsonOption = False,
+    json_file_of_earlier_versions: Annotated[Path | None, typer.Argument(hidden=True)] = None,
 ) -> None:
     """Play the attacker of each row of the threat model against a running stack. The exit status is 1 if a row breaks.
 
     Without --scratch nothing is tried that could do harm if it succeeded, so it may run on production. Rows that need more say so and count as
     not proven. Verdicts are based on what is in the storage and on the hosts afterwards.
     """
+    if json_file_of_earlier_versions:
+        # `--json FILE`, as earlier versions had it.
+        if not as_json or json_file:
+            raise typer.BadParameter(f"no argument is taken: {json_file_of_earlier_versions}")
+        json_file, as_json = json_file_of_earlier_versions, False
+        output.reset()
     level = Level.TRIAL if trial_stack else Level.SCRATCH if scratch else Level.SAFE
     asked = DrillOptions(
         stack=options.stack, source=source, sandbox=options.sandbox, storage_key=storage_key, level=level, ssh_key=ssh_key,
         config_file=options.config_file,
     )  # fmt: skip
-    results = _play(asked, rows, verbose=verbose, json_file=json_file, html_file=html_file)
-    if any(result.fails for result in results):
+    run = _play(asked, rows, verbose=verbose, json_file=json_file, html_file=html_file)
+    if as_json:
+        print_json(report.as_data(run))
+    if any(result.fails for result in run.results):
         raise typer.Exit(ExitCode.PROBLEMS_FOUND)
 
 
 def _play(
     asked: DrillOptions, rows: str | None, *, verbose: bool, json_file: Path | None, html_file: Path | None
-) -> list[RowResult]:
-    from attack_drill import report, runner
+) -> report.DrillRun:
+    from attack_drill import runner
     from attack_drill.drill import open_drill
     from ops.stack import choose_stack
 
     threats = runner.choose_rows(rows)
-    problems = _wrong(asked.level, asked.storage_key, asked.sandbox, json_file, html_file)
-    if problems:
-        raise LastcopyError("\n".join(problems))
+    raise_all(_wrong(asked.level, asked.storage_key, asked.sandbox, json_file, html_file))
     started = datetime.now(UTC)
     results: list[RowResult] = []
     name, played = asked.stack or "", asked.source or ""
+
+    def so_far() -> report.DrillRun:
+        return report.DrillRun(
+            stack=name,
+            source=played,
+            level=asked.level,
+            started=started,
+            ended=datetime.now(UTC),
+            results=tuple(results),
+            asked=len(threats),
+        )
+
     try:
         stack = choose_stack(ROOT, asked.stack, sandbox=asked.sandbox, config_file=asked.config_file)
+        stack.stream = engine_stream()
         name = stack.name
         with open_drill(asked, stack, say) as running, _bar() as progress:
             played = running.source
@@ -128,42 +155,42 @@ def _play(
             runner.play_rows(running, threats, on_start=on_start, on_finding=on_finding, on_end=on_end)
     finally:
         if results:
-            run = report.DrillRun(
-                stack=name,
-                source=played,
-                level=asked.level,
-                started=started,
-                ended=datetime.now(UTC),
-                results=tuple(results),
-                asked=len(threats),
-            )
             if json_file:
-                report.write(json_file, report.as_json(run))
+                report.write(json_file, report.as_json(so_far()))
             if html_file:
-                report.write(html_file, report.as_html(run))
+                report.write(html_file, report.as_html(so_far()))
     console.print(_table(results))
     for file in (json_file, html_file):
         if file:
             say(f"written: {file}")
-    return results
+    return so_far()
 
 
-def _wrong(level: Level, storage_key: str | None, sandbox: Path | None, *files: Path | None) -> list[str]:
+def _wrong(
+    level: Level,
+    storage_key: str | None,
+    sandbox: Path | None,
+    json_file: Path | None,
+    html_file: Path | None,
+) -> Iterator[LastcopyError]:
     """What is wrong with the options, before anything is connected to."""
-    problems = []
     if storage_key and sandbox:
-        problems.append(
-            "a local stack has its own storage key\n  where:   --storage-key, --sandbox\n  allowed: one of them"
+        yield LastcopyError(
+            "a local stack has its own storage key", where="--storage-key, --sandbox", allowed="one of them"
         )
     if level > Level.SAFE and not storage_key and not sandbox:
-        problems.append(
-            "without a storage key the drill cannot tell whether an attack did harm\n  where:   --scratch, --trial-stack\n"
-            "  fix:     give --storage-key with an identity that may list, read and hide versions; for a local stack --sandbox .local/sandbox/local"
+        yield LastcopyError(
+            "without a storage key the drill cannot tell whether an attack did harm",
+            where="--scratch, --trial-stack",
+            fix="give --storage-key with an identity that may list, read and hide versions; for a local stack --sandbox .local/sandbox/local",
         )
-    for file in files:
+    for option, file in (("--json-file", json_file), ("--html", html_file)):
         if file and not file.parent.is_dir():
-            problems.append(f"there is no folder {file.parent}\n  where:   --json, --html")
-    return problems
+            yield LastcopyError(
+                f"there is no folder {file.parent}",
+                where=option,
+                fix=f"mkdir -p {shlex.quote(str(file.parent))}",
+            )
 
 
 def _bar() -> Progress:

@@ -51,7 +51,7 @@ class DrillRun:
         return [result for result in self.results if result.verdict is verdict]
 
 
-def as_json(run: DrillRun) -> str:
+def as_data(run: DrillRun) -> dict[str, Any]:
     rows: list[dict[str, Any]] = [
         {
             "row": result.threat.id,
@@ -66,7 +66,7 @@ def as_json(run: DrillRun) -> str:
         }
         for result in run.results
     ]
-    told = {
+    return {
         "format": 1,
         "stack": run.stack,
         "source": run.source,
@@ -78,7 +78,10 @@ def as_json(run: DrillRun) -> str:
         "proven": [result.threat.id for result in run.of(RowVerdict.PROVEN)],
         "rows": rows,
     }
-    return json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+
+
+def as_json(run: DrillRun) -> str:
+    return json.dumps(as_data(run), indent=1, ensure_ascii=False) + "\n"
 
 
 _STYLE = Path(__file__).with_name("page.css").read_text()

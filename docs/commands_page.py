@@ -11,6 +11,7 @@ from typing import Any, Union, get_args, get_origin
 
 from typer._click import Context
 
+from docs.json_documents import DOCUMENTS
 from ops.command_line.app import command_line
 
 PROGRAM = "lastcopy"
@@ -50,13 +51,14 @@ def _leaves(command: Any, panel: str, words: tuple[str, ...]) -> Iterator[tuple[
 
 
 def _section(words: tuple[str, ...], command: Any) -> str:
-    arguments = [one for one in command.params if one.param_type_name == "argument"]
+    arguments = [one for one in command.params if one.param_type_name == "argument" and not one.hidden]
     options = [one for one in command.params if one.param_type_name == "option" and not one.hidden]
     usage = " ".join([PROGRAM, *words, *map(_argument, arguments), *(["[OPTIONS]"] if options else [])])
     parts = [f"### {' '.join(words)}", f"```\n{usage}\n```", _prose(command.help or "")]
     rows = [_row(one) for one in [*arguments, *options] if one.name != "help"]
     if rows:
         parts.append("\n".join(["| option | default | meaning |", "| --- | --- | --- |", *rows]))
+    parts.append(str(DOCUMENTS[" ".join(words)]))
     return "\n\n".join(part for part in parts if part)
 
 

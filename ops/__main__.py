@@ -7,4 +7,4 @@ from ops.command_line.app import app
 __all__ = ["app"]
 
 if __name__ == "__main__":
-    app()
+    app(prog_name="lastcopy")

@@ -62,13 +62,17 @@ def mask_services(packages: Sequence[str]) -> None:
                 (UNITS / unit).symlink_to("/dev/null")
 
 
-def install_for_tests() -> None:
-    """Install the missing ones, their services masked: the tests start each server themselves, on ports and folders of their own."""
+def install_for_tests() -> list[str]:
+    """Install the missing ones, their services masked: the tests start each server themselves, on ports and folders of their own.
+
+    Returns the packages that were installed.
+    """
     raise_watch_limit()
     packages = find_missing()
     if not packages:
-        return
+        return []
     from sandbox import apt  # here: recovery runs `ops` where there is no sandbox
 
     mask_services(packages)
     apt.install(packages, purpose="tests")
+    return packages

@@ -33,8 +33,10 @@ class Stack:
 
     ``name``: as `pulumi --stack` takes it, also ``organization/project/stack``. ``environment``: the engine's whole environment, and with it
     backend, secrets provider and credentials; no other program gets it. ``config_file``: the stack's settings, where they are not in
-    `stackConfigDir`; as `pulumi --config-file` takes it.
+    `stackConfigDir`; as `pulumi --config-file` takes it. ``stream``: the file descriptor that gets what the engine says; None: standard output.
     """
+
+    stream: int | None = None
 
     def __init__(
         self, root: Path, name: str, environment: Mapping[str, str], config_file: Path | None = None
@@ -102,7 +104,8 @@ class Stack:
             env=self.environment if environment is None else environment,
             input=stdin,
             stdin=None if stdin is not None else subprocess.DEVNULL,
-            capture_output=quiet,
+            stdout=subprocess.PIPE if quiet else self.stream,
+            stderr=subprocess.PIPE if quiet else None,
             text=True,
             check=False,
         )

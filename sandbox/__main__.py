@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,6 +24,12 @@ from sandbox.verbs import Sandbox
 DirOption = Annotated[Path, typer.Option("--dir", help="The sandbox's runtime folder.")]
 NameOption = Annotated[str, typer.Option("--name", help="The machine's name.")]
 SourceOption = Annotated[str, typer.Option("--source", help="The source's name.")]
+JsonOption = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print an error as one JSON value on standard output, too; facts always are one."
+    ),
+]
 
 
 class SandboxCommands(TyperGroup):
@@ -30,20 +37,28 @@ class SandboxCommands(TyperGroup):
 
     def invoke(self, ctx: Any) -> object:
         """Runs one verb."""
-        with _errors_told():
+        with _errors_told(as_json="--json" in takewhile(lambda word: word != "--", ctx.args)):
             return super().invoke(ctx)
 
 
 @contextmanager
-def _errors_told() -> Iterator[None]:
+def _errors_told(*, as_json: bool) -> Iterator[None]:
     try:
         yield
     except SandboxError as error:
-        say(f"error: {error}")
+        _tell_error(error, as_json=as_json)
         raise typer.Exit(1) from None
     except PermissionError as error:
-        say(f"error: {error}\n  fix:   run this as the user who made the sandbox (root for driver nspawn)")
+        fix = "run this as the user who made the sandbox (root for driver nspawn)"
+        _tell_error(SandboxError(str(error), fix=fix), as_json=as_json)
         raise typer.Exit(1) from None
+
+
+def _tell_error(error: SandboxError, *, as_json: bool) -> None:
+    say(f"error: {error}")
+    if as_json:
+        told = {"what": error.what, "where": error.where, "fix": error.fix}
+        print(json.dumps({"errors": [{name: text for name, text in told.items() if text}]}))
 
 
 app = typer.Typer(
@@ -64,13 +79,14 @@ def network_up(
     folder: DirOption,
     network: Annotated[str, typer.Option(help="IPv4 range, such as 198.51.100.0/24.")],
     driver: Annotated[Literal["auto", "nspawn", "podman"], typer.Option(help="What runs machines.")] = "auto",
+    _as_json: JsonOption = False,
 ) -> None:
     """Make image, network and admin key."""
     _print_facts(Sandbox(folder).network_up(network, driver))
 
 
 @app.command("network-down")
-def network_down(folder: DirOption) -> None:
+def network_down(folder: DirOption, _as_json: JsonOption = False) -> None:
     """Remove all of the sandbox."""
     _print_facts(Sandbox(folder).network_down())
 
@@ -84,6 +100,7 @@ def machine_up(
     without_tool: Annotated[
         bool, typer.Option("--no-tool", help="Without rclone (relay) or restic (source).")
     ] = False,
+    _as_json: JsonOption = False,
 ) -> None:
     """Make and boot a machine."""
     if debian not in SUITES:
@@ -96,13 +113,13 @@ def machine_up(
 
 
 @app.command("machine-restart")
-def machine_restart(folder: DirOption, name: NameOption) -> None:
+def machine_restart(folder: DirOption, name: NameOption, _as_json: JsonOption = False) -> None:
     """Reboot a machine."""
     _print_facts(Sandbox(folder).machine_restart(name))
 
 
 @app.command("machine-down")
-def machine_down(folder: DirOption, name: NameOption) -> None:
+def machine_down(folder: DirOption, name: NameOption, _as_json: JsonOption = False) -> None:
     """Remove a machine."""
     _print_facts(Sandbox(folder).machine_down(name))
 
@@ -113,13 +130,14 @@ def storage_up(
     bucket: Annotated[str, typer.Option(help="The bucket's name.")],
     lock_mode: Annotated[Literal["COMPLIANCE", "GOVERNANCE"], typer.Option(help="Of its default retention.")],
     lock_days: Annotated[int, typer.Option(help="Of its default retention.")],
+    _as_json: JsonOption = False,
 ) -> None:
     """Run the object store with a locked bucket."""
     _print_facts(Sandbox(folder).storage_up(SandboxBucket(bucket, lock_mode, lock_days)))
 
 
 @app.command("storage-down")
-def storage_down(folder: DirOption) -> None:
+def storage_down(folder: DirOption, _as_json: JsonOption = False) -> None:
     """Remove the object store and all in it."""
     _print_facts(Sandbox(folder).storage_down())
 
@@ -130,6 +148,7 @@ def identity_up(
     source: SourceOption,
     prefix: Annotated[str, typer.Option(help="Below which its repository is.")],
     access_key: Annotated[str, typer.Option(help="The id; the secret key comes on standard input.")],
+    _as_json: JsonOption = False,
 ) -> None:
     """Make a source's storage identity; its secret key is read from standard input."""
     if sys.stdin.isatty():
@@ -139,25 +158,25 @@ def identity_up(
 
 
 @app.command("identity-down")
-def identity_down(folder: DirOption, source: SourceOption) -> None:
+def identity_down(folder: DirOption, source: SourceOption, _as_json: JsonOption = False) -> None:
     """Remove a source's storage identity."""
     _print_facts(Sandbox(folder).identity_down(source))
 
 
 @app.command()
-def resume(folder: DirOption) -> None:
+def resume(folder: DirOption, _as_json: JsonOption = False) -> None:
     """Run again all that was made, after a reboot of this machine."""
     _print_facts(Sandbox(folder).resume())
 
 
 @app.command()
-def destroy(folder: DirOption) -> None:
+def destroy(folder: DirOption, _as_json: JsonOption = False) -> None:
     """Remove all of the sandbox."""
     _print_facts(Sandbox(folder).destroy())
 
 
 @app.command()
-def status(folder: DirOption) -> None:
+def status(folder: DirOption, _as_json: JsonOption = False) -> None:
     """Tell what exists, where, and whether it runs."""
     facts = Sandbox(folder).status()
     rows = [("NAME", "ROLE", "ADDRESS", "STATE")]
@@ -179,6 +198,7 @@ def execute(
         list[str] | None,
         typer.Argument(metavar="-- COMMAND…", help="What to run; its streams and exit status are its own."),
     ] = None,
+    _as_json: JsonOption = False,
 ) -> None:
     """Run a command as root inside a machine."""
     if not command:
@@ -188,7 +208,7 @@ def execute(
 
 
 @app.command("prepare")
-def prepare_host() -> None:
+def prepare_host(_as_json: JsonOption = False) -> None:
     """Install what this host lacks for driver nspawn (Debian, root)."""
     _print_facts(prepare())
 

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shlex
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
 
-from . import Toolchain, ToolError, engine
+from . import Tool, Toolchain, ToolError, engine
 
 ROOT = Path(__file__).resolve().parents[1]
+
+JsonOption = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print one JSON value on standard output, also for an error; words go to standard error.",
+    ),
+]
 
 
 class ToolCommands(TyperGroup):
@@ -24,20 +34,26 @@ class ToolCommands(TyperGroup):
 
     def invoke(self, ctx: Any) -> object:
         """Runs one verb."""
-        with _errors_told():
+        with _errors_told(as_json="--json" in takewhile(lambda word: word != "--", ctx.args)):
             return super().invoke(ctx)
 
 
 @contextmanager
-def _errors_told() -> Iterator[None]:
+def _errors_told(*, as_json: bool) -> Iterator[None]:
     try:
         yield
     except ToolError as error:
-        print(f"toolchain: {error}", file=sys.stderr)
+        _tell_error(str(error), as_json=as_json)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        print("toolchain: interrupted; run it again to go on where it stopped", file=sys.stderr)
+        _tell_error("interrupted; run it again to go on where it stopped", as_json=as_json)
         raise typer.Exit(130) from None
+
+
+def _tell_error(what: str, *, as_json: bool) -> None:
+    print(f"toolchain: {what}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"errors": [{"what": what}]}))
 
 
 app = typer.Typer(
@@ -53,26 +69,45 @@ app = typer.Typer(
 def ensure(
     names: Annotated[list[str] | None, typer.Argument(metavar="NAME…", help="Default: all.")] = None,
     tests: Annotated[bool, typer.Option("--tests", help="Also what only tests run.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Get what is missing."""
-    for tool in Toolchain().ensure(*names or (), tests=tests).values():
+    tools = list(Toolchain().ensure(*names or (), tests=tests).values())
+    if as_json:
+        print(json.dumps([_as_data(tool.name, tool.version, tool) for tool in tools]))
+        return
+    for tool in tools:
         print(f"{tool.name:24} {tool.version:44} {tool.origin:20} {tool.path}")
 
 
 @app.command("list")
-def list_tools() -> None:
+def list_tools(as_json: JsonOption = False) -> None:
     """Tell what is pinned and what is here. Gets nothing."""
     toolchain = Toolchain()
-    for pin in toolchain.pins.tools.values():
-        here = toolchain.have(pin, {})
-        found = f"{here.origin}: {here.path}" if here else "not here"
-        print(f"{pin.name:24} {pin.version:22} {found}")
+    found = [(pin, toolchain.have(pin, {})) for pin in toolchain.pins.tools.values()]
+    if as_json:
+        print(json.dumps([_as_data(pin.name, pin.version, here) for pin, here in found]))
+        return
+    for pin, here in found:
+        print(f"{pin.name:24} {pin.version:22} {f'{here.origin}: {here.path}' if here else 'not here'}")
+
+
+def _as_data(name: str, version: str, tool: Tool | None) -> dict[str, str | None]:
+    return {
+        "name": name,
+        "version": version,
+        "origin": tool.origin if tool else None,
+        "path": str(tool.path) if tool else None,
+    }
 
 
 @app.command()
-def path(name: Annotated[str, typer.Argument(metavar="NAME", help="The tool's name.")]) -> None:
+def path(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The tool's name.")], as_json: JsonOption = False
+) -> None:
     """Print where a tool is; get it if need be."""
-    print(Toolchain().ensure(name)[name].path)
+    tool = Toolchain().ensure(name)[name]
+    print(json.dumps(_as_data(tool.name, tool.version, tool)) if as_json else tool.path)
 
 
 @app.command()
@@ -82,9 +117,11 @@ def host(
     folder: Annotated[
         Path, typer.Option("--to", metavar="DIR", help="The folder to write it to; by default this one.")
     ] = Path(),
+    as_json: JsonOption = False,
 ) -> None:
     """Write a verified rclone or restic for a host without Internet."""
-    print(*_for_host(Toolchain(), name, architecture, folder))
+    file, digest = _for_host(Toolchain(), name, architecture, folder)
+    print(json.dumps({"path": str(file), "sha256": digest}) if as_json else f"{file} {digest}")
 
 
 @app.command()
@@ -92,22 +129,26 @@ def env(
     local: Annotated[
         bool, typer.Option("--local", help="Also this checkout's own state, for its local stack alone.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Print export lines to eval: engine and plugins for this shell."""
-    for line in _lines(Toolchain(), local=local):
-        print(line)
+    unset, changed = _changes(Toolchain(), local=local)
+    if as_json:
+        print(json.dumps({"unset": unset, "export": changed}))
+        return
+    for name in unset:
+        print(f"unset {name}")
+    for name, value in changed.items():
+        print(f"export {name}={shlex.quote(value)}")
 
 
-def _lines(toolchain: Toolchain, *, local: bool) -> Iterator[str]:
-    """Shell lines that add the engine; with `local` they also leave nothing of the shell's own backend and credentials."""
-    if local:
-        wanted = engine.local_environment(toolchain, ROOT)
-        yield from (f"unset {name}" for name in sorted(toolchain.environ.keys() - wanted.keys()))
-    else:
-        wanted = engine.shell_additions(toolchain, ROOT)
-    for name, value in sorted(wanted.items()):
-        if toolchain.environ.get(name) != value:
-            yield f"export {name}={shlex.quote(value)}"
+def _changes(toolchain: Toolchain, *, local: bool) -> tuple[list[str], dict[str, str]]:
+    """Variables of the shell to remove and to set: the engine; with `local` nothing is left of the shell's own backend and credentials."""
+    wanted = engine.local_environment(toolchain, ROOT) if local else engine.shell_additions(toolchain, ROOT)
+    unset = sorted(toolchain.environ.keys() - wanted.keys()) if local else []
+    return unset, {
+        name: value for name, value in sorted(wanted.items()) if toolchain.environ.get(name) != value
+    }
 
 
 def _for_host(toolchain: Toolchain, name: str, architecture: str, folder: Path) -> tuple[Path, str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import typer
+from typer._click.exceptions import UsageError
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
@@ -103,13 +105,19 @@ class Verbs(TyperGroup):
 
     def invoke(self, ctx: Context) -> object:
         """Runs a verb to its exit code."""
-        verb = _BY_NAME.get(next(iter(ctx._protected_args), ""))
-        with _errors_told(verb.interrupted if verb else ""):
+        words = [*ctx._protected_args, *ctx.args]
+        verb = _BY_NAME.get(next(iter(words), ""))
+        with _errors_told(verb.interrupted if verb else "", as_json=asks_for_json(words)):
             return super().invoke(ctx)
 
 
+def asks_for_json(words: Sequence[str]) -> bool:
+    """Whether a command line has ``--json``; what follows `--` is another program's."""
+    return "--json" in takewhile(lambda word: word != "--", words)
+
+
 @contextmanager
-def _errors_told(interrupted: str) -> Iterator[None]:
+def _errors_told(interrupted: str, *, as_json: bool) -> Iterator[None]:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -119,10 +127,21 @@ def _errors_told(interrupted: str) -> Iterator[None]:
         yield
     except LastcopyError as error:
         output.tell_error(error)
+        if as_json:
+            output.print_json_errors(error.as_data())
         raise typer.Exit(ExitCode.REFUSED) from None
+    except UsageError as error:
+        if as_json:
+            where = error.ctx.command_path if error.ctx else "lastcopy"
+            output.print_json_errors(
+                [{"what": error.format_message(), "where": where, "fix": f"{where} --help"}]
+            )
+        raise
     except KeyboardInterrupt:
         if interrupted:
             output.errors.print(interrupted, markup=False)
+        if as_json:
+            output.print_json_errors([{"what": interrupted or "interrupted"}])
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     finally:
         for number, handler in before.items():

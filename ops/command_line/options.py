@@ -13,6 +13,7 @@ import typer
 
 from ops.access_request import AccessRequest
 from ops.checkout import ROOT
+from ops.command_line.output import engine_stream
 from ops.stack import Stack, choose_stack
 
 SourceOption = Annotated[str, typer.Option("--source", help="The source's name.")]
@@ -73,7 +74,9 @@ class StackOptions(Options):
 
     def open(self) -> Stack:
         """The stack that was asked for."""
-        return choose_stack(ROOT, self.stack, sandbox=self.sandbox, config_file=self.config_file)
+        stack = choose_stack(ROOT, self.stack, sandbox=self.sandbox, config_file=self.config_file)
+        stack.stream = engine_stream()
+        return stack
 
     def words(self, stack: Stack) -> str:
         """The same options, for a command that a person is told to run."""

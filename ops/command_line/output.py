@@ -1,8 +1,12 @@
-"""Output: words for people on standard output, errors on standard error; with ``--json`` one JSON value on standard output and all words on standard error."""
+"""Output: words for people on standard output, errors on standard error.
+
+With ``--json`` standard output is one JSON value, also when a verb fails; all words, errors too, go to standard error.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -29,6 +33,19 @@ JsonOption = Annotated[
     ),
 ]
 
+ErrorsAsJsonOption = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print errors of lastcopy itself as one JSON value, too; the command's streams are its own.",
+    ),
+]
+
+
+def engine_stream() -> int | None:
+    """The file descriptor for what `pulumi` says; None: standard output."""
+    return 2 if console.stderr else None
+
 
 def reset() -> None:
     """As before the first verb: words go to standard output."""
@@ -48,6 +65,11 @@ def print_line(text: str, style: str = "") -> None:
 def print_json(value: object) -> None:
     """The one JSON value of a verb with ``--json``."""
     print(json.dumps(value))
+
+
+def print_json_errors(problems: Sequence[Mapping[str, str]]) -> None:
+    """In place of a verb's JSON value, where it failed."""
+    print_json({"errors": list(problems)})
 
 
 def tell_error(error: LastcopyError) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ops.command_line.options import StackOptions, takes_options
+from ops.command_line.output import ErrorsAsJsonOption
 from ops.errors import LastcopyError
 from ops.hosts.filtered_agent import read_agent_keys, run_with_agent
 
@@ -16,6 +17,7 @@ from ops.hosts.filtered_agent import read_agent_keys, run_with_agent
 def agent(
     command: Annotated[list[str], typer.Argument(help="What to run, behind `--`.", metavar="-- COMMAND…")],
     options: StackOptions,
+    _as_json: ErrorsAsJsonOption = False,
 ) -> None:
     """Run a command beside an ssh agent that offers the keys of lastcopy:admin.agentKeys alone: sshd takes six."""
     keys = read_agent_keys(options.open().config())

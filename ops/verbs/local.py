@@ -10,7 +10,7 @@ import typer
 from rich.panel import Panel
 
 from ops.checkout import ROOT
-from ops.command_line.output import console
+from ops.command_line.output import JsonOption, console, engine_stream, print_json
 from ops.errors import LastcopyError
 from ops.hosts.machines import Machines
 from ops.stack import LocalStack, StackError
@@ -38,11 +38,20 @@ touch .made
 MANIFEST = r"""cd "$1" && { find . -printf '%y %m %U:%G %s %T@ %l %p\0' | sort -z; find . -type f -print0 | sort -z | xargs -0 sha256sum -z; } | sha256sum"""
 
 
-def run_timed(title: str, work: Callable[[], None]) -> None:
+def run_timed(title: str, work: Callable[[], None]) -> dict[str, object]:
+    """What was done, and in how many seconds."""
     console.print(f"[bold]==>[/] {title}")
     began = time.monotonic()
     work()
-    console.print(f"    done in {time.monotonic() - began:.1f} s")
+    seconds = time.monotonic() - began
+    console.print(f"    done in {seconds:.1f} s")
+    return {"what": title, "seconds": round(seconds, 1)}
+
+
+def local_stack() -> LocalStack:
+    stack = LocalStack(ROOT, "local")
+    stack.stream = engine_stream()
+    return stack
 
 
 def wake_up(stack: LocalStack) -> None:
@@ -125,28 +134,33 @@ Your own hosts: docs/own-hosts.md""",
 
 
 @app.command()
-def up() -> None:
+def up(as_json: JsonOption = False) -> None:
     """Real engine, real relay, two source hosts, locked storage; first backup, restore and compare, and an attack that fails."""
     began = time.monotonic()
-    stack = LocalStack(ROOT, "local")
+    stack = local_stack()
     try:
         stack.create(ROOT / "stacks" / "templates" / "local.yaml")
         wake_up(stack)
-        run_timed("pulumi up", stack.up)
-        run_timed("first backup of a real directory tree, by the timer's own service", first_backup)
-        run_timed("restore and byte compare", restore_and_compare)
-        run_timed("root on web1 tries to destroy it", attack)
+        steps = [
+            run_timed("pulumi up", stack.up),
+            run_timed("first backup of a real directory tree, by the timer's own service", first_backup),
+            run_timed("restore and byte compare", restore_and_compare),
+            run_timed("root on web1 tries to destroy it", attack),
+        ]
     except LastcopyError as error:
         raise LastcopyError(
             f"{error}\nfix what it names and run `make local` again: it goes on where it stopped; `make clean-local` starts over"
         ) from None
-    summary(time.monotonic() - began)
+    seconds = time.monotonic() - began
+    summary(seconds)
+    if as_json:
+        print_json({"stack": stack.name, "seconds": round(seconds, 1), "steps": steps})
 
 
 @app.command()
-def down() -> None:
+def down(as_json: JsonOption = False) -> None:
     """Destroy the stack and remove every machine, process, mount, namespace, firewall rule and file of it."""
-    stack = LocalStack(ROOT, "local")
+    stack = local_stack()
     try:
         if stack.file.exists() and stack.exists():
             wake_up(stack)
@@ -164,3 +178,5 @@ def down() -> None:
     else:
         shutil.rmtree(ROOT / ".local")
     console.print("nothing of the local stack is left (the tool cache is kept; see docs/faq.md)")
+    if as_json:
+        print_json({"stack": stack.name, "kept": others})

@@ -244,6 +244,7 @@ def print_units(
     out: Annotated[
         Path | None, typer.Option("--out", help="Write the two files into this directory instead.")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Print a systemd service and timer for the trusted place. Secrets come by LoadCredential, never as words."""
     check_subset(extent.read_data_subset)
@@ -273,8 +274,10 @@ def print_units(
         tools=cache_root(os.environ),
     )
     for name, text in made.items():
-        if out is None:
-            typer.echo(f"# /etc/systemd/system/{name}\n{text}")
-        else:
+        if out is not None:
             units.write(out / name, text)
             print_line(f"written: {out / name}")
+        elif not as_json:
+            typer.echo(f"# /etc/systemd/system/{name}\n{text}")
+    if as_json:
+        print_json({"units": made, "written": [str(out / name) for name in made] if out else []})

@@ -91,7 +91,7 @@ def test_the_same_with_the_state_in_s3_and_the_relay_behind_a_tunnel(own: OwnHos
         assert outputs["relay"]["port"] == port
         (web1,) = json.loads(there(f"lastcopy status --stack organization/lastcopy/prod {KEY} --json").out)
         assert web1["problems"] == []
-        played = there("lastcopy attack-drill --rows S2,A1 --json ~/drill.json")
+        played = there("lastcopy attack-drill --rows S2,A1 --json-file ~/drill.json")
         assert "BROKEN" not in played.out
         assert dials.exists(), "the drill went through the tunnel"
     rows = json.loads((own.home / "drill.json").read_text())["rows"]

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 from typer.testing import CliRunner
 
 from attack_drill.drill import is_trial
+from attack_drill.findings import RowResult, Threat
 from attack_drill.rows import PLAYS
 from attack_drill.storage_admin import MARKER, StoredVersion, find_losses
 from attack_drill.threats import THREATS
@@ -36,6 +43,8 @@ def test_only_storage_made_for_trials_may_be_harmed(config: dict[str, object], t
         (["--trial-stack"], "--storage-key"),
         (["--storage-key", "k", "--sandbox", "."], "one of them"),
         (["--html", "/no/such/folder/x.html"], "there is no folder"),
+        (["--json-file", "/no/such/folder/x.json"], "there is no folder"),
+        (["--json", "/no/such/folder/x.json"], "where:   --json-file"),  # its old form
         (["--rows", "S99"], "no row S99"),
     ],
 )
@@ -43,6 +52,48 @@ def test_wrong_words_are_refused_before_anything_is_dialled(words: list[str], sa
     done = CliRunner().invoke(app, ["drill", "--stack", "nowhere", *words])
     assert done.exit_code == 1
     assert said in done.output
+
+
+@pytest.fixture
+def nothing_is_attacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A drill that finds one row held, without a stack."""
+
+    @contextmanager
+    def open_drill(*_: object) -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(source="web1")
+
+    def play_rows(
+        _: object, threats: Sequence[Threat], *, on_end: Callable[[RowResult], None], **__: object
+    ) -> None:
+        on_end(RowResult(threat=threats[0], seconds=0.1, findings=()))
+
+    monkeypatch.setattr("attack_drill.drill.open_drill", open_drill)
+    monkeypatch.setattr("attack_drill.runner.play_rows", play_rows)
+    monkeypatch.setattr("ops.stack.choose_stack", lambda *_, **__: SimpleNamespace(name="prod"))
+
+
+@pytest.mark.usefixtures("nothing_is_attacked")
+def test_findings_go_to_standard_output_or_to_a_file(tmp_path: Path) -> None:
+    words = ["attack-drill", "--stack", "prod", "--rows", "S1"]
+    printed = CliRunner().invoke(app, [*words, "--json"])
+    told = json.loads(printed.stdout)
+    assert (told["stack"], [one["row"] for one in told["rows"]]) == ("prod", ["S1"])
+    for number, option in enumerate(("--json-file", "--json")):  # the second: as earlier versions had it
+        file = tmp_path / f"{number}.json"
+        done = CliRunner().invoke(app, [*words, option, str(file)])
+        assert done.exit_code == printed.exit_code, done.output
+        assert json.loads(file.read_text())["rows"] == told["rows"]
+        assert f"written: {file}" in done.stdout, "words are on standard output as without it"
+
+
+@pytest.mark.usefixtures("nothing_is_attacked")
+@pytest.mark.parametrize("words", [["x.json"], ["--json-file", "y.json", "--json", "x.json"]])
+def test_a_word_too_many_is_a_mistake_of_usage(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["attack-drill", "--stack", "prod", "--rows", "S1", *words])
+    assert (done.exit_code, "no argument is taken" in done.output, [*tmp_path.iterdir()]) == (2, True, [])
 
 
 def stored(key: str, version: str, digest: str = "d", *, latest: bool = True) -> StoredVersion:

@@ -8,15 +8,23 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Annotated, Any
 
 import pytest
+import typer
 from typer._click import Context
+from typer.main import get_command
 from typer.testing import CliRunner
 
+import toolchain
+from docs.json_documents import DOCUMENTS
 from ops.command_line.app import DEVELOPERS, OPERATORS, VERBS, app, command_line
 from ops.command_line.exit_codes import ExitCode
+from ops.command_line.output import JsonOption, console
 from ops.errors import LastcopyError
+from ops.stack import LocalStack
+from tests.unit.ops.test_cost import AWS
 
 ROOT = Path(__file__).resolve().parents[3]
 UPPER = ("ops.command_line", "ops.verbs", "attack_drill", "typer")
@@ -82,16 +90,179 @@ def test_an_option_means_the_same_at_every_verb() -> None:
     assert {name: len(texts) for name, texts in helps.items()} == dict.fromkeys(shared, 1)
 
 
-def test_what_a_verb_tells_can_be_had_as_json() -> None:
-    silent = {"agent", "restore-test units", "local up", "local down", "test-packages"}
-    internal = {verb.name for verb in VERBS if verb.is_hidden}  # `pulumi up` runs them
-    without = {
+INTERNAL = {verb.name for verb in VERBS if verb.is_hidden}  # `pulumi up` runs them
+VISIBLE = [words for words, _ in leaves(command_line()) if words[0] not in INTERNAL]
+
+
+def without_json(tree: Any) -> list[str]:
+    """Verbs that take no ``--json``, or take a value with it."""
+    return [
         " ".join(words)
-        for words, command in leaves(command_line())
-        if words[0] not in ("sandbox", "tools", *internal)
-        and not any("--json" in one.opts for one in command.params)
-    }
-    assert without == silent
+        for words, command in leaves(tree)
+        if words[0] not in INTERNAL
+        and not any("--json" in one.opts and one.is_flag for one in command.params)
+    ]
+
+
+def test_every_verb_takes_json() -> None:
+    assert len(VISIBLE) > 30
+    assert without_json(command_line()) == []
+
+
+@pytest.mark.parametrize("kind", ["none", "with a value"])
+def test_the_sabotage_a_verb_without_json_is_seen(kind: str) -> None:
+    app = typer.Typer()
+
+    @app.command()
+    def one(as_json: JsonOption = False) -> None: ...
+
+    if kind == "none":
+        app.command("two")(lambda: None)
+    else:
+
+        @app.command()
+        def two(file: Annotated[Path | None, typer.Option("--json")] = None) -> None: ...
+
+    assert without_json(get_command(app)) == ["two"]
+
+
+def as_json(*words: str) -> tuple[int, Any]:
+    """Exit code, and the one value on standard output."""
+    done = CliRunner().invoke(app, list(words))
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, json.loads(done.stdout)
+
+
+SECRET = "/etc/lastcopy/secret"
+NO_KEY = "noSuchKey"
+# Verbs that need neither a stack nor a machine, and the keys of their document.
+RUN = [
+    ("check",),
+    ("cost", "--data-gib", "1", "--change-gib-per-day", "1", "--file", "Pulumi.prod.yaml"),
+    ("restore-test", "units", "--kit", SECRET, "--passphrase-file", SECRET, "--storage-key", SECRET),
+    ("test-packages",),
+    ("tools", "ensure"),
+    ("tools", "env"),
+    ("tools", "host", "restic", "--architecture", "arm64"),
+    ("tools", "list"),
+    ("tools", "path", "restic"),
+    ("local", "up"),
+    ("local", "down"),
+]
+
+
+@pytest.fixture
+def nothing_is_done(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The verbs' own code runs; what would take minutes, or change this machine, does not."""
+    monkeypatch.setattr("ops.verbs.check._commands", lambda _: {"format": ["true"], "lint": ["echo", "x"]})
+    monkeypatch.setattr("ops.packages.find_missing", list)
+    monkeypatch.setattr("ops.packages.raise_watch_limit", lambda: None)
+    tool = toolchain.Tool(name="restic", version="1", path=tmp_path / "restic", origin="built")
+    tool.path.write_bytes(b"a program")
+    monkeypatch.setattr("toolchain.Toolchain.ensure", lambda *_, **__: {"restic": tool})
+    monkeypatch.setattr("toolchain.Toolchain.for_host", lambda *_: tool)
+    monkeypatch.setattr("toolchain.engine.shell_additions", lambda *_: {"PATH": "/x"})
+    stack = LocalStack.__new__(LocalStack)
+    stack.root, stack.name, stack.environment, stack.config_file = tmp_path, "local", {}, None
+    (tmp_path / ".local").mkdir()
+    (tmp_path / "Pulumi.prod.yaml").write_text(AWS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ops.verbs.local.LocalStack", lambda *_: stack)
+    monkeypatch.setattr("ops.verbs.local.ROOT", tmp_path)
+    for name in ("create", "up", "exists"):
+        monkeypatch.setattr(stack, name, lambda *_: print("words for people", file=sys.stderr))
+    for name in ("wake_up", "first_backup", "restore_and_compare", "attack"):
+        monkeypatch.setattr(f"ops.verbs.local.{name}", lambda *_: console.print("words for people"))
+    done = subprocess.CompletedProcess([], 0, "", "")
+    monkeypatch.setattr("ops.verbs.local.machines", SimpleNamespace(sandbox=lambda *_: done))
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+@pytest.mark.parametrize("words", RUN, ids=lambda words: " ".join(words[:2]))
+def test_a_verb_that_needs_no_stack_prints_one_json_value(words: tuple[str, ...]) -> None:
+    code, told = as_json(*words, "--json")
+    assert code == ExitCode.OK
+    document = next(
+        one for verb, one in DOCUMENTS.items() if list(words[: len(verb.split())]) == verb.split()
+    )
+    assert isinstance(told, list) is ("list" in document.what)
+    for one in told if isinstance(told, list) else [told]:
+        assert document.keys == () or set(one) == set(document.keys)
+
+
+def test_every_verbs_json_document_is_described() -> None:
+    assert sorted(DOCUMENTS) == sorted(map(" ".join, VISIBLE))
+
+
+def test_described_keys_are_keys_of_the_programs() -> None:
+    folders = ("ops", "attack_drill", "sandbox", "toolchain")
+    text = "".join(file.read_text() for folder in folders for file in (ROOT / folder).rglob("*.py"))
+    keys = {key for one in DOCUMENTS.values() for key in one.keys}
+    assert [key for key in keys if f'"{key}":' not in text] == []
+    assert f'"{NO_KEY}":' not in text
+
+
+@pytest.mark.parametrize("words", VISIBLE, ids=" ".join)
+def test_with_json_a_mistake_of_usage_is_json_too(words: tuple[str, ...]) -> None:
+    code, told = as_json(*words, "--json", "--no-such-option")
+    (error,) = told["errors"]
+    assert code == ExitCode.USAGE
+    assert error["what"]
+    assert error["where"].endswith(" ".join(words)), "the command whose words are wrong"
+    assert error["fix"].endswith("--help")
+
+
+def test_with_json_every_problem_is_one_of_the_errors() -> None:
+    code, told = as_json(
+        "status", "--stack", "a", "--kit", "b", "--storage-key", "c", "--sandbox", "d", "--json"
+    )
+    assert code == ExitCode.REFUSED
+    assert [one["where"] for one in told["errors"]] == ["--stack, --kit", "--storage-key, --sandbox"]
+    assert all(one["what"] for one in told["errors"])
+
+
+def test_with_json_errors_of_sandbox_and_tools_are_json_too(tmp_path: Path) -> None:
+    code, told = as_json("sandbox", "status", "--dir", str(tmp_path / "none"), "--json")
+    assert (code, [*told["errors"][0]]) == (ExitCode.REFUSED, ["what", "where", "fix"])
+    code, told = as_json("tools", "path", "no-such-tool", "--json")
+    assert (code, [*told["errors"][0]]) == (ExitCode.REFUSED, ["what"])
+
+
+def test_json_behind_two_dashes_is_another_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    monkeypatch.setattr("ops.verbs.agent.read_agent_keys", lambda _: [])
+    monkeypatch.setattr("ops.verbs.agent.StackOptions.open", lambda _: SimpleNamespace(config=dict))
+    words = ["agent", "--stack", "x", "--", "pulumi", "preview", "--json"]
+    done = CliRunner().invoke(app, words)
+    assert (done.exit_code, done.stdout) == (ExitCode.REFUSED, "")
+    code, told = as_json(*words[:3], "--json", *words[3:])
+    assert (code, told["errors"][0]["what"]) == (ExitCode.REFUSED, "no key of the agent is named")
+
+
+def test_with_json_what_the_engine_says_is_no_part_of_standard_output(
+    tmp_path: Path,
+) -> None:
+    """By processes, since the engine writes to the file descriptor itself."""
+    (tmp_path / "pulumi").write_text("#!/bin/sh\necho said by the engine\n")
+    (tmp_path / "pulumi").chmod(0o755)
+    code = """
+import sys
+from pathlib import Path
+import ops.verbs.cut_off, ops.cut_off
+from ops.command_line.app import app
+ops.verbs.cut_off.set_cut_off = lambda source, stack, cut: stack.run("up")
+app(["cut-off", "--source", "web1", "--stack", "prod", *sys.argv[1:]])
+"""
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": str(tmp_path)}
+
+    def cut_off(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", code, *words]
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+
+    assert "said by the engine" in cut_off().stdout
+    done = cut_off("--json")
+    assert json.loads(done.stdout)["cutOff"] is True
+    assert "said by the engine" in done.stderr
 
 
 def test_help_tells_operators_verbs_from_developers_and_hides_earlier_names() -> None:
@@ -129,9 +300,14 @@ def test_an_error_is_told_once_on_standard_error_with_the_exit_code_of_a_refusal
 
     monkeypatch.setattr("ops.aws_state.make_state_backend", refuse)
     monkeypatch.setattr("ops.verbs.aws_state.make_state_backend", refuse)
-    done = CliRunner().invoke(app, ["aws-state", "--bucket", "b", "--region", "r", "--json"])
+    words = ["aws-state", "--bucket", "b", "--region", "r"]
+    done = CliRunner().invoke(app, words)
     assert (done.exit_code, done.stdout) == (ExitCode.REFUSED, "")
     assert done.stderr == "error: it is refused\n  where:   here\n  allowed: there\n  fix:     go there\n"
+    again = CliRunner().invoke(app, [*words, "--json"])
+    assert (again.exit_code, again.stderr) == (ExitCode.REFUSED, done.stderr)
+    problem = {"what": "it is refused", "where": "here", "allowed": "there", "fix": "go there"}
+    assert json.loads(again.stdout) == {"errors": [problem]}
 
 
 def test_with_json_standard_output_is_one_value_and_words_go_to_standard_error(
