@@ -259,7 +259,7 @@ PROOFS = {
         tests=(
             "tests/drill/test_a_rows.py::test_the_row_holds",
             "tests/integration/test_operator_rows.py::test_no_secret_was_seen_in_a_command_line_or_environment",
-            "tests/integration/test_operator_rows.py::test_no_secret_stands_in_what_up_printed",
+            "tests/integration/test_operator_rows.py::test_no_secret_is_in_the_output_of_up",
             "tests/unit/ops/test_private_folder.py::test_a_killed_verbs_secrets_are_gone_at_once",
             "tests/unit/ops/hosts/test_endpoints.py::test_ssh_gets_the_agent_and_nothing_of_the_engines_environment",
         ),
@@ -305,7 +305,7 @@ PROOFS = {
         sabotage=(
             "tests/drill/test_a_rows.py::test_a6_sabotage_without_the_question_a_stolen_key_comes_in",
             "tests/scripts/relay/test_second_factor.py::test_sabotage_a_person_without_a_secret_is_refused_not_waved_through",
-            "tests/scripts/relay/test_second_factor.py::test_sabotage_without_verify_required_a_thief_of_the_device_needs_no_pin",
+            "tests/scripts/relay/test_second_factor.py::test_sabotage_without_verify_required_a_stolen_device_needs_no_pin",
         ),
     ),
     "A7": Proof(
@@ -340,7 +340,7 @@ PROOFS = {
             "tests/scripts/source/test_contents.py::test_a_run_tells_each_path_that_it_did_not_store",
             "tests/scripts/source/test_contents.py::test_a_path_that_lost_its_files_is_told_until_somebody_accepts_it",
             "tests/scripts/source/test_contents.py::test_a_run_that_cannot_read_some_files_is_partial_and_fails_after_a_week",
-            "tests/restore_drill/test_restore_drill.py::test_a_backup_of_nothing_fails",
+            "tests/restore_test/test_restore_test.py::test_a_backup_without_its_files_fails_the_restore_test",
             "tests/unit/settings/test_patterns.py::test_what_restic_refuses_the_preview_refuses",
         ),
         sabotage=(

@@ -37,7 +37,7 @@ GROUPS: tuple[tuple[str, ...], ...] = (
     ("aws/",),
     ("prune/",),
     ("recover/",),
-    ("restore_drill/",),
+    ("restore_test/",),
     ("own_hosts/",),
     ("gates/",),
     ("sandbox/",),

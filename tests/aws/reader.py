@@ -69,7 +69,7 @@ class Reader:
     ran: dict[Command, Ended] = field(default_factory=dict)
 
     def run(self, command: Command) -> Ended:
-        """As it stands; the code of the MFA device is asked for."""
+        """Run the command as written; the MFA code is answered on stdin."""
         self.ran[command] = ended = self.shell.run(command.text, stdin=MFA_CODE).ok()
         return ended
 

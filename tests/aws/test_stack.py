@@ -66,7 +66,7 @@ def test_what_is_written_is_under_lock(aws: AwsStack, tree: str) -> None:  # noq
         assert client.get_object_retention(BUCKET, packs[0].object_name).mode == "GOVERNANCE"
 
 
-def test_no_secret_of_aws_stands_in_plain(aws: AwsStack) -> None:
+def test_no_secret_of_aws_is_stored_in_plain_text(aws: AwsStack) -> None:
     """A2: neither in what the engine printed nor in its state; and what user data tell opens nothing any more."""
     told = user_data(aws, aws.relays()[0])
     state = aws.shell.run("pulumi stack export").ok().out

@@ -155,7 +155,7 @@ def test_missing_credentials_are_one_clear_error(program: Program) -> None:
     assert said.split("Diagnostics:")[1].count("No valid credential sources found") == 1
 
 
-def test_an_identitys_secret_stands_nowhere_in_plain(account: Moto, program: Program) -> None:
+def test_an_identitys_secret_is_nowhere_in_plain_text(account: Moto, program: Program) -> None:
     """A2: not in what is printed, not in the state; the program's output shows it when asked for secrets alone."""
     text = """
         from components.vault.identities.source_identity import SourceIdentity, SourceIdentityArgs

@@ -67,6 +67,6 @@ def behind(target: Sshd, jump: Sshd, key: Path) -> SshEndpoint:
 
 def dialled(endpoint: SshEndpoint) -> str:
     """What one command printed there, over a connection of its own."""
-    # A short path: a socket of ssh stands in it.
+    # A short path: it holds a socket of ssh.
     with tempfile.TemporaryDirectory(dir="/tmp") as folder, open_hosts([endpoint], Path(folder)) as opened:
         return opened[endpoint.name].run("echo", "here").out

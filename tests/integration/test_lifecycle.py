@@ -230,7 +230,7 @@ def test_a_source_is_removed_without_touching_the_others(running: Running) -> No
 
 
 def test_an_unmanaged_source_enrols_itself_by_the_script_that_the_program_hands_out(running: Running) -> None:
-    """The machine stands beside the stack: the admin's key is never used on it."""
+    """The machine is not part of the stack: the admin's key is never used on it."""
     before = running.stack.file.read_text()
     facts = running.machines.sandbox("machine-up", "--name", "ext1", "--role", "source")
     assert facts.returncode == 0, facts.stderr

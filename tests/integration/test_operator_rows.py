@@ -69,7 +69,7 @@ def test_the_watch_would_have_seen_one() -> None:
                 careless.communicate("\n")
 
 
-def test_no_secret_stands_in_what_up_printed(running: Running, secrets: dict[str, str]) -> None:
+def test_no_secret_is_in_the_output_of_up(running: Running, secrets: dict[str, str]) -> None:
     """Of the first run, and of the one that was killed; outputs, state, files and journals are looked at by `ops drill` (A2)."""
     shown = running.first_up.stdout + running.first_up.stderr + running.killed_output
     assert "relay-sshd" in shown

@@ -1,4 +1,4 @@
-"""The verb as a person runs it on a bed, and what stands afterwards."""
+"""Run the verb on a test bed as a person would, and list what is left afterwards."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ def live(bed: Bed) -> set[str]:
     return {name.removeprefix("snapshots/") for name in bed.names() if name.startswith("snapshots/")}
 
 
-def stands_as(bed: Bed) -> set[str]:
-    """Everything that shows, locks left out."""
+def visible_names(bed: Bed) -> set[str]:
+    """The names of all visible objects except restic's locks."""
     return {name for name in bed.names() if not name.startswith("locks/")}
 
 
 def refused(bed: Bed, *more: str, says: str) -> str:
-    """A run that changes nothing and says why."""
-    before = stands_as(bed), bed.versions()
+    """Check that a run changes nothing and says why."""
+    before = visible_names(bed), bed.versions()
     code, said = run(bed, *more)
     assert code == 1, said
     assert says in said, said
-    assert (stands_as(bed), bed.versions()) == before
+    assert (visible_names(bed), bed.versions()) == before
     return said
 
 

@@ -258,7 +258,7 @@ def with_a_cheap_key(bed: Bed) -> Bed:
 
 
 def make_bed(master: Bed, source: str, folder: Path) -> Bed:
-    """A copy in a room of its own, written in the order of a backup: snapshots last, one after the other."""
+    """A copy below a repository prefix of its own, written in the order of a backup: snapshots last, one at a time."""
     folder.mkdir()
     (folder / "tree").symlink_to(master.folder / "tree")
     record = master.access.record.model_copy(update={"name": source})

@@ -97,7 +97,7 @@ def test_the_kits_commands_restore_by_hand(bed: Bed, tmp_path: Path) -> None:
     assert bed.came_back(tmp_path / "back") == bed.tree
 
 
-def test_no_secret_stands_in_an_argument_or_a_variable(bed: Bed) -> None:
+def test_no_secret_is_in_an_argument_or_a_variable(bed: Bed) -> None:
     secrets = [PASSWORD, bed.vault.key.secret_access_key.get_secret_value()]
     with bed.recovery() as found:
         seen = ""
@@ -149,7 +149,9 @@ def test_one_path_is_restored_and_one_that_is_not_there_is_an_error(bed: Bed, tm
             choose_snapshot(good, "../../etc")
 
 
-def test_a_full_disk_is_told_and_the_restore_goes_on_when_there_is_room(bed: Bed, small_disk: Path) -> None:
+def test_a_full_disk_is_reported_and_the_restore_goes_on_once_there_is_space(
+    bed: Bed, small_disk: Path
+) -> None:
     target = small_disk / "target"
     with bed.recovery() as found:
         good = found.open_moment(None, even_if_damaged=False)

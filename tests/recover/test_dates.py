@@ -159,8 +159,8 @@ def test_the_short_way_to_a_lock_tells_what_the_client_tells(bed: Bed) -> None:
         assert None not in told.values()
         one = asked[0]
         assert heads.lock_of(storage.prefix + one.name, "no-such-version") is None
-        thief = access.key.model_copy(update={"secret_access_key": SecretStr("not-the-secret-at-all")})
-        assert LockReader(replace(access, key=thief), ca).lock_of(storage.prefix + one.name, one.id) is None
+        wrong = access.key.model_copy(update={"secret_access_key": SecretStr("not-the-secret-at-all")})
+        assert LockReader(replace(access, key=wrong), ca).lock_of(storage.prefix + one.name, one.id) is None
         nowhere = access.where.model_copy(update={"endpoint": "https://127.0.0.1:1"})
         assert (
             LockReader(replace(access, where=nowhere), ca).lock_of(storage.prefix + one.name, one.id) is None

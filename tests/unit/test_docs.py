@@ -33,7 +33,7 @@ def without_blocks(text: str) -> str:
 
 
 def code(text: str) -> list[str]:
-    """What stands in code blocks, line by line, and between backticks."""
+    """The lines of code blocks, and the text between backticks."""
     blocks = re.findall(r"^```\w*\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
     joined = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     return joined + [span.replace("\\|", "|") for span in re.findall(r"`([^`\n]+)`", without_blocks(text))]

@@ -29,7 +29,8 @@ _NOT_READ = (
 # What keeps a retired word, by its exact form: settings, resource names and options, which are interfaces, and an idiom.
 INTERFACES = (
     r"ec2\.door\b", r"\"door\"",
-    r"\bdoor:? ss[hm]\b", r"\bdoor == \"ss[hm]\"", r"\bdoor: Literal\[\"ssh\", \"ssm\"\]", r"\b(self|args|machine)\.door\b", r"\bdoor=(?=$)",
+    r"\bdoor:? ss[hm]\b", r"\"door: telnet\"", r"\{E\}\.door\b",
+    r"\bdoor == \"ss[hm]\"", r"\bdoor: Literal\[\"ssh\", \"ssm\"\]", r"\b(self|args|machine|made|relay)\.door\b", r"\bdoor=(?=$)",
     r"-doors\b", r"\"room\": args\.prefix", r"_POLICY_NAME = \"room\"",
     r"\bstands (in )?for\b", r"--throwaway\b", r"\brestore-drill\b", r"\brestoreDrill\b", r"lastcopy-restore-drill",
 )  # fmt: skip

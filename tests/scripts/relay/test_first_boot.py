@@ -45,7 +45,7 @@ def cloud_tree() -> Path:
 
 @pytest.fixture(scope="module")
 def seed() -> Iterator[Path]:
-    """The user data of both doors, and the key of the admin that they name."""
+    """The user data for SSH and for SSM, and the admin key that they name."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -53,7 +53,7 @@ def seed() -> Iterator[Path]:
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", folder / "admin"], check=True
         )
         public = (folder / "admin.pub").read_text().strip()
-        for door, region in (("ssh", None), ("ssm", "eu-central-1")):
+        for access, region in (("ssh", None), ("ssm", "eu-central-1")):
             plan = UserDataPlan(
                 first_key=BORN,
                 admin_user="admin",
@@ -61,7 +61,7 @@ def seed() -> Iterator[Path]:
                 architecture="arm64",
                 ssm_region=region,
             )
-            (folder / door).write_text(user_data(plan))
+            (folder / access).write_text(user_data(plan))
         shutil.copy(folder / "ssh", folder / "user-data")
         (folder / "meta-data").write_text("instance-id: i-0123456789abcdef0\n")
         yield folder
@@ -79,9 +79,9 @@ def newborn(seed: Path) -> Iterator[Newborn]:
         machine.stop()
 
 
-@pytest.mark.parametrize("door", ["ssh", "ssm"])
-def test_cloud_inits_own_schema_finds_no_fault(newborn: Newborn, door: str) -> None:
-    look = f"cloud-init schema --config-file /var/lib/cloud/seed/nocloud/{door}"
+@pytest.mark.parametrize("access", ["ssh", "ssm"])
+def test_user_data_is_valid_by_cloud_inits_own_schema(newborn: Newborn, access: str) -> None:
+    look = f"cloud-init schema --config-file /var/lib/cloud/seed/nocloud/{access}"
     said = newborn.machine.run(look)
     assert (said.code, "Valid schema" in said.out) == (0, True), said.out + said.err
 

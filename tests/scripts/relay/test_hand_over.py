@@ -107,7 +107,7 @@ def test_what_fits_is_not_sent_again(older: Chain, host: SshHost, monkeypatch: p
     assert older.sh(f"stat -c '%i %Z' {PLACE}") == before
 
 
-def test_without_room_nothing_is_sent_and_nothing_changes(without: Chain) -> None:
+def test_without_disk_space_nothing_is_sent_and_nothing_changes(without: Chain) -> None:
     without.sh("mkdir -p /usr/local/lib/lastcopy && mount -t tmpfs -o size=20m tmpfs /usr/local/lib/lastcopy")
     try:
         done = run(order(without))

@@ -119,7 +119,7 @@ def test_sabotage_a_first_key_that_is_not_removed_is_noticed(newborn: Newborn) -
 def test_a_machine_that_shows_the_first_key_is_refused_by_later_steps_and_by_sources(
     newborn: Newborn,
 ) -> None:
-    """A thief of the user data poses as the relay: on another port, with the first key, letting anybody in."""
+    """Whoever stole the user data poses as the relay: on another port, with the first key, and lets anybody in."""
     own = newborn.hand_over()
     newborn.bear(BORN, "/root/pins/stolen")
     newborn.machine.ok(

@@ -156,9 +156,9 @@ def view(tmp_path: Path) -> Path:
 
 
 def argv(view: Path, mode: str, *, hide: str = "", memory: str = "20m", record: str = "") -> list[str]:
-    """A shell in a mount namespace of its own, where only `view` is /usr/local, and /run holds as much as a small host's.
+    """A shell in its own mount namespace, where `view` is mounted as /usr/local, and /run is as small as on a small host.
 
-    ``room``: the size of a file system of its own below which tools are installed.
+    ``record``: the size of a separate file system in which tools are installed.
     """
     mounts = f"mount --bind {view} /usr/local && mount -t tmpfs -o size={memory} tmpfs /run"
     if record:
@@ -330,7 +330,9 @@ def test_a_tool_larger_than_run_is_installed(makers: Makers, view: Path, tool: s
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-def test_without_room_nothing_is_fetched_and_nothing_changes(makers: Makers, view: Path, tool: str) -> None:
+def test_without_disk_space_nothing_is_fetched_and_nothing_changes(
+    makers: Makers, view: Path, tool: str
+) -> None:
     makers.publish(tool, TOOLS[tool])
     answer = run(view, makers.values(tool), record="60m")
     assert answer.code == 1

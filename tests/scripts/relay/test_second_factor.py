@@ -223,7 +223,7 @@ def with_device(chain: Chain, device: SecurityKey, says: Attestation) -> tuple[b
 
 
 def test_fido2_opens_with_touch_and_pin_and_with_nothing_less(peopled: Chain) -> None:
-    """The security key is a double in software; sshd is real. A plain key fails although it stands in the person's key file."""
+    """The security key is emulated in software; sshd is real. A plain key is refused although it is in the person's key file."""
     device = SecurityKey()
     plain = people(peopled, "none").values["KEYS"]
     both = people(peopled, "fido2", keys=device.public)
@@ -253,7 +253,7 @@ def test_fido2_opens_with_touch_and_pin_and_with_nothing_less(peopled: Chain) ->
     assert "pubkeyauthoptions none" in peopled.sh("sshd -T -C user=admin,host=x,addr=127.0.0.1")
 
 
-def test_sabotage_without_verify_required_a_thief_of_the_device_needs_no_pin(peopled: Chain) -> None:
+def test_sabotage_without_verify_required_a_stolen_device_needs_no_pin(peopled: Chain) -> None:
     device = SecurityKey()
     lax = people(peopled, "none", keys=device.public).values["KEYS"]
     peopled.apply(people(peopled, "none").but(KEYS=lax + people(peopled, "none").values["KEYS"]))

@@ -131,7 +131,7 @@ def test_one_sources_step_touches_nothing_of_another(changing: Chain) -> None:
     assert changing.sh(seen) == before
 
 
-def test_a_room_is_readable_by_its_own_account_only(ready: Chain) -> None:
+def test_a_sources_files_are_readable_by_its_own_account_only(ready: Chain) -> None:
     for path, mode in (("rclone.conf", "640"), ("credentials", "640"), ("serve.conf", "640"), (".", "750")):
         said = ready.sh(f"stat -c '%a %U:%G' /etc/lastcopy/relay/web1/{path}")
         assert said == f"{mode} root:bk-web1\n"

@@ -212,7 +212,7 @@ def test_years_count_as_days(ready: Chain) -> None:
 
 
 def test_the_secret_is_never_in_a_command_line(ready: Chain) -> None:
-    """A2: everything that runs meanwhile is watched; the access key stands in none of its arguments or environments."""
+    """A2: every process that runs meanwhile is watched; the access key is in no argument and in no environment."""
     look = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null"
     watch = f"end=$(($(date +%s)+4)); while [ $(date +%s) -lt $end ]; do {look}; done | tr '\\0' '\\n' | grep -c 'web1-[s]ecret' || true"
     seen: list[str] = []

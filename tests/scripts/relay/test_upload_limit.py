@@ -21,7 +21,7 @@ TIMER = "lastcopy-limits"
 
 @pytest.fixture(autouse=True)
 def _within_one_day() -> None:
-    """A count begins anew at midnight UTC: no test stands on both sides of it."""
+    """Counting starts again at midnight UTC: no test may run across it."""
     left = 86400 - time.time() % 86400
     if left < 120:
         time.sleep(left + 1)
@@ -110,7 +110,7 @@ def test_a_flushed_ruleset_and_a_reboot_forget_nothing_and_a_new_day_begins_at_n
     assert told(changing)[0] == 0
 
 
-def test_a_limit_that_is_taken_away_leaves_no_trace_and_one_bad_room_leaves_the_others_held(
+def test_a_removed_limit_leaves_no_trace_and_a_broken_source_leaves_the_others_limited(
     changing: Chain,
 ) -> None:
     changing.apply(limited(changing, 8))

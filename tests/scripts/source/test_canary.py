@@ -60,7 +60,7 @@ def test_sabotage_a_step_that_mends_a_changed_one_unseen_is_caught(bed: Bed) -> 
     assert "    refuse_changed_canaries\n" in text
     done = bed.machine.run("sh -s -- apply", stdin=text.replace("    refuse_changed_canaries\n", ""))
     assert done.code == 0
-    assert bed.machine.ok(SUMS) != before, "so the test above stands on the refusal"
+    assert bed.machine.ok(SUMS) != before, "so the test above depends on the refusal"
 
 
 def test_a_new_repository_gets_its_own(bed: Bed) -> None:

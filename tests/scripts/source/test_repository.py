@@ -51,7 +51,7 @@ def test_check_makes_nothing(bare: Bed) -> None:
 
 
 def test_a_host_that_was_reinstalled_joins_its_repository(bed: Bed) -> None:
-    """The stack has the password and the key is new: the repository that stands is used, not a second one made."""
+    """The stack has the password and the key is new: the existing repository is used, and no second one is made."""
     before = bed.machine.ok(f"ls {STORE}/keys")
     bed.machine.ok("rm -rf /etc/lastcopy /var/cache/lastcopy")
     bed.dial_in()

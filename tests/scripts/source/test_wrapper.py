@@ -111,7 +111,7 @@ def test_sabotage_a_restore_that_is_not_read_back_spoils_it_in_silence(bed: Bed)
 
 
 def test_a_restore_keeps_holes_as_holes(bed: Bed) -> None:
-    """Also where it is read back, and where data stands in place of the holes; `--sparse=false` is heard."""
+    """Also if it is read back, and if the target has data in place of the holes; `--sparse=false` is respected."""
     bed.machine.ok(
         "truncate -s 40M /data/disk && printf data | dd of=/data/disk bs=1M seek=30 conv=notrunc 2>/dev/null"
     )

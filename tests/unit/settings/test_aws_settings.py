@@ -53,7 +53,7 @@ def test_the_family_decides_the_architecture(kind: str, architecture: str) -> No
     assert machine(f"{{instanceType: {kind}}}").architecture() == architecture
 
 
-def test_doors_are_networks_in_one_form() -> None:
+def test_addresses_become_networks_in_one_form() -> None:
     relay = machine(
         "{adminsFrom: [203.0.113.7, 10.0.0.0/8], sourcesFrom: [0.0.0.0/0], openToAllBecause: sources roam the world}"
     )

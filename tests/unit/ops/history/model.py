@@ -56,7 +56,7 @@ class Store:
         return {entry.id for entry in self.entries if not entry.marker}
 
     def shows(self, at: datetime | None = None) -> dict[str, str]:
-        """name -> content's digest of what stands, locks left out."""
+        """Visible objects by name, with the digest of their content; restic's locks are left out."""
         history = self.history()
         seen = history.live() if at is None else history.view(at)
         return {name: entry.etag for name, entry in seen.items() if not name.startswith("locks/")}

@@ -79,7 +79,7 @@ def locked(days: int, changed: datetime, then: int, *at: datetime) -> tuple[Hist
 
 @pytest.mark.parametrize(("before", "after"), [(30, 60), (60, 30)])
 def test_a_default_retention_that_was_changed_makes_nobody_a_forger(before: int, after: int) -> None:
-    """Known, every honest date stands; not known, all of before are off alike, and the way out is told."""
+    """If the change is known, every honest date is accepted. If not, all earlier dates are off by the same time, and the error says what to do."""
     changed = T0 + timedelta(days=100)
     times = [T0 + timedelta(days=n) for n in (0, 20, 80, 99, 101, 125, 140)]
     history, until = locked(before, changed, after, *times)

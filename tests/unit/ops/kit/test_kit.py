@@ -141,7 +141,7 @@ def test_a_wrong_passphrase_is_told_and_not_repeated(tmp_path: Path) -> None:
     assert "six other words" not in said
 
 
-def test_nothing_that_stands_there_is_overwritten(tmp_path: Path) -> None:
+def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
     out, _ = written(tmp_path)
     before = out.read_bytes()
     code, said = ops("kit", "write", "--stack", "prod", "--out", str(out), "--recipient", RECIPIENT)

@@ -81,7 +81,7 @@ def test_a8_sabotage_a_snapshot_that_was_hidden_does_not_count_as_a_backup() -> 
     assert "SILENT for 48 h" in words(seen(store))
 
 
-def test_s10_fast_growth_is_noticed_wherever_in_the_sources_room_it_is() -> None:
+def test_s10_fast_growth_is_noticed_anywhere_below_the_sources_prefix() -> None:
     store = healthy()
     elsewhere = Entry(name="g99/data/x", id="x", at=store.now - timedelta(hours=1), size=101 * GIB)
     assert "GROWS TOO FAST: 101.0 GiB" in words(seen(store, elsewhere))

@@ -29,7 +29,7 @@ VAULT = {
     "checksum": "md5",
     "caCertificate": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
 }
-ROOM = {
+RECORD = {
     "generation": 3,
     "repositoryId": HEX,
     "keyId": HEX,
@@ -41,7 +41,7 @@ ROOM = {
 OUTPUTS: dict[str, Any] = {
     "vault": {**VAULT, "objectLock": "COMPLIANCE"},
     "sources": {
-        "web1": {**ROOM, "address": "web1.example.com", "port": 22, "user": "admin", "managed": True}
+        "web1": {**RECORD, "address": "web1.example.com", "port": 22, "user": "admin", "managed": True}
     },
     "passwords": {"web1": "a-password"},
 }
@@ -53,7 +53,7 @@ def told(where: StorageLocation, record: RepositoryRecord) -> tuple[dict[str, An
 
 
 def test_every_output_that_a_reader_needs_is_read() -> None:
-    expected = (VAULT, {"name": "web1", **ROOM})
+    expected = (VAULT, {"name": "web1", **RECORD})
     assert told(read_storage_location(OUTPUTS), read_records(OUTPUTS)["web1"]) == expected
     access = read_access(OUTPUTS, "web1", STORAGE_KEY)
     assert told(access.where, access.record) == expected

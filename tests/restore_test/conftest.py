@@ -1,4 +1,4 @@
-"""The storage and repositories of the recovery's tests, with a canary in every backup; each test gets a source of its own."""
+"""The storage and repositories of the recovery tests, with a canary in every backup. Each test gets its own source."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests.recover.bed import Vault
 from tests.recover.conftest import vault as vault  # a fixture
-from tests.restore_drill.host import Host, make_host, make_master_host
+from tests.restore_test.host import Host, make_host, make_master_host
 
 _NUMBERS = count(1)
 
@@ -21,9 +21,9 @@ def master_host(vault: Vault, tmp_path_factory: pytest.TempPathFactory) -> Host:
 
 @pytest.fixture
 def host(master_host: Host, tmp_path: Path) -> Host:
-    return make_host(master_host, f"drill{next(_NUMBERS)}", tmp_path / "bed")
+    return make_host(master_host, f"tested{next(_NUMBERS)}", tmp_path / "bed")
 
 
 @pytest.fixture
 def other_host(master_host: Host, tmp_path: Path) -> Host:
-    return make_host(master_host, f"drill{next(_NUMBERS)}", tmp_path / "other")
+    return make_host(master_host, f"tested{next(_NUMBERS)}", tmp_path / "other")

@@ -1,4 +1,4 @@
-"""The units that a trusted place gets: systemd takes them, and no secret is in them."""
+"""The systemd units for a trusted place: systemd accepts them, and they contain no secret."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from ops.__main__ import app
 from ops.restore_test.units import NAME
-from tests.restore_drill.booted import Booted, booted
-from tests.restore_drill.host import Host
+from tests.restore_test.booted import Booted, booted
+from tests.restore_test.host import Host
 
 KIT = [
     "--kit",
@@ -25,7 +25,7 @@ KIT = [
 
 
 def units(*words: str) -> tuple[int, str]:
-    done = CliRunner().invoke(app, ["restore-drill", "units", *words])
+    done = CliRunner().invoke(app, ["restore-test", "units", *words])
     return done.exit_code, done.output
 
 
@@ -41,7 +41,7 @@ def verify(folder: Path) -> subprocess.CompletedProcess[str]:
     [KIT, ["--stack", "prod", "--storage-key", "/srv/key", "--environment-file", "/srv/pulumi.env"]],
     ids=["kit", "stack"],
 )
-def test_systemd_takes_the_units(place: list[str], tmp_path: Path) -> None:
+def test_systemd_accepts_the_units(place: list[str], tmp_path: Path) -> None:
     code, said = units(
         *place, "--on-failure", "/usr/bin/true", "--source", "web1", "--all", "--out", str(tmp_path)
     )
@@ -52,15 +52,15 @@ def test_systemd_takes_the_units(place: list[str], tmp_path: Path) -> None:
     assert "--storage-key=%d/storage-key" in service
     assert "--read-data-subset=5%%" in service
     command = service.split("ExecStart=")[1].split("\nState")[0]
-    assert "/srv" not in command, "secrets come by credentials only"
+    assert "/srv" not in command, "secrets reach the service as credentials only"
     assert ("EnvironmentFile=/srv/pulumi.env" in service) is ("--stack" in place)
-    assert units(*place, "--out", str(tmp_path))[0] == 1, "what stands there is not replaced"
+    assert units(*place, "--out", str(tmp_path))[0] == 1, "an existing file is not replaced"
 
 
 def test_the_service_uses_the_tools_that_the_shell_uses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """systemd gives a service another HOME: in a home elsewhere (below /tmp, say) it would find no tools."""
+    """systemd may give a service another HOME, in which it would find no tools."""
     monkeypatch.delenv("LASTCOPY_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     code, said = units(*KIT)
@@ -68,7 +68,7 @@ def test_the_service_uses_the_tools_that_the_shell_uses(
     assert f"Environment=LASTCOPY_CACHE={tmp_path}/cache/lastcopy\n" in said
 
 
-def test_sabotage_a_wrong_word_in_a_unit_is_noticed(tmp_path: Path) -> None:
+def test_sabotage_a_misspelt_setting_in_a_unit_is_noticed(tmp_path: Path) -> None:
     assert units(*KIT, "--out", str(tmp_path))[0] == 0
     service = tmp_path / "lastcopy-restore-drill.service"
     service.write_text(service.read_text().replace("LoadCredential=kit:", "LoadCredentials=kit:"))
@@ -76,7 +76,7 @@ def test_sabotage_a_wrong_word_in_a_unit_is_noticed(tmp_path: Path) -> None:
     assert "LoadCredentials" in done.stdout + done.stderr
 
 
-def test_both_are_printed_and_odd_words_refused() -> None:
+def test_units_are_printed_and_bad_options_are_refused() -> None:
     code, said = units(*KIT)
     assert code == 0
     assert "# /etc/systemd/system/lastcopy-restore-drill.service" in said
@@ -98,7 +98,7 @@ def test_both_are_printed_and_odd_words_refused() -> None:
 
 @pytest.fixture
 def scheduled(host: Host, tmp_path: Path) -> Iterator[Booted]:
-    """A trusted place whose timer comes every two seconds, enabled as the operator does it."""
+    """A trusted place whose timer fires every two seconds, enabled as the operator would enable it."""
     kit, phrase = host.bed.kit(host.bed.vault.key)
     key, alarm, folder = tmp_path / "key", tmp_path / "alarm", tmp_path / "units"
     secret = host.bed.vault.key
@@ -123,8 +123,8 @@ def scheduled(host: Host, tmp_path: Path) -> Iterator[Booted]:
         yield there
 
 
-def test_its_timer_drills_and_a_failure_is_loud(host: Host, scheduled: Booted) -> None:
-    """By a real systemd, with the secrets as its credentials: passed drills are recorded; an encrypted canary fails the unit and rings."""
+def test_the_timer_runs_restore_tests_and_a_failure_rings_the_alarm(host: Host, scheduled: Booted) -> None:
+    """With a real systemd and secrets as its credentials: passed tests are recorded; an encrypted canary fails the unit and rings the alarm."""
     record, service = f"/var/lib/{NAME}/record.jsonl", f"{NAME}.service"
 
     def words() -> str:
@@ -138,16 +138,16 @@ def test_its_timer_drills_and_a_failure_is_loud(host: Host, scheduled: Booted) -
     scheduled.wait(lambda: f"{service}: Failed with result 'exit-code'" in words(), 20, words)
     assert "1 of 6 canary files are not what they were (photo.jpg)" in scheduled.read("/run/rung")
     assert scheduled.run("stat", "-c", "%a %U", record).stdout == "600 root\n"
-    # The next drill may have begun: none comes after it, and it ends by itself.
+    # The next test may have begun already: let it end, with no other after it.
     scheduled.run("systemctl", "stop", f"{NAME}.timer")
     show = ("systemctl", "show", "-p", "ActiveState", "--value", service)
     scheduled.wait(lambda: scheduled.run(*show).stdout.strip() in ("failed", "inactive"), 60, words)
     assert scheduled.run("ls", "-A", f"/var/cache/{NAME}").stdout == ""
-    assert "could not run" not in scheduled.read("/run/rung"), "one failure, two words"
+    assert "could not run" not in scheduled.read("/run/rung"), "one failure must not ring twice"
 
 
-def test_a_drill_that_cannot_even_begin_is_loud_too(scheduled: Booted, tmp_path: Path) -> None:
-    """A credential's file is gone: systemd starts no drill, so nothing of it can ring."""
+def test_a_restore_test_that_cannot_start_rings_the_alarm(scheduled: Booted, tmp_path: Path) -> None:
+    """A credential's file is missing, so systemd does not start the test, which then cannot ring the alarm itself."""
     scheduled.run("rm", str(tmp_path / "key"))
     words = "the restore drill could not run: exit-code"
     scheduled.wait(

@@ -1,4 +1,4 @@
-"""This machine's own files under a systemd of their own: units run with the very programs and paths that are here, and write to memory only."""
+"""Boots a separate systemd on this machine's own files: units run with the programs and paths of this machine, and write to memory only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sandbox.nspawn import ENVIRONMENT
 from sandbox.run import Process, child_with_pid_one, end_machine
 from toolchain.cache import cache_root
 
-# No timer of this machine's distribution runs there: an apt-daily has no business in a test.
+# The distribution's own timers, such as apt-daily, must not run during a test.
 BOOT = """\
 units=$1 name=$2
 shift 2
@@ -24,7 +24,7 @@ mount -t tmpfs tmpfs /mnt
 mkdir /mnt/upper /mnt/work /mnt/root
 mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work /mnt/root
 rm -rf /mnt/root/etc/systemd/system/*.wants
-rm -f /mnt/root/usr/lib/tmpfiles.d/tmp.conf # it would empty /tmp, where pytest's folders are
+rm -f /mnt/root/usr/lib/tmpfiles.d/tmp.conf # it would empty /tmp, which holds pytest's folders
 cp -r "$units"/. /mnt/root/etc/systemd/system/
 exec systemd-nspawn --register=no --keep-unit --boot --directory=/mnt/root --machine="$name" --console=pipe \\
   --resolv-conf=off --timezone=off --link-journal=no "$@" systemd.unit=basic.target
@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Booted:
-    """A systemd that runs; commands are root's."""
+    """A running systemd, in which commands run as root."""
 
     process: Process
 
@@ -48,7 +48,7 @@ class Booted:
         )
 
     def read(self, path: str) -> str:
-        """The file's text, empty where there is none yet."""
+        """The file's text, or "" if it does not exist yet."""
         return self.run("cat", path).stdout
 
     def wait(self, true: Callable[[], bool], seconds: float, otherwise: Callable[[], str]) -> None:
@@ -60,14 +60,14 @@ class Booted:
 
 
 def _elsewhere(*places: Path) -> list[str]:
-    """What is not on the root's own file system, and so not in an overlay over it."""
+    """Bind options for places on other file systems, which an overlay over / does not show."""
     root = Path("/").stat().st_dev
     return [f"--bind={place}" for place in places if place.stat().st_dev != root]
 
 
 @contextmanager
 def booted(units: Path, folder: Path) -> Iterator[Booted]:
-    """``units``: what is laid over /etc/systemd/system. All that was written is gone afterwards, and so is every process."""
+    """Boot with the files of ``units`` in /etc/systemd/system. Afterwards every process has ended and nothing written is left."""
     log, record = folder / "boot.log", folder / "process.json"
     no_tmpfs = {"SYSTEMD_NSPAWN_TMPFS_TMP": "0"}
     places = (ROOT, Path(sys.prefix), Path(sys.base_prefix), cache_root(os.environ), folder)

@@ -1,4 +1,4 @@
-"""The restore drill on real repositories: what is sound passes; each thing that is not is told, recorded, and rings."""
+"""The restore test on real repositories: sound ones pass; every kind of damage is reported and recorded, and rings the alarm."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ops.verbs import restore_test as cli
 from tests.guards import guard_of
 from tests.recover.bed import PASSWORD, make_tree
 from tests.recover.test_bad_input import small_disk as small_disk  # a fixture
-from tests.restore_drill.host import Host
+from tests.restore_test.host import Host
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def direct(
     host: Host, *, newest: float | None = 26, password: str = PASSWORD, everything: bool = False
 ) -> RestoreTestResult:
-    """One source's drill without the command line."""
+    """Test one source without the command line."""
     hours = None if newest is None else timedelta(hours=newest)
     extent = Extent(
         everything=everything, sample_bytes=64 << 20, read_subset="100%", newest=hours, seed=1
@@ -49,7 +49,7 @@ def told(result: RestoreTestResult) -> str:
 
 
 def test_a_sound_repository_passes_and_is_recorded(host: Host) -> None:
-    code, said = host.drill("--seed", "7", "--sample-mib", "1", "--read-data-subset", "5%")
+    code, said = host.restore_test("--seed", "7", "--sample-mib", "1", "--read-data-subset", "5%")
     assert code == 0, said
     assert "6 canary files and" in said
     (line,) = host.recorded()
@@ -63,11 +63,11 @@ def test_a_sound_repository_passes_and_is_recorded(host: Host) -> None:
     assert not any(word in said + host.record.read_text() for word in (PASSWORD, secret))
 
 
-def test_everything_comes_back_where_that_is_asked_for_and_holes_as_holes(
+def test_option_all_restores_everything_and_keeps_holes_as_holes(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A disk image that is mostly hole must not fill the scratch."""
-    image = host.canary / "image"  # beside the canaries, so that the count of the tree stays
+    """A sparse disk image must not fill the scratch folder."""
+    image = host.canary / "image"  # beside the canaries, so that the tree's file count stays the same
     image.touch()
     os.truncate(image, 64 << 20)
     host.back_up()
@@ -87,16 +87,16 @@ def test_everything_comes_back_where_that_is_asked_for_and_holes_as_holes(
 
 
 def encrypt(host: Host) -> None:
-    """As ransomware does: same name and size, other content; the snapshot before stays as it was."""
+    """As ransomware does: same name and size, other content. The earlier snapshot stays as it was."""
     for name in ("photo.jpg", "archive/database.sql"):
         file = host.canary / name
         file.write_bytes(bytes(byte ^ 0x5A for byte in file.read_bytes()))
     host.back_up()
 
 
-def test_an_encrypted_canary_fails_and_says_what_it_means(host: Host) -> None:
+def test_an_encrypted_canary_fails_the_test_with_an_explanation(host: Host) -> None:
     encrypt(host)
-    code, said = host.drill()
+    code, said = host.restore_test()
     assert code == 1
     assert "2 of 6 canary files are not what they were (photo.jpg, archive/database.sql)" in said
     assert "most likely the source's files are being encrypted" in said
@@ -104,27 +104,27 @@ def test_an_encrypted_canary_fails_and_says_what_it_means(host: Host) -> None:
     assert host.recorded()[0]["result"] == "failed"
 
 
-def test_sabotage_a_drill_that_compares_no_canary_is_caught(
+def test_sabotage_a_test_that_compares_no_canary_is_caught(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(canary, "compare", lambda *_: ([], []))
     encrypt(host)
-    assert not direct(host).problems, "so the test above stands on the comparison"
+    assert not direct(host).problems, "so the test above depends on the comparison"
 
 
-def test_a_deleted_canary_fails_and_one_that_is_a_link_is_none(host: Host) -> None:
+def test_a_canary_that_is_deleted_or_a_link_counts_as_missing(host: Host) -> None:
     (host.canary / "letter.txt").unlink()
     elsewhere = host.canary.parent / "elsewhere"
     shutil.move(host.canary / "report.pdf", elsewhere)
-    (host.canary / "report.pdf").symlink_to(elsewhere)  # it would read right through the link on this machine
+    (host.canary / "report.pdf").symlink_to(elsewhere)  # a careless reader would follow it on this machine
     host.back_up()
-    code, said = host.drill()
+    code, said = host.restore_test()
     assert code == 1
     assert "2 of 6 canary files are missing from the newest snapshot (letter.txt, report.pdf)" in said
 
 
-def test_a_backup_of_nothing_fails(host: Host) -> None:
-    """And what of a path is gone since the snapshot before is told by the trusted place itself (A9)."""
+def test_a_backup_without_its_files_fails_the_restore_test(host: Host) -> None:
+    """The trusted place itself reports what is missing of a path since the previous snapshot (A9)."""
     host.back_up(tree=False)
     said = told(direct(host))
     assert "a backup of nothing" in said
@@ -133,7 +133,7 @@ def test_a_backup_of_nothing_fails(host: Host) -> None:
 
 
 def garble(host: Host, packs: list[str]) -> None:
-    """A few bytes in the middle; name and size stay."""
+    """Overwrite a few bytes in the middle; name and size stay the same."""
     assert packs
     for name in packs:
         body = host.bed.s3.get_object(Bucket="backups", Key=host.bed.prefix + name)["Body"].read()
@@ -141,18 +141,18 @@ def garble(host: Host, packs: list[str]) -> None:
         host.bed.put(name, body[: middle - 20] + bytes(40) + body[middle + 20 :])
 
 
-def test_a_garbled_pack_fails_and_hostile_names_stay_words(host: Host) -> None:
+def test_a_garbled_pack_fails_the_test_and_hostile_names_are_printed_as_text(host: Host) -> None:
     garble(host, [name for name in host.bed.names() if name.startswith("data/")])
-    code, said = host.drill()
+    code, said = host.restore_test()
     assert code == 1
     assert "recover look" in said
     assert "\x1b[31m" not in said
     (line,) = host.recorded()
-    assert line["notices"], "the overwriting is seen in the storage's memory, too"
+    assert line["notices"], "the overwriting is seen in the storage's history, too"
 
 
-def test_damage_in_what_was_not_restored_is_found_by_the_check(host: Host) -> None:
-    """In a pack that only an older snapshot needs."""
+def test_damage_in_data_that_was_not_restored_is_found_by_restics_check(host: Host) -> None:
+    """The damage is in a pack that only an older snapshot needs."""
     make_tree(host.bed.folder / "other", 3)
     before = set(host.bed.names())
     with host.bed.restic(key_hint=host.bed.access.record.key_id) as live:
@@ -166,10 +166,10 @@ def test_damage_in_what_was_not_restored_is_found_by_the_check(host: Host) -> No
     assert "restic's check, reading 100% of the data, finds damage" in str(problem)
 
 
-def test_sabotage_a_restore_that_brings_nothing_is_caught(
+def test_sabotage_a_restore_that_restores_nothing_is_caught(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even if restic itself claimed success."""
+    """Even if restic itself claims success."""
     follow = Repository.follow
 
     def lazy(self: Repository, *words: str, **more: object) -> ResticResult:
@@ -184,7 +184,7 @@ def test_sabotage_a_restore_that_brings_nothing_is_caught(
         assert "did not come back" in said or "0 files of 0 bytes came back; the snapshot has 41" in said
 
 
-def test_a_stale_snapshot_is_told_by_the_storages_clock(host: Host) -> None:
+def test_the_age_of_a_snapshot_is_judged_by_the_storages_clock(host: Host) -> None:
     make_tree(host.bed.folder / "other", 3)
     with host.bed.restic(key_hint=host.bed.access.record.key_id) as live:
         forged = live.ask(
@@ -197,10 +197,10 @@ def test_a_stale_snapshot_is_told_by_the_storages_clock(host: Host) -> None:
     assert result.stored.year < 2031
 
 
-def test_how_old_a_snapshot_may_be_follows_from_the_sources_schedule(
+def test_the_allowed_age_of_a_snapshot_follows_from_the_sources_schedule(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A weekly source is not stale after a day; only what the storage is asked for is left out here."""
+    """A weekly source is not stale after a day. Only the question to the storage is replaced here."""
     seen: list[timedelta] = []
 
     def asked(_: RestoreTestResult, __: object, newest: timedelta) -> None:
@@ -215,7 +215,7 @@ def test_how_old_a_snapshot_may_be_follows_from_the_sources_schedule(
     assert seen == [timedelta(hours=200), timedelta(hours=5)]
 
 
-def test_a_newer_snapshot_that_cannot_be_read_is_told_and_the_one_before_is_tried(host: Host) -> None:
+def test_an_unreadable_newest_snapshot_is_reported_and_the_previous_one_is_tested(host: Host) -> None:
     host.bed.put("snapshots/" + "ab" * 32, b"garbage")
     result = direct(host)
     assert "the newest of 1 snapshots that cannot be read is the newest of all, abababab" in told(result)
@@ -223,7 +223,7 @@ def test_a_newer_snapshot_that_cannot_be_read_is_told_and_the_one_before_is_trie
     assert result.canaries == 6
 
 
-def test_hidden_snapshots_and_another_repository_are_told(host: Host) -> None:
+def test_hidden_snapshots_and_an_exchanged_repository_are_reported(host: Host) -> None:
     other = host.bed.access.record.model_copy(update={"repository_id": "0" * 64})
     exchanged = replace(host, bed=replace(host.bed, access=replace(host.bed.access, record=other)))
     assert "another repository stands at the source's place" in told(direct(exchanged))
@@ -235,7 +235,7 @@ def test_hidden_snapshots_and_another_repository_are_told(host: Host) -> None:
     assert "no snapshot stands" in told(result)
 
 
-def test_a_wrong_password_stops_no_other_source_and_rings(
+def test_a_wrong_password_rings_the_alarm_and_does_not_stop_other_sources(
     host: Host, other_host: Host, tmp_path: Path
 ) -> None:
     _, kit, _, identity = host.kit
@@ -246,7 +246,7 @@ def test_a_wrong_password_stops_no_other_source_and_rings(
     made = known.model_copy(update={"sources": (first, second)})
     mine = Identity.from_str(Path(identity).read_text().strip()).to_public()
     Path(kit).write_bytes(sealed.seal(made.text(), recipients=(str(mine),), passphrase=None))
-    code, said = host.drill("--on-failure", str(bell(tmp_path)))
+    code, said = host.restore_test("--on-failure", str(bell(tmp_path)))
     assert code == 1, said
     assert "the password is not this repository's" in said
     assert [line["result"] for line in host.recorded()] == ["not tried", "passed"]
@@ -256,7 +256,7 @@ def test_a_wrong_password_stops_no_other_source_and_rings(
     assert wrong not in said + rang + host.record.read_text()
 
 
-def test_a_fault_of_the_drill_itself_is_told_and_rings(
+def test_an_internal_error_of_the_restore_test_is_reported_and_rings_the_alarm(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fault(*_: object, **__: object) -> None:
@@ -268,40 +268,40 @@ def test_a_fault_of_the_drill_itself_is_told_and_rings(
     assert "the drill itself failed: KeyError" in told(result)
     assert "\x1b" not in told(result)
     monkeypatch.setattr(cli, "run_all", fault)
-    assert host.drill("--on-failure", str(bell(tmp_path)))[0] == 1
+    assert host.restore_test("--on-failure", str(bell(tmp_path)))[0] == 1
     assert "was not done: KeyError" in (tmp_path / "rang").read_text()
 
 
 def bell(folder: Path) -> Path:
-    """An alarm program that keeps what it was told."""
+    """An alarm program that keeps its input."""
     program = folder / "bell"
     program.write_text(f"#!/bin/sh\ncat >{folder}/rang\n")
     program.chmod(0o755)
     return program
 
 
-def test_a_scratch_without_room_is_refused_and_one_that_gets_full_told(
+def test_too_little_disk_space_is_refused_and_a_disk_that_fills_up_is_reported(
     host: Host, small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, said = host.drill("--scratch", str(small_disk))
+    code, said = host.restore_test("--scratch", str(small_disk))
     assert code == 1
     assert "too little disk space for the restore" in said
     assert host.recorded()[0]["result"] == "not tried"
     assert not list(small_disk.iterdir())
     subprocess.run(["mount", "-o", "remount,size=3m", str(small_disk)], check=True)
     monkeypatch.setattr(trial, "_require_space", lambda *_: None)
-    code, said = host.drill("--scratch", str(small_disk))
+    code, said = host.restore_test("--scratch", str(small_disk))
     assert code == 1
     assert "the disk got full, so nothing was proved" in said
     assert not list(small_disk.iterdir())
 
 
 def started(host: Host, *more: str) -> subprocess.Popen[str]:
-    """A drill in a process of its own, up to the moment when its programs are at work."""
+    """Start a restore test in a separate process, and wait until its programs run."""
     running = subprocess.Popen(
-        [sys.executable, "-m", "ops", "restore-drill", *host.words(*more)],
+        [sys.executable, "-m", "ops", "restore-test", *host.words(*more)],
         cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
         start_new_session=True,
     )  # fmt: skip
     deadline = time.monotonic() + 60
@@ -313,7 +313,7 @@ def started(host: Host, *more: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_drill_leaves_nothing_and_rings(
+def test_an_interrupted_restore_test_leaves_nothing_and_rings_the_alarm(
     host: Host, tmp_path: Path, how: signal.Signals
 ) -> None:
     running = started(host, "--on-failure", str(bell(tmp_path)))
@@ -324,27 +324,27 @@ def test_an_interrupted_drill_leaves_nothing_and_rings(
     assert "was interrupted" in (tmp_path / "rang").read_text()
 
 
-def test_what_a_killed_drill_left_goes_by_itself_or_at_the_next_start_and_a_living_ones_stays(
+def test_leftovers_of_a_killed_test_are_removed_and_those_of_a_running_test_are_kept(
     host: Host,
 ) -> None:
     running = started(host)
-    os.killpg(running.pid, signal.SIGKILL)  # with its restic, which would go on to make folders there
+    os.killpg(running.pid, signal.SIGKILL)  # with its restic, which would keep making folders there
     running.communicate(timeout=60)
     wait_until(lambda: not list(host.scratch.iterdir()), 30, "the guard did not remove it")
 
     running = started(host)
     (left,) = host.scratch.iterdir()
-    os.kill(guard_of(left), signal.SIGKILL)  # as when the machine is switched off
+    os.kill(guard_of(left), signal.SIGKILL)  # as if the machine had been switched off
     os.killpg(running.pid, signal.SIGKILL)
     running.communicate(timeout=60)
-    assert left.exists(), "so the next look can find it"
+    assert left.exists(), "so the next start finds it"
     with scratch.open_scratch(host.scratch) as living:
         assert list(host.scratch.iterdir()) == [living]
         with scratch.open_scratch(host.scratch) as second:
             assert sorted(host.scratch.iterdir()) == sorted([living, second])
 
 
-def test_the_scratch_is_emptied_of_folders_without_rights_by_somebody_who_is_not_root() -> None:
+def test_a_user_other_than_root_can_empty_a_scratch_folder_that_holds_unreadable_folders() -> None:
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
         place = Path(name)
         place.chmod(0o755)
@@ -365,22 +365,22 @@ def test_the_scratch_is_emptied_of_folders_without_rights_by_somebody_who_is_not
 
 
 @pytest.mark.parametrize("subset", ["5", "0%", "101%", "7/5", "0/3", "5 %", "-1%", "3k", "--x"])
-def test_a_wrong_subset_is_told(subset: str) -> None:
+def test_a_malformed_subset_is_refused(subset: str) -> None:
     with pytest.raises(LastcopyError, match="is not a part of the data"):
         cli.check_subset(subset)
     for good in ("5%", "0.5%", "100%", "1/20", "2G"):
         cli.check_subset(good)
 
 
-def test_wrong_words_are_told_and_a_bell_that_does_not_ring_is_too(host: Host, tmp_path: Path) -> None:
+def test_wrong_options_and_an_alarm_that_fails_are_reported(host: Host, tmp_path: Path) -> None:
     for words, expected in (
         (["--on-failure", "mail"], "cannot be run"),
         (["--scratch", str(tmp_path / "none")], "no folder can be made"),
         (["--stack", "prod"], "say where the passwords come from"),
     ):
-        code, said = host.drill(*words)
+        code, said = host.restore_test(*words)
         assert (code, expected in said) == (1, True), said
-    code, said = host.drill("--source", "nobody", "--on-failure", "/bin/false")
+    code, said = host.restore_test("--source", "nobody", "--on-failure", "/bin/false")
     assert code == 1
     assert "there is no source 'nobody'" in said
     assert "ended with exit status 1; nobody was told" in said

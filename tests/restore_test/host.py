@@ -1,4 +1,4 @@
-"""A source as its own backup sees it: the canary stands at its real path, in a mount namespace of restic's alone."""
+"""A source as its own backup sees it: the canary is at its real path, in a mount namespace that only restic sees."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ exec "$@"
 
 @dataclass(frozen=True)
 class Host:
-    """``canary``: the folder that stands at /var/lib/lastcopy/canary for a backup."""
+    """A source with its test bed. ``canary``: the folder that a backup sees as /var/lib/lastcopy/canary."""
 
     bed: Bed
     canary: Path
 
     def back_up(self, *, tree: bool = True) -> None:
-        """As the source would, whatever its files are by now; restic's 3 (some path is missing) is a snapshot too."""
+        """Back up as the source would, whatever its files are now; restic's exit status 3 (a path is missing) is a snapshot too."""
         with self.bed.restic(key_hint=self.bed.access.record.key_id) as live:
             paths = [str(self.bed.source_tree)] if tree else []
             words = live.words("backup", "--quiet", *paths, canary.FOLDER)
@@ -56,19 +56,19 @@ class Host:
 
     @cached_property
     def kit(self) -> list[str]:
-        """The options for its kit, which a test may replace."""
+        """The options that name its recovery kit, which a test may replace."""
         return self.bed.kit_words()
 
     def words(self, *more: str) -> list[str]:
-        """A drill of this source from its kit; all data is read unless ``more`` says otherwise."""
+        """The words of a restore test of this source from its kit; all data is read unless ``more`` says otherwise."""
         return [
             "run", *self.kit, "--record", str(self.record),
             "--scratch", str(self.scratch), "--read-data-subset", "100%", *more,
         ]  # fmt: skip
 
-    def drill(self, *more: str) -> tuple[int, str]:
-        done = CliRunner().invoke(app, ["restore-drill", *self.words(*more)])
-        assert not list(self.scratch.iterdir()), "the scratch is empty after every drill"
+    def restore_test(self, *more: str) -> tuple[int, str]:
+        done = CliRunner().invoke(app, ["restore-test", *self.words(*more)])
+        assert not list(self.scratch.iterdir()), "the scratch folder is empty after every restore test"
         return done.exit_code, done.output
 
 
