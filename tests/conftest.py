@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+
+# Compiled tests are kept, also in a container that asks Python to write none: to rewrite every assertion again costs each worker some seconds.
+sys.dont_write_bytecode = False
 
 pytest_plugins = ["tests.plugins.nightly", "tests.plugins.times"]
 

@@ -101,7 +101,12 @@ sources: [{name: web1, sandbox: {}, paths: [/srv]}]
 
 
 def values(text: str) -> Any:
-    """YAML as a stack file has it, its key words replaced by keys."""
+    """YAML as a stack file has it, its key words replaced by keys. The caller's own: it may be changed."""
+    return copy.deepcopy(_values_read_once(text))
+
+
+@functools.cache
+def _values_read_once(text: str) -> Any:
     for word, key in sorted(KEYS.items(), key=lambda pair: -len(pair[0])):
         text = text.replace(word, key)
     return yaml.safe_load(text)
