@@ -138,7 +138,6 @@ version_at_least() {
 # --- guarded change: a change that could lock the admin out undoes itself unless a fresh dial confirms it (A3) ---
 # guard_arm NAME SECONDS <restore-script: keeps how to go back, also across a reboot, and starts the clock.
 guard_arm() {
-  folder "$STATE_DIR/guard" 700 root:root
   cat >"$STATE_DIR/guard/.$1.new"
   sync "$STATE_DIR/guard/.$1.new"
   mv -f "$STATE_DIR/guard/.$1.new" "$STATE_DIR/guard/$1.restore"
@@ -165,6 +164,39 @@ guard_pending() { [ -f "$STATE_DIR/guard/$1.restore" ]; }
 guard_confirm() {
   rm -f "$STATE_DIR/guard/$1.restore"
   systemctl stop -q "lastcopy-guard-$1.timer" 2>/dev/null || true # already elapsed or collected
+}
+
+# guarded_change NAME WHAT: both phases of a guarded change. `apply` makes it live and starts the clock; `confirm` runs in a login of its own, which
+# is the proof that the host can still be reached. The script defines is_live, go_live SECONDS, and the values PHASE and GUARD_SECONDS.
+guarded_change() {
+  gc_seconds=$(value GUARD_SECONDS)
+  case $(value PHASE) in
+    apply)
+      if is_live && ! guard_pending "$1"; then return 0; fi
+      if would "$2"; then start_guarded "$gc_seconds"; fi
+      ;;
+    confirm)
+      if is_live && guard_pending "$1" && would "confirm $2"; then
+        guard_confirm "$1"
+        # The clock may have run out this very second: a rollback that has begun is let end, and then seen below.
+        while systemctl is-active -q "lastcopy-guard-$1.service"; do sleep 1; done
+      fi
+      if is_live; then
+        [ "$MODE" = check ] || rm -rf "$STATE_DIR/guard/$1.previous"
+      elif would "$2"; then
+        gc_longer=$((gc_seconds * 5))
+        start_guarded "$gc_longer"
+        refuse "the change of the $2 was rolled back because no fresh login confirmed it within $gc_seconds seconds; it is live again, for $gc_longer seconds" \
+          "run 'pulumi up' again within that time: its fresh login confirms it. If that cannot log in, the change is rolled back by itself"
+      fi
+      ;;
+    *) refuse "unknown phase" "use apply or confirm" ;;
+  esac
+}
+start_guarded() {
+  folder "$STATE_DIR" 755 root:root
+  folder "$STATE_DIR/guard" 700 root:root
+  go_live "$1"
 }
 
 main() {

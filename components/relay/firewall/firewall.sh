@@ -83,8 +83,6 @@ restore_script() {
 }
 
 go_live() { # go_live SECONDS
-  folder "$STATE_DIR" 755 root:root
-  folder "$STATE_DIR/guard" 700 root:root
   if ! guard_pending firewall; then
     rm -rf "$STATE_DIR/guard/firewall.previous" "$STATE_DIR/guard/firewall.new"
     if [ -f "$DIR/rules.nft" ] && [ -f "$DIR/accounts.nft" ]; then
@@ -104,6 +102,18 @@ go_live() { # go_live SECONDS
   in_kernel >"$WORK/loaded" && put "$DIR/loaded" 600 root:root <"$WORK/loaded"
 }
 
+# The timer that follows the storage's addresses, and its first run.
+keep_addresses() {
+  if ! systemctl is-enabled -q lastcopy-storage.timer 2>/dev/null || ! systemctl is-active -q lastcopy-storage.timer; then
+    if would "firewall timer"; then systemctl enable -q --now lastcopy-storage.timer; fi
+  fi
+  [ "$MODE" = apply ] || return 0
+  "$LIB_DIR/refresh-storage" || refuse "the storage's addresses could not be put into the firewall" "run $LIB_DIR/refresh-storage on the host to see why"
+  if [ -s "$DIR/names" ] && ! grep -q '^# lastcopy storage: begin$' /etc/hosts; then
+    refuse "none of the storage's names has an address: $(tr '\n' ' ' <"$DIR/names")" "correct the storage's endpoint in the stack file, or the host's DNS, $AGAIN"
+  fi
+}
+
 step_apply() {
   look
   folder "$ROOT_DIR" 755 root:root
@@ -115,40 +125,9 @@ step_apply() {
   put_value UNIT "$UNITS/lastcopy-firewall.service" 644 root:root
   put_value REFRESH_UNIT "$UNITS/lastcopy-storage.service" 644 root:root
   put_value REFRESH_TIMER "$UNITS/lastcopy-storage.timer" 644 root:root
-  seconds=$(value GUARD_SECONDS)
-  case $(value PHASE) in
-    apply)
-      if is_live && ! guard_pending firewall; then
-        if changed && [ "$MODE" = apply ]; then systemctl daemon-reload; fi
-      elif would "firewall rules"; then
-        go_live "$seconds"
-      fi
-      ;;
-    confirm)
-      if is_live && guard_pending firewall && would "confirm firewall rules"; then
-        guard_confirm firewall
-        # The clock may have run out this very second: a rollback that has begun is let end, and then seen below.
-        while systemctl is-active -q lastcopy-guard-firewall.service; do sleep 1; done
-      fi
-      if is_live; then
-        [ "$MODE" = check ] || rm -rf "$STATE_DIR/guard/firewall.previous"
-      elif would "firewall rules"; then
-        go_live "$((seconds * 5))"
-        refuse "the firewall rules were rolled back because no fresh login confirmed them within $seconds seconds; they are live again, for $((seconds * 5)) seconds" \
-          "run 'pulumi up' again within that time: its fresh login confirms them. If that cannot log in, the previous rules come back by themselves"
-      fi
-      if ! systemctl is-enabled -q lastcopy-storage.timer 2>/dev/null || ! systemctl is-active -q lastcopy-storage.timer; then
-        if would "firewall timer"; then systemctl enable -q --now lastcopy-storage.timer; fi
-      fi
-      if [ "$MODE" = apply ]; then
-        "$LIB_DIR/refresh-storage" || refuse "the storage's addresses could not be put into the firewall" "run $LIB_DIR/refresh-storage on the host to see why"
-        if [ -s "$DIR/names" ] && ! grep -q '^# lastcopy storage: begin$' /etc/hosts; then
-          refuse "none of the storage's names has an address: $(tr '\n' ' ' <"$DIR/names")" "correct the storage's endpoint in the stack file, or the host's DNS, $AGAIN"
-        fi
-      fi
-      ;;
-    *) refuse "unknown phase" "use apply or confirm" ;;
-  esac
+  if changed && [ "$MODE" = apply ]; then systemctl daemon-reload; fi
+  guarded_change firewall "firewall rules"
+  if [ "$(value PHASE)" = confirm ]; then keep_addresses; fi
 }
 
 step_remove() {

@@ -157,8 +157,6 @@ take_effect() {
 }
 
 go_live() { # go_live SECONDS
-  folder "$STATE_DIR" 755 root:root
-  folder "$STATE_DIR/guard" 700 root:root
   # What was confirmed last is what a rollback brings back; an unconfirmed file is never it.
   if ! guard_pending sshd; then
     rm -f "$STATE_DIR/guard/sshd.previous"
@@ -182,27 +180,7 @@ step_apply() {
     refuse "sshd -T fails" "run it on the host to see why, $AGAIN"
   judge
   accounts
-  seconds=$(value GUARD_SECONDS)
-  case $(value PHASE) in
-    apply)
-      if is_live && ! guard_pending sshd; then :; elif would "sshd configuration"; then go_live "$seconds"; fi
-      ;;
-    confirm)
-      if is_live && guard_pending sshd && would "confirm sshd configuration"; then
-        guard_confirm sshd
-        # The clock may have run out this very second: a rollback that has begun is let end, and then seen below.
-        while systemctl is-active -q lastcopy-guard-sshd.service; do sleep 1; done
-      fi
-      if is_live; then
-        [ "$MODE" = check ] || rm -f "$STATE_DIR/guard/sshd.previous"
-      elif would "sshd configuration"; then
-        go_live "$((seconds * 5))"
-        refuse "the sshd configuration was rolled back because no fresh login confirmed it within $seconds seconds; it is live again, for $((seconds * 5)) seconds" \
-          "run 'pulumi up' again within that time: its fresh login confirms it. If that cannot log in, the previous configuration comes back by itself"
-      fi
-      ;;
-    *) refuse "unknown phase" "use apply or confirm" ;;
-  esac
+  guarded_change sshd "sshd configuration"
   fact openssh "$ssh_version"
   fact debian "$os_version"
 }
