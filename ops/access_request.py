@@ -134,14 +134,14 @@ def _storage_key(request: AccessRequest) -> StorageKey | None:
     """From its file, or the sandbox's own root."""
     if request.sandbox is None:
         return read_storage_key(request.storage_key) if request.storage_key else None
-    from sandbox import Sandbox, SandboxError
+    from sandbox import Sandbox
     from sandbox.storage_server import root_credentials
 
     try:
         box = Sandbox(request.sandbox)
         box.status()
         user, secret = root_credentials(box.storage_folder)
-    except (SandboxError, OSError) as error:
+    except OSError as error:
         raise LastcopyError(str(error), where="--sandbox") from None
     return StorageKey.read({"accessKeyId": user, "secretAccessKey": secret}, "--sandbox")
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from itertools import takewhile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from typer.core import TyperGroup
 
 from sandbox.bucket import SandboxBucket
 from sandbox.errors import SandboxError, say
@@ -20,53 +17,15 @@ from sandbox.image import DEBIAN, SUITES
 from sandbox.plan import Role
 from sandbox.prepare import prepare
 from sandbox.verbs import Sandbox
+from toolchain.command_line import JsonOption, verb_group
 
 DirOption = Annotated[Path, typer.Option("--dir", help="The sandbox's runtime folder.")]
 NameOption = Annotated[str, typer.Option("--name", help="The machine's name.")]
 SourceOption = Annotated[str, typer.Option("--source", help="The source's name.")]
-JsonOption = Annotated[
-    bool,
-    typer.Option(
-        "--json", help="Print an error as one JSON value on standard output, too; facts always are one."
-    ),
-]
 
 
-class SandboxCommands(TyperGroup):
-    """Every verb ends with its error on standard error and exit status 1."""
-
-    def invoke(self, ctx: Any) -> object:
-        """Runs one verb."""
-        with _errors_told(as_json="--json" in takewhile(lambda word: word != "--", ctx.args)):
-            return super().invoke(ctx)
-
-
-@contextmanager
-def _errors_told(*, as_json: bool) -> Iterator[None]:
-    try:
-        yield
-    except SandboxError as error:
-        _tell_error(error, as_json=as_json)
-        raise typer.Exit(1) from None
-    except PermissionError as error:
-        fix = "run this as the user who made the sandbox (root for driver nspawn)"
-        _tell_error(SandboxError(str(error), fix=fix), as_json=as_json)
-        raise typer.Exit(1) from None
-
-
-def _tell_error(error: SandboxError, *, as_json: bool) -> None:
-    say(f"error: {error}")
-    if as_json:
-        told = {"what": error.what, "where": error.where, "fix": error.fix}
-        print(json.dumps({"errors": [{name: text for name, text in told.items() if text}]}))
-
-
-app = typer.Typer(
-    cls=SandboxCommands,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_show_locals=False,
-    help="The local machines that stand in for a relay, its sources and their storage. One JSON line of facts on standard output.",
+app = verb_group(
+    "The local machines that stand in for a relay, its sources and their storage. One JSON line of facts on standard output."
 )
 
 

@@ -6,63 +6,21 @@ import hashlib
 import json
 import shlex
 import shutil
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import takewhile
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-from typer.core import TyperGroup
 
-from . import Tool, Toolchain, ToolError, engine
+from toolchain import engine
+from toolchain.cache import Tool
+from toolchain.command_line import JsonOption, verb_group
+from toolchain.errors import ToolError
+from toolchain.toolchain import Toolchain
 
 ROOT = Path(__file__).resolve().parents[1]
 
-JsonOption = Annotated[
-    bool,
-    typer.Option(
-        "--json",
-        help="Print one JSON value on standard output, also for an error; words go to standard error.",
-    ),
-]
 
-
-class ToolCommands(TyperGroup):
-    """Every verb ends with its error on standard error and exit status 1, an interruption with 130."""
-
-    def invoke(self, ctx: Any) -> object:
-        """Runs one verb."""
-        with _errors_told(as_json="--json" in takewhile(lambda word: word != "--", ctx.args)):
-            return super().invoke(ctx)
-
-
-@contextmanager
-def _errors_told(*, as_json: bool) -> Iterator[None]:
-    try:
-        yield
-    except ToolError as error:
-        _tell_error(str(error), as_json=as_json)
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        _tell_error("interrupted; run it again to go on where it stopped", as_json=as_json)
-        raise typer.Exit(130) from None
-
-
-def _tell_error(what: str, *, as_json: bool) -> None:
-    print(f"toolchain: {what}", file=sys.stderr)
-    if as_json:
-        print(json.dumps({"errors": [{"what": what}]}))
-
-
-app = typer.Typer(
-    cls=ToolCommands,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_show_locals=False,
-    help="The pinned tools: what is here, what is missing, and how a shell or a host gets them.",
-)
+app = verb_group("The pinned tools: what is here, what is missing, and how a shell or a host gets them.")
 
 
 @app.command()

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .cache import Tool
-from .ensure import Toolchain
 from .find import PRIVATE_MARK, clean_path
+from .toolchain import Toolchain
 
 ENGINE, LANGUAGE = "pulumi", "pulumi-language-python"
 # The caller's credentials and settings that would otherwise reach the program, rclone or the command plugin.

@@ -126,8 +126,8 @@ def _pins_of_host(path: Path, name: str, architecture: str) -> Pin:
     known: dict[str, str] = table.get("host", {}).get("arch", {})
     if architecture not in known:
         raise ToolError(
-            f"{name}: there is no release for hosts of the architecture {architecture!r}; known are {', '.join(known)}.\n"
-            f"Fix: install {name} {table.get('oldest', table['version'])} or newer as /usr/local/bin/{name} on the host, then run it again."
+            f"{name}: there is no release for hosts of the architecture {architecture!r}; known are {', '.join(known)}",
+            fix=f"install {name} {table.get('oldest', table['version'])} or newer as /usr/local/bin/{name} on the host, then run it again",
         )
     pin = _pin(name, table, ("linux", known[architecture]))
     assert pin.build is not None  # noqa: S101

@@ -19,8 +19,8 @@ def need_gpg(tool: str) -> None:
     """Raise an error that names the package if gpg is missing."""
     if shutil.which("gpg") is None:
         raise ToolError(
-            f"{tool}: gpg is missing, so the release's signature cannot be checked.\n"
-            "Fix: apt-get install gnupg (macOS: brew install gnupg), then run it again."
+            f"{tool}: gpg is missing, so the release's signature cannot be checked",
+            fix="apt-get install gnupg (macOS: brew install gnupg), then run it again",
         )
 
 

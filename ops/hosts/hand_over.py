@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import toolchain
 from components.host.program_texts import script_text
 from components.host.tool_release import release_values
 from ops.hosts.connection import CommandResult, HostError, SshHost
 from toolchain.progress import step
+from toolchain.toolchain import Toolchain
 
 FOLDER = "/usr/local/lib/lastcopy"
 # Between the host's own file system and ours nothing is decided here: the step `host_tool` that follows on the same standard input checks
@@ -60,7 +60,7 @@ def hand_over_tool(host: SshHost, tool: str) -> dict[str, str]:
     facts = _facts(host, look, allowed=(0, 3))
     if look.code == 0:
         return facts
-    ours = toolchain.Toolchain().for_host(tool, facts["architecture"])
+    ours = Toolchain().for_host(tool, facts["architecture"])
     program = ours.path.read_bytes()
     needed = (len(program) >> 20) + 2
     if int(facts["free_mib"]) < needed:

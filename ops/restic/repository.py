@@ -38,10 +38,7 @@ class Tools:
 
     @classmethod
     def get(cls) -> Tools:
-        try:
-            found = toolchain.ensure("restic", "rclone")
-        except toolchain.ToolError as error:
-            raise LastcopyError(str(error)) from None
+        found = toolchain.ensure("restic", "rclone")
         return cls(restic=found["restic"].path, rclone=found["rclone"].path)
 
 

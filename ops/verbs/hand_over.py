@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import sys
 
-import toolchain
-from ops.errors import LastcopyError
 from ops.hosts.dial import dial_host
 from ops.hosts.hand_over import HandOverRequest, hand_over_tool
 
@@ -14,9 +12,6 @@ from ops.hosts.hand_over import HandOverRequest, hand_over_tool
 def hand_over() -> None:
     """Bring rclone or restic onto a host that fetches nothing itself; for `pulumi up`, which says on standard input what and where."""
     order = HandOverRequest.read(sys.stdin.read())
-    try:
-        with dial_host(order.dial, "hand-over") as host:
-            facts = hand_over_tool(host, order.tool)
-    except toolchain.ToolError as error:
-        raise LastcopyError(str(error)) from None
+    with dial_host(order.dial, "hand-over") as host:
+        facts = hand_over_tool(host, order.tool)
     print(json.dumps(facts))

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from ops import packages
 from ops.command_line.output import JsonOption, print_json
-from ops.errors import LastcopyError
-from sandbox.errors import SandboxError
 
 
 def install_for_tests(as_json: JsonOption = False) -> None:
     """Install what the tests need from Debian and this machine lacks; services of it do not start."""
-    try:
-        installed = packages.install_for_tests()
-    except SandboxError as error:
-        raise LastcopyError(error.what, where=error.where, fix=error.fix) from None
+    installed = packages.install_for_tests()
     if as_json:
         print_json({"installed": installed})

@@ -21,8 +21,9 @@ from typing import Any
 
 import pytest
 
-from toolchain import Toolchain, fetch, progress
+from toolchain import fetch, progress
 from toolchain.pins import load, this_machine
+from toolchain.toolchain import Toolchain
 
 HOST = """
 [alpha.host]
@@ -296,7 +297,7 @@ members = ["alpha"]
         """Another process that ensures the tool."""
         code = (
             "import sys; from pathlib import Path;"
-            "from toolchain import Toolchain; from toolchain.pins import load;"
+            "from toolchain.toolchain import Toolchain; from toolchain.pins import load;"
             "t = Toolchain(load(Path(sys.argv[1])), sources=Path(sys.argv[2])).ensure()['alpha'];"
             "print(t.origin, t.path)"
         )

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from toolchain import Toolchain, engine
 from toolchain import __main__ as cli
+from toolchain import engine
 from toolchain.cache import Cache
 from toolchain.pins import load
+from toolchain.toolchain import Toolchain
 
 ENGINE = "#!/bin/sh\necho v3.260.0\n"
 ALL = ("pulumi", "pulumi-language-python", "pulumi-resource-command", "pulumi-resource-random")

@@ -75,7 +75,7 @@ def test_where_only_the_module_proxy_is_reached_go_builds_for_the_host(bench, ar
 
 def test_an_architecture_without_a_release_is_refused_by_name(b):
     with pytest.raises(
-        ToolError, match=r"'riscv64'; known are amd64, arm64, armhf, i386\.\nFix: install alpha 1\.2\.3"
+        ToolError, match=r"'riscv64'; known are amd64, arm64, armhf, i386\n  fix:     install alpha 1\.2\.3"
     ):
         b.toolchain().for_host("alpha", "riscv64")
     assert b.site.asked == []

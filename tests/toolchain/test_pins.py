@@ -160,5 +160,5 @@ def test_list_gets_nothing_and_names_every_tool(tmp_path):
 def test_unknown_tool_is_an_error_on_one_line_without_a_traceback(tmp_path):
     done = run("ensure", "rsync", HOME=str(tmp_path))
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("toolchain: there is no tool rsync; the tools are pulumi, ")
+    assert done.stderr.startswith("error: there is no tool rsync; the tools are pulumi, ")
     assert done.stderr.count("\n") == 1

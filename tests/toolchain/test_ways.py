@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from toolchain import Toolchain, ToolError, build
+from toolchain import ToolError, build
+from toolchain.toolchain import Toolchain
 
 
 def says(version: str) -> str:

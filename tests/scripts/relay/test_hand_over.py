@@ -16,12 +16,13 @@ from typing import Any
 
 import pytest
 
-import toolchain
 from ops.hosts import dial, hand_over
 from ops.hosts.connection import HostError, SshEndpoint, SshHost, open_hosts
 from ops.private_folder import MARK
 from tests.scripts.relay.chain import Chain
 from tests.waiting import wait_until
+from toolchain.errors import ToolError
+from toolchain.toolchain import Toolchain
 
 ROOT = Path(__file__).parents[3]
 PLACE = "/usr/local/lib/lastcopy/rclone-1.76.0/rclone"
@@ -86,7 +87,7 @@ def test_the_tool_is_handed_over_once_and_the_step_finds_it(without: Chain) -> N
     assert first.returncode == 0, first.stderr
     assert json.loads(first.stdout) == {"path": PLACE, "version": "1.76.0"}
     assert not list(dial.SHARED_MEMORY.glob(f"{MARK}hand-over-*"))
-    ours = toolchain.Toolchain().for_host("rclone", "amd64")
+    ours = Toolchain().for_host("rclone", "amd64")
     assert without.sh(f"sha256sum <{PLACE}").split()[0] == hashlib.sha256(ours.path.read_bytes()).hexdigest()
     assert without.sh(f"stat -c '%a %U:%G' {PLACE}") == "755 root:root\n"
     assert left(without).split() == [PLACE.rpartition("/")[0], PLACE]
@@ -101,7 +102,7 @@ def test_what_fits_is_not_sent_again(older: Chain, host: SshHost, monkeypatch: p
     def never(*_: object) -> None:
         raise AssertionError("nothing is got, nothing is sent")
 
-    monkeypatch.setattr(toolchain.Toolchain, "for_host", never)
+    monkeypatch.setattr(Toolchain, "for_host", never)
     before = older.sh(f"stat -c '%i %Z' {PLACE}")
     assert hand_over.hand_over_tool(host, "rclone") == {"path": PLACE, "version": "1.76.0"}
     assert older.sh(f"stat -c '%i %Z' {PLACE}") == before
@@ -186,7 +187,7 @@ def test_cut_off_half_way_nothing_is_there_and_the_next_run_completes_it(
 def test_an_architecture_without_a_release_is_refused_by_name(without: Chain, host: SshHost) -> None:
     without.sh("printf '#!/bin/sh\\necho riscv64\\n' >/usr/local/sbin/dpkg; chmod 755 /usr/local/sbin/dpkg")
     try:
-        with pytest.raises(toolchain.ToolError, match="'riscv64'; known are amd64, arm64, armhf, i386"):
+        with pytest.raises(ToolError, match="'riscv64'; known are amd64, arm64, armhf, i386"):
             hand_over.hand_over_tool(host, "rclone")
     finally:
         without.sh("rm /usr/local/sbin/dpkg")
