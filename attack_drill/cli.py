@@ -17,12 +17,12 @@ from attack_drill import report
 from attack_drill.findings import Outcome, RowFinding, RowResult, RowVerdict, Threat
 from attack_drill.options import DrillOptions, Level
 from attack_drill.threats import THREATS
-from ops.checkout import ROOT
 from ops.command_line import output
 from ops.command_line.exit_codes import ExitCode
 from ops.command_line.options import StackOptions, takes_options
 from ops.command_line.output import JsonOption, console, engine_stream, print_json, say
 from ops.errors import LastcopyError, raise_all
+from toolchain.checkout import ROOT
 
 _STYLE = {
     RowVerdict.PROVEN: "green",

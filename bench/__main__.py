@@ -8,7 +8,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,8 +20,8 @@ from bench import recovery as recover
 from bench import report, sweep
 from bench.farm import RELAY, SOURCE, BenchError, Farm, farm
 from bench.rounds import alternate, ratios
+from toolchain.checkout import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 console = Console(highlight=False)
 if not console.is_terminal:

@@ -7,12 +7,10 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from bench.farm import BenchError, Farm
 from bench.rounds import Spread
-
-ROOT = Path(__file__).resolve().parent.parent
+from toolchain.checkout import ROOT
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ from bench.rounds import ContenderRounds, order
 from ops.kit.sealed import seal, unseal
 from ops.restic.repository import CONNECTIONS
 from tests.recover.bed import Bed, digest_of, make_bed, make_master, vault_in, whole_attack
+from toolchain.checkout import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 PLAIN = "restic restore, nobody attacked"
 STRAIGHT = "the same, restic straight to S3"
 OURS = "ops recover restore, after the attack"

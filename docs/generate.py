@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from pydantic_core import PydanticUndefined
 
@@ -19,8 +18,7 @@ from components.vault.identities.ceph_policy import ceph_bucket_policy
 from components.vault.identities.identity_policy import identity_policy
 from components.vault.policy_documents import Document
 from docs import commands_page, picture, storage_table, threat_table
-
-ROOT = Path(__file__).resolve().parent.parent
+from toolchain.checkout import ROOT
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ops.checkout import ROOT
 from ops.errors import LastcopyError, raise_all
 from ops.history.dates import parse_retention
 from ops.storage.access import (
@@ -24,6 +23,7 @@ from ops.storage.access import (
     read_storage_key,
     read_storage_location,
 )
+from toolchain.checkout import ROOT
 
 if TYPE_CHECKING:
     from ops.kit.kit import Kit

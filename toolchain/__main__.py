@@ -13,12 +13,10 @@ import typer
 
 from toolchain import engine
 from toolchain.cache import Tool
+from toolchain.checkout import ROOT
 from toolchain.command_line import JsonOption, verb_group
 from toolchain.errors import ToolError
 from toolchain.toolchain import Toolchain
-
-ROOT = Path(__file__).resolve().parents[1]
-
 
 app = verb_group("The pinned tools: what is here, what is missing, and how a shell or a host gets them.")
 

@@ -25,8 +25,8 @@ from bench.peers.borg import of_borg
 from bench.peers.peer import HELD, Peer
 from bench.peers.rows import ROWS
 from ops.storage.access import StorageKey, StorageLocation
+from toolchain.checkout import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- peers: written by `python -m bench.peers --write-docs` -->", "<!-- end of peers -->"
 MIB = 16

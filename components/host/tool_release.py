@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tomllib
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-_PINS = Path(__file__).parents[2] / "toolchain" / "versions.toml"
+from toolchain.checkout import ROOT
+
+_PINS = ROOT / "toolchain" / "versions.toml"
 
 # The relay's floor is not only a matter of taste; each of these was seen or read (threat row A4).
 _ADVISORIES = {

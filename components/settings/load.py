@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import pulumi
 from pulumi.runtime import config as runtime_config
@@ -18,9 +17,9 @@ from components.settings.model import KEEP_PARTIAL, run_until_unknown
 from components.settings.plain_secrets import refuse_plain_secrets
 from components.settings.problems import Problem, SettingsError
 from components.settings.stack import Settings
+from toolchain.checkout import ROOT
 
 PROJECT = "lastcopy"
-ROOT = Path(__file__).resolve().parents[2]
 _SCALARS = ("environment", "protect")
 
 

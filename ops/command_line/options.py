@@ -12,9 +12,9 @@ from typing import Annotated, get_type_hints
 import typer
 
 from ops.access_request import AccessRequest
-from ops.checkout import ROOT
 from ops.command_line.output import engine_stream
 from ops.stack import Stack, choose_stack
+from toolchain.checkout import ROOT
 
 SourceOption = Annotated[str, typer.Option("--source", help="The source's name.")]
 StackOption = Annotated[

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ops.checkout import ROOT
 from ops.errors import LastcopyError, escape_text, raise_all
+from toolchain.checkout import ROOT
 
 NAME = "lastcopy-restore-drill"
 # What needs no quoting anywhere in a unit.

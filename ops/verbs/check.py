@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
-from ops.checkout import ROOT
 from ops.command_line.exit_codes import ExitCode
 from ops.command_line.output import JsonOption, console, print_json
+from toolchain.checkout import ROOT
 
 SHELL_FILES = (
     "components/**/*.sh",

@@ -9,11 +9,11 @@ from collections.abc import Callable
 import typer
 from rich.panel import Panel
 
-from ops.checkout import ROOT
 from ops.command_line.output import JsonOption, console, engine_stream, print_json
 from ops.errors import LastcopyError
 from ops.hosts.machines import Machines
 from ops.stack import LocalStack, StackError
+from toolchain.checkout import ROOT
 
 SANDBOX = ROOT / ".local" / "sandbox" / "local"
 TREE = "/srv/data"

@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from ops.access_request import AccessRequest, check_request, open_locations
-from ops.checkout import ROOT
 from ops.command_line import output
 from ops.command_line.exit_codes import ExitCode
 from ops.command_line.options import ConfigFileOption, StorageOptions, takes_options
@@ -21,6 +20,7 @@ from ops.restic.repository import write_certificate
 from ops.status.health import HealthLimits, SourceHealth, as_data, check_source, choose_limits
 from ops.status.last_run import LastRun, read_last_runs
 from ops.storage.client import Storage
+from toolchain.checkout import ROOT
 
 
 @takes_options

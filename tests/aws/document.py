@@ -9,11 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from tests.doc_shell import blocks, commands
+from toolchain.checkout import ROOT
 
-HERE = Path(__file__).resolve().parents[2]
 AWS = "docs/aws.md"
 DAY_2, ERRORS = "## Day 2", "## Errors in AWS's own words"
 
@@ -26,7 +25,7 @@ class Block:
     number: int = 0
 
     def commands(self) -> list[Command]:
-        text = blocks(HERE / AWS, self.heading)[self.number]
+        text = blocks(ROOT / AWS, self.heading)[self.number]
         return [Command(one, self) for one in commands(text)]
 
 
@@ -142,7 +141,7 @@ _used: set[str] = set()
 
 def day_2(to: str) -> list[str]:
     """What that row of the table tells to do: the keys and the commands in it."""
-    cell = rows((HERE / AWS).read_text(), DAY_2)[to]
+    cell = rows((ROOT / AWS).read_text(), DAY_2)[to]
     _used.add(to)
     return code(cell)
 

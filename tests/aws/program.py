@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import toolchain
-from tests.aws.world import ACCOUNT, HERE, REGION, Moto, aws_environment, install_double
+from tests.aws.world import ACCOUNT, REGION, Moto, aws_environment, install_double
 from tests.conformance.stack import Stack
+from toolchain.checkout import ROOT
 
 PRELUDE = f"""\
 import json, pathlib, pulumi, pulumi_aws
@@ -46,7 +47,7 @@ def engine(account: Moto, folder: Path) -> dict[str, str]:
         place = plugins / "plugins" / real.parent.name
         place.mkdir(parents=True)
         (place / real.name).symlink_to(real)
-    return {**environ, **aws_environment(account, folder), "PYTHONPATH": str(HERE)}
+    return {**environ, **aws_environment(account, folder), "PYTHONPATH": str(ROOT)}
 
 
 class Program(Stack):

@@ -19,7 +19,6 @@ import toolchain
 from tests.aws.document import (
     AWS,
     COST,
-    HERE,
     IN_SHORT,
     PREVIEW,
     ROLES,
@@ -34,6 +33,7 @@ from tests.aws.world import Moto, aws_environment, install_double
 from tests.doc_shell import DocShell, Ended, doc_shell
 from tests.integration.checkout import copy_checkout
 from tests.unit.recording import SAMPLE_KEY
+from toolchain.checkout import ROOT
 
 STATE_BUCKET, REGION = "example-lastcopy-state", "eu-central-1"
 MFA_CODE = "123456\n"
@@ -137,7 +137,7 @@ def _shell(account: Moto, home: Path, folder: Path) -> DocShell:
             "EDITOR": f"{sys.executable} {editor}",
             # A person's yes.
             "PULUMI_SKIP_CONFIRMATIONS": "true",
-            "PYTHONPATH": str(HERE),
+            "PYTHONPATH": str(ROOT),
             **settings,
         },
     )
@@ -145,7 +145,7 @@ def _shell(account: Moto, home: Path, folder: Path) -> DocShell:
 
 def _person(home: Path) -> None:
     """alice's profiles, the document's own, her key for the hosts, and her `aws`."""
-    profile = re.search(r"^```ini\n(.*?)^```$", (HERE / AWS).read_text(), re.DOTALL | re.MULTILINE)
+    profile = re.search(r"^```ini\n(.*?)^```$", (ROOT / AWS).read_text(), re.DOTALL | re.MULTILINE)
     assert profile is not None
     (home / ".aws").mkdir()
     # IAM needs a region to sign for only where another endpoint than AWS's own is asked.

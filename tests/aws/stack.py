@@ -21,10 +21,11 @@ from tests.aws.double import machines
 from tests.aws.double.cloud import SANDBOX
 from tests.aws.double.mirror import storage_of
 from tests.aws.reader import MFA_CODE, Reader
-from tests.aws.world import DOCS_REGION, HERE, Cloud, Moto
+from tests.aws.world import DOCS_REGION, Cloud, Moto
 from tests.doc_shell import Ended
 from tests.networks import free_network
 from tests.waiting import wait_until
+from toolchain.checkout import ROOT
 
 BUCKET = "example-backups-test"
 SOURCES = ("web1", "db1")
@@ -60,7 +61,7 @@ class AwsStack:
     def __init__(self, account: Moto, ground: Ground, reader: Reader) -> None:
         self.account, self.reader, self.shell = account, reader, reader.shell
         self.cloud, self.sources = ground.cloud, ground.sources()
-        self.machines = Machines(HERE, self.cloud.box.directory)
+        self.machines = Machines(ROOT, self.cloud.box.directory)
         self.faults = self.shell.home / "faults.json"
         self.file = self.shell.checkout / "stacks" / "Pulumi.test.yaml"
 
@@ -240,7 +241,7 @@ class AwsStack:
         backup = ("restic-backup", "backup", "--pack-size", "4", "--stdin-from-command", "--", *slow)
         words = self.machines.words(source, *backup)
         running = subprocess.Popen(
-            words, cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         try:
             wait_until(lambda: self.there(source, "/run/long-backup"), 60, "the long backup did not start")

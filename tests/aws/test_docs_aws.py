@@ -9,12 +9,13 @@ import re
 from pathlib import Path
 
 from ops.kit.age import new_identity
-from tests.aws.document import ADVISED, AWS, COST, HERE, IN_SHORT, PREVIEW, advice, not_run
+from tests.aws.document import ADVISED, AWS, COST, IN_SHORT, PREVIEW, advice, not_run
 from tests.aws.reader import REGION, STATE_BUCKET, Reader
 from tests.aws.world import DOCS_REGION, Moto
 from tests.unit.recording import SAMPLE_KEY
+from toolchain.checkout import ROOT
 
-DOC = HERE / AWS
+DOC = ROOT / AWS
 
 
 def test_the_roles_are_as_written_and_the_session_is_the_deploying_roles(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from tests.aws.document import AWS, HERE, ROW_RUN_BY, not_run, rows_used, shell_blocks
+from tests.aws.document import AWS, ROW_RUN_BY, not_run, rows_used, shell_blocks
 from tests.aws.reader import Reader
 from tests.aws.stack import BUCKET, AwsStack, Ground
 from tests.integration.test_zz_destroy import traces
+from toolchain.checkout import ROOT
 
 
 def test_destroy_leaves_nothing(aws: AwsStack, ground: Ground) -> None:
@@ -32,7 +33,7 @@ def test_every_command_of_the_document_was_run(reader: Reader) -> None:
     """In this session, to success: it needs the whole folder's tests before it."""
     wanted = [
         command
-        for block in shell_blocks((HERE / AWS).read_text())
+        for block in shell_blocks((ROOT / AWS).read_text())
         for command in block.commands()
         if not not_run(command.text)
     ]

@@ -27,8 +27,8 @@ from sandbox.store import hold
 from tests.aws.double.faults import FAULTS
 from tests.aws.names import NameServer
 from tests.networks import free_port
+from toolchain.checkout import ROOT
 
-HERE = Path(__file__).resolve().parents[2]
 REGION, ACCOUNT = "us-east-1", "123456789012"  # of the programs of the tests' own
 DOCS_REGION = "eu-central-1"  # of docs/aws.md and the templates: the whole stack's
 S3 = f"s3.{DOCS_REGION}.amazonaws.com"
@@ -149,7 +149,7 @@ def install_double(pulumi_home: Path) -> None:
     folder.mkdir(parents=True)
     program = folder / "pulumi-resource-aws"
     program.write_text(
-        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(HERE)!r})\n"
+        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
         "from tests.aws.double.provider import serve\nsys.exit(serve())\n"
     )
     program.chmod(0o755)

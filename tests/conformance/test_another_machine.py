@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from components.aws.first_host_key import first_key
+from toolchain.checkout import ROOT
 
 from .sshd import Sshd
 from .stack import Stack
@@ -34,7 +35,7 @@ step("later", triggers=[machine.id], create=f"echo later >> {there}/ran", delete
 @pytest.fixture
 def ran(stack: Stack, there: Path) -> Callable[..., list[str]]:
     """`up` with these values; what ran on the machine."""
-    stack.environ["PYTHONPATH"] = str(Path(__file__).parents[2])
+    stack.environ["PYTHONPATH"] = str(ROOT)
 
     def run(**given: object) -> list[str]:
         stack.up(PROGRAM, given)
@@ -101,7 +102,7 @@ def test_the_pinned_key_decides_which_of_a_machines_host_keys_is_asked_for(
 def test_sabotage_without_these_options_a_dead_key_is_dialled_and_a_live_machine_undone(
     stack: Stack, new_sshd: Callable[..., Sshd], there: Path
 ) -> None:
-    stack.environ["PYTHONPATH"] = str(Path(__file__).parents[2])
+    stack.environ["PYTHONPATH"] = str(ROOT)
     careless = PROGRAM.replace("ignore_changes=list(_ONCE)", "").replace("deleted_with=machine, ", "")
     stack.up(careless)
     assert "host key mismatch" in stack.fails(careless, {"born": DEAD})

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from toolchain.checkout import ROOT
+
 from .stack import Stack
 
 READS = """
@@ -20,7 +22,7 @@ pulumi.export("passwords", {"web1": secret("a-password-of-web1")})
 
 @pytest.fixture
 def stack(stack: Stack) -> Stack:
-    stack.environ["PYTHONPATH"] = str(Path(__file__).parents[2])
+    stack.environ["PYTHONPATH"] = str(ROOT)
     return stack
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,10 +11,11 @@ import pytest
 
 from tests.unit.policy.support import changed, good, reveal_all
 from tests.unit.recording import SAMPLE_KEY
+from toolchain.checkout import ROOT
 
 from .stack import Stack
 
-PACK = Path(__file__).resolve().parents[2] / "policy"
+PACK = ROOT / "policy"
 # `build` registers the described resources as components: those need no provider, and the pack judges types and inputs.
 PROGRAM = """
 hidden = pulumi.ResourceOptions(additional_secret_outputs=["stdout", "stderr"])

@@ -22,6 +22,7 @@ from tests.conformance.sshd import Sshd, make_key
 from tests.hosts.conftest import dialled, endpoint
 from tests.unit.fake_engine import FakeEngine
 from tests.waiting import wait_until
+from toolchain.checkout import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +182,7 @@ def test_a_verb_that_runs_the_engine_offers_it_the_named_keys_alone(
     engine: FakeEngine, key: Path, crowd: Path
 ) -> None:
     """`ops cut-off` must work at once, whatever else the agent holds."""
-    stack = Stack.of_shell(Path(__file__).resolve().parents[2], "prod")
+    stack = Stack.of_shell(ROOT, "prod")
     for admin, other in (({"agent": True, "agentKeys": [public(key)]}, True), ({"agent": True}, False)):
         engine.config(admin=admin)
         stack.up(quiet=True)

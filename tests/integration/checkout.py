@@ -18,22 +18,21 @@ import yaml
 from attack_drill.proc_watch import ProcWatch
 from ops.hosts.machines import Machines
 from ops.stack import LocalStack
-
-HERE = Path(__file__).resolve().parents[2]
+from toolchain.checkout import ROOT
 
 
 def copy_checkout(target: Path) -> None:
     """What git knows and would know, as it is in the working tree; the packages by a link to the running environment."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=HERE,
+        cwd=ROOT,
         capture_output=True,
         check=True,
     )
     for name in filter(None, listed.stdout.decode().split("\0")):
-        if (HERE / name).is_file():
+        if (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(HERE / name, target / name)
+            shutil.copy2(ROOT / name, target / name)
     (target / ".venv").symlink_to(sys.prefix)
 
 

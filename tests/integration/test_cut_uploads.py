@@ -9,12 +9,12 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 from tests.integration.corrupter import Point
 from tests.integration.test_corruption import Chain, Make, chain, storage  # noqa: F401 - fixtures
+from toolchain.checkout import ROOT
 
-FAILURES = Path(__file__).parents[2] / "components" / "source" / "schedule" / "backup-failures"
+FAILURES = ROOT / "components" / "source" / "schedule" / "backup-failures"
 
 
 def outage(code: int) -> re.Pattern[str]:

@@ -26,8 +26,9 @@ import toolchain
 from sandbox import Sandbox, netns
 from sandbox.bucket import SandboxBucket
 from tests.doc_shell import DocShell, Ended, blocks, commands, doc_shell
-from tests.integration.checkout import HERE, copy_checkout
+from tests.integration.checkout import copy_checkout
 from tests.networks import free_network
+from toolchain.checkout import ROOT
 
 BUCKET = "own-hosts"
 ACCESS_KEY, SECRET_KEY = "own-web1", "a-secret-of-web1-alone-0123456789"
@@ -148,7 +149,7 @@ def _identity(origin: str, ca: str, user: str, secret: str) -> None:
     """web1's, with the policy that docs/configuration.md gives, word for word."""
     import urllib3
 
-    text = (HERE / "docs" / "configuration.md").read_text()
+    text = (ROOT / "docs" / "configuration.md").read_text()
     policy = re.search(r"<!-- generated: identity -->\n```json\n(.*?)```", text, re.DOTALL)
     assert policy is not None
     document = json.loads(policy[1].replace("BUCKET", BUCKET).replace("SOURCE", "web1"))
@@ -185,7 +186,7 @@ def _editor(folder: Path, facts: dict[str, dict[str, Any]]) -> Path:
 
 def _follow(own: OwnHosts) -> None:
     """Every command of the chapters, with nothing changed but what is the reader's own."""
-    for block in (block for chapter in CHAPTERS for block in blocks(HERE / "docs" / "own-hosts.md", chapter)):
+    for block in (block for chapter in CHAPTERS for block in blocks(ROOT / "docs" / "own-hosts.md", chapter)):
         for command in commands(block):
             if any(command.startswith(known) for known in NOT_RUN):
                 continue

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from tests.doc_shell import blocks, commands
-from tests.integration.checkout import HERE
 from tests.own_hosts.conftest import BUCKET, OwnHosts
+from toolchain.checkout import ROOT
 
 KEPT = (
     "cat /etc/lastcopy/password && test -s /etc/lastcopy/id_ed25519 && test -s /var/lib/lastcopy/status.json"
@@ -18,7 +18,7 @@ def test_the_chapter_takes_the_stack_down_and_keeps_the_backups(own: OwnHosts) -
     listing = f"aws s3api list-object-versions --bucket {BUCKET} --prefix web1/g1/ --query 'length(Versions)'"
     before = int(own.shell.run(listing).ok().out)
     assert before > 0
-    (block,) = blocks(HERE / "docs" / "own-hosts.md", "## Tear-down")
+    (block,) = blocks(ROOT / "docs" / "own-hosts.md", "## Tear-down")
     said = [own.shell.run(command).ok() for command in commands(block)]
     password = json.loads(said[0].out)["web1"]
     assert own.on("own-web1", KEPT).strip() == password

@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 from ops.__main__ import app
 from tests.recover.bed import Bed
 
-ROOT = Path(__file__).resolve().parents[2]
 # All snapshots of a test come within minutes: only --keep-last can tell them apart.
 KEEP = ("--keep-last", "2", "--keep-daily", "0", "--keep-weekly", "0", "--keep-monthly", "0")
 

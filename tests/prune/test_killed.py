@@ -16,8 +16,9 @@ from pydantic import SecretStr
 
 from ops.prune import prune
 from tests.prune import forger
-from tests.prune.runs import KEEP, ROOT, by_arrival, live, refused, restores, run, words
+from tests.prune.runs import KEEP, by_arrival, live, refused, restores, run, words
 from tests.recover.bed import Bed, now
+from toolchain.checkout import ROOT
 
 
 def killed_when(bed: Bed, seen: str, number: signal.Signals, *, nth: int = 1, wait: float = 0) -> None:

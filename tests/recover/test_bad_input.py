@@ -23,8 +23,7 @@ from ops.storage.access import StorageKey
 from tests.recover.bed import PASSPHRASE, PASSWORD, Bed, delete_all, digest_of, now, whole_attack
 from tests.recover.test_recover import kit_words, run
 from tests.waiting import wait_until
-
-ROOT = Path(__file__).resolve().parents[2]
+from toolchain.checkout import ROOT
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from sandbox import launch
 from sandbox.nspawn import ENVIRONMENT
 from sandbox.run import Process, child_with_pid_one, end_machine
 from toolchain.cache import cache_root
+from toolchain.checkout import ROOT
 
 # The distribution's own timers, such as apt-daily, must not run during a test.
 BOOT = """\
@@ -30,7 +31,6 @@ exec systemd-nspawn --register=no --keep-unit --boot --directory=/mnt/root --mac
   --resolv-conf=off --timezone=off --link-journal=no "$@" systemd.unit=basic.target
 """
 NAME = "lastcopy-booted"
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,7 @@ from tests.recover.bed import PASSWORD, make_tree
 from tests.recover.test_bad_input import small_disk as small_disk  # a fixture
 from tests.restore_test.host import Host
 from tests.waiting import wait_until
-
-ROOT = Path(__file__).resolve().parents[2]
+from toolchain.checkout import ROOT
 
 
 def direct(

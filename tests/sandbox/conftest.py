@@ -7,12 +7,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from sandbox import Sandbox
 from sandbox.bucket import SandboxBucket
+from toolchain.checkout import ROOT
 
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
 NETWORK = (
@@ -47,7 +47,7 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 def cli(*argv: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """`python -m sandbox …` as the engine calls it."""
-    root = Path(__file__).parents[2]
+    root = ROOT
     return subprocess.run(
         [sys.executable, "-m", "sandbox", *argv],
         cwd=root,

@@ -16,6 +16,7 @@ import pytest
 from toolchain import __main__ as cli
 from toolchain import engine
 from toolchain.cache import Cache
+from toolchain.checkout import ROOT
 from toolchain.pins import load
 from toolchain.toolchain import Toolchain
 
@@ -297,7 +298,7 @@ def test_inside_its_own_environment_nothing_of_ours_passes_for_the_users(b, root
 
 def test_nothing_of_the_product_refers_to_the_standins():
     """They are for checkouts without the official parts; only the toolchain builds them (toolchain/standins/README.md)."""
-    root = Path(__file__).parents[2]
+    root = ROOT
     product = [
         file
         for folder in ("components", "ops", "attack_drill", "policy")

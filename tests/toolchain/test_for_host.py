@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from toolchain import ToolError
+from toolchain.checkout import ROOT
 from toolchain.pins import this_machine
 
-ROOT = Path(__file__).resolve().parents[2]
 FOREIGN = b"#!/bin/sh\necho alpha for another machine\n"
 
 

@@ -6,14 +6,13 @@ import platform
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from toolchain import ToolError
+from toolchain.checkout import ROOT
 from toolchain.pins import load, this_machine
 
-ROOT = Path(__file__).resolve().parents[2]
 TOOLS = load().tools
 BUILT = [name for name, pin in TOOLS.items() if pin.build and not pin.build.standin]
 

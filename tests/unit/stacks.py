@@ -17,7 +17,8 @@ import yaml
 from components.aws.first_host_key import first_key
 from components.settings.ssh_keys import read_public_half
 from tests.unit.recording import SAMPLE_KEY, Graph, Recorded, record, shared
-from tests.unit.settings.support import KEYS, ROOT, laid_over, private_key, values
+from tests.unit.settings.support import KEYS, laid_over, private_key, values
+from toolchain.checkout import ROOT
 
 S3 = """
 environment: prod

@@ -10,7 +10,6 @@ from tests.aws.document import (
     ADVICE_RUN_BY,
     AWS,
     DAY_2,
-    HERE,
     ROW_RUN_BY,
     ROWS_NOT_RUN,
     RUN_BY,
@@ -19,6 +18,7 @@ from tests.aws.document import (
     shell_blocks,
     unnamed,
 )
+from toolchain.checkout import ROOT
 
 PLANTED = {
     "a block": ("## 5. Build it, back up, restore\n", "```sh\npulumi refresh\n```\n"),
@@ -30,13 +30,13 @@ PLANTED = {
 
 
 def test_everything_is_executed_or_excused() -> None:
-    assert unnamed((HERE / AWS).read_text()) == []
+    assert unnamed((ROOT / AWS).read_text()) == []
 
 
 @pytest.mark.parametrize("what", PLANTED)
 def test_what_nobody_executes_is_noticed(what: str) -> None:
     place, text = PLANTED[what]
-    before, found, after = (HERE / AWS).read_text().partition(place)
+    before, found, after = (ROOT / AWS).read_text().partition(place)
     assert found
     planted = (
         f"{before}{text}{found}{after}"
@@ -48,9 +48,9 @@ def test_what_nobody_executes_is_noticed(what: str) -> None:
 
 def test_the_register_names_what_there_is() -> None:
     """No block, row or test that has gone."""
-    assert set(shell_blocks((HERE / AWS).read_text())) == {*RUN_BY, TUNNEL}
-    assert {*ROW_RUN_BY, *ROWS_NOT_RUN} == rows((HERE / AWS).read_text(), DAY_2).keys() - {"to"}
+    assert set(shell_blocks((ROOT / AWS).read_text())) == {*RUN_BY, TUNNEL}
+    assert {*ROW_RUN_BY, *ROWS_NOT_RUN} == rows((ROOT / AWS).read_text(), DAY_2).keys() - {"to"}
     for named in {*RUN_BY.values(), *ROW_RUN_BY.values(), ADVICE_RUN_BY}:
         file, test = named.split("::")
-        module = ast.parse((HERE / file).read_text())
+        module = ast.parse((ROOT / file).read_text())
         assert test in {node.name for node in module.body if isinstance(node, ast.FunctionDef)}, named

@@ -17,8 +17,8 @@ import yaml
 from components.settings.explain import KEYS, find_key
 from components.settings.reference import Key
 from docs import commands_page, generate, threat_table
+from toolchain.checkout import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / ".github").rglob("*.md"), *(ROOT / "docs").rglob("*.md")])
 TOP = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
 Look = Callable[[str, Path], Iterator[str]]

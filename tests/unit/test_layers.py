@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from toolchain.checkout import ROOT
+
 # What a package may import of the others. Data flows one way: settings, components, hosts; operations read what they made.
 MAY_IMPORT: dict[str, set[str]] = {
     "toolchain": set(),
     "components": {"toolchain"},
-    "policy": {"toolchain"},
+    "policy": set(),
     "sandbox": {"toolchain", "components"},
     "ops": {"toolchain", "components", "sandbox"},
     "attack_drill": {"toolchain", "components", "sandbox", "ops"},
 }
 ABOVE = {"bench", "docs", "tests"}  # may import all of them, and none of them may import these
-SOURCES = {
+EVERYTHING = {
     str(file.relative_to(ROOT)): file.read_text()
-    for package in MAY_IMPORT
+    for package in (*MAY_IMPORT, *sorted(ABOVE))
     for file in sorted((ROOT / package).rglob("*.py"))
 }
+SOURCES = {place: text for place, text in EVERYTHING.items() if place.partition("/")[0] in MAY_IMPORT}
 # An error of another kind is caught by nobody who reports errors. The settings' own is the engine's, which prints it without a traceback; two are
 # caught where they are raised.
 ERRORS = {
@@ -58,13 +60,29 @@ def other_errors(place: str, text: str) -> Iterator[str]:
                 yield f"{place}:{node.lineno} {node.name}: derive it from LastcopyError"
 
 
+def other_roots(place: str, text: str) -> Iterator[str]:
+    """Files that count the folders up to the checkout's own. The policy pack's entry cannot import before it has."""
+    depth = place.count("/")
+    parents = r"\.parent" * (depth + 1)
+    climbs = rf"__file__\)(?:\.resolve\(\))?(?:\.parents\[{depth}\]|{parents}\b(?!\.parent))"
+    if place not in ("toolchain/checkout.py", "policy/__main__.py") and re.search(climbs, text):
+        yield f"{place}: import ROOT from toolchain.checkout"
+
+
 @pytest.mark.parametrize("look", [reaches_up, other_errors])
 def test_the_layers_hold(look: object) -> None:
     assert callable(look)
     assert [found for place, text in SOURCES.items() for found in look(place, text)] == []
 
 
-def test_sabotage_an_import_from_above_and_a_second_error_type_are_seen() -> None:
+def test_the_checkouts_folder_is_found_in_one_place() -> None:
+    assert [found for place, text in EVERYTHING.items() for found in other_roots(place, text)] == []
+
+
+def test_sabotage_what_is_forbidden_is_seen() -> None:
     assert list(reaches_up("sandbox/x.py", "def f():\n    from ops.errors import shown\n"))
     assert list(reaches_up("toolchain/x.py", "import components.host\n"))
     assert list(other_errors("ops/x.py", "class ThingError(Exception):\n    pass\n"))
+    assert list(other_roots("tests/unit/host/x.py", "ROOT = Path(__file__).parents[3]\n"))
+    assert list(other_roots("ops/x.py", "ROOT = Path(__file__).resolve().parent.parent\n"))
+    assert not list(other_roots("ops/x/y.py", "HERE = Path(__file__).parent.parent\n"))

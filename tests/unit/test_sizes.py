@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from toolchain.checkout import ROOT
+
 LONGEST_FUNCTION = 60  # lines
 LONGEST_FILE = 400  # lines
 FILES = [

@@ -8,7 +8,6 @@ import pytest
 
 from tests.unit.words import (
     GLOSSARY,
-    ROOT,
     TO_DO,
     Retired,
     problems,
@@ -19,6 +18,7 @@ from tests.unit.words import (
     tracked_texts,
     uses,
 )
+from toolchain.checkout import ROOT
 
 TEXTS = tracked_texts()
 ALL = "\n".join(TEXTS.values()).lower()

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from toolchain.checkout import ROOT
+
 GLOSSARY = "docs/glossary.md"
 TO_DO = "tests/unit/words_to_do.txt"
 # Folders whose classes must have names of their own. A test may call its class as it likes.

@@ -15,8 +15,8 @@ from sandbox import Sandbox, netns
 from tests.aws.double import user_data
 from tests.aws.double.cloud import Cloud
 from tests.aws.double.refused import Refused
+from toolchain.checkout import ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
 FIRST_ELASTIC = 200  # of the sandbox's network; machines count up from .10
 Elastic = dict[str, dict[str, str]]
 

@@ -7,10 +7,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from tests.scripts.relay.chain import Chain
+from toolchain.checkout import ROOT
 
 
 class Program:
@@ -35,7 +35,7 @@ def beside(chain: Chain, module: str, given: object) -> Iterator[Program]:
     target = next(word for word in chain.box.command("relay", ["true"]) if word.startswith("--target"))
     with subprocess.Popen(
         ["nsenter", target, "--net", "--", sys.executable, "-m", module],
-        cwd=Path(__file__).parents[3],
+        cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -27,8 +27,9 @@ from components.settings import Limits
 from components.storage.service_facts import ServiceName, Uploads
 from components.storage.services import SERVICES
 from sandbox import Sandbox
+from toolchain.checkout import ROOT
 
-RELAY = Path(__file__).parents[3] / "components" / "relay"
+RELAY = ROOT / "components" / "relay"
 RELAY_RCLONE = "/usr/local/bin/rclone"
 
 

@@ -21,10 +21,10 @@ from ops.hosts.connection import HostError, SshEndpoint, SshHost, open_hosts
 from ops.private_folder import MARK
 from tests.scripts.relay.chain import Chain
 from tests.waiting import wait_until
+from toolchain.checkout import ROOT
 from toolchain.errors import ToolError
 from toolchain.toolchain import Toolchain
 
-ROOT = Path(__file__).parents[3]
 PLACE = "/usr/local/lib/lastcopy/rclone-1.76.0/rclone"
 
 

@@ -16,6 +16,7 @@ from sandbox.certificates import make_certificates
 from sandbox.storage_server import PORT
 from tests.scripts.relay.chain import Chain
 from tests.scripts.relay.conftest import IDENTITIES
+from toolchain.checkout import ROOT
 
 RELAY, ELSEWHERE = "2001:db8:77::10", "2001:db8:77::9"
 LINK = "ipv6"
@@ -63,7 +64,7 @@ def over_ipv6(wired: Chain, tmp_path: Path) -> Iterator[Chain]:
         str(tmp_path),
     ]
     with subprocess.Popen(
-        ["nsenter", f"--net={vantage}", "--", *front], cwd=Path(__file__).parents[3],
+        ["nsenter", f"--net={vantage}", "--", *front], cwd=ROOT,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         assert process.stdin

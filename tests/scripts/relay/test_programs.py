@@ -27,8 +27,8 @@ from components.host.programs import RELAY_AREAS, SOURCE_AREAS
 from ops.hosts import programs as store
 from ops.hosts.connection import HostError, SshEndpoint, SshHost, open_hosts
 from tests.scripts.relay.chain import Answer, Chain, Step
+from toolchain.checkout import ROOT
 
-ROOT = Path(__file__).parents[3]
 SENDER = "urn:pulumi:test::lastcopy::lastcopy:host:Programs$command:local:Command::relay-programs"
 MARKED = "/root/ran"
 HARMLESS = Program(

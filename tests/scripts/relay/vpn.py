@@ -15,9 +15,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from tests.scripts.relay.chain import Chain
+from toolchain.checkout import ROOT
 
 PORT, DEVICE = 51820, "vpn0"
 RELAY, ADMIN = "10.99.0.1", "10.99.0.2"  # inside the tunnel
@@ -67,7 +67,7 @@ def vpn(chain: Chain) -> Iterator[list[str]]:
         for word in inside[: inside.index("--")]
         if word.startswith("--target") or word in ("nsenter", "--net")
     ]
-    here = Path(__file__).resolve().parents[3]
+    here = ROOT
     ends = []
     try:
         for words, address, relay in (([*net, "--"], RELAY, ""), ([], ADMIN, chain.relay_facts["address"])):

@@ -17,7 +17,6 @@ from typer._click import Context
 from typer.main import get_command
 from typer.testing import CliRunner
 
-import toolchain
 from docs.json_documents import DOCUMENTS
 from ops.command_line.app import DEVELOPERS, OPERATORS, VERBS, app, command_line
 from ops.command_line.exit_codes import ExitCode
@@ -25,8 +24,9 @@ from ops.command_line.output import JsonOption, console
 from ops.errors import LastcopyError
 from ops.stack import LocalStack
 from tests.unit.ops.test_cost import AWS
+from toolchain.cache import Tool
+from toolchain.checkout import ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
 UPPER = ("ops.command_line", "ops.verbs", "attack_drill", "typer")
 
 
@@ -157,10 +157,10 @@ def nothing_is_done(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("ops.verbs.check._commands", lambda _: {"format": ["true"], "lint": ["echo", "x"]})
     monkeypatch.setattr("ops.packages.find_missing", list)
     monkeypatch.setattr("ops.packages.raise_watch_limit", lambda: None)
-    tool = toolchain.Tool(name="restic", version="1", path=tmp_path / "restic", origin="built")
+    tool = Tool(name="restic", version="1", path=tmp_path / "restic", origin="built")
     tool.path.write_bytes(b"a program")
-    monkeypatch.setattr("toolchain.Toolchain.ensure", lambda *_, **__: {"restic": tool})
-    monkeypatch.setattr("toolchain.Toolchain.for_host", lambda *_: tool)
+    monkeypatch.setattr("toolchain.toolchain.Toolchain.ensure", lambda *_, **__: {"restic": tool})
+    monkeypatch.setattr("toolchain.toolchain.Toolchain.for_host", lambda *_: tool)
     monkeypatch.setattr("toolchain.engine.shell_additions", lambda *_: {"PATH": "/x"})
     stack = LocalStack.__new__(LocalStack)
     stack.root, stack.name, stack.environment, stack.config_file = tmp_path, "local", {}, None

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from ops.checkout import ROOT
 from ops.kit.sealed import write_new
 from ops.private_folder import LONGEST_SOCKET, MARK, private_folder, remove_leftovers, socket_folder
 from tests.guards import guard_of, guards_of
 from tests.waiting import wait_until
+from toolchain.checkout import ROOT
 
 # What `recover`, `prune` and `restore-drill` write for restic and rclone.
 HOLDS_SECRETS = """

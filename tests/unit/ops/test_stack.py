@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 import toolchain
 from ops.__main__ import app
-from ops.checkout import ROOT
 from ops.stack import LocalStack, Stack, StackError, choose_stack
 from tests.unit.fake_engine import FakeEngine
+from toolchain.checkout import ROOT
 
 SHELL = {
     "PULUMI_BACKEND_URL": "s3://someones-state?region=eu-central-1",

@@ -16,8 +16,9 @@ from components.settings import SettingsError
 from components.vault.vault_access import S3Vault
 from tests.unit import stacks
 from tests.unit.recording import Graph, Secret
-from tests.unit.settings.support import ROOT, private_key, public_key
+from tests.unit.settings.support import private_key, public_key
 from tests.unit.stacks import CLOUD, CLOUD_WEB1, TRY, Shape, graph_of
+from toolchain.checkout import ROOT
 
 each_cloud = pytest.mark.parametrize("shape", [CLOUD, TRY], ids=["aws", "trial"])
 

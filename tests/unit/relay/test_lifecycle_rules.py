@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[3] / "components" / "relay" / "storage_check" / "storage_rights.sh"
+from toolchain.checkout import ROOT
+
+SCRIPT = ROOT / "components" / "relay" / "storage_check" / "storage_rights.sh"
 RUN = """\
 set -eu
 . "$1"

@@ -10,7 +10,6 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -21,7 +20,6 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from components.settings import Settings, SettingsError, parse_settings
 
 STACK_FILE = "stacks/Pulumi.prod.yaml"
-ROOT = Path(__file__).resolve().parents[3]
 REMOVED = "REMOVED"
 
 

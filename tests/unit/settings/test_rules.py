@@ -17,7 +17,8 @@ from components.settings import contradictions
 from components.settings.model import Model, UnknownValue, read_if_known, run_until_unknown
 from components.settings.stack import Settings
 from tests.unit.settings import bad, bad_aws, bad_sources
-from tests.unit.settings.support import ROOT, refused, stack
+from tests.unit.settings.support import refused, stack
+from toolchain.checkout import ROOT
 
 CONTRADICTIONS = [
     *bad_sources.TOGETHER,

@@ -16,7 +16,8 @@ from components.settings.explain import KEYS
 from components.settings.reference import Key
 from docs import generate
 from tests.unit.settings import bad, bad_aws, bad_sources
-from tests.unit.settings.support import GOOD, ROOT, SANDBOX, private_key, stack
+from tests.unit.settings.support import GOOD, SANDBOX, private_key, stack
+from toolchain.checkout import ROOT
 
 FILE = ROOT / "stacks" / "schema.json"
 TEMPLATES = sorted((ROOT / "stacks" / "templates").glob("*.yaml"))

@@ -27,7 +27,8 @@ from components.settings.hosts import SandboxSettings, SandboxSource, SandboxVm
 from components.settings.reference import Key
 from components.settings.storage import RcloneRemoteSection, SandboxVault
 from tests.unit.settings.support import KEYS as WORDS
-from tests.unit.settings.support import ROOT, certificate, private_key, public_key, refused
+from tests.unit.settings.support import certificate, private_key, public_key, refused
+from toolchain.checkout import ROOT
 
 TEMPLATES = ROOT / "stacks" / "templates"
 SECRETS = {

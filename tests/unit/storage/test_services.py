@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -18,8 +17,9 @@ from components.storage.service_facts import (
     rows_lost,
 )
 from components.storage.services import SERVICES, USABLE
+from toolchain.checkout import ROOT
 
-THREATS = (Path(__file__).resolve().parents[3] / "docs" / "threat-model.md").read_text()
+THREATS = (ROOT / "docs" / "threat-model.md").read_text()
 
 
 def test_every_name_that_a_stack_file_may_hold_is_a_service() -> None:

@@ -13,10 +13,10 @@ import pytest
 from attack_drill.attempts import hold_open
 from attack_drill.connections import log_in
 from attack_drill.http2 import Session
-from ops.checkout import ROOT
 from ops.errors import LastcopyError
 from ops.hosts.connection import SshEndpoint, SshHost, open_hosts
 from ops.hosts.endpoints import AdminKeys, read_admin_keys, read_endpoints
+from toolchain.checkout import ROOT
 
 OUTPUTS = {
     "relay": {"address": "127.0.0.1", "port": 2222, "user": "admin", "hostKey": "ssh-ed25519 AAAAr"},
