@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.host.program_texts import script_text
 from components.host.tool_release import floor, release_values
@@ -28,6 +28,9 @@ from components.storage.service_facts import ServiceName, Uploads
 from components.storage.services import SERVICES
 from sandbox import Sandbox
 from toolchain.checkout import ROOT
+
+if TYPE_CHECKING:
+    from tests.scripts.relay.snapshot import Snapshot
 
 RELAY = ROOT / "components" / "relay"
 RELAY_RCLONE = "/usr/local/bin/rclone"
@@ -83,6 +86,7 @@ class Chain:
         self.facts: dict[str, dict[str, str]] = {}
         self.guard_seconds = 60
         self.furnished = False
+        self.snapshot: Snapshot | None = None
         self.known_hosts = keys / f"known_hosts-{machine}"
         self.known_hosts.write_text(f"relay {self.relay_facts['host_key']}\n")
 

@@ -14,6 +14,7 @@ from sandbox import Sandbox
 from sandbox.bucket import SandboxBucket
 from tests.networks import free_network
 from tests.scripts.relay.chain import Chain
+from tests.scripts.relay.snapshot import Snapshot
 
 BUCKET = SandboxBucket("backups", "COMPLIANCE", 1)
 IDENTITIES = {"web1": ("web1key", "web1-secret-0123456789"), "db1": ("db1key", "db1-secret-0123456789")}
@@ -57,6 +58,16 @@ def furnish(chain: Chain) -> None:
         chain.inside(step)
 
 
+def furnished(chain: Chain) -> None:
+    """As `furnish` leaves it: from the snapshot of it where that suffices, by the steps where a test changed more."""
+    if chain.furnished:
+        return
+    if chain.snapshot is None or not chain.snapshot.put_back(chain):
+        furnish(chain)
+        chain.snapshot = Snapshot.of(chain)
+    chain.furnished = True
+
+
 @pytest.fixture(scope="package")
 def older(chain: Chain) -> Chain:
     """A relay that runs Debian 12, has no rclone and no way to the Internet."""
@@ -67,14 +78,12 @@ def older(chain: Chain) -> Chain:
 @pytest.fixture
 def ready(chain: Chain) -> Chain:
     """The relay as `pulumi up` leaves it, with sources web1 and db1. The test only uses it."""
-    if not chain.furnished:
-        furnish(chain)
-        chain.furnished = True
+    furnished(chain)
     return chain
 
 
 @pytest.fixture
 def changing(ready: Chain) -> Chain:
-    """As `ready`, for a test that changes the relay: the next test gets it furnished anew."""
+    """As `ready`, for a test that changes the relay: the next test gets it as it was before."""
     ready.furnished = False
     return ready

@@ -17,7 +17,7 @@ from attack_drill.http2 import Session, SessionEnded
 from tests.enforced.servers import s3_client
 from tests.scripts.relay.beside import beside
 from tests.scripts.relay.chain import Chain
-from tests.scripts.relay.conftest import IDENTITIES, furnish
+from tests.scripts.relay.conftest import IDENTITIES, furnished
 
 GENERATION = 99  # that no other test writes to
 FOLDER = f"web1/g{GENERATION}"
@@ -44,8 +44,7 @@ def config(chain: Chain) -> tuple[int, bytes]:
 @pytest.fixture(scope="module")
 def say(chain: Chain) -> Iterator[Say]:
     """The furnished relay, with a gate before its storage for all of this file. `say`: what HEAD of a key answers from then on."""
-    if not chain.furnished:
-        furnish(chain)
+    furnished(chain)
     chain.furnished = False
     given = {
         "behind": chain.storage["endpoint"],

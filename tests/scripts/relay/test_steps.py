@@ -96,7 +96,7 @@ def test_removing_everything_leaves_no_trace(changing: Chain) -> None:
 
 
 @pytest.mark.parametrize("name", ["sshd", "firewall", "relay", "relay_entry"])
-@pytest.mark.parametrize("seconds", [0.05, 0.15, 0.4])
+@pytest.mark.parametrize("seconds", [0.05, 0.15, pytest.param(0.4, marks=pytest.mark.nightly)])
 def test_a_killed_step_is_completed_by_the_next_run(changing: Chain, name: str, seconds: float) -> None:
     if name == "relay_entry":
         assert changing.run(step(changing, name), "remove").code == 0
