@@ -1,1 +1,1 @@
-"""Day 2: the command `lastcopy`, and the library below its verbs. It reads stack outputs, never state internals."""
+"""The `lastcopy` command and the library below its verbs. It reads stack outputs, never state internals."""

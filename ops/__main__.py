@@ -1,4 +1,4 @@
-"""`python -m ops`: the command `lastcopy` in a checkout that is not installed; its earlier name."""
+"""`python -m ops`: runs `lastcopy` from a checkout that is not installed. It is the command's earlier name."""
 
 from __future__ import annotations
 

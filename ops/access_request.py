@@ -1,4 +1,4 @@
-"""Access request: which repositories a verb is to reach, from a stack or a recovery kit, and the way to their storage."""
+"""Access request: which repositories a verb needs, and whether a stack or a recovery kit says how to reach them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class AccessRequest:
-    """What the operator asked for. ``source``: empty where all are meant; other fields as the options of the same names."""
+    """What the operator asked for. An empty ``source`` means all sources; the other fields match the options of the same names."""
 
     source: str
     stack: str | None
@@ -45,7 +45,10 @@ class AccessRequest:
 
 
 def check_request(request: AccessRequest) -> None:
-    """What can be told of the words alone, before any tool is fetched or place dialled: all problems at once."""
+    """Check the options themselves, before any tool is fetched or any host contacted.
+
+    Raises LastcopyError with all problems at once.
+    """
     problems = []
     if request.stack is not None and request.kit is not None:
         problems.append(
@@ -66,9 +69,9 @@ def check_request(request: AccessRequest) -> None:
     if not request.kit and not request.storage_key and not request.sandbox:
         problems.append(
             LastcopyError(
-                "a stack holds no key that may list versions",
+                "a stack holds no key that may list object versions",
                 where="--storage-key",
-                fix="give the break-glass identity's file; for the local stack --sandbox .local/sandbox/local; or a recovery kit: --kit",
+                fix="give the file of the break-glass identity; for the local stack, --sandbox .local/sandbox/local; or use a recovery kit: --kit",
             )
         )
     for text in request.lock_was:
@@ -81,7 +84,7 @@ def check_request(request: AccessRequest) -> None:
 
 @contextmanager
 def open_access(request: AccessRequest) -> Iterator[Access]:
-    """The access that was asked for; within, its storage can be dialled."""
+    """Open the requested repository's access. Its storage can be reached until the block ends."""
     with open_accesses(request, (request.source,)) as ((_, found),):
         if isinstance(found, LastcopyError):
             raise found
@@ -92,7 +95,11 @@ def open_access(request: AccessRequest) -> Iterator[Access]:
 def open_accesses(
     request: AccessRequest, sources: Sequence[str] = ()
 ) -> Iterator[list[tuple[str, Access | LastcopyError]]]:
-    """The same for these sources, or for all: by name, an access or why there is none. The kit is opened and the engine asked once."""
+    """Open the access to these sources, or to all of them.
+
+    Yields each source's name with its access, or with the error that explains why there is none. The kit is decrypted and the engine
+    asked only once.
+    """
     key = _storage_key(request)
     found = _accesses(
         request, key, sources
@@ -105,7 +112,7 @@ def open_accesses(
     if where is None:
         yield found
         return
-    with _dialled(request, where) as there:  # of one stack, all stand in one storage
+    with _dialled(request, where) as there:  # all sources of a stack are in one storage
         yield [
             (
                 name,
@@ -117,7 +124,10 @@ def open_accesses(
 
 @contextmanager
 def open_locations(request: AccessRequest) -> Iterator[dict[str, RepositoryLocation]]:
-    """Every source's place, or that of the one asked for; no repository's password is used, and from a stack none is read."""
+    """Open the location of every source's repository, or of the requested one.
+
+    No repository password is used, and none is read from a stack.
+    """
     key = _storage_key(request)
     where, records, key = _records(request, key)
     if request.source:
@@ -131,7 +141,7 @@ def open_locations(request: AccessRequest) -> Iterator[dict[str, RepositoryLocat
 
 
 def _storage_key(request: AccessRequest) -> StorageKey | None:
-    """From its file, or the sandbox's own root."""
+    """The storage key from its file, or the root key of the sandbox's storage."""
     if request.sandbox is None:
         return read_storage_key(request.storage_key) if request.storage_key else None
     from sandbox import Sandbox
@@ -215,7 +225,7 @@ def _access(request: AccessRequest, source: str, get: Callable[[str], Access]) -
     except LastcopyError as error:
         return error
     if request.generation is not None and request.generation != found.record.generation:
-        # What is recorded belongs to the stack's own generation.
+        # The recorded ids belong to the stack's current generation.
         known = {"generation": request.generation, "key_id": None, "repository_id": None}
         found = replace(found, record=found.record.model_copy(update=known))
     return found

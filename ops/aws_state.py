@@ -1,4 +1,4 @@
-"""A place for Pulumi's state in S3, its secrets under a KMS key. Making it again changes nothing."""
+"""A bucket for Pulumi's state in S3, with its secrets under a KMS key. Running it again changes nothing."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ ALIAS = "alias/lastcopy-state"
 
 
 def make_state_backend(session: Any, bucket: str, region: str) -> list[str]:
-    """Bucket (versions, no public access, TLS only) and key (yearly rotation, alias) stand; returns what had to be changed."""
+    """Ensure that the bucket (versioned, not public, TLS only) and the key (rotated yearly, with an alias) exist.
+
+    Returns what had to be changed.
+    """
     s3, kms = session.client("s3", region_name=region), session.client("kms", region_name=region)
     owner = session.client("sts", region_name=region).get_caller_identity()["Account"]
     changed = []
     if not _ours(s3, bucket, owner):
-        # us-east-1 is the one region that may not be named.
+        # us-east-1 is the one region that must not be named.
         place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
         s3.create_bucket(Bucket=bucket, **place)
         changed.append(f"bucket {bucket}")
@@ -52,16 +55,16 @@ def _ours(s3: Any, bucket: str, owner: str) -> bool:
             return False
         if code == "403":
             raise LastcopyError(
-                f"{bucket} belongs to another account, or may not be seen",
+                f"{bucket} belongs to another account, or this identity may not see it",
                 where="--bucket",
-                fix="give another name, or use an administrator's session",
+                fix="choose another name, or use an administrator's session",
             ) from None
         raise
     return True
 
 
 def _has_policy(s3: Any, mine: dict[str, Any]) -> bool:
-    """A policy that somebody wrote stays as it is."""
+    """Whether the bucket has a policy. An existing policy is left as it is."""
     from botocore.exceptions import ClientError
 
     try:

@@ -1,4 +1,4 @@
-"""Cut off one source, or let it in again, without asking its host (S10, S11)."""
+"""Cut off one source, or let it in again, without contacting its host (S10, S11)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ KEY = "lastcopy:sources"
 
 
 def set_cut_off(source: str, stack: Stack, *, cut: bool, quiet: bool = False) -> None:
-    """Write it into the stack file and bring it to the relay; done twice it is the same."""
+    """Write the change into the stack file and apply it to the relay. Doing it twice changes nothing more.
+
+    ``cut``: True cuts the source off, False lets it in again. Raises StackError.
+    """
     index, entry = _entry(source, stack)
     if bool(entry.get("cutOff", False)) is not cut:
         _must_be_in_the_file(stack)
@@ -22,12 +25,12 @@ def set_cut_off(source: str, stack: Stack, *, cut: bool, quiet: bool = False) ->
         stack.run("config", *words, quiet=True)
     if isinstance(stack, LocalStack):
         stack.forget_dead_runs()
-    # Only what belongs to it on the relay: other changes of the stack file wait for a run that was meant for them.
+    # Update only this source's account on the relay: other pending changes of the stack file wait for an ordinary `pulumi up`.
     stack.up("--target", f"urn:pulumi:{stack.short_name}::**::{source}-enrolment-entry*", quiet=quiet)
 
 
 def _entry(source: str, stack: Stack) -> tuple[int, Mapping[str, Any]]:
-    """The source's place in the list of sources, and its settings."""
+    """The source's index in the list of sources, and its settings."""
     sources = stack.config().get("sources")
     listed = sources if isinstance(sources, list) else []
     entries = [one if isinstance(one, Mapping) else {} for one in listed]
@@ -40,7 +43,7 @@ def _entry(source: str, stack: Stack) -> tuple[int, Mapping[str, Any]]:
 
 
 def _must_be_in_the_file(stack: Stack) -> None:
-    """A list that comes from elsewhere (a Pulumi ESC environment) would be hidden by what the engine writes into the file."""
+    """Refuse a list that comes from elsewhere (a Pulumi ESC environment): the list that the engine writes into the file would hide it."""
     try:
         content = yaml.safe_load(stack.file.read_text(encoding="utf-8")) if stack.file.exists() else {}
     except (OSError, yaml.YAMLError) as error:
@@ -50,5 +53,5 @@ def _must_be_in_the_file(stack: Stack) -> None:
         raise StackError(
             f"the list of sources is not in {stack.file}, so it comes from an environment",
             where=KEY,
-            fix="set or remove the source's `cutOff: true` there (`pulumi env edit`), then run this again: it brings it to the relay",
+            fix="set or remove the source's `cutOff: true` there (`pulumi env edit`), then run this again: it applies the change to the relay",
         )

@@ -1,4 +1,4 @@
-"""The project's error type as the verbs and their library use it; hostile words are escaped."""
+"""The project's error type as the verbs and their library use it, and how untrusted text is escaped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ __all__ = ["LastcopyError", "escape_text", "raise_all"]
 
 
 def escape_text(text: object, most: int = 200) -> str:
-    """Text of a repository or storage, fit for a terminal: one line, what could move the cursor or turn the writing escaped, bounded."""
+    """Text from a repository, storage or host, made safe for a terminal.
+
+    Returns one line of at most ``most`` characters, with control characters and direction marks escaped.
+    """
     safe = "".join(
         c if c.isprintable() and c != "\\" else c.encode("unicode_escape", "backslashreplace").decode()
         for c in str(text)
@@ -19,7 +22,7 @@ def escape_text(text: object, most: int = 200) -> str:
 
 
 def raise_all(problems: Iterable[LastcopyError]) -> None:
-    """Raise what was found, all at once; nothing when nothing was."""
+    """Raise all problems as one error; do nothing if there are none."""
     found = list(problems)
     if len(found) == 1:
         raise found[0]

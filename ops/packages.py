@@ -1,4 +1,4 @@
-"""What the tests need from Debian besides the local stack's own needs. Says what it installs and sets."""
+"""The Debian packages that the tests need in addition to those of the local stack. Prints what it installs and sets."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ NEEDS = {
     "curl": "curl",
     "rsync": "rsync",
     "podman": "podman crun netavark iptables",
-    # Ceph's own S3 gateway and the daemons that it needs (tests/ceph.py)
+    # Ceph's own S3 gateway and the daemons it needs (tests/ceph.py)
     "ceph": "ceph-common",
     "ceph-mon": "ceph-mon",
     "ceph-osd": "ceph-osd",
     "radosgw": "radosgw",
 }
-# Of these the tests need the programs alone: their services are masked before they could start.
+# The tests use only the programs of these packages: their services are masked before they can start.
 SERVICES = {
     "openssh-server": ("ssh.service", "ssh.socket"),
     "ceph-common": ("ceph.target", "ceph-crash.service", "rbdmap.service"),
@@ -43,7 +43,7 @@ def find_missing() -> list[str]:
 
 
 def raise_watch_limit() -> None:
-    """Two workers boot more machines than the kernel's default lets one user's systemds watch; as root, until the next boot."""
+    """Raise the kernel's inotify limit, as root and until the next boot: its default is too low for two workers' machines."""
     if os.geteuid() != 0 or int(WATCHES.read_text()) >= ENOUGH:
         return
     Console(stderr=True, highlight=False).print(
@@ -53,7 +53,7 @@ def raise_watch_limit() -> None:
 
 
 def mask_services(packages: Sequence[str]) -> None:
-    """The services of these packages do not start when they are installed; a unit that the machine's owner set up stays as it is."""
+    """Mask the services of these packages so that installation does not start them. A unit that the machine's owner set up is kept."""
     if not UNITS.is_dir() or os.geteuid() != 0:
         return
     for package in packages:
@@ -63,7 +63,7 @@ def mask_services(packages: Sequence[str]) -> None:
 
 
 def install_for_tests() -> list[str]:
-    """Install the missing ones, their services masked: the tests start each server themselves, on ports and folders of their own.
+    """Install missing packages with their services masked: the tests start each server themselves, on their own ports and folders.
 
     Returns the packages that were installed.
     """
@@ -71,7 +71,7 @@ def install_for_tests() -> list[str]:
     packages = find_missing()
     if not packages:
         return []
-    from sandbox import apt  # here: recovery runs `ops` where there is no sandbox
+    from sandbox import apt  # imported late: recovery runs `ops` where there is no sandbox
 
     mask_services(packages)
     apt.install(packages, purpose="tests")

@@ -1,7 +1,7 @@
-"""Private folders: for secrets and restored files on this machine, gone when the verb that made them ends, however it ends.
+"""Private folders for secrets and restored files on this machine. They are removed when the verb that made them ends, in whatever way.
 
-The verb removes its folder itself. If it is killed, a guard does: a small process that outlives it and sees its end. If the guard is killed as
-well, or the machine is switched off, the next verb that makes a folder at the same place does.
+The verb removes its folder itself. If the verb is killed, a guard removes it: a small process that outlives the verb and notices its end. If the
+guard is killed as well, or the machine is switched off, the next verb that makes a folder in the same place removes it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# What carries this name and belongs to nobody who lives is removed: so nothing else may be named so.
+# A folder with this prefix is removed once no live process holds its lock, so nothing else may use the prefix.
 MARK = "lastcopy-tmp-"
-LONGEST_SOCKET = 103  # bytes of a socket's whole name that every system takes (unix(7): 107 on Linux)
-# Standard input ends with the verb. Programs of a killed verb may still write there for a moment: hence several tries.
+LONGEST_SOCKET = 103  # bytes of a socket's full path that every system accepts (unix(7): 107 on Linux)
+# Standard input closes when the verb ends. Programs of a killed verb may still write for a moment, so the removal is repeated.
 _GUARD = """\
 trap '' HUP INT TERM
 cat >/dev/null
@@ -32,9 +32,12 @@ done
 
 @contextmanager
 def private_folder(purpose: str, place: Path | None = None) -> Iterator[Path]:
-    """A new folder of this user's alone below ``place``, else TMPDIR. ``purpose``: a word for its name. Error: OSError, where it cannot be made."""
+    """A new folder that only this user can read, below ``place`` or TMPDIR; removed at the end of the block.
+
+    ``purpose``: a word for its name. Raises OSError if it cannot be made.
+    """
     below = place or Path(tempfile.gettempdir())
-    if any(part.startswith(MARK) for part in below.resolve().parts):  # guarded already
+    if any(part.startswith(MARK) for part in below.resolve().parts):  # already inside a guarded folder
         with tempfile.TemporaryDirectory(prefix=f"{MARK}{purpose}-", dir=below) as name:
             yield Path(name)
         return
@@ -54,9 +57,9 @@ def private_folder(purpose: str, place: Path | None = None) -> Iterator[Path]:
 
 @contextmanager
 def socket_folder(folder: Path, purpose: str, longest: int) -> Iterator[Path]:
-    """Where sockets with names of up to ``longest`` bytes fit: ``folder``, else a private folder below /tmp, because TMPDIR may be long by itself.
+    """A folder in which socket names of up to ``longest`` bytes fit: ``folder`` itself, or a private folder below /tmp (TMPDIR may be long, too).
 
-    ``purpose``: a word for the name of that folder. Error: OSError, where it cannot be made.
+    ``purpose``: a word for the name of that private folder. Raises OSError if it cannot be made.
     """
     if len(os.fsencode(folder)) + len("/") + longest <= LONGEST_SOCKET:
         yield folder
@@ -66,7 +69,7 @@ def socket_folder(folder: Path, purpose: str, longest: int) -> Iterator[Path]:
 
 
 def remove_leftovers(place: Path) -> None:
-    """Remove the folders of dead verbs of this user's: nobody holds their locks."""
+    """Remove this user's private folders whose lock no process holds: the verbs that made them are dead."""
     for folder in place.glob(f"{MARK}*"):
         try:
             info = folder.lstat()
@@ -81,15 +84,15 @@ def remove_leftovers(place: Path) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder, whatever the modes in it and however deep. Not finished: said by the folder that is still there."""
+    """Remove a folder, whatever its modes and depth. If the removal fails, the folder is still there; no error is raised."""
     subprocess.run(["rm", "-rf", "--one-file-system", "--", folder], stderr=subprocess.DEVNULL, check=False)
-    if folder.exists():  # folders without rights, and we are not root
+    if folder.exists():  # it holds folders without permissions, and we are not root
         subprocess.run(["chmod", "-R", "u+rwX", "--", folder], stderr=subprocess.DEVNULL, check=False)
         subprocess.run(["rm", "-rf", "--one-file-system", "--", folder], check=False)
 
 
 def _made(purpose: str, place: Path) -> tuple[Path, int]:
-    """A folder and its lock, which ends with this process. Between the two another verb's sweep may take the folder: then a new one."""
+    """Make a folder and lock it; the lock ends with this process. If another verb's cleanup removes the folder in between, make a new one."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=f"{MARK}{purpose}-", dir=place))
         lock = _locked(folder)
@@ -101,7 +104,7 @@ def _made(purpose: str, place: Path) -> tuple[Path, int]:
 
 
 def _locked(folder: Path) -> int | None:
-    """The folder's lock; None where another has it, or the folder is gone."""
+    """The folder's lock, or None if another process holds it or the folder is gone."""
     try:
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:

@@ -1,4 +1,4 @@
-"""A server on a socket in the file system, for this user alone, for as long as a block lasts."""
+"""A server on a Unix socket that only this user can reach, for the duration of a block."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
 @contextmanager
 def serve_on_socket(socket: Path, handler: type[socketserver.BaseRequestHandler]) -> Iterator[None]:
-    """Within, each connection to the socket gets a handler in a thread of its own; afterwards the socket is gone."""
+    """Handle each connection to the socket in its own thread. The socket is removed at the end of the block."""
     with _Server(str(socket), handler) as server:
         socket.chmod(0o600)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()

@@ -1,7 +1,7 @@
 """Stack: one environment of this project, driven through the engine's command line.
 
-Which engine home, backend, secrets provider and credentials a verb uses is decided in one place, `chosen`, by one rule: with ``--sandbox``
-they are the checkout's own, made for its local stack; without, they are the shell's, and the verb sees what `pulumi` itself would.
+`choose_stack` decides which engine home, backend, secrets provider and credentials a verb uses, by one rule: with ``--sandbox``, those of
+the checkout's own local stack; otherwise those of the shell, so that the verb sees what `pulumi` itself would.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ PROJECT = "lastcopy:"  # the namespace of this project's own configuration
 
 
 class StackError(LastcopyError):
-    """The engine refused or failed; its own output is in the message, or was already shown."""
+    """The engine refused or failed. Its output is in the message, or was already shown."""
 
 
 class Stack:
     """Runs `pulumi` for one stack of the project at ``root``.
 
-    ``name``: as `pulumi --stack` takes it, also ``organization/project/stack``. ``environment``: the engine's whole environment, and with it
-    backend, secrets provider and credentials; no other program gets it. ``config_file``: the stack's settings, where they are not in
-    `stackConfigDir`; as `pulumi --config-file` takes it. ``stream``: the file descriptor that gets what the engine says; None: standard output.
+    ``name``: as `pulumi --stack` takes it, also ``organization/project/stack``. ``environment``: the engine's whole environment, including
+    backend, secrets provider and credentials; no other program gets it. ``config_file``: the stack's settings, if they are not in
+    `stackConfigDir`; as `pulumi --config-file` takes it. ``stream``: the file descriptor that gets the engine's output; None: standard output.
     """
 
     stream: int | None = None
@@ -48,9 +48,9 @@ class Stack:
 
     @classmethod
     def of_shell(cls, root: Path, name: str | None = None, config_file: Path | None = None) -> Stack:
-        """The stack that `pulumi` itself would take in this shell; ``name`` None: the one that is selected.
+        """The stack that `pulumi` itself would use in this shell. With ``name`` None it is the selected stack.
 
-        The engine is the shell's own; where PATH holds none, the toolchain's, which brings its plugins and nothing else.
+        The engine is the shell's own; if PATH holds none, the toolchain's engine with its plugins is used.
         """
         environment = dict(os.environ)
         if shutil.which(ENGINE) is None:
@@ -63,7 +63,9 @@ class Stack:
             try:
                 environment |= toolchain.engine_for_shell(root)
             except toolchain.ToolError as error:
-                raise StackError(f"there is no `pulumi` on PATH, and none could be had:\n{error}") from None
+                raise StackError(
+                    f"there is no `pulumi` on PATH, and the toolchain could not provide it:\n{error}"
+                ) from None
         stack = cls(root, name or "", environment, config_file)
         if name is None:
             stack.name = stack.run("stack", "--show-name", quiet=True).stdout.strip()
@@ -71,7 +73,7 @@ class Stack:
 
     @property
     def short_name(self) -> str:
-        """The stack's own name, without organization and project: as its URNs and its file have it."""
+        """The stack's own name, without organization and project, as in its URNs and its file name."""
         return self.name.rsplit("/", 1)[-1]
 
     @property
@@ -81,12 +83,12 @@ class Stack:
 
     @property
     def named(self) -> tuple[str, ...]:
-        """The words that name this stack to a command."""
+        """The arguments that name this stack to a command."""
         return ("--stack", self.name)
 
     @property
     def configured(self) -> tuple[str, ...]:
-        """The same, to a command that reads or writes the stack's settings."""
+        """The same arguments for a command that reads or writes the stack's settings."""
         return (*self.named, *(("--config-file", str(self.config_file)) if self.config_file else ()))
 
     def run(
@@ -97,7 +99,7 @@ class Stack:
         stdin: str | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """`pulumi WORDS…`; its output streams through unless ``quiet``, then it is kept and shown only when it failed."""
+        """Run `pulumi WORDS…`. Its output is streamed, or with ``quiet`` captured and shown only if it fails. Raises StackError unless ``check`` is off."""
         done = subprocess.run(
             [ENGINE, *words, "--non-interactive", "--color", "never" if quiet else "auto"],
             cwd=self.root,
@@ -117,22 +119,22 @@ class Stack:
         return done
 
     def up(self, *words: str, quiet: bool = False) -> None:
-        """`pulumi up`, unasked; ``words``: further options. Of an ssh agent the keys that the settings name are offered alone."""
+        """Run `pulumi up` without confirmation. ``words``: further options. If there is an ssh agent, only the keys that the settings name are offered."""
         given = ("up", *self.configured, "--yes", "--skip-preview", "--suppress-outputs", *words)
         config = self.config() if "SSH_AUTH_SOCK" in self.environment else {}
         with offer_named_keys(self.environment, config) as environment:
             self.run(*given, quiet=quiet, environment=environment)
 
     def outputs(self, *, secrets: bool = False) -> dict[str, Any]:
-        """What the last `pulumi up` exported; secrets in plain, or as `[secret]`."""
+        """The outputs of the last `pulumi up`. Secrets are shown in plain text with ``secrets``, otherwise as `[secret]`."""
         words = ["stack", "output", "--json", *self.named, *(["--show-secrets"] if secrets else [])]
         outputs: dict[str, Any] = json.loads(self.run(*words, quiet=True).stdout)
         return outputs
 
     def config(self) -> dict[str, Any]:
-        """This project's settings by their names without ``lastcopy:``, **secrets in plain**, as the engine itself reads them.
+        """This project's settings by name without ``lastcopy:``, **secrets in plain text**, as the engine itself reads them.
 
-        So another settings file and Pulumi ESC environments count. A plain value is a text, also a number or true.
+        This includes another settings file and Pulumi ESC environments. Plain values are strings, also numbers and booleans.
         """
         listed = self.run("config", "--json", "--show-secrets", *self.configured, quiet=True).stdout
         return {
@@ -142,14 +144,14 @@ class Stack:
         }
 
     def _where(self) -> str:
-        """Where the engine looked: the commonest reason for a stack that is not found."""
+        """Where the engine looked: a wrong backend is the most common reason why a stack is not found."""
         backend = self.environment.get("PULUMI_BACKEND_URL", "")
         known = backend if re.fullmatch(r"[a-z0-9]+://[^@]*", backend) else "the one `pulumi whoami -v` shows"
         return f"  backend: {known}\n  fix:     `pulumi stack ls` in this shell must show the stack (docs/own-hosts.md, step 2)"
 
 
 class LocalStack(Stack):
-    """A stack in the checkout's own home: state, passphrase and engine in ``.local``, nothing of the shell's backend or credentials."""
+    """A stack in the checkout's own home: state, passphrase and engine are in ``.local``; the shell's backend and credentials are not used."""
 
     def __init__(self, root: Path, name: str, config_file: Path | None = None) -> None:
         super().__init__(root, name, toolchain.engine_environment(root), config_file)
@@ -163,12 +165,12 @@ class LocalStack(Stack):
         return any(stack["name"].rsplit("/", 1)[-1] == self.name for stack in listed)
 
     def others(self) -> list[str]:
-        """The other stacks of this home; ones that were removed leave their history, which does not count."""
+        """The other stacks of this home. Removed stacks leave only their history, which does not count."""
         found = (self._state / ".pulumi" / "stacks").glob("**/*.json")
         return sorted(path.stem for path in found if path.stem != self.name)
 
     def create(self, template: Path) -> None:
-        """Make the stack from a template of its settings; a stack or a settings file that exists is kept."""
+        """Make the stack from a settings template. An existing stack or settings file is kept."""
         self._state.mkdir(parents=True, exist_ok=True)
         if not self.file.exists():
             shutil.copyfile(template, self.file)
@@ -176,7 +178,7 @@ class LocalStack(Stack):
             self.run("stack", "init", self.name, "--secrets-provider", "passphrase", quiet=True)
 
     def forget_dead_runs(self) -> None:
-        """Release the state's lock where the run that took it is dead on this machine; a living one's stays."""
+        """Release the state's lock if the run that took it is dead and was on this machine; the lock of a live run is kept."""
         locks = list((self._state / ".pulumi" / "locks").glob(f"**/{self.name}/*.json"))
         holders = [json.loads(lock.read_text()) for lock in locks]
         here = socket.gethostname()
@@ -184,7 +186,7 @@ class LocalStack(Stack):
             self.run("cancel", self.name, "--yes", quiet=True)
 
     def destroy(self) -> None:
-        """`pulumi destroy`, unasked."""
+        """Run `pulumi destroy` without confirmation."""
         self.run("destroy", *self.configured, "--yes", "--skip-preview")
 
     def _where(self) -> str:
@@ -194,7 +196,7 @@ class LocalStack(Stack):
 def choose_stack(
     root: Path, name: str | None, *, sandbox: Path | None = None, config_file: Path | None = None
 ) -> Stack:
-    """The stack that a verb works on. ``sandbox``: the local stack's folder, `.local/sandbox/NAME`; then its name is the default."""
+    """The stack that a verb works on. ``sandbox``: the local stack's folder, `.local/sandbox/NAME`; its name is then the default stack name."""
     if sandbox is not None:
         return LocalStack(root, name or sandbox.resolve().name, config_file)
     return Stack.of_shell(root, name, config_file)

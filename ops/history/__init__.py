@@ -1,1 +1,1 @@
-"""What the storage remembers of one repository: versions, delete markers, dates, and what was done to it."""
+"""The history that the storage keeps of one repository: versions, delete markers, their dates, and what was done to them."""

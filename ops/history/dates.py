@@ -1,9 +1,9 @@
-"""Dates: on a storage that lets a writer choose a version's date, the end of its lock tells when it was written. Pure.
+"""Dates: on a storage that lets a writer choose a version's date, the end of its lock shows when it was written. Pure.
 
-minio takes a version's LastModified from a header of whoever may write. The end of the lock is another matter: a version gets the bucket's
-default retention from the storage's own clock, and another one only from who may set retention, which no source's identity may (R5). A lock that
-break-glass extended looks like a later write; the program extends none.
-Delete markers carry no lock: what is dated after the newest signed note counts as hidden last of all, so that no marker reaches into the past.
+minio takes a version's LastModified from a header that any writer may send. The end of the lock is reliable: the storage's own clock sets a
+version's default retention, and a different retention needs a permission that no source's identity has (R5). A lock that the break-glass
+identity extended looks like a later write; this program extends no locks.
+Delete markers carry no lock: those dated after the newest signed note count as the last events of all, so that no marker can be dated back.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from datetime import UTC, datetime, timedelta
 from ops.errors import LastcopyError
 from ops.history.versions import LOCKS, Entry, History, parse_moment
 
-# The lock counts from the beginning of an upload, the date from its end, both by one clock: an honest date is never earlier, and later by no more
-# than an upload takes. Who overwrites a version within EARLY of its writing can still pass for it; every version stays all the same.
+# The lock starts when an upload begins and the date is set when it ends, both by the storage's clock. So an honest date is never earlier than
+# the lock's start, and later by no more than an upload takes. An overwrite within EARLY of the original can still pass for it; every
+# version is kept all the same.
 EARLY, LATE = timedelta(seconds=2), timedelta(days=1)
 DAY = timedelta(days=1)
 _EARLIER = re.compile(r"([1-9]\d{0,4})@(.+)")
@@ -26,14 +27,14 @@ _EARLIER = re.compile(r"([1-9]\d{0,4})@(.+)")
 
 @dataclass(frozen=True, kw_only=True)
 class Retention:
-    """A bucket's default retention, in days or in years. ``until``: when it was changed for the next one; None: it is today's."""
+    """A bucket's default retention, in days or in years. ``until``: when the next one replaced it; None for the current one."""
 
     days: int = 0
     years: int = 0
     until: datetime | None = None
 
     def possible_starts(self, end: datetime) -> Iterator[datetime]:
-        """When a lock that ends then can have begun. Storages count a year by the calendar or as 365 days."""
+        """When a lock that ends at ``end`` can have begun. Some storages count a year by the calendar, others as 365 days."""
         if self.days:
             yield end - self.days * DAY
             return
@@ -43,13 +44,13 @@ class Retention:
 
 
 def parse_retention(text: str, now: datetime) -> Retention:
-    """A default retention of before, as a person gives it: ``60@2026-10-01T00:00:00Z``, 60 days until then."""
+    """Parse an earlier default retention: ``60@2026-10-01T00:00:00Z`` means 60 days until then. Raises LastcopyError."""
     form = _EARLIER.fullmatch(text)
     if form is None:
         raise LastcopyError(
             f"{text!a} is not an earlier default retention",
             where="--lock-was",
-            allowed="DAYS@TIME: the days, and until when new versions got them, such as 60@2026-10-01T00:00:00Z",
+            allowed="DAYS@TIME: the days, and the time until which new versions got them, such as 60@2026-10-01T00:00:00Z",
         )
     return Retention(days=int(form[1]), until=parse_moment(form[2], now, where="--lock-was"))
 
@@ -57,10 +58,11 @@ def parse_retention(text: str, now: datetime) -> Retention:
 def correct_dates(
     history: History, until: Mapping[str, datetime], retentions: Sequence[Retention]
 ) -> History:
-    """The history by the times at which its versions were written.
+    """The history with the times at which its versions were really written.
 
-    ``until``: version id -> end of its lock; ``retentions``: the bucket's defaults, oldest first, today's last. A date that fits one of them in its
-    time is believed: for as long after a shortening as it took off, a writer can so date a version back by just that much, and by no other.
+    ``until``: version id -> end of its lock. ``retentions``: the bucket's default retentions, oldest first, today's last. A date is believed if
+    it matches a retention that was in force at that time. So for a while after a retention was shortened, a writer can date a version back
+    by exactly the difference, and by nothing else.
     """
     known: list[Entry] = []
     for entries in history.names.values():
@@ -72,7 +74,7 @@ def correct_dates(
 
 
 def _began(end: datetime, retentions: Sequence[Retention]) -> Iterator[datetime]:
-    """The times at which this lock can have begun; by today's default where it fits no other."""
+    """The times at which this lock can have begun. If no retention matches, today's is assumed."""
     since, found = datetime.min.replace(tzinfo=UTC), False
     for one in retentions:
         for began in one.possible_starts(end):
@@ -85,7 +87,7 @@ def _began(end: datetime, retentions: Sequence[Retention]) -> Iterator[datetime]
 
 
 def find_common_shift(told: History, true: History) -> int | None:
-    """The whole days by which nearly all misdated versions are off alike: so it looks when the default retention was changed."""
+    """The number of whole days by which nearly all misdated versions are off, or None: a sign that the default retention was changed."""
     was = {entry.id: entry.at for entries in told.names.values() for entry in entries}
     wrong = [entry for entries in true.names.values() for entry in entries if entry.misdated]
     shifts = Counter(round((entry.at - was[entry.id]) / DAY) for entry in wrong)
@@ -95,7 +97,7 @@ def find_common_shift(told: History, true: History) -> int | None:
 
 
 def date_markers_last(history: History, noted: datetime | None) -> History:
-    """Delete markers outside locks/ come last of all, but for those before ``noted``, when a signed note said that all was well."""
+    """Move delete markers outside locks/ to the end of the history, except those before ``noted``, when a signed note said that all was well."""
     if not history.misdated:
         return history
     known = [entry for entries in history.names.values() for entry in entries]
@@ -110,6 +112,6 @@ def date_markers_last(history: History, noted: datetime | None) -> History:
 
 
 def _ranked(entries: Iterable[Entry]) -> History:
-    """The storage's list is in the order of the dates that it tells: ours follows the times of writing."""
+    """The storage orders its list by the dates it reports; order ours by the times of writing."""
     ranked = sorted(entries, key=lambda entry: (entry.at, -entry.order), reverse=True)
     return History(replace(entry, order=place) for place, entry in enumerate(ranked, start=1))

@@ -1,4 +1,4 @@
-"""What was done to a repository, readable, and the last good moment: just before the first thing that restic behind this relay never does. Pure."""
+"""The timeline of a repository, and its last good moment: just before the first event that restic behind this relay never causes. Pure."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from enum import Enum
 
 from ops.history.versions import LOCKS, TICK, Entry, History, area, iso
 
-GAP = timedelta(minutes=10)  # acts of one kind that are no further apart are told as one
-KEY_BURST, KEY_WINDOW = 5, timedelta(hours=1)  # restic tries at most 20 keys; people add one at a time
+GAP = timedelta(minutes=10)  # acts of one kind that are closer together are shown as one event
+KEY_BURST, KEY_WINDOW = 5, timedelta(hours=1)  # restic tries at most 20 keys; people add them one at a time
 SNAPSHOT_BURST, SNAPSHOT_WINDOW = 20, timedelta(minutes=10)
-SNAPSHOTS_A_DAY = 50  # a backup every half hour; only the prune asks
+SNAPSHOTS_A_DAY = 50  # a backup every half hour; only prune checks this
 
 
 class Kind(Enum):
-    """What an act is, and how it is told."""
+    """The kind of an act, with the words that describe it."""
 
     BACKUP = "written by backups"
     DELETED = "hidden by delete markers"
@@ -31,7 +31,7 @@ class Kind(Enum):
 
 
 DESTRUCTIVE = frozenset({Kind.DELETED, Kind.OVERWRITTEN, Kind.BACKDATED})
-# No backup does these: the moment before the first of them is the last that is above suspicion.
+# No backup does these: the moment before the first of them is the last one that is not suspect.
 SIGNS = DESTRUCTIVE | {Kind.FOREIGN, Kind.EMPTY, Kind.KEYS}
 
 
@@ -48,9 +48,9 @@ class Event:
     kind: Kind
     first: datetime
     last: datetime
-    counts: tuple[tuple[str, int], ...]  # area -> objects
-    size: int  # bytes that were written
-    names: tuple[str, ...]  # a few, as the storage has them: escape before showing
+    counts: tuple[tuple[str, int], ...]  # area -> number of objects
+    size: int  # bytes written
+    names: tuple[str, ...]  # examples, as the storage has them: escape before printing
 
     @property
     def count(self) -> int:
@@ -59,7 +59,7 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """``at``: the moment to go back to, None where there is none. ``fallbacks``: earlier moments, oldest first, each right after a snapshot."""
+    """``at``: the moment to go back to, or None. ``fallbacks``: earlier moments, oldest first, each right after a snapshot arrived."""
 
     at: datetime | None
     why: str
@@ -68,7 +68,7 @@ class Proposal:
 
 
 def find_acts(history: History) -> list[Act]:
-    """Every act outside locks/, oldest first. Locks come and go by design."""
+    """Every act outside locks/, oldest first. Restic's locks come and go by design."""
     found = [
         act
         for name, entries in history.names.items()
@@ -81,7 +81,7 @@ def find_acts(history: History) -> list[Act]:
 
 
 def _acts_on(entries: Iterable[Entry]) -> Iterator[Act]:
-    contents: set[tuple[int, str]] = set()  # an attacker can write one name a million times
+    contents: set[tuple[int, str]] = set()  # a set, because an attacker can write one name a million times
     newest: datetime | None = None
     hidden = False
     for entry in entries:
@@ -110,24 +110,24 @@ def _first_write(entry: Entry) -> Kind:
 
 
 def _bursts(found: list[Act], where: str, kind: Kind, least: int, window: timedelta) -> Iterator[Act]:
-    """The same acts; plain writes in ``where`` of which ``least`` or more fall into one window become ``kind``."""
+    """The same acts, but plain writes to ``where`` become ``kind`` if ``least`` or more of them fall into one window."""
     plain = [i for i, act in enumerate(found) if act.kind is Kind.BACKUP and area(act.entry.name) == where]
     if kind is Kind.KEYS:
-        plain = plain[1:]  # the first is the one that `restic init` made; an attack may come minutes later
+        plain = plain[1:]  # the first key is from `restic init`; an attack may come minutes later
     dense: set[int] = set()
     start = told = 0
     for end, index in enumerate(plain):
         while found[index].entry.at - found[plain[start]].entry.at > window:
             start += 1
         if end - start + 1 >= least:
-            dense.update(plain[max(start, told) : end + 1])  # each once: a flood must not cost its square
+            dense.update(plain[max(start, told) : end + 1])  # each once: linear time
             told = end + 1
     for i, act in enumerate(found):
         yield Act(kind=kind, entry=act.entry) if i in dense else act
 
 
 def group_events(found: Iterable[Act]) -> list[Event]:
-    """The acts, grouped; in the order of their beginnings."""
+    """Group the acts into events, in the order in which they begin."""
     open_: dict[Kind, list[Act]] = {}
     done: list[Event] = []
     for act in found:
@@ -156,19 +156,21 @@ def _event(group: list[Act]) -> Event:
 
 
 def propose(history: History, since: datetime | None = None) -> Proposal:
-    """The last good moment. ``since``: a moment that is known to be good, so that older signs no longer count."""
+    """The last good moment. ``since``: a moment that is known to be good; earlier signs do not count."""
     told = find_acts(history)
     signs = [act for act in told if act.kind in SIGNS and (since is None or act.entry.at > since)]
     if history.last is None:
-        return Proposal(at=None, why="the storage remembers nothing at this place", sign=None)
+        return Proposal(at=None, why="the storage holds no history at this place", sign=None)
     if not signs:
-        why = "nothing was hidden or overwritten, and no write is one that restic would not do"
+        why = "nothing was hidden or overwritten, and there is no write that restic would not make"
         return Proposal(at=history.last, why=why, sign=None, fallbacks=_fallbacks(history, history.last))
-    # Only what happened from the sign on: earlier acts of its kind may be older than `since`.
+    # Only what happened from the first sign on: earlier acts of its kind may be older than `since`.
     (sign, *_) = group_events(act for act in signs if act.kind is signs[0].kind)
     at = sign.first - TICK
     if "config" not in history.view(at):
-        why = f"no whole repository stood before {iso(sign.first)}, when objects were {sign.kind.value}"
+        why = (
+            f"there was no complete repository before {iso(sign.first)}, when objects were {sign.kind.value}"
+        )
         return Proposal(at=None, why=why, sign=sign)
     why = f"just before {iso(sign.first)}, when the first of {sign.count} objects were {sign.kind.value}"
     return Proposal(at=at, why=why, sign=sign, fallbacks=_fallbacks(history, at))

@@ -1,7 +1,7 @@
-"""What the storage remembers of one repository: every version and delete marker of every name, with the storage's own times. Pure.
+"""The storage's history of one repository: every version and delete marker of every name, with the storage's own times. Pure.
 
-The times are the storage's LastModified, which no writer chooses. One exception is known: some services date an object that came in
-parts by the beginning of its upload. Such an object stands newer in the list than its time says, and is reported as backdated.
+The times are the storage's LastModified, which no writer chooses. There is one known exception: some services date an object that was uploaded
+in parts by the start of its upload. Such an object is newer in the list than its time says, and is reported as backdated.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ops.errors import LastcopyError
 TICK = timedelta(microseconds=1)
 LOCKS = "locks/"
 AREAS = ("config", "keys", "snapshots", "index", "data", "locks")
-# What restic writes: names are SHA-256 of the content, so nothing else can be its own.
+# The names that restic writes are the SHA-256 of the content; nothing else can be restic's.
 _RESTIC = re.compile(r"config|(?:keys|snapshots|index|locks)/[0-9a-f]{64}|data/([0-9a-f]{2})/\1[0-9a-f]{62}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)?")
 
@@ -26,7 +26,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d
 class Entry:
     """One version or delete marker.
 
-    ``order``: its place in the storage's list, where newer ones come first. ``latest``: the storage says that it is what stands now.
+    ``order``: its position in the storage's list, where newer entries come first. ``latest``: the storage says that it is the current one.
     """
 
     name: str  # below the repository: data/ab/ab…
@@ -37,11 +37,13 @@ class Entry:
     etag: str = ""
     order: int = 0
     latest: bool = False
-    misdated: bool = False  # the storage told another time than that of its writing, which is ``at``
+    misdated: bool = (
+        False  # the storage reported another time than that of writing; ``at`` is the time of writing
+    )
 
 
 def same_content(one: Entry, other: Entry) -> bool:
-    """Whether the storage's own digest says so; a different digest may still be the same content (uploads in parts, other encryption)."""
+    """Whether the storage's digests are equal. Different digests may still mean the same content (multipart uploads, other encryption)."""
     return not one.marker and not other.marker and (one.size, one.etag) == (other.size, other.etag)
 
 
@@ -60,7 +62,7 @@ class History:
         self.names: Mapping[str, tuple[Entry, ...]] = {name: _in_order(found[name]) for name in sorted(found)}
 
     def view(self, at: datetime) -> dict[str, Entry]:
-        """The versions that a look at ``at`` (inclusive) shows, by name; locks left out."""
+        """The versions that were current at ``at`` (inclusive), by name, without restic's locks."""
         shown = {}
         for name, entries in self.names.items():
             then = [entry for entry in entries if entry.at <= at]
@@ -69,12 +71,12 @@ class History:
         return shown
 
     def live(self) -> dict[str, Entry]:
-        """What stands now, locks included."""
+        """The current versions, including restic's locks."""
         return {name: entries[-1] for name, entries in self.names.items() if not entries[-1].marker}
 
     @cached_property
     def misdated(self) -> int:
-        """How many versions the storage dates otherwise than they were written."""
+        """How many versions the storage dates differently from when they were written."""
         return sum(entry.misdated for entries in self.names.values() for entry in entries)
 
     @cached_property
@@ -87,7 +89,7 @@ class History:
 
 
 def _in_order(entries: list[Entry]) -> tuple[Entry, ...]:
-    """Oldest first: versions as the storage lists them, markers between them by time (the two come in lists of their own)."""
+    """Sort the entries, oldest first: versions in the storage's order, markers between them by time (the storage lists the two separately)."""
     versions = sorted((e for e in entries if not e.marker), key=lambda e: -e.order)
     markers = sorted((e for e in entries if e.marker), key=lambda e: (e.at, -e.order))
     merged: list[Entry] = []
@@ -95,12 +97,12 @@ def _in_order(entries: list[Entry]) -> tuple[Entry, ...]:
         while markers and markers[0].at < version.at:
             merged.append(markers.pop(0))
         merged.append(version)
-    # Times may be whole seconds: which of two entries of one second came last, only the storage knows.
+    # Times may be whole seconds: only the storage knows which of two entries in the same second came last.
     return tuple(sorted([*merged, *markers], key=lambda entry: entry.latest))
 
 
 def parse_moment(text: str, now: datetime, where: str = "--at") -> datetime:
-    """A time that a person gave: ISO 8601, UTC where it names no zone, not in the future."""
+    """Parse a time given by a person: ISO 8601, UTC if it names no zone, not in the future. Raises LastcopyError."""
     allowed = "ISO 8601 in UTC, such as 2026-11-23T13:54:02Z, not in the future"
     fix = "take a time from `lastcopy recover look`"
     try:
@@ -117,7 +119,7 @@ def parse_moment(text: str, now: datetime, where: str = "--at") -> datetime:
 
 
 def iso(at: datetime) -> str:
-    """As rclone and people read it: UTC, with a fraction only where there is one."""
+    """The time in the form that rclone and people read: UTC, with a fraction only if there is one."""
     plain = at.astimezone(UTC)
     return (
         plain.strftime("%Y-%m-%dT%H:%M:%S") + (f".{plain.microsecond:06d}" if plain.microsecond else "") + "Z"

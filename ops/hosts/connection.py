@@ -1,4 +1,4 @@
-"""Hosts as the operator reaches them: root by the admin's SSH key, host key pinned, one connection for all commands."""
+"""Hosts that the operator reaches by SSH: as root, with the admin's key and a pinned host key, over one connection for all commands."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from ops.errors import LastcopyError, escape_text
 from ops.private_folder import socket_folder
 
 SECONDS = 120
-# All that ssh needs of the caller's environment, and what it may ask a person with. Of the engine's variables (backend, passphrase, cloud
-# credentials) none reaches it, nor a program that its configuration starts.
+# All that ssh needs of the caller's environment, including how it may ask a person for input. The engine's variables (backend, passphrase,
+# cloud credentials) reach neither ssh nor any program that its configuration starts.
 _KEPT = frozenset((
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TERM", "TMPDIR", "SSH_AUTH_SOCK", "SSH_ASKPASS", "SSH_ASKPASS_REQUIRE",
     "DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR",
 ))  # fmt: skip
-_SOCKET = 40 + 17  # bytes of a control socket's name: ssh's %C, and what it adds while it makes the socket
-IDLE = 120  # so long a connection stays without a command, also one whose program was killed
+_SOCKET = (
+    40 + 17
+)  # bytes of a control socket's name: ssh's %C, and the suffix it adds while making the socket
+IDLE = 120  # seconds that a connection stays open without a command, also after its program was killed
 
 
 def ssh_environment() -> dict[str, str]:
@@ -31,15 +33,15 @@ def ssh_environment() -> dict[str, str]:
 
 
 class HostError(LastcopyError):
-    """A host was not reached, or did not do what was asked of it."""
+    """A host could not be reached, or did not do what was requested."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SshEndpoint:
-    """Where and how one host is dialled.
+    """Where and how to reach one host.
 
-    ``key_file`` None: the ssh agent has the key. ``agent_keys``: the public keys of the agent that are offered; empty: all of them, of which
-    sshd takes six. ``jump``: the jump host from which it is dialled.
+    ``key_file`` None: the ssh agent holds the key. ``agent_keys``: the agent's public keys to offer; empty means all of them, of which
+    sshd accepts six. ``jump``: the jump host through which it is reached.
     """
 
     name: str
@@ -53,14 +55,14 @@ class SshEndpoint:
 
     @property
     def where(self) -> str:
-        """As errors name it."""
+        """The address as error messages show it."""
         through = "" if self.jump is None else f", from jump host {self.jump.where}"
         return f"{self.user}@{self.address} port {self.port}{through}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CommandResult:
-    """A command that ended; ``code`` 124 when its time was up."""
+    """The result of a command that ended. ``code`` is 124 if it timed out."""
 
     code: int
     out: str
@@ -73,11 +75,11 @@ class CommandResult:
 
 @dataclass(kw_only=True)
 class SshHost:
-    """Root on one host. Commands are arguments, never secrets; secrets go on stdin."""
+    """A host on which commands run as root. Commands are arguments and never contain secrets; secrets go on standard input."""
 
     endpoint: SshEndpoint
     folder: Path
-    sockets: Path | None = None  # for the connection's socket, whose name must be short; None: the folder
+    sockets: Path | None = None  # folder of the control socket, whose path must be short; None: ``folder``
     _words: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -92,7 +94,7 @@ class SshHost:
         self._words = [*_ssh(endpoint, self.folder, *shared), _target(endpoint)]
 
     def _jump_command(self, jump: SshEndpoint) -> str:
-        """The inner connection's way: ssh to the jump host, whose own host key is pinned as well. Its words go to a file, see `run`."""
+        """The inner connection: ssh to the jump host, whose own host key is pinned as well. Its messages go to a file, see `run`."""
         own = [*_ssh(jump, self.folder, "ControlPath=none"), "-E", str(self._jump_log)]
         return " ".join([shlex.join(own).replace("%", "%%"), "-W", "'[%h]:%p'", shlex.quote(_target(jump))])
 
@@ -101,7 +103,7 @@ class SshHost:
         return self.folder / f"jump-{self.name}.log"
 
     def _jump_said(self) -> str:
-        """What the jump host's ssh complained of, emptied for the next dial; the connection that is kept has no place for it."""
+        """Errors of the jump host's ssh, removed from the log for the next attempt. A kept connection has no other place for them."""
         if self.endpoint.jump is None or not self._jump_log.exists():
             return ""
         said = self._jump_log.read_text(errors="replace")
@@ -113,14 +115,17 @@ class SshHost:
         return self.endpoint.name
 
     def words(self, *command: str) -> list[str]:
-        """The argument vector that runs ``command`` as root there; for callers that need their own pipes, and give ``ssh_environment()``."""
+        """The argument vector that runs ``command`` as root there, for callers with their own pipes. They must pass ``ssh_environment()``."""
         sudo = [] if self.endpoint.user == "root" else ["sudo", "-n"]
         return [*self._words, "--", shlex.join([*sudo, *command])]
 
     def run(
         self, *command: str, stdin: str | bytes = b"", seconds: float = SECONDS, check: bool = True
     ) -> CommandResult:
-        """One command to its end."""
+        """Run one command to its end.
+
+        ``stdin``: what it reads. ``seconds``: its timeout. Raises HostError if it fails, unless ``check`` is False.
+        """
         sent = stdin.encode() if isinstance(stdin, str) else stdin
         try:
             done = subprocess.run(
@@ -142,42 +147,42 @@ class SshHost:
         for name, said in ((self.name, found.err), (f"the jump host of {self.name}", jump)):
             if "HOST IDENTIFICATION HAS CHANGED" in said:
                 raise HostError(
-                    f"{name} shows another host key than the one that is known: another machine answers at its address, or it was set up anew",
+                    f"{name} shows another host key than the known one: another machine answers at its address, or it was reinstalled",
                     where=self.endpoint.where,
-                    fix="read the key on its own console (cat /etc/ssh/ssh_host_ed25519_key.pub); give that one where you know why it is new",
+                    fix="read the key on its own console (cat /etc/ssh/ssh_host_ed25519_key.pub); use that one if you know why it is new",
                 )
         if not found.out and "sudo" not in found.err:
             raise HostError(
                 f"{self.name} was not reached: {escape_text((jump + found.err).strip()) or 'the connection was closed'}",
                 where=self.endpoint.where,
-                fix="see to it that this machine reaches it as `pulumi up` does",
+                fix="check that this machine can reach it in the way that `pulumi up` does",
             )
 
     def shell(
         self, script: str, *, stdin: str | bytes = b"", seconds: float = SECONDS, check: bool = True
     ) -> CommandResult:
-        """A piece of shell."""
+        """Run a piece of shell script; see `run`."""
         return self.run("sh", "-c", script, stdin=stdin, seconds=seconds, check=check)
 
     def has(self, path: str) -> bool:
         return self.run("test", "-e", path, check=False).code == 0
 
     def forward(self, there: str, here: Path) -> None:
-        """Connections to the socket ``there`` on the host come out at ``here``, until the connection is closed."""
-        self.run("true")  # the connection that carries it
+        """Forward connections to the socket ``there`` on the host to ``here``, until the connection is closed. Raises HostError."""
+        self.run("true")  # opens the connection that carries it
         asked = [*self._words, "-O", "forward", "-R", f"{there}:{here}"]
         done = subprocess.run(asked, env=ssh_environment(), capture_output=True, check=False, timeout=60)
         if done.returncode != 0 or not self.has(there):
             raise HostError(
-                f"the sshd of {self.name} forwards no socket: {escape_text(_text(done.stderr).strip(), 300)}",
+                f"the sshd of {self.name} does not forward sockets: {escape_text(_text(done.stderr).strip(), 300)}",
                 where=self.endpoint.where,
-                fix="allow it there for the time of the restore: `AllowStreamLocalForwarding yes` (sshd's default) in /etc/ssh/sshd_config; "
+                fix="allow it there for the duration of the restore: `AllowStreamLocalForwarding yes` (sshd's default) in /etc/ssh/sshd_config; "
                 "or restore to a directory here and copy it",
             )
 
     @contextmanager
     def keep_open(self, seconds: float = IDLE / 3) -> Iterator[None]:
-        """Within, the connection stays however long no command comes: for who cannot dial again."""
+        """Keep the connection open during the block, however long no command is run: the caller may be unable to connect again."""
         done = threading.Event()
 
         def now_and_then() -> None:
@@ -198,7 +203,7 @@ class SshHost:
 
 
 def _ssh(endpoint: SshEndpoint, folder: Path, *more: str) -> list[str]:
-    """ssh with nothing of the user's own configuration, and one host key that it takes."""
+    """The ssh command: none of the user's own configuration, and exactly one accepted host key."""
     alias, known = f"lastcopy-{endpoint.name}", folder / f"known-{endpoint.name}"
     known.write_text(f"{alias} {' '.join(endpoint.host_key.split()[:2])}\n")
     options = [
@@ -218,7 +223,7 @@ def _ssh(endpoint: SshEndpoint, folder: Path, *more: str) -> list[str]:
 
 
 def _identity(endpoint: SshEndpoint, folder: Path) -> list[str]:
-    """Which keys are offered. Of a key that the agent holds, ssh takes the public half as the file that names it."""
+    """Options for the keys to offer. For a key that the agent holds, ssh takes a file with the public half."""
     if endpoint.key_file is not None:
         return ["IdentitiesOnly=yes", "IdentityAgent=none", f"IdentityFile={endpoint.key_file}"]
     files = []
@@ -239,7 +244,7 @@ def _text(raw: bytes) -> str:
 
 @contextmanager
 def open_hosts(endpoints: Sequence[SshEndpoint], folder: Path) -> Iterator[dict[str, SshHost]]:
-    """Every host by name; their connections end with the block. ``folder``: private, for known hosts and the like."""
+    """Every host by name. The connections are closed at the end of the block. ``folder``: a private folder for known hosts and the like."""
     opened: dict[str, SshHost] = {}
     with ExitStack() as stack:
         sockets = stack.enter_context(socket_folder(folder, "ssh", _SOCKET))

@@ -1,6 +1,6 @@
-"""Hosts as `pulumi up` tells of them: one line of JSON on standard input, for a private key is in it.
+"""Hosts as `pulumi up` describes them: one line of JSON on standard input, because it contains a private key.
 
-Keys: name, address, port, user, hostKey, privateKey (null: the SSH agent has it), jump (null, or the same of a jump host).
+Keys: name, address, port, user, hostKey, privateKey (null: the SSH agent holds it), jump (null, or the same keys for a jump host).
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Any
 from ops.hosts.connection import SshEndpoint, SshHost, open_hosts
 from ops.private_folder import private_folder
 
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own in it, for the key
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is made in it, for the key
 
 
 @contextmanager
 def dial_host(dial: dict[str, Any], purpose: str) -> Iterator[SshHost]:
-    """The host, until the end of the block. ``purpose``: a word for the name of the private folder that the key is in."""
-    # The key is in memory where there is a place for that.
+    """Connect to the host until the end of the block. ``purpose``: a word for the name of the private folder that holds the key."""
+    # Keep the key in memory if possible.
     place = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
     with private_folder(purpose, place) as folder, open_hosts([endpoint(dial, folder)], folder) as opened:
         yield opened[dial["name"]]
 
 
 def endpoint(dial: dict[str, Any], folder: Path, name: str | None = None) -> SshEndpoint:
-    """Where and how the host is dialled; its key goes to a file in ``folder``."""
+    """Where and how to reach the host. Its key is written to a file in ``folder``."""
     jump = dial.get("jump")
     name = name or str(dial["name"])
     return SshEndpoint(

@@ -1,6 +1,6 @@
-"""Endpoints: where the operator dials the hosts of a stack, as its outputs tell it, and with which key.
+"""Endpoints: where the operator reaches the hosts of a stack, according to its outputs, and with which key.
 
-Nothing is read from stack files: an address may be a tunnel's end on this workstation (``door: ssm``), or known only after the machine was made.
+Stack files are not read: an address may be the end of a tunnel on this workstation (``door: ssm``), or known only after the machine was created.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ _NEEDED = ("address", "port", "user", "hostKey")
 
 @dataclass(frozen=True, kw_only=True)
 class AdminKeys:
-    """Files with the private keys that `pulumi up` uses, too. ``common`` None: the SSH agent; ``own``: by source, where it is another one.
+    """Files with the private keys, the same that `pulumi up` uses. ``common``: None if the SSH agent holds it. ``own``: by source, if it differs.
 
-    ``jumps``: the same for the jump host that leads to a host, by that host's name. ``agent``: the agent's public keys that are offered;
-    empty: all.
+    ``jumps``: keys for the jump hosts, by the name of the host behind them. ``agent``: the agent's public keys to offer; empty means all.
     """
 
     common: Path | None
@@ -31,16 +30,19 @@ class AdminKeys:
     agent: tuple[str, ...] = ()
 
     def of(self, host: str) -> Path | None:
-        """The file for one host."""
+        """The key file for one host."""
         return self.own.get(host, self.common)
 
     def of_jump_to(self, host: str) -> Path | None:
-        """The file for the jump host that leads to it."""
+        """The key file for the jump host in front of it."""
         return self.jumps.get(host, self.common)
 
 
 def read_admin_keys(config: Mapping[str, Any], folder: Path) -> AdminKeys:
-    """As the stack's settings name them; a key that is in the settings themselves is put into ``folder``, which must be private and go away."""
+    """The keys that the stack's settings name.
+
+    A key that is in the settings themselves is written into ``folder``, which must be private and temporary.
+    """
     admin = config.get("admin") or {}
     hosts = {str(source["name"]): source.get("host") or {} for source in config.get("sources") or []}
     own = {
@@ -53,7 +55,7 @@ def read_admin_keys(config: Mapping[str, Any], folder: Path) -> AdminKeys:
 
 
 def _jump_key_file(host: Mapping[str, Any], admin: Mapping[str, Any]) -> Path | None:
-    """Of the host's own jump host, else of the admin's; which one leads there, the outputs say."""
+    """The key of the host's own jump host, or of the admin's. The outputs say which jump host is used."""
     jump = host.get("jumpHost") or admin.get("jumpHost")
     named = jump.get("privateKeyFile") if isinstance(jump, Mapping) else None
     return Path(named).expanduser() if named else None
@@ -72,12 +74,12 @@ def _common_key(admin: Mapping[str, Any], folder: Path) -> Path | None:
 
 
 def read_endpoints(outputs: Mapping[str, Any], sources: Sequence[str], keys: AdminKeys) -> list[SshEndpoint]:
-    """The relay and these sources. Error: the outputs are of a run by an older program, which did not tell where hosts are."""
+    """The endpoints of the relay and these sources. Raises LastcopyError if an older program wrote the outputs, without the hosts' addresses."""
     told = {RELAY: outputs.get(RELAY, {}), **{name: outputs["sources"][name] for name in sources}}
     silent = [name for name, one in told.items() if any(one.get(key) is None for key in _NEEDED)]
     if silent:
         raise LastcopyError(
-            f"the stack does not tell where it reaches {', '.join(silent)}: it was last run by an older program",
+            f"the stack's outputs do not say how to reach {', '.join(silent)}: they were written by an older program",
             where="outputs relay and sources",
             fix="pulumi up",
         )
@@ -106,7 +108,7 @@ def _dialled(
 def read_sandbox_endpoints(
     directory: Path, outputs: Mapping[str, Any], sources: Sequence[str]
 ) -> list[SshEndpoint]:
-    """The same for a local stack, whose machines are below ``directory``."""
+    """The endpoints of a local stack, whose machines are below ``directory``."""
     from sandbox import Sandbox
     from sandbox.image import ADMIN
 

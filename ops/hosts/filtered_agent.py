@@ -1,7 +1,7 @@
-"""An ssh agent that offers some of another agent's keys: sshd ends a login after six that do not fit, and the plugin that dials for `pulumi up`
-offers every key of the agent.
+"""An ssh agent that offers only some of another agent's keys: sshd closes a login after six keys that do not match, and the plugin that
+connects for `pulumi up` offers every key of the agent.
 
-It passes on to the agent behind it: lists and uses the named keys, and neither shows the others nor lets anything add, remove or lock keys.
+It forwards to the agent behind it. It lists and uses the named keys only, and refuses to add, remove or lock keys.
 """
 
 from __future__ import annotations
@@ -22,15 +22,13 @@ from ops.private_folder import private_folder
 from ops.socket_server import serve_on_socket
 
 _FAILURE, _LIST, _LISTED, _SIGN, _EXTENSION = 5, 11, 12, 13, 27
-_BIND = (
-    b"session-bind@openssh.com"  # what a key that is bound to hosts needs to hear; it changes nothing else
-)
-_LONGEST = 256 * 1024  # of one message, as OpenSSH's own agent has it
+_BIND = b"session-bind@openssh.com"  # keys that are restricted to certain hosts need this message; it changes nothing else
+_LONGEST = 256 * 1024  # bytes in one message, the limit of OpenSSH's own agent
 
 
 @contextmanager
 def serve_filtered_agent(keys: Sequence[str], behind: str) -> Iterator[Path]:
-    """A socket at which an agent offers these public keys (authorized-key lines) of the agent at ``behind``, as long as the block lasts."""
+    """Serve an agent that offers only these public keys (authorized-key lines) of the agent at ``behind``. Yields its socket."""
     blobs = [base64.b64decode(line.split()[1]) for line in keys]
 
     class Filter(socketserver.StreamRequestHandler):
@@ -48,14 +46,14 @@ def serve_filtered_agent(keys: Sequence[str], behind: str) -> Iterator[Path]:
 
 
 def read_agent_keys(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The agent's keys that a stack's settings name; empty: nobody chose."""
+    """The agent's keys that a stack's settings name; empty if they name none."""
     admin = config.get("admin") or {}
     return tuple(map(str, admin.get("agentKeys") or ())) if admin.get("agent") else ()
 
 
 @contextmanager
 def offer_named_keys(environment: Mapping[str, str], config: Mapping[str, Any]) -> Iterator[dict[str, str]]:
-    """Within, this environment with an agent that offers the named keys alone; as it was, where there is no agent or none is named."""
+    """The environment with an agent that offers only the named keys; unchanged if there is no agent or no key is named."""
     keys, behind = read_agent_keys(config), environment.get("SSH_AUTH_SOCK")
     if not keys or not behind:
         yield dict(environment)
@@ -65,7 +63,7 @@ def offer_named_keys(environment: Mapping[str, str], config: Mapping[str, Any]) 
 
 
 def run_with_agent(keys: Sequence[str], behind: str, command: Sequence[str]) -> int:
-    """The command's exit status; it finds the agent at SSH_AUTH_SOCK. Ctrl-C is for the command, which ends in its own way."""
+    """Run the command with a filtered agent at SSH_AUTH_SOCK and return its exit status. Ctrl-C is left to the command."""
     with serve_filtered_agent(keys, behind) as at:
         environment = {**os.environ, "SSH_AUTH_SOCK": str(at)}
         environment.pop("SSH_AGENT_PID", None)
@@ -76,7 +74,7 @@ def run_with_agent(keys: Sequence[str], behind: str, command: Sequence[str]) -> 
 
 @contextmanager
 def _passed_on(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """A terminal sends its interrupt to both; what is sent to this process alone goes on to the command."""
+    """Forward SIGTERM to the command. A terminal sends its interrupt to both processes, so SIGINT is only ignored here."""
     before = {
         signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
         signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: process.terminate()),
@@ -89,7 +87,7 @@ def _passed_on(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
 
 def _answered(asked: bytes, agent: BufferedIOBase, blobs: Sequence[bytes]) -> bytes:
-    """What the agent here says to one message."""
+    """This agent's answer to one message."""
     kind, what = asked[:1], _strings(asked[1:])
     if kind == bytes([_LIST]):
         return _only(_passed_to(agent, asked), blobs)
@@ -108,7 +106,7 @@ def _passed_to(agent: BufferedIOBase, asked: bytes) -> bytes:
 
 
 def _only(answer: bytes, blobs: Sequence[bytes]) -> bytes:
-    """Of a list of keys those, in their own order."""
+    """Reduce a list of keys to the named ones, in the order in which they are named."""
     if answer[:1] != bytes([_LISTED]):
         return bytes([_FAILURE])
     words = _strings(answer[5:])
@@ -118,7 +116,7 @@ def _only(answer: bytes, blobs: Sequence[bytes]) -> bytes:
 
 
 def _message(stream: BufferedIOBase) -> bytes | None:
-    """The next message, None at the end or where it is longer than an agent takes."""
+    """The next message; None at the end, or if it is longer than an agent accepts."""
     head = stream.read(4)
     size = int.from_bytes(head)
     content = stream.read(size) if len(head) == 4 and size <= _LONGEST else b""
@@ -126,7 +124,7 @@ def _message(stream: BufferedIOBase) -> bytes | None:
 
 
 def _strings(data: bytes) -> list[bytes]:
-    """The strings that the data begins with."""
+    """The length-prefixed strings at the start of the data."""
     found = []
     while len(data) >= 4 and len(data) >= (end := 4 + int.from_bytes(data[:4])):
         found.append(data[4:end])

@@ -1,7 +1,7 @@
-"""Hand-over: rclone or restic onto a host that fetches nothing itself, by SSH. `pulumi up` asks for it; see HostTool.
+"""Hand-over: sends rclone or restic by SSH to a host that downloads nothing itself. `pulumi up` uses it; see HostTool.
 
-What to do is on standard input: the host (ops/hosts/dial.py) and ``tool``. On standard output one line of JSON: the tool's path and version
-there.
+Standard input says what to do: the host (ops/hosts/dial.py) and ``tool``. Standard output gets one line of JSON with the tool's path and
+version on the host.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from toolchain.progress import step
 from toolchain.toolchain import Toolchain
 
 FOLDER = "/usr/local/lib/lastcopy"
-# Between the host's own file system and ours nothing is decided here: the step `host_tool` that follows on the same standard input checks
-# what came. What an earlier hand-over left when it was killed goes first; so does what this one leaves, however it ends.
+# Nothing is verified here: the step `host_tool`, which follows on the same standard input, checks what arrived. Leftovers of an earlier,
+# killed hand-over are removed first, and those of this one at its end.
 _RECEIVE = f"""\
 set -eu
 umask 077
@@ -37,7 +37,7 @@ _LOOK_SECONDS, _SEND_SECONDS = 400, 3600
 
 @dataclass(frozen=True, kw_only=True)
 class HandOverRequest:
-    """What `pulumi up` asks for."""
+    """What `pulumi up` requests."""
 
     dial: dict[str, Any]
     tool: str
@@ -49,10 +49,13 @@ class HandOverRequest:
 
 
 def hand_over_tool(host: SshHost, tool: str) -> dict[str, str]:
-    """The host has the tool at or above its floor, its own or ours; the facts of its step, ``path`` and ``version``."""
-    host.run("true")  # where it cannot be reached, or is another one, that is told here
+    """Ensure that the host has the tool at or above the minimum version: its own, or one that we send.
+
+    Returns the facts of the step, ``path`` and ``version``. Raises HostError.
+    """
+    host.run("true")  # raises the error if the host cannot be reached or shows another key
     script = _script(tool)
-    # Root's own shell there; the pattern names no folder but those of this tool's hand-over.
+    # Run in root's own shell. The pattern matches only folders of this tool's hand-over.
     look = host.shell(
         f'rm -rf {FOLDER}/.given.{tool}.??????; exec timeout -k 10 {_LOOK_SECONDS - 20} /bin/sh -s -- check ""',
         stdin=script, seconds=_LOOK_SECONDS, check=False,
@@ -65,7 +68,7 @@ def hand_over_tool(host: SshHost, tool: str) -> dict[str, str]:
     needed = (len(program) >> 20) + 2
     if int(facts["free_mib"]) < needed:
         raise HostError(
-            f"{host.name} has no room for {tool} {ours.version}: it needs {needed} MiB of disk space below {FOLDER}, where {facts['free_mib']} MiB are free",
+            f"{host.name} has too little disk space for {tool} {ours.version}: {needed} MiB are needed below {FOLDER}, {facts['free_mib']} MiB are free",
             where=host.endpoint.where,
             fix=f"free that space there (df -h {Path(FOLDER).parent}), then run 'pulumi up' again",
         )
@@ -75,7 +78,7 @@ def hand_over_tool(host: SshHost, tool: str) -> dict[str, str]:
 
 
 def send_tool(host: SshHost, tool: str, packed: bytes, sha256: str, script: bytes) -> dict[str, str]:
-    """The packed program, and after it the step that checks it against the digest and puts it into place."""
+    """Send the packed program, followed by the step that checks its digest and installs it."""
     done = host.run(
         "sh", "-c", _RECEIVE, "hand-over", str(len(packed)), sha256, tool,
         stdin=packed + script, seconds=_SEND_SECONDS, check=False,

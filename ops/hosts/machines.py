@@ -1,4 +1,4 @@
-"""Machines of a sandbox, commanded as root from outside: not through SSH, so also when what is tested is SSH."""
+"""Machines of a sandbox, commanded as root from outside: not over SSH, so it also works when SSH is what is being tested."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from ops.errors import LastcopyError
 
 
 class MachineError(LastcopyError):
-    """A command inside a machine ended with another status than the caller can use."""
+    """A command inside a machine ended with a status that the caller cannot use."""
 
 
 @dataclass(frozen=True)
 class Machines:
-    """The machines of the sandbox in ``directory``, of the checkout at ``root``."""
+    """The machines of the sandbox in ``directory``, for the checkout at ``root``."""
 
     root: Path
     directory: Path
 
     def words(self, machine: str, *command: str) -> list[str]:
-        """The argument vector that runs ``command`` inside; for callers that need their own pipes."""
+        """The argument vector that runs ``command`` inside, for callers that need their own pipes."""
         return [
             sys.executable,
             "-m",
@@ -39,7 +39,7 @@ class Machines:
     def run(
         self, machine: str, *command: str, check: bool = True, stdin: str = "", seconds: float = 180
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end; with ``check`` a failure is raised with all that it said."""
+        """Run a command to its end. With ``check``, a failure raises MachineError with all of its output."""
         done = subprocess.run(
             self.words(machine, *command),
             cwd=self.root,
@@ -60,11 +60,11 @@ class Machines:
     def shell(
         self, machine: str, script: str, *, check: bool = True, seconds: float = 180
     ) -> subprocess.CompletedProcess[str]:
-        """Run a line of shell inside."""
+        """Run a line of shell script inside."""
         return self.run(machine, "sh", "-c", script, check=check, seconds=seconds)
 
     def sandbox(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """A verb of `python -m sandbox` on this sandbox."""
+        """Run a verb of `python -m sandbox` on this sandbox."""
         command = [sys.executable, "-m", "sandbox", words[0], "--dir", str(self.directory), *words[1:]]
         return subprocess.run(
             command, cwd=self.root, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""The programs of a host: sent to its store, and removed from there. `pulumi up` asks for it; see components/host/programs.py."""
+"""Sends a host's programs to its store and removes them from there. `pulumi up` uses it; see components/host/programs.py."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _SECONDS = 600
 
 
 def send_programs(host: SshHost, areas: Sequence[str], digest: str) -> str:
-    """The host has all programs of these folders below components/. Returns the mark of this sending.
+    """Ensure that the host has all programs of these folders below components/. Returns the mark of this transfer.
 
-    ``digest``: of what `pulumi up` saw there. Raises HostError where the files are others by now, or did not arrive.
+    ``digest``: that of the files that `pulumi up` read. Raises HostError if the files have changed since, or did not arrive.
     """
     programs = programs_of(areas)
     if digest_of(programs) != digest:
@@ -27,12 +27,12 @@ def send_programs(host: SshHost, areas: Sequence[str], digest: str) -> str:
 
 
 def send_archive(host: SshHost, programs: Sequence[Program], mark: str) -> None:
-    """All of them or none."""
+    """Send all of them, or none."""
     _run(host, "send", mark, archive(programs))
 
 
 def remove_programs(host: SshHost, mark: str) -> None:
-    """The store is gone, unless it was sent again after the sending with this mark."""
+    """Remove the store, unless it was sent again after the transfer with this mark."""
     _run(host, "remove", mark)
 
 
@@ -42,6 +42,6 @@ def _run(host: SshHost, mode: str, mark: str, stdin: bytes = b"") -> None:
         "sh", "-c", script, "program_store", mode, mark, stdin=stdin, seconds=_SECONDS, check=False
     )
     if done.code == 255:
-        host.run("true")  # where it cannot be reached, or is another one, that is told here
+        host.run("true")  # raises the error if the host cannot be reached or shows another key
     if done.code != 0:
         raise HostError(f"programs of {host.name}: {mode} ended with {done.code}:\n{done.said.strip()}")

@@ -108,7 +108,7 @@ def test_a_host_that_forwards_no_socket_says_how_to_allow_it(running: Running) -
     with sshd_of_db1(running, "AllowStreamLocalForwarding no"):
         code, said = onto(running, *IN_PLACE)
     assert code == 1
-    assert "forwards no socket" in said
+    assert "does not forward sockets" in said
     assert "AllowStreamLocalForwarding yes" in said
     clean(running)
 
