@@ -56,7 +56,7 @@ def _poison(operator: OperatorSide) -> Iterator[RowFinding]:
     for what, files in poison.items():
         seen_until = operator.newest_time()
         taken = sum(operator.upload_as_source(kind, [file]) for kind, file in files)
-        held, words = _prune_refuses(operator, "check of what stands fails", seen_until)
+        held, words = _prune_refuses(operator, "check of the repository fails", seen_until)
         yield judged(f"{what}: prune refuses", held, f"{taken} of {len(files)} accepted; {words}")
         yield judged(f"{what}: recovery restores", *operator.try_recover(scratch.snapshots[0]))
         for kind, (one, _) in files:  # so that the next one is judged for itself
@@ -73,7 +73,7 @@ def _keys(operator: OperatorSide) -> Iterator[RowFinding]:
     )
     locked_out = scratch.restic("cat", "config", "--no-lock").code != 0
     seen = f"{taken} accepted; restic without the key hint {'gives up' if locked_out else 'opens it nevertheless'}"
-    held, words = _prune_refuses(operator, "look first", seen_until)
+    held, words = _prune_refuses(operator, "examine it first", seen_until)
     yield judged(
         "25 bogus and 2 malformed keys: prune refuses until somebody looks", held, f"{seen}; {words}"
     )

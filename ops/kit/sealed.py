@@ -1,4 +1,4 @@
-"""A kit's file: sealed in memory, written once, readable by its owner alone; opened with a passphrase, an age identity or gpg."""
+"""The kit's file: encrypted in memory, written once, readable only by its owner; opened with a passphrase, an age identity or gpg."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ops.storage.access import read_private
 RECIPIENT = "an age recipient (age1…), or the 40 hexadecimal digits of a GPG key's fingerprint"
 _FINGERPRINT = re.compile(r"(?:0x)?[0-9A-Fa-f]{40}")
 _PASSPHRASE_LEAST = 20
-_GPG_SECONDS = 300  # a person may have to touch a token
+_GPG_SECONDS = 300  # a person may have to touch a hardware token
 
 
 def read_passphrase(file: str) -> str:
-    """The first line of the file, or of standard input."""
+    """The passphrase: the first line of the file or of standard input. Raises LastcopyError if it is too short."""
     lines = read_private(file, "--passphrase-file").splitlines()
     if not lines or len(lines[0]) < _PASSPHRASE_LEAST:
         raise LastcopyError(
@@ -33,13 +33,13 @@ def read_passphrase(file: str) -> str:
 
 
 def check_readers(*, recipients: Sequence[str], passphrase: str | None) -> None:
-    """Refuse, before a kit is made, those that none can be sealed for. A passphrase fits always, and trying it would cost seconds."""
+    """Refuse invalid recipients before a kit is made. A passphrase is always valid; trying it would only cost seconds."""
     if passphrase is None or recipients:
         seal("", recipients=recipients, passphrase=passphrase)
 
 
 def seal(text: str, *, recipients: Sequence[str], passphrase: str | None) -> bytes:
-    """For all recipients of one kind, or for the passphrase."""
+    """Encrypt for all recipients, which must be of one kind, or with the passphrase. Raises LastcopyError."""
     if bool(recipients) == (passphrase is not None):
         raise LastcopyError(
             "say who may open the kit: recipients or a passphrase",
@@ -67,7 +67,7 @@ def seal(text: str, *, recipients: Sequence[str], passphrase: str | None) -> byt
 
 
 def unseal(file: Path, *, passphrase: str | None, identity_file: str | None) -> Kit:
-    """The kit in a file; nothing of it is written to disk."""
+    """The kit in a file. The decrypted content is never written to disk. Raises LastcopyError."""
     try:
         sealed = file.read_bytes()
     except OSError as error:
@@ -82,7 +82,7 @@ def unseal(file: Path, *, passphrase: str | None, identity_file: str | None) -> 
     if identity_file is not None:
         lines = read_private(identity_file, "--identity").splitlines()
         identities = [line.strip() for line in lines if line.startswith("AGE-SECRET-KEY-1")]  # type: ignore[misc]
-    why = "it holds no line AGE-SECRET-KEY-1…"
+    why = "the identity file has no line AGE-SECRET-KEY-1…"
     for identity in identities:
         try:
             return parse(age.decrypt(sealed, passphrase=passphrase, identity=identity).decode(), str(file))
@@ -91,14 +91,14 @@ def unseal(file: Path, *, passphrase: str | None, identity_file: str | None) -> 
     raise LastcopyError(
         f"{file} cannot be opened: {why}",
         where="--kit",
-        allowed="--passphrase-file with the passphrase, or --identity with the age identity that it was sealed for",
+        allowed="--passphrase-file with its passphrase, or --identity with an age identity that it was encrypted for",
     )
 
 
 def write_new(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """A new file, whole or not there; what stands there is never replaced."""
+    """Write a new file, completely or not at all. An existing file is never replaced. Raises LastcopyError."""
     if path.exists():
-        raise LastcopyError(f"{path} stands there already", where="--out, --page", fix="give another name")
+        raise LastcopyError(f"{path} exists already", where="--out, --page", fix="choose another name")
     for left in path.parent.glob(f".{path.name}.*"):  # half-written, by a run that was killed
         owner = left.suffix.removeprefix(".")
         if owner.isdecimal() and not Path(f"/proc/{owner}").exists():
@@ -109,7 +109,7 @@ def write_new(path: Path, content: bytes, mode: int = 0o600) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.link(fresh, path)  # unlike a rename, it fails where somebody was faster
+        os.link(fresh, path)  # unlike a rename, it fails if the file has appeared meanwhile
     except OSError as error:
         raise LastcopyError(f"{path} cannot be written: {error.strerror}", where="--out, --page") from None
     finally:
@@ -129,5 +129,5 @@ def _gpg(*words: str, stdin: bytes) -> bytes:
     )
     if done.returncode != 0:
         said = escape_text(done.stderr.decode("utf-8", "replace").strip(), 300)
-        raise LastcopyError(f"gpg refused: {said}", fix="gpg --list-keys; import the key that is missing")
+        raise LastcopyError(f"gpg refused: {said}", fix="check `gpg --list-keys` and import the missing key")
     return done.stdout

@@ -1,1 +1,1 @@
-"""`lastcopy prune`: drop old snapshots from a trusted place, by the storage's own clock. Hides by delete markers; deletes no version."""
+"""`lastcopy prune`: drops old snapshots from a trusted place, by the storage's own clock. Hides with delete markers; deletes no version."""

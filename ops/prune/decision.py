@@ -1,4 +1,4 @@
-"""What a prune would do with each snapshot, and why. Pure."""
+"""Decides what a prune would do with each snapshot, and why. Pure."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ops.errors import LastcopyError, raise_all
 from ops.prune.retention import Arrived, Keep, apply_rules
 from ops.prune.suspicion import PlausibleLimits, Snapshot, find_new_paths, find_reasons, judge_clock
 
-ALL_SUSPICIOUS = "suspicious"  # the word that stands for all of them in --set-aside
-MOST_AT_ONCE = 10_000  # the oldest first; the note of intent must stay a size that is read
+ALL_SUSPICIOUS = "suspicious"  # the word that means all of them in --set-aside
+MOST_AT_ONCE = 10_000  # the oldest first, so that the note of intent stays small enough to be read
 _ID = re.compile(r"[0-9a-f]{8,64}")
 
 
@@ -25,9 +25,9 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class SnapshotDecision:
-    """``why``: the rules that keep it, or what is suspicious. ``new_paths``: no earlier snapshot is of these paths.
+    """The decision on one snapshot. ``why``: the rules that keep it, or what is suspicious. ``new_paths``: no earlier snapshot has these paths.
 
-    ``clock_alone``: suspicious by the time that it claims and nothing else. ``accepted``: it would be, had nobody accepted that time.
+    ``clock_alone``: suspicious only because of its claimed time. ``accepted``: suspicious for that reason, but a person accepted the time.
     """
 
     snapshot: Snapshot
@@ -40,7 +40,7 @@ class SnapshotDecision:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """Every snapshot that stands, oldest arrival first."""
+    """Every live snapshot, in the order of arrival, oldest first."""
 
     rows: tuple[SnapshotDecision, ...]
 
@@ -59,7 +59,11 @@ def decide(
     set_aside: Iterable[str] = (),
     accepted: Collection[str] = (),
 ) -> Decision:
-    """Suspicious snapshots, set aside or not, neither count for the rules nor are dropped."""
+    """Decide on every snapshot. Suspicious snapshots, set aside or not, neither count for the rules nor are dropped.
+
+    ``snapshots``: oldest arrival first. ``set_aside``: ids or the word for all suspicious ones. ``accepted``: ids whose claimed time a
+    person accepted. Raises LastcopyError.
+    """
     words = list(set_aside)
     aside = resolve([word for word in words if word != ALL_SUSPICIOUS], snapshots)
     doubts = find_reasons(snapshots, limits, aside, accepted)
@@ -71,7 +75,7 @@ def decide(
 
     def row(one: Snapshot) -> SnapshotDecision:
         if one.id in aside:
-            verdict, why = Verdict.ASIDE, doubts.get(one.id, ["you said so"])
+            verdict, why = Verdict.ASIDE, doubts.get(one.id, ["set aside by you"])
         elif one.id in doubts:
             verdict, why = Verdict.SUSPICIOUS, doubts[one.id]
         elif one.id in stays:
@@ -97,7 +101,10 @@ def resolve(
     where: str = "--set-aside",
     word: str = ALL_SUSPICIOUS,
 ) -> frozenset[str]:
-    """Ids from their beginnings; every word that fits none or several is told. ``where``: the option; ``word``: what else it takes."""
+    """Complete abbreviated ids. ``where``: the option; ``word``: the keyword that it also accepts.
+
+    Raises LastcopyError with every word that matches no snapshot or several.
+    """
     found: set[str] = set()
     problems = []
     for given in words:

@@ -1,8 +1,8 @@
-"""Notes of intent: written before a prune hides anything, so that the next run takes what a killed one did for what it is. Pure.
+"""Notes of intent: written before a prune hides anything, so that the next run recognizes the changes of an interrupted one. Pure.
 
-Signed and kept like checkpoints (ops/storage/checkpoint.py). A note excuses delete markers that are younger than it, on the snapshots
-that it names, and on data and index, which a prune hides afterwards: these only count as excused for a run that then reads and checks
-everything. All else that was hidden or overwritten stays a sign of an attack. A later checkpoint ends it.
+They are signed and kept like checkpoints (ops/storage/checkpoint.py). A note excuses delete markers that are younger than itself, on the
+snapshots that it names and on data and index, which a prune hides afterwards. They are excused only for a run that then reads and checks
+everything. Anything else that was hidden or overwritten remains a sign of an attack. A later checkpoint ends the note.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from ops.history.versions import History, area, iso
 from ops.storage import checkpoint
 from ops.storage.access import Access
 
-FOLDER = "_lastcopy/prunes"  # no source's name begins with an underscore
+FOLDER = "_lastcopy/prunes"  # source names never begin with an underscore
 
 
 @dataclass(frozen=True, kw_only=True)
 class Intent:
-    """``at``: the storage's newest entry when it was written. ``ids``: the snapshots to be hidden."""
+    """``at``: the time of the storage's newest entry when it was written. ``ids``: the snapshots to be hidden."""
 
     at: datetime
     ids: frozenset[str]
@@ -40,7 +40,7 @@ def folder(access: Access) -> str:
 
 
 def make(access: Access, history: History, drops: Iterable[str]) -> tuple[str, dict[str, Any]]:
-    """Key and content of the note that these snapshots are going to be hidden."""
+    """Key and content of a note that these snapshots are going to be hidden."""
     if history.last is None:
         raise AssertionError("there is nothing to prune")
     at, state, ids = (
@@ -61,7 +61,7 @@ def make(access: Access, history: History, drops: Iterable[str]) -> tuple[str, d
 def find_unfinished(
     access: Access, history: History, since: datetime | None, notes: Iterable[dict[str, Any]]
 ) -> tuple[Intent, ...]:
-    """The notes that are ours, fit what the storage remembers of their time, and were followed by no checkpoint."""
+    """Our notes that match the storage's history at their time and were followed by no checkpoint."""
     found = []
     for note in notes:
         at, state, ids = str(note.get("at", "")), str(note.get("state", "")), note.get("ids")
@@ -73,7 +73,7 @@ def find_unfinished(
             continue
         if moment.tzinfo is None or (since is not None and moment < since):
             continue
-        # The digest first: it is quick, and refuses what an attacker floods us with.
+        # Compare the digest first: it is quick, and rejects notes with which an attacker may flood us.
         if checkpoint.digest(history.view(moment)) != state:
             continue
         if hmac.compare_digest(checkpoint.seal(access, "prune", at, state, ids), str(note.get("mac", ""))):

@@ -1,4 +1,4 @@
-"""Whose locks stand: a young one may be of a backup that runs; an old one is nobody's. By the storage's time alone."""
+"""Sorts restic's locks: a young lock may belong to a running backup; an old one belongs to nobody. Judged by the storage's time only."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from ops.history.versions import LOCKS, Entry, History, area, iso
 from ops.restic.repository import Repository
 from ops.storage.client import WORKERS, Storage
 
-YOUNG = timedelta(minutes=30)  # a running restic writes its lock anew every 5 minutes
-MOST_ASKED = 20  # so many are opened to see whose they are; a flood is nobody's honest work
+YOUNG = timedelta(minutes=30)  # a running restic renews its lock every 5 minutes
+MOST_ASKED = 20  # how many locks are opened to find their owners; more than that are not from honest work
 
 
 @dataclass(frozen=True, kw_only=True)
 class Locks:
-    """``young``: must be waited for. ``old``: may go; also those that a dead run on this very machine left."""
+    """``young``: must be waited for. ``old``: may be removed; includes those that a dead process on this machine left."""
 
     young: tuple[Entry, ...]
     old: tuple[Entry, ...]
 
 
 def sort_locks(history: History, now: datetime, dead: Callable[[Entry], bool]) -> Locks:
-    """``dead``: whether a young lock's holder is known to be dead; asked only while there are few."""
+    """Sort the live locks. ``dead``: whether a young lock's holder is known to be dead; called only if there are few."""
     standing = [entry for name, entry in history.live().items() if name.startswith(LOCKS)]
-    # restic passes over a name that is no hash, so no backup holds one: such as the storage step's, which was killed.
+    # restic ignores names that are not hashes, so no backup holds such a lock; the relay's storage test may leave one when it is killed.
     young = [entry for entry in standing if area(entry.name) == "locks" and now - entry.at < YOUNG]
     left = [entry for entry in young if not dead(entry)] if len(young) <= MOST_ASKED else young
     keys = {entry.name for entry in left}
@@ -38,7 +38,7 @@ def sort_locks(history: History, now: datetime, dead: Callable[[Entry], bool]) -
 
 
 def is_left_by_dead_process(repository: Repository, entry: Entry) -> bool:
-    """Whether the lock names this machine and a process that is gone: a prune that was killed here. A forged one costs only itself."""
+    """Whether the lock names this machine and a process that has ended: a prune that was killed here. Forging such a lock gains nothing."""
     if area(entry.name) != "locks":
         return False
     answer = repository.ask("cat", "lock", entry.name.removeprefix(LOCKS))
@@ -53,7 +53,7 @@ def is_left_by_dead_process(repository: Repository, entry: Entry) -> bool:
 
 
 def _runs(pid: int) -> bool:
-    """A killed process that nobody has collected yet does not."""
+    """Whether the process runs; a zombie does not."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
@@ -62,20 +62,20 @@ def _runs(pid: int) -> bool:
 
 
 def find_refusal(young: Sequence[Entry], now: datetime) -> LastcopyError | None:
-    """Why these forbid a prune, None when there are none."""
+    """The error that forbids a prune because of these locks, or None if there are none."""
     if not young:
         return None
     newest = max(entry.at for entry in young)
     age = max(0, (now - newest).total_seconds()) / 60
     return LastcopyError(
-        f"{len(young)} locks are younger than {YOUNG.seconds // 60} minutes, the newest {age:.0f} min ({iso(newest)}): a backup may run",
+        f"{len(young)} locks are younger than {YOUNG.seconds // 60} minutes, the newest {age:.0f} min ({iso(newest)}): a backup may be running",
         where="locks/",
-        fix="wait until it is done; or, where they do not end, cut the source off (docs/runbook.md) and wait 30 minutes",
+        fix="wait until it is done; if the locks do not go away, cut the source off (docs/runbook.md) and wait 30 minutes",
     )
 
 
 def remove_locks(storage: Storage, old: Sequence[Entry]) -> None:
-    """By delete markers, many at a time: thousands must not cost more than minutes."""
+    """Hide these locks with delete markers, many at a time: thousands must not take more than minutes."""
     with ThreadPoolExecutor(WORKERS) as pool:
         waiting = [pool.submit(storage.hide, entry.name) for entry in old]
         try:

@@ -1,8 +1,8 @@
-"""The trusted prune: looks first, refuses as a whole, then hides what no rule keeps. No version is deleted; killed anywhere, the next run finishes it.
+"""The trusted prune: checks first and refuses as a whole, then hides what no rule keeps. No version is deleted. The next run finishes an interrupted one.
 
-Order: nothing suspicious and no sign of an attack; no young lock; every pack read and checked; a signed note of intent; `restic forget`
-with the very ids; `restic prune`; what was hidden is compared with what was meant; every pack read again; a signed checkpoint.
-Read again, for a source may put a poisoned index in place while restic prunes: then the check fails, and every version still stands.
+In order: nothing suspicious and no sign of an attack; no young lock; every pack read and checked; a signed note of intent; `restic forget`
+with exactly these ids; `restic prune`; what was hidden is compared with the intent; every pack read again; a signed checkpoint. The second
+read is needed because a source may write a poisoned index while restic prunes: then the check fails, and every version still exists.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from ops.restic.repository import ResticResult
 from ops.storage import checkpoint
 from ops.storage.client import AccessRefused
 
-_IDS_AT_ONCE = 200  # an argument vector has an end
+_IDS_AT_ONCE = 200  # the length of an argument vector is limited
 
 
 @dataclass(frozen=True, kw_only=True)
 class PruneOptions:
-    """What the operator asked for. ``seen_until``: signs up to then were looked at and are harmless.
+    """What the operator asked for. ``seen_until``: signs up to then were examined and are harmless.
 
-    ``final_read``: read everything again after the prune; without, who can write meanwhile must be cut off.
+    ``final_read``: read everything again after the prune. Without it, everyone who can write must be cut off during the prune.
     """
 
     keep: Keep
@@ -45,7 +45,7 @@ class PruneOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Outlook:
-    """A repository as it stands, and what a run would do. ``now``: the storage's time."""
+    """The current state of a repository, and what a run would do. ``now``: the storage's time."""
 
     recovery: Recovery
     wishes: PruneOptions
@@ -56,7 +56,7 @@ class Outlook:
 
     @cached_property
     def signs(self) -> list[Act]:
-        """Of an attack, since the last moment that is known to be good; what an unfinished prune of ours did is none."""
+        """Signs of an attack since the last moment known to be good. Changes by our own unfinished prune are not included."""
         known = self.recovery.since[0] if self.recovery.since else None
         since = max((one for one in (known, self.wishes.seen_until) if one), default=None)
         return [
@@ -72,7 +72,7 @@ class Outlook:
         return not self.decision.drops and not self.intents
 
     def problems(self) -> Iterator[LastcopyError]:
-        """What forbids a run, locks apart: these are asked for only when it comes to it."""
+        """Everything that forbids a run, except locks, which are checked only when it is about to start."""
         if self.signs:
             yield _signs(self.signs)
         doubted = self.decision.of(Verdict.SUSPICIOUS)
@@ -85,14 +85,14 @@ class Outlook:
                 f"{len(doubted)} snapshots are suspicious:{lines}",
                 where=self.recovery.access.path,
                 fix=(
-                    "find out who made them. Honest ones whose source's clock was wrong: `lastcopy prune accept --snapshot ID`, once; other honest "
-                    "ones: --set-aside ID keeps them out of the rules, and they stay; a new host name: --host. "
-                    "Forged ones: cut the source off, then hide them with `lastcopy recover rebuild --at` the time before they came"
+                    "find out who made them. If they are honest and the source's clock was wrong: `lastcopy prune accept --snapshot ID`, once. Other honest "
+                    "ones: --set-aside ID keeps them and leaves them out of the rules; for a new host name: --host. "
+                    "If they are forged: cut the source off, then hide them with `lastcopy recover rebuild --at` the time before they arrived"
                 ),
             )
         if not any(row.snapshot.readable for row in self.decision.rows):
             yield LastcopyError(
-                "no readable snapshot stands",
+                "there is no readable snapshot",
                 where=self.recovery.access.path,
                 fix="lastcopy recover look",
             )
@@ -100,19 +100,22 @@ class Outlook:
 
 def _signs(found: Sequence[Act]) -> LastcopyError:
     return LastcopyError(
-        f"somebody did to this repository what no backup does; look first:{_lines(found)}",
-        fix="lastcopy recover look; then `recover rebuild`, or, where it is harmless, --seen-until the time of the last line",
+        f"something was done to this repository that no backup does; examine it first:{_lines(found)}",
+        fix="lastcopy recover look; then `recover rebuild`, or, if it is harmless, --seen-until the time of the last line",
     )
 
 
 def look_ahead(recovery: Recovery, wishes: PruneOptions) -> Outlook:
-    """All that can be told without changing anything."""
+    """Find out what a run would do, without changing anything."""
     access = recovery.access
     try:
         notes = recovery.storage.notes(intent.folder(access))
         accepted = acceptance.read_accepted(access, recovery.storage.notes(acceptance.folder(access)))
     except AccessRefused:
-        notes, accepted = [], frozenset()  # a key that may not look there cannot run a prune, but see a plan
+        notes, accepted = (
+            [],
+            frozenset(),
+        )  # a key without access to the notes cannot run a prune, but can show a plan
     since = recovery.since[0] if recovery.since else None
     stored = {
         name.removeprefix("snapshots/"): next(e.at for e in recovery.history.names[name] if not e.marker)
@@ -130,13 +133,13 @@ def look_ahead(recovery: Recovery, wishes: PruneOptions) -> Outlook:
     )
 
 
-CLOCK = "clock"  # the word for all that are suspicious by their own time alone
+CLOCK = "clock"  # the word for all snapshots that are suspicious only because of their claimed time
 
 
 def accept(found: Outlook, asked: Sequence[str]) -> tuple[str, ...]:
-    """Record for good that the times of these snapshots were honest mistakes; the ids that are accepted newly.
+    """Record permanently that the wrong times of these snapshots are honest mistakes. Returns the newly accepted ids.
 
-    Only snapshots of which nothing but their own time is suspicious; otherwise nothing is recorded.
+    If anything else about one of them is suspicious, nothing is recorded and LastcopyError is raised.
     """
     rows = found.decision.rows
     fitting = [row.snapshot.id for row in rows if row.clock_alone]
@@ -148,7 +151,7 @@ def accept(found: Outlook, asked: Sequence[str]) -> tuple[str, ...]:
             LastcopyError(
                 f"{row.snapshot.short} cannot be accepted: {'; '.join(row.why)}",
                 where="--snapshot",
-                allowed="snapshots of which nothing but the time that they claim is suspicious",
+                allowed="snapshots of which only the claimed time is suspicious",
                 fix="see `lastcopy prune plan`",
             )
             for row in rows
@@ -160,7 +163,7 @@ def accept(found: Outlook, asked: Sequence[str]) -> tuple[str, ...]:
         standing = {row.snapshot.id for row in rows}
         earlier = sorted(found.accepted & standing)[
             : acceptance.MOST - len(new)
-        ]  # one note tells all that counts
+        ]  # the newest note holds all accepted ids
         key, note = acceptance.make(found.recovery.access, {*earlier, *new}, found.now)
         found.recovery.storage.write_note(key, note, what="the note of what was accepted")
     return tuple(new)
@@ -168,7 +171,7 @@ def accept(found: Outlook, asked: Sequence[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class PruneResult:
-    """``hidden``: objects and bytes behind new delete markers, locks left out. ``kept``: snapshots that stand."""
+    """``hidden``, ``size``: objects and bytes behind new delete markers, without restic's locks. ``kept``: snapshots that remain."""
 
     snapshots: int
     kept: int
@@ -178,7 +181,7 @@ class PruneResult:
 
 
 def prune(found: Outlook) -> PruneResult:
-    """All or nothing is decided before the first change; every step after it may be cut off and run again."""
+    """Carry out the prune. It is decided before the first change whether everything or nothing is done; an interrupted run can be repeated."""
     began = time.monotonic()
     recovery, say = found.recovery, found.recovery.say
     standing = locks.sort_locks(
@@ -187,12 +190,12 @@ def prune(found: Outlook) -> PruneResult:
     busy = locks.find_refusal(standing.young, found.now)
     raise_all([*found.problems(), *([busy] if busy else [])])
     if standing.old:
-        say(f"{len(standing.old)} locks that nobody holds any more are removed")
+        say(f"removing {len(standing.old)} locks that nobody holds any more")
         locks.remove_locks(recovery.storage, standing.old)
     answer = recovery.check(None, read_data=True)
     if not answer.ok:
         raise LastcopyError(
-            f"restic's check of what stands fails; nothing was pruned:\n{answer.words}",
+            f"restic's check of the repository fails; nothing was pruned:\n{answer.words}",
             where=recovery.access.path,
             fix="lastcopy recover look, then `recover rebuild`: it finds the last moment that passes",
         )
@@ -220,7 +223,7 @@ def prune(found: Outlook) -> PruneResult:
 
 
 def _quiet(before: History, after: History) -> None:
-    """Nothing came or went, locks apart, while everything was read: else not everything was read."""
+    """Require that nothing but locks changed while everything was read; otherwise something was not read. Raises LastcopyError."""
     seen = {entry.id for entries in before.names.values() for entry in entries}
     new = [
         name
@@ -229,8 +232,8 @@ def _quiet(before: History, after: History) -> None:
     ]
     if new:
         raise LastcopyError(
-            f"{len(new)} objects came or went while the repository was read, for example {escape_text(new[0], 80)}; nothing was pruned",
-            fix="run it when no backup runs, or cut the source off for the time (docs/runbook.md)",
+            f"{len(new)} objects were added or removed while the repository was read, for example {escape_text(new[0], 80)}; nothing was pruned",
+            fix="run it when no backup runs, or cut the source off during the prune (docs/runbook.md)",
         )
 
 
@@ -238,7 +241,7 @@ def _forget_and_prune(before: Recovery, drops: Sequence[str]) -> None:
     writing = replace(before.open(None), writes=True)
     for start in range(0, len(drops), _IDS_AT_ONCE):
         _went(writing.ask("forget", "--quiet", *drops[start : start + _IDS_AT_ONCE]), "forget")
-    before.say(f"{len(drops)} snapshots are forgotten; restic prunes what none needs any more")
+    before.say(f"{len(drops)} snapshots are forgotten; restic now prunes the data that no snapshot needs")
     _went(writing.ask("prune", "--quiet"), "prune")
 
 
@@ -246,12 +249,12 @@ def _went(answer: ResticResult, what: str) -> None:
     if not answer.ok:
         raise LastcopyError(
             f"restic {what} did not finish (exit code {answer.code}); no version was deleted:\n{answer.words}",
-            fix="repair what it names, then run it again: it goes on",
+            fix="fix what it reports, then run it again: it continues",
         )
 
 
 def _as_meant(found: Outlook, before: History, after: History) -> None:
-    """What was hidden is what was meant to be, what must stay stands, and no version is gone."""
+    """Require that exactly the intended snapshots were hidden, that all others exist, and that no version is gone. Raises LastcopyError."""
     meant = Intent(at=before.first or found.now, ids=frozenset(found.decision.drops))
     seen = {entry.id for entries in before.names.values() for entry in entries}
     others = [
@@ -259,9 +262,11 @@ def _as_meant(found: Outlook, before: History, after: History) -> None:
         for act in find_acts(after)
         if act.kind in SIGNS and act.entry.id not in seen and not meant.excuses(act)
     ]
-    fix = f"lastcopy recover rebuild --at {iso(before.last or found.now)}: every version of then stands"
+    fix = f"lastcopy recover rebuild --at {iso(before.last or found.now)}: every version of that time exists"
     if others:
-        raise LastcopyError(f"while the prune ran, somebody else was there:{_lines(others)}", fix=fix)
+        raise LastcopyError(
+            f"somebody else changed the repository during the prune:{_lines(others)}", fix=fix
+        )
     live = after.live()
     wrong = [
         f"{row.snapshot.short} is {'gone' if row.verdict is not Verdict.DROP else 'still there'}"
@@ -269,12 +274,12 @@ def _as_meant(found: Outlook, before: History, after: History) -> None:
         if (f"snapshots/{row.snapshot.id}" in live) is (row.snapshot.id in found.decision.drops)
     ]
     if wrong:
-        raise LastcopyError(f"the prune did not do what it was told: {', '.join(wrong[:20])}", fix=fix)
+        raise LastcopyError(f"the prune did not do what was requested: {', '.join(wrong[:20])}", fix=fix)
     lost = _versions(before) - _versions(after)
     if lost:
         raise LastcopyError(
-            f"{len(lost)} versions are gone from the storage, which no step of this program does",
-            fix="see who holds a key that deletes versions; then lastcopy recover look",
+            f"{len(lost)} versions have been deleted from the storage, which no step of this program does",
+            fix="find out who holds a key that can delete versions; then lastcopy recover look",
         )
 
 
@@ -298,8 +303,8 @@ def _checked_again(found: Outlook, before: History, after: Recovery) -> None:
     answer = after.check(None, read_data=found.wishes.final_read)
     if not answer.ok:
         raise LastcopyError(
-            f"after the prune restic's check fails; somebody wrote to the repository meanwhile:\n{answer.words}",
-            fix=f"cut the source off, then lastcopy recover rebuild --at {iso(before.last or found.now)}: every version of then stands",
+            f"restic's check fails after the prune; somebody wrote to the repository meanwhile:\n{answer.words}",
+            fix=f"cut the source off, then lastcopy recover rebuild --at {iso(before.last or found.now)}: every version of that time exists",
         )
 
 

@@ -1,8 +1,8 @@
-"""Which snapshots stay, decided by when the storage got them and never by what they claim. Pure.
+"""Which snapshots to keep, decided by when the storage got them and never by the time that they claim. Pure.
 
-The rules are restic's own (`restic forget --keep-…`), so that with honest times both decide alike; only the time is another one.
-As restic does by default, snapshots of different paths do not count against each other: whoever makes snapshots of other paths
-can make more stay, never fewer.
+The rules are restic's own (`restic forget --keep-…`), so with honest times both decide alike; only the source of the time differs. As in
+restic, snapshots of different paths do not count against each other: making snapshots of other paths can keep more snapshots, but never
+fewer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SPAN = re.compile(r"([0-9]{1,5})([hd])")
 
 @dataclass(frozen=True, kw_only=True)
 class Arrived:
-    """A snapshot and when the storage got it. ``paths``: what it says that it holds, sorted."""
+    """A snapshot and when the storage got it. ``paths``: the paths that it claims to contain, sorted."""
 
     id: str
     at: datetime
@@ -28,9 +28,9 @@ class Arrived:
 
 @dataclass(frozen=True, kw_only=True)
 class Keep:
-    """How many stay: the newest ``last``, and the newest of each of so many hours, days, ISO weeks, months and years (UTC).
+    """How many snapshots to keep: the newest ``last``, and the newest of each of so many hours, days, ISO weeks, months and years (UTC).
 
-    ``within``: also all that came within this time before the newest.
+    ``within``: also keep all that arrived within this time before the newest.
     """
 
     last: int = 3
@@ -51,12 +51,15 @@ class Keep:
                 )
         if self.last < 1:
             raise LastcopyError(
-                "the newest snapshot must stay", where="--keep-last", allowed="1 or more", fix="--keep-last 1"
+                "the newest snapshot must be kept",
+                where="--keep-last",
+                allowed="1 or more",
+                fix="--keep-last 1",
             )
 
 
 def parse_span(text: str) -> timedelta:
-    """A length of time that a person gave: 48h or 14d, as restic reads it, too."""
+    """Parse a length of time such as 48h or 14d, which restic reads as well. Raises LastcopyError."""
     found = _SPAN.fullmatch(text)
     if not found:
         raise LastcopyError(f"{text!a} is not a length of time", where="--keep-within", allowed="48h or 14d")
@@ -76,7 +79,7 @@ _BUCKETS: dict[str, _Bucket] = {
 
 
 def apply_rules(snapshots: Iterable[Arrived], keep: Keep) -> dict[str, list[str]]:
-    """Those that stay, each with the rules that want it."""
+    """The ids to keep, each with the names of the rules that keep it."""
     groups: dict[tuple[str, ...], list[Arrived]] = {}
     for one in snapshots:
         groups.setdefault(one.paths, []).append(one)

@@ -1,6 +1,6 @@
-"""What about a snapshot does not fit how it came: reasons for a person to look before anything is dropped. Pure.
+"""Finds snapshots whose claims do not fit how they arrived: reasons for a person to look before anything is dropped. Pure.
 
-A snapshot says of itself what its writer likes; the storage says when it came. Nothing here can tell a poisoned backup from a good one.
+A snapshot claims whatever its writer likes; the storage knows when it arrived. Nothing here can tell a poisoned backup from a good one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CLOCKS_DIFFER = timedelta(minutes=10)
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """One that stands: when the storage got it, and what it claims; ``claimed`` None: it claims no time that can be read."""
+    """A live snapshot: when the storage got it, and what it claims. ``claimed`` None: it claims no readable time."""
 
     id: str
     arrived: datetime
@@ -37,7 +37,7 @@ class Snapshot:
 
 @dataclass(frozen=True, kw_only=True)
 class PlausibleLimits:
-    """What is plausible. ``hosts``: names that the source has had; none given: that of its first snapshot counts."""
+    """What is plausible. ``hosts``: names that the source has had; if empty, the host name of its first snapshot counts."""
 
     longest_backup: timedelta = LONGEST_BACKUP
     most_a_day: int = SNAPSHOTS_A_DAY
@@ -45,7 +45,7 @@ class PlausibleLimits:
 
 
 def read_snapshots(stored: Mapping[str, datetime], told: Iterable[Mapping[str, Any]]) -> tuple[Snapshot, ...]:
-    """What stands (id -> arrival) joined with what restic could read of it; oldest arrival first."""
+    """Join the live snapshots (id -> arrival) with what restic could read of them. Oldest arrival first."""
     known = {str(one["id"]): one for one in told}
     found = [_read(name, at, known.get(name)) for name, at in stored.items()]
     return tuple(sorted(found, key=lambda one: (one.arrived, one.id)))
@@ -78,9 +78,9 @@ def find_reasons(
     aside: Collection[str] = (),
     accepted: Collection[str] = (),
 ) -> dict[str, list[str]]:
-    """Why each suspicious one is: id -> reasons. ``aside``: those that a person has looked at; they set no example for others.
+    """The reasons for each suspicious snapshot: id -> reasons. ``aside``: snapshots that a person has examined; they set no precedent for others.
 
-    ``accepted``: those whose own time a person has accepted (ops/prune/acceptance.py); their other reasons stay.
+    ``accepted``: those whose claimed time a person has accepted (ops/prune/acceptance.py); other reasons about them remain.
     """
     first = next((one.host for one in snapshots if one.readable and one.id not in aside), None)
     hosts = limits.hosts or ((first,) if first is not None else ())
@@ -102,14 +102,14 @@ def find_reasons(
 
 
 def judge_clock(one: Snapshot, limits: PlausibleLimits) -> str | None:
-    """What is suspicious about the time that it claims; None: nothing."""
+    """What is suspicious about the claimed time, or None."""
     if one.claimed is None:
         return None
     if one.claimed > one.arrived + CLOCKS_DIFFER:
-        return f"says {_day(one.claimed)}, which was still to come when it arrived"
+        return f"claims {_day(one.claimed)}, which was in the future when it arrived"
     if one.claimed < one.arrived - limits.longest_backup:
         hours = limits.longest_backup.total_seconds() / 3600
-        return f"says {_day(one.claimed)}, more than {hours:g} h before it arrived"
+        return f"claims {_day(one.claimed)}, more than {hours:g} h before it arrived"
     return None
 
 
@@ -121,18 +121,18 @@ def _own(one: Snapshot, hosts: Sequence[str]) -> Iterable[str]:
         yield "its own time cannot be read"
     if one.host not in hosts:
         known = ", ".join(escape_text(host, 40) for host in hosts)
-        yield f"says it is of host {escape_text(one.host, 40)}, not {known}"
+        yield f"claims to be from host {escape_text(one.host, 40)}, not {known}"
 
 
 def _day(at: datetime) -> str:
     try:
         return iso(at.replace(microsecond=0))
-    except OverflowError:  # the end of the calendar in another time zone
+    except OverflowError:  # the last days of the calendar, in another time zone
         return escape_text(at, 40)
 
 
 def _crowds(snapshots: Sequence[Snapshot], window: timedelta, most: int) -> dict[int, int]:
-    """Index of each of more than ``most`` that came within one window -> how many came so without a pause. Linear in time."""
+    """Snapshots that belong to a burst of more than ``most`` within one window: index -> size of the burst. Takes linear time."""
     dense = [False] * len(snapshots)
     start = told = 0
     for end, one in enumerate(snapshots):
@@ -151,7 +151,7 @@ def _crowds(snapshots: Sequence[Snapshot], window: timedelta, most: int) -> dict
 
 
 def find_new_paths(snapshots: Sequence[Snapshot]) -> frozenset[str]:
-    """Those whose paths no earlier one had; the first does not count. A note, not a suspicion: settings change."""
+    """The ids of snapshots with paths that no earlier one has, except the first. This is a hint, not a suspicion: settings change."""
     seen: set[tuple[str, ...]] = set()
     found = []
     for one in snapshots:

@@ -1,1 +1,1 @@
-"""`lastcopy recover`: what was done to a repository, a look at it as it was, and the way back. Never deletes a version."""
+"""`lastcopy recover`: shows what was done to a repository, restores from it as it was, and rebuilds it. Never deletes a version."""

@@ -1,7 +1,7 @@
-"""Restore onto a host: restic runs there as root and reads the chosen versions through the admin's SSH connection.
+"""Restore to a host: restic runs there as root and reads the chosen versions through the admin's SSH connection.
 
-The host gets restic, the repository's password for as long as the restore takes, and a socket on which the versions of that one moment can be
-read. It gets no storage key and no way to write. Whatever ends the connection ends restic there, and what was brought is removed.
+The host gets restic, the repository's password for the duration of the restore, and a socket for reading the versions of one moment. It gets
+no storage key and no way to write. When the connection ends for any reason, restic there ends and everything sent is removed.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ _HOST = re.compile(
 _HOST_KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/=]{60,}( [ -~]*)?")
 _BRING_SECONDS = 900
 
-# run: the password, in memory, and a folder of the admin's, who binds the socket. lib: restic and its cache; /run is often mounted noexec.
+# run: holds the password, in memory, and a folder in which the admin's sshd makes the socket. lib: restic and its cache; /run is often noexec.
 _PREPARE = """\
 set -eu
 umask 077
 run=$(mktemp -d /run/lastcopy-recover.XXXXXX)
 lib=$(mktemp -d /var/lib/lastcopy-recover.XXXXXX)
 chmod 711 "$run"
-mkdir "$run/door"
-chown "$1" "$run/door"
+mkdir "$run/socket"
+chown "$1" "$run/socket"
 printf '%s\\n%s\\n%s\\n' "$run" "$lib" "$(uname -m)"
 """
-# The password comes first on standard input, which then stays open: its end means that nobody listens any more.
+# The password is the first line of standard input, which then stays open: when it closes, the caller has gone.
 _RUN = """\
 set -eu
 umask 077
@@ -64,7 +64,7 @@ kill "$watch" 2>/dev/null || : # it ended by itself
 exit "$code"
 """
 _BRING = 'umask 077; cat >"$1" && chmod 700 "$1" && "$1" version'
-# A machine of another kind cannot run the restic that is here: one of the same version has to be there.
+# A host with another architecture cannot run our restic: it must have the same version installed.
 _FIND = """\
 for tool in /usr/local/lib/lastcopy/restic-*/restic /usr/local/bin/restic /usr/bin/restic; do
   if [ -x "$tool" ] && [ "$("$tool" version | cut -d ' ' -f 1,2)" = "restic $1" ]; then echo "$tool"; exit 0; fi
@@ -80,7 +80,7 @@ else echo empty; fi
 
 @dataclass(frozen=True, kw_only=True)
 class HostAddress:
-    """Where a host is dialled."""
+    """A host's address as a person gives it."""
 
     user: str
     name: str
@@ -88,13 +88,13 @@ class HostAddress:
 
 
 def parse_host(text: str, where: str = "--host") -> HostAddress:
-    """As a person gives it: ``admin@web1.example:22``. ``where``: the option's name."""
+    """Parse ``admin@web1.example:22``. ``where``: the option's name, for the error. Raises LastcopyError."""
     form = _HOST.fullmatch(text)
     if form is None or not 0 < int(form[3] or 22) < 65536:
         raise LastcopyError(
             f"{text!a} is not a host",
             where=where,
-            allowed="user@address or user@address:port; without a user root",
+            allowed="user@address or user@address:port; the default user is root",
         )
     return HostAddress(user=form[1] or "root", name=form[2].strip("[]"), port=int(form[3] or 22))
 
@@ -107,13 +107,14 @@ def make_endpoint(
     jump: SshEndpoint | None = None,
     name: str = "host",
 ) -> SshEndpoint:
-    """``host_key``: the public key that it must show, before anything is sent. ``jump``: the jump host from which it is dialled.
+    """The endpoint of a host that a person named.
 
-    ``name``: ``host`` or ``jump-host``, as the options begin.
+    ``host_key``: the public key that it must show before anything is sent. ``jump``: the jump host through which it is reached.
+    ``name``: ``host`` or ``jump-host``, the prefix of the options. Raises LastcopyError if the key is missing or malformed.
     """
     if host_key is None or not _HOST_KEY.fullmatch(host_key):
         raise LastcopyError(
-            "the host's own key is not known" if host_key is None else "that is no Ed25519 host key",
+            "the host's public key is not known" if host_key is None else "that is not an Ed25519 host key",
             where=f"--{name}-key",
             allowed="one line: ssh-ed25519 AAAA…",
             fix="read it on the host's own console: cat /etc/ssh/ssh_host_ed25519_key.pub",
@@ -126,7 +127,7 @@ def make_endpoint(
 
 @dataclass(frozen=True, kw_only=True)
 class HostTarget:
-    """A host that gets files; a place as ``restore`` takes one."""
+    """A host as the target of a restore."""
 
     host: SshHost
     found: Recovery
@@ -153,9 +154,9 @@ class HostTarget:
         self, repository: Repository, words: Sequence[str], told: Callable[[dict[str, Any]], None]
     ) -> ResticResult:
         if repository.served is None:
-            raise AssertionError("what is served is of a moment")
+            raise AssertionError("only a past moment is served")
         with self._prepared() as (run, lib, tool):
-            socket = f"{run}/door/view"
+            socket = f"{run}/socket/view"
             self.host.forward(socket, repository.served)
             restic = [
                 "-r", f"rest:http+unix://{socket}:/", "-o", f"rest.connections={CONNECTIONS}", "--no-lock",
@@ -171,7 +172,7 @@ class HostTarget:
             )
         if answer.code == 255:
             raise HostError(
-                f"the connection was lost; the restore is not complete:\n{answer.words}",
+                f"the connection was lost and the restore is incomplete:\n{answer.words}",
                 where=f"--host {self.host.endpoint.address}",
                 fix="run it again with --existing update: complete files are kept",
             )
@@ -179,7 +180,7 @@ class HostTarget:
 
     @contextmanager
     def _prepared(self) -> Iterator[tuple[str, str, str]]:
-        """Two folders of ours, gone afterwards, and restic."""
+        """Two temporary folders on the host, and restic. The folders are removed afterwards."""
         run, lib, machine = self.host.run("sh", "-c", _PREPARE, "sh", self.host.endpoint.user).out.split()
         try:
             yield run, lib, _tool(self.host, self.found, lib, machine)
@@ -189,32 +190,32 @@ class HostTarget:
 
 @contextmanager
 def open_host_target(there: SshEndpoint, found: Recovery, home: Executor) -> Iterator[HostTarget]:
-    """The host, reached. ``home``: a thread of this machine's own network, from where the host is dialled; the storage may be in another."""
+    """Connect to the host. ``home``: a thread in this machine's own network, from which it is reached; the storage may be in another one."""
     with open_hosts([there], found.folder) as opened:
         host = opened["host"]
-        home.submit(host.run, "true").result()  # all that follows goes over this connection
-        # A check may take hours before the first file comes back, and the connection cannot be dialled again from every network.
+        home.submit(host.run, "true").result()  # everything that follows uses this connection
+        # A check may take hours before the first file is restored, and the host may not be reachable again from this network.
         with host.keep_open():
             yield HostTarget(host=host, found=found)
 
 
 def _tool(host: SshHost, found: Recovery, lib: str, machine: str) -> str:
-    """restic there: ours, brought; on a machine of another kind its own, of the same version."""
+    """restic on the host: ours, sent there, or on another architecture the host's own of the same version."""
     if machine == platform.machine():
         content, path = found.tools.restic.read_bytes(), f"{lib}/restic"
         brought = host.run("sh", "-c", _BRING, "sh", path, stdin=content, seconds=_BRING_SECONDS, check=False)
         if brought.code != 0:
             raise HostError(
-                f"restic could not be brought: {escape_text(brought.said.strip(), 300)}",
+                f"restic could not be installed: {escape_text(brought.said.strip(), 300)}",
                 where=f"--host {host.endpoint.address}",
-                fix="free disk space below /var/lib there, and see that it is not mounted noexec",
+                fix="free disk space below /var/lib there, and check that it is not mounted noexec",
             )
         return path
     version = toolchain.ensure("restic")["restic"].version
     has = host.run("sh", "-c", _FIND, "sh", version, check=False)
     if has.code != 0:
         raise HostError(
-            f"this machine is {platform.machine()}, the host {escape_text(machine, 20)}: the restic that is here does not run there",
+            f"this machine is {platform.machine()} and the host is {escape_text(machine, 20)}: the restic of this machine does not run there",
             where=f"--host {host.endpoint.address}",
             fix=f"install restic {version} there as /usr/local/bin/restic, or restore to a directory here and copy it",
         )

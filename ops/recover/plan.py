@@ -1,6 +1,6 @@
-"""The way back in place: what to bring back and what to hide, so that the repository is again what it was at a moment. Pure.
+"""The rebuild plan: what to bring back and what to hide so that the repository is again as it was at a moment. Pure.
 
-No step deletes a version. Each step is safe alone and may be done twice: after a kill at any point a new plan holds what is left.
+No step deletes a version. Each step is safe on its own and may be repeated: after an interruption, a new plan contains what is left to do.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from ops.history.versions import LOCKS, Entry, History, area, iso, same_content
 
 
 class StepKind(Enum):
-    UNHIDE = "take the delete markers off"
-    COPY = "copy the good version onto the name"
-    HIDE = "hide by a delete marker"
+    UNHIDE = "remove the delete markers"
+    COPY = "copy the good version to its name"
+    HIDE = "hide with a delete marker"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """``good``: the version to be shown again (None for HIDE). ``markers``: what stands above it, newest first (for UNHIDE)."""
+    """``good``: the version to bring back (None for HIDE). ``markers``: the delete markers above it, newest first (for UNHIDE)."""
 
     kind: StepKind
     name: str
@@ -32,7 +32,7 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class RebuildPlan:
-    """``kept``: objects that need nothing."""
+    """``kept``: number of objects that need no change."""
 
     at: datetime
     steps: tuple[Step, ...]
@@ -47,26 +47,26 @@ class RebuildPlan:
 
     @property
     def shown_bytes(self) -> int:
-        """Of all objects that come back, copied or not."""
+        """The size of all objects that are brought back, copied or not."""
         return sum(step.good.size for step in self.steps if step.good)
 
 
-# What others refer to comes first; what is bogus goes before the configuration opens the door again.
+# Objects that others refer to come first. Bogus objects are hidden before the configuration makes the repository usable again.
 _RANK = {"data": 0, "index": 1, "keys": 2, "snapshots": 3, "other": 4, "config": 6}
 
 
 def make_plan(
     history: History, at: datetime, *, known_same: Collection[tuple[str, str]] = frozenset()
 ) -> RebuildPlan:
-    """Every step from what stands now to what stood at ``at``.
+    """Every step from the current state to the state at ``at``. Raises LastcopyError if there was no repository.
 
-    ``known_same``: pairs of version ids (now, then) whose content was compared and is the same though the storage's digests differ.
+    ``known_same``: pairs of version ids (now, then) whose content was compared and is equal although the digests differ.
     """
     wanted, now = history.view(at), history.live()
     if "config" not in wanted:
         first = f"; its first object is of {iso(history.first)}" if history.first else ""
         raise LastcopyError(
-            f"no repository stood here at {iso(at)}{first}",
+            f"there was no repository here at {iso(at)}{first}",
             where="--at",
             fix="take a time from `lastcopy recover look`",
         )
@@ -93,7 +93,7 @@ def _bring_back(history: History, good: Entry) -> Step:
 
 
 def find_undecided(found: RebuildPlan, history: History) -> list[tuple[Entry, Entry]]:
-    """Pairs (now, then) of the same size whose digests differ: only their content can tell; see ``known_same``."""
+    """Pairs (now, then) of equal size but different digests: only their content can decide; see ``known_same``."""
     now = history.live()
     return [
         (now[step.name], step.good)
@@ -103,5 +103,5 @@ def find_undecided(found: RebuildPlan, history: History) -> list[tuple[Entry, En
 
 
 def count_locks(found: RebuildPlan) -> int:
-    """How many of the steps hide locks: of backups that run now, or bogus ones."""
+    """How many steps hide restic's locks: those of running backups, or bogus ones."""
     return sum(step.name.startswith(LOCKS) for step in found.of(StepKind.HIDE))

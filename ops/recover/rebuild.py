@@ -1,4 +1,4 @@
-"""Rebuild the live repository in place from its own versions. No version is deleted; every step may be cut off and done again."""
+"""Rebuilds the live repository in place from its own versions. No version is deleted; every step may be interrupted and repeated."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ops.storage.client import WORKERS, AccessRefused, Storage
 
 @dataclass(frozen=True, kw_only=True)
 class Rebuilt:
-    """``size``: bytes of all objects that came back; ``noted``: the checkpoint stands, so the next look begins here."""
+    """``size``: bytes of all objects brought back. ``noted``: the checkpoint was written, so later searches begin here."""
 
     steps: int
     size: int
@@ -30,7 +30,7 @@ class Rebuilt:
 
 
 def plan_rebuild(recovery: Recovery, at: datetime) -> RebuildPlan:
-    """What is left to do; pairs of one size with different digests are compared by content."""
+    """The remaining steps. Pairs of equal size with different digests are compared by content."""
     first = make_plan(recovery.history, at)
     with ThreadPoolExecutor(WORKERS) as pool:
         pairs = find_undecided(first, recovery.history)
@@ -41,7 +41,7 @@ def plan_rebuild(recovery: Recovery, at: datetime) -> RebuildPlan:
 
 @dataclass
 class _StepRunner:
-    """Carries steps out. Where delete markers may not be taken off, the good version is copied over them instead."""
+    """Carries out steps. If delete markers must not be removed, the good version is copied over them instead."""
 
     storage: Storage
     may_remove_markers: bool = True
@@ -67,7 +67,7 @@ class _StepRunner:
 
 
 def carry_out(storage: Storage, found: RebuildPlan, told: Callable[[Step], None] = lambda _: None) -> None:
-    """Every step; one area is finished before the next begins, and the configuration is last."""
+    """Carry out every step. Each area is finished before the next begins, and the configuration comes last."""
     hands = _StepRunner(storage)
 
     def one(step: Step) -> None:
@@ -95,7 +95,11 @@ def rebuild(
     read_data: bool = False,
     told: Callable[[Step], None] = lambda _: None,
 ) -> Rebuilt:
-    """Carry the plan out and prove it: nothing is left to do, restic's check passes on what stands now, the snapshots are those of then."""
+    """Carry out the plan and verify the result.
+
+    No step may be left, restic's check of the live repository must pass, and the snapshots must be those of that moment. Raises
+    LastcopyError otherwise.
+    """
     began = time.monotonic()
     carry_out(recovery.storage, found, told)
     after = recovery.reload()
@@ -103,15 +107,15 @@ def rebuild(
     answer = after.check(None, read_data=read_data)
     if not answer.ok and good.whole:
         raise LastcopyError(
-            f"every object is back, and yet restic's check of the live repository fails:\n{answer.words}",
-            fix="run it again with an earlier --at; every version still stands",
+            f"every object was brought back, but restic's check of the live repository fails:\n{answer.words}",
+            fix="run it again with an earlier --at; no version was deleted",
         )
     then, now = (
         sorted(one["id"] for one in where) for where in (good.snapshots, after.open(None).snapshots())
     )
     if then != now:
         raise LastcopyError(
-            f"the live repository has {len(now)} snapshots, and the one of {iso(good.at)} had {len(then)}: somebody writes to it",
+            f"the live repository has {len(now)} snapshots, but had {len(then)} at {iso(good.at)}: somebody is writing to it",
             fix="cut the source off (docs/runbook.md), then run this again",
         )
     noted = good.whole and _note(after, good)
@@ -129,8 +133,8 @@ def _nothing_left(left: RebuildPlan) -> None:
         return
     some = ", ".join(escape_text(step.name, 80) for step in left.steps[:3])
     raise LastcopyError(
-        f"{len(left.steps)} objects are not as they were, for example {some}: somebody writes to the repository, or the storage did not do what it said",
-        fix="cut the source off (docs/runbook.md), then run this again: it goes on",
+        f"{len(left.steps)} objects are not as they were, for example {some}: somebody is writing to the repository, or the storage lost writes",
+        fix="cut the source off (docs/runbook.md), then run this again: it continues",
     )
 
 
@@ -140,6 +144,6 @@ def _note(after: Recovery, good: OpenedMoment) -> bool:
             *checkpoint.make(after.access, after.history, f"rebuilt as of {iso(good.at)}")
         )
     except LastcopyError as error:
-        after.say(f"the rebuild holds, but its note was not written: {error}")
+        after.say(f"the rebuild is complete, but its note was not written: {error}")
         return False
     return True

@@ -1,4 +1,4 @@
-"""Recovery: one repository with its storage, its history and its views; what the verbs have in common."""
+"""Recovery: one repository with its storage, its history and its views, as the verbs use it."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ Say = Callable[[str], None]
 Ask = Callable[[], ResticResult]
 _WRONG = 12  # restic's exit code
 _NOT_ITS = (
-    "the password is not this repository's (was it rotated, or is it of another --generation?), "
+    "the password does not belong to this repository (was it changed, or is it for another --generation?), "
     "or its key was replaced before that moment: give an earlier --at"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class OpenedMoment:
-    """A moment whose repository restic opened; ``whole``: its check found nothing wrong. ``why``: how the moment was found."""
+    """A moment at which restic can open the repository. ``whole``: restic's check passed. ``why``: how the moment was found."""
 
     repository: Repository
     at: datetime
     why: str
     whole: bool
-    snapshots: tuple[dict[str, Any], ...]  # newest last, by the storage's own time
+    snapshots: tuple[dict[str, Any], ...]  # ordered by arrival in the storage, newest last
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunningCheck:
-    """restic's check of a moment and its list of the snapshots, both at work."""
+    """restic's check of a moment and its list of snapshots, both running."""
 
     moment: datetime
     checked: Ask
@@ -51,7 +51,7 @@ class RunningCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class Recovery:
-    """What is known of one repository while a verb runs. Every word for people goes through ``say``."""
+    """What is known of one repository while a verb runs. Messages for people go to ``say``."""
 
     access: Access
     tools: Tools
@@ -61,14 +61,16 @@ class Recovery:
     since: tuple[datetime, str] | None
     say: Say
     views: ServedViews
-    ahead: RunningCheck | None = None  # begun before the locks were read, by dates that they bear out
+    ahead: RunningCheck | None = (
+        None  # started before the locks were read, and valid because they confirmed the dates
+    )
 
     @property
     def proposal(self) -> Proposal:
         return propose(self.history, self.since[0] if self.since else None)
 
     def reload(self) -> Recovery:
-        """With the history as it is by now."""
+        """The same repository with its current history."""
         history = _by_writing(self.access, self.storage, self.storage.history())
         history = date_markers_last(history, self.since[0] if self.since else None)
         return replace(self, history=history, ahead=None)
@@ -83,18 +85,23 @@ class Recovery:
         )
 
     def check(self, at: datetime | None, *, read_data: bool = False) -> ResticResult:
-        """restic's own check of a view; the index and trees that it read stay cached for what comes next.
+        """Run restic's own check of a view. The index and trees that it reads stay cached for later commands.
 
-        The structure first: it names packs of a wrong size at once, over each of which reading would try for a quarter of an hour.
+        The structure is checked first: it finds packs of a wrong size at once, while reading the data would retry each for 15 minutes.
         """
         answer = self.open(at).ask(*CHECK)
         if answer.ok and read_data:
-            self.say("restic reads and checks every pack; this takes as long as reading the whole repository")
+            self.say(
+                "restic now reads and checks every pack, which takes as long as reading the whole repository"
+            )
             answer = self.open(at).ask(*CHECK, "--read-data")
         return answer
 
     def open_moment(self, at: datetime | None, *, even_if_damaged: bool) -> OpenedMoment:
-        """The given moment, or the last good one; its check first. Where the last good one fails, earlier snapshots' moments are searched."""
+        """Open and check the given moment, or the last good one. If the last good one fails, search earlier snapshots' moments.
+
+        ``even_if_damaged``: continue although restic's check fails. Raises LastcopyError.
+        """
         proposal = self.proposal
         moment = at or proposal.at
         if moment is None:
@@ -103,18 +110,18 @@ class Recovery:
                 fix="look at the timeline with `lastcopy recover look`, then give --at",
             )
         self._require_repository(moment)
-        why = "you asked for it" if at else proposal.why
+        why = "given by --at" if at else proposal.why
         self.say(f"moment: {iso(moment)} ({why})")
         with self._run_check(moment) as (checked, listed):
             answer = checked()
             if answer.ok:
                 return self._opened(moment, why, whole=True, listed=listed())
         if not even_if_damaged and at is None:
-            self.say("restic's check of that moment fails; looking for the last earlier one that passes")
+            self.say("restic's check of that moment fails; searching for the last earlier moment that passes")
             found = find_last_passing(proposal.fallbacks, lambda one: self.check(one).ok)
             if found is not None:
                 moment, answer = found, ResticResult(code=0, out="", words="")
-                why = f"the last snapshot's moment whose check passes; {iso(proposal.at or found)} did not"
+                why = f"the last snapshot's moment whose check passes; {iso(proposal.at or found)} failed"
                 self.say(f"moment: {iso(moment)} ({why})")
         if not answer.ok and not even_if_damaged:
             raise LastcopyError(
@@ -122,13 +129,13 @@ class Recovery:
                 where="--at" if at else "",
                 fix=_NOT_ITS
                 if answer.code == _WRONG
-                else "give an earlier --at; or take what can be read with --even-if-damaged",
+                else "give an earlier --at; or restore what can be read with --even-if-damaged",
             )
         return self._opened(moment, why, whole=answer.ok)
 
     @contextmanager
     def _run_check(self, moment: datetime) -> Iterator[tuple[Ask, Ask]]:
-        """restic's check and its list at once: each start derives the key anew, which is slow on purpose."""
+        """Run restic's check and list in parallel: each start derives the key again, which is slow by design."""
         if self.ahead and self.ahead.moment == moment:
             yield self.ahead.checked, self.ahead.listed
             return
@@ -137,7 +144,7 @@ class Recovery:
 
     @contextmanager
     def start_check(self, at: datetime | None) -> Iterator[RunningCheck | None]:
-        """Both at work, on the view by the dates that the storage tells; None where there is nothing to look at so."""
+        """Start check and list on the view according to the storage's dates. Yields None if there is no such view to check."""
         moment = at or self.proposal.at
         if moment is None or self.history.misdated or "config" not in self.history.view(moment):
             yield None
@@ -150,7 +157,7 @@ class Recovery:
     ) -> OpenedMoment:
         repository = self.open(moment)
         view = self.history.view(moment)
-        # When a name was written first: a rebuild copies what was overwritten, one in no order after the other.
+        # Use the time when a name was first written: a rebuild copies overwritten objects again, in no particular order.
         stored = {
             name.removeprefix("snapshots/"): next(
                 (one.at for one in self.history.names[name] if not one.marker), entry.at
@@ -162,22 +169,22 @@ class Recovery:
         return OpenedMoment(repository=repository, at=moment, why=why, whole=whole, snapshots=tuple(known))
 
     def _require_repository(self, moment: datetime) -> None:
-        """A repository, and one that this key may read."""
+        """Require a repository at that moment which this key may read. Raises LastcopyError."""
         config = self.history.view(moment).get("config")
         if config is not None:
-            # restic would ask again for a quarter of an hour where this key may list versions and not read them.
+            # If this key may list versions but not read them, restic would retry for 15 minutes.
             self.storage.read(config)
             return
         first = f"; its first object is of {iso(self.history.first)}" if self.history.first else ""
         raise LastcopyError(
-            f"no repository stood at {self.access.where.bucket}/{self.access.path} at {iso(moment)}{first}",
+            f"there was no repository at {self.access.where.bucket}/{self.access.path} at {iso(moment)}{first}",
             where="--at, source and generation",
             fix="take a time from `lastcopy recover look`",
         )
 
 
 def _oldest_key(history: History) -> str | None:
-    """For a source whose key id was not recorded: the key that `restic init` made came before any that an attacker adds."""
+    """The key hint for a source whose key id was not recorded: the key that `restic init` made is older than any that an attacker adds."""
     keys: list[Entry] = [
         entries[0]
         for name, entries in history.names.items()
@@ -188,8 +195,8 @@ def _oldest_key(history: History) -> str | None:
 
 
 def find_last_passing(moments: Sequence[datetime], passes: Callable[[datetime], bool]) -> datetime | None:
-    """The last of the moments that passes, in few tries: what is bogus only grows, so after a failing one all fail."""
-    low, high = 0, len(moments)  # passing below low, failing from high on
+    """The last of the moments that passes, found by bisection: bogus objects only accumulate, so after a failure all later moments fail."""
+    low, high = 0, len(moments)  # all below low pass, all from high on fail
     while low < high:
         middle = (low + high) // 2
         if passes(moments[middle]):
@@ -210,10 +217,10 @@ def open_recovery(
     ahead: bool = False,
     at: datetime | None = None,
 ) -> Iterator[Recovery]:
-    """Everything listed and ready; the private folder (below ``parent``, or TMPDIR) is gone afterwards.
+    """Open a repository with its complete history. The private folder (below ``parent``, or TMPDIR) is removed afterwards.
 
-    ``told`` hears what is being counted, and how far it is. ``ahead``: ``good`` will be asked for the moment ``at`` (None: the last good
-    one), so its check may begin by the dates that the storage tells; where the locks tell others, it is thrown away.
+    ``told`` gets what is being counted and the count. ``ahead``: the caller will open the moment ``at`` (None: the last good one), so its check
+    may start with the dates that the storage reports. It is discarded if the locks show other dates.
     """
     with open_workspace(access, parent) as folder:
         ca = folder / "ca.pem"
@@ -221,15 +228,15 @@ def open_recovery(
         listed = storage.history(lambda seen: told("versions listed", seen))
         if not listed.names:
             raise LastcopyError(
-                f"the storage remembers nothing at {access.where.bucket}/{access.path}",
+                f"the storage holds no history of {access.where.bucket}/{access.path}",
                 where="source, generation and storage",
-                allowed="the place of a repository: bucket/prefix/source/g1",
-                fix="compare with the stack file; a source may have an earlier generation (--generation)",
+                allowed="the location of a repository: bucket/prefix/source/g1",
+                fix="compare it with the stack file; the source may have an earlier generation (--generation)",
             )
         try:
             notes = storage.notes(checkpoint.folder(access))
         except AccessRefused:
-            notes = []  # a key that is limited to this source's prefix may not read them; then no checkpoint counts
+            notes = []  # a key that is limited to this source's prefix may not read them; then there is no checkpoint
         with ServedViews(storage, folder, say) as views, ExitStack() as early:
 
             def known(history: History) -> Recovery:
@@ -254,39 +261,39 @@ def _by_writing(
     say: Say = lambda _: None,
     told: Callable[[int], None] = lambda _: None,
 ) -> History:
-    """The history by the times of writing, where the storage may have been told others (dates.py). AWS takes no date from a writer."""
+    """The history with the times of writing, if the storage may report other dates (dates.py). AWS accepts no date from a writer."""
     if access.where.provider == "AWS":
         return history
     try:
         locks = storage.locks(history, told)
     except AccessRefused:
         say(
-            "this key may not read locks (s3:GetBucketObjectLockConfiguration, s3:GetObjectRetention): the dates of versions are taken as told"
+            "this key may not read locks (s3:GetBucketObjectLockConfiguration, s3:GetObjectRetention): the dates of versions cannot be verified"
         )
         return history
     if locks is None or not locks[0]:
-        say("the storage tells no locks, so the dates of its versions cannot be checked")
+        say("the storage reports no locks, so the dates of its versions cannot be verified")
         return history
     until, today = locks
     found = correct_dates(history, until, (*access.lock_was, today))
     if found.misdated:
         say(
-            f"{found.misdated} versions have a date that is not that of their writing; the end of their lock tells it"
+            f"{found.misdated} versions have a date other than that of their writing, according to the end of their lock"
         )
     shift = find_common_shift(history, found)
     if shift is not None and today.days and today.days + shift > 0:
         was = today.days + shift
         say(
-            f"nearly all by {shift:+d} days alike: so it looks where the bucket's default retention, {today.days} days now, was {was} before"
+            f"nearly all of them by {shift:+d} days: as if the bucket's default retention had been {was} days before it became {today.days} days"
         )
         say(
-            f"if you know that it was, give --lock-was {was}@TIME, with the time of the change; a forger can make it look so too"
+            f"if you know that it was, give --lock-was {was}@TIME with the time of the change; an attacker can forge this pattern, too"
         )
     return found
 
 
 class ServedViews:
-    """The views that are served here, each from the first time that it is asked for."""
+    """The views served here, each from the moment it is first needed."""
 
     def __init__(self, storage: Storage, folder: Path, say: Say) -> None:
         self._storage, self._say = storage, say
@@ -295,7 +302,7 @@ class ServedViews:
         self._served: dict[tuple[datetime, bool], Path] = {}
 
     def socket(self, at: datetime, history: History) -> Path:
-        """Where the view of that moment is served. By the dates that the storage told and by those of writing, one moment is not the same view."""
+        """The socket of the view of that moment. The storage's dates and the times of writing give different views of one moment."""
         view = (at, history.misdated > 0)
         if view not in self._served:
             socket = self._folder / f"view-{len(self._served)}"

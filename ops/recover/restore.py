@@ -1,4 +1,4 @@
-"""Restore from a repository as it was, to a directory. Nothing that stands there is overwritten unless it was asked for."""
+"""Restores from a repository as it was, to a directory. Existing files are overwritten only if that was requested."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ops.errors import LastcopyError, escape_text
 from ops.recover.recovery import OpenedMoment
 from ops.restic.repository import Repository, ResticResult
 
-# refuse: the target must be empty; keep: what stands there stays; update: what differs from the snapshot is replaced
+# refuse: the target must be empty; keep: existing files are kept; update: files that differ from the snapshot are replaced
 Existing = Literal["refuse", "keep", "update"]
-# "always" compares contents. "if-changed" goes by size and time, which an encrypted file may have kept and a restore that failed has already set.
+# "always" compares contents. "if-changed" compares size and time, which an encrypted file may have kept and a failed restore has already set.
 _OVERWRITE = {"refuse": "never", "keep": "never", "update": "always"}
 _ID = re.compile(r"[0-9a-f]{8,64}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Restored:
-    """What came back, and how long it took from the first byte of the restore on."""
+    """What was restored, and how long it took from the first byte on."""
 
     snapshot: str
     files: int
@@ -35,28 +35,28 @@ TargetState = Literal["empty", "filled", "other"]
 
 
 class RestoreTarget(Protocol):
-    """Where files come back to."""
+    """A place to which files are restored."""
 
     def state(self, target: Path) -> TargetState:
-        """What stands there: nothing, something, or no directory."""
+        """Whether the target is empty or missing, contains something, or is not a directory."""
 
     def create(self, target: Path) -> None:
-        """The directory, for its owner alone where it is new."""
+        """Make the directory; if it is new, only its owner may enter it."""
 
     def free_bytes(self, target: Path) -> int:
-        """Bytes."""
+        """Free disk space in bytes."""
 
     def remove(self, files: Sequence[Path]) -> None:
-        """These files; one that is not there is no error."""
+        """Remove these files; a missing file is not an error."""
 
     def restore(
         self, repository: Repository, words: Sequence[str], told: Callable[[dict[str, Any]], None]
     ) -> ResticResult:
-        """restic, with these words."""
+        """Run `restic restore` with these arguments."""
 
 
 class LocalTarget:
-    """This machine."""
+    """A directory on this machine."""
 
     def state(self, target: Path) -> TargetState:
         if target.is_symlink() or (target.exists() and not target.is_dir()):
@@ -90,7 +90,7 @@ class LocalTarget:
 
 
 def check_target(target: Path, existing: Existing, place: RestoreTarget) -> None:
-    """Asked before anything is read: a wrong target must not cost an hour first."""
+    """Refuse an unsuitable target before anything is read, so that a mistake does not cost an hour. Raises LastcopyError."""
     state = place.state(target)
     if state == "other":
         raise LastcopyError(
@@ -101,12 +101,12 @@ def check_target(target: Path, existing: Existing, place: RestoreTarget) -> None
             f"{escape_text(target)} is not empty; nothing was restored",
             where="--target",
             allowed="a directory, new or empty",
-            fix="give another; or --existing keep (what stands there stays), or --existing update (what differs is replaced; goes on after an interruption)",
+            fix="choose another; or --existing keep (existing files stay), or --existing update (files that differ are replaced; it can continue)",
         )
 
 
 def choose_snapshot(good: OpenedMoment, wanted: str | None) -> dict[str, Any]:
-    """The snapshot: by id, or the one that the storage got last, whatever date it claims for itself."""
+    """The snapshot with this id, or the one that the storage got last, whatever date it claims. Raises LastcopyError."""
     if not good.snapshots:
         raise LastcopyError(
             "there is no readable snapshot at that moment", where="--at", fix="give a later --at"
@@ -119,13 +119,13 @@ def choose_snapshot(good: OpenedMoment, wanted: str | None) -> dict[str, Any]:
         raise LastcopyError(
             f"{len(found)} snapshots have the id {wanted!a}",
             where="--snapshot",
-            allowed=f"8 to 64 hexadecimal digits of one; the newest are {some}",
+            allowed=f"8 to 64 hexadecimal digits of one id; the newest are {some}",
         )
     return found[0]
 
 
 def escape_pattern(path: str) -> str:
-    """A path as an --include pattern that means only itself."""
+    """A path as an --include pattern that matches only itself. Raises LastcopyError if it is not absolute."""
     if not path.startswith("/") or any(part in (".", "..") for part in path.split("/")) or "\0" in path:
         raise LastcopyError(
             f"{escape_text(path)} is not a path in a snapshot",
@@ -150,7 +150,7 @@ def restore(
     told: Callable[[dict[str, Any]], None] = lambda _: None,
     place: RestoreTarget | None = None,
 ) -> Restored:
-    """All or some paths of the snapshot, below ``target``. An error says what to do next; a new run with ``update`` goes on."""
+    """Restore the snapshot, or some of its paths, below ``target``. After an error, a new run with ``update`` continues."""
     place = place or LocalTarget()
     check_target(target, existing, place)
     includes = [word for path in paths for word in ("--include", escape_pattern(path))]
@@ -164,33 +164,33 @@ def restore(
         told(message)
 
     began = time.monotonic()
-    # --sparse: holes come back as holes, or a disk image that was a few GiB would not fit onto the disk that it came from.
+    # --sparse: restore holes as holes; otherwise a sparse disk image might not fit on the disk that it came from.
     words = ["restore", "--sparse", snapshot["id"], "--target", str(target)]
     words += ["--overwrite", _OVERWRITE[existing]]
     words += [*includes, *(["--verify"] if verify or existing == "update" else [])]
     answer = place.restore(good.repository, words, hear)
     if existing == "update" and answer.wrong:
-        # restic 0.19.1 spoils a file with hard links of which it found a part to be right, and tells it with --verify alone. Anew it is whole.
+        # restic 0.19.1 damages a file with hard links if it found a part of it unchanged, and reports this only with --verify. A new copy is right.
         place.remove([file for file in map(Path, answer.wrong) if _below(file, target)])
         answer = place.restore(good.repository, words, hear)
     seconds = time.monotonic() - began
     go_on = "free disk space, then run it again with --existing update: complete files are kept"
     if "no space left on device" in answer.words:
         raise LastcopyError(
-            f"the disk of the target is full; the restore is not complete. {place.free_bytes(target)} bytes are free:\n{answer.words}",
+            f"the disk of the target is full; the restore is incomplete. {place.free_bytes(target)} bytes are free:\n{answer.words}",
             where=f"--target {escape_text(target)}",
             fix=go_on,
         )
     if not answer.ok:
         raise LastcopyError(
-            f"the restore is not complete (restic exit code {answer.code}):\n{answer.words}",
+            f"the restore is incomplete (restic exit code {answer.code}):\n{answer.words}",
             where=f"--target {escape_text(target)}",
-            fix="repair what it names, then run it again with --existing update",
+            fix="fix what it reports, then run it again with --existing update",
         )
     done = int(last.get("files_restored", 0)) + int(last.get("files_skipped", 0))
     if paths and done == 0:
         raise LastcopyError(
-            f"snapshot {snapshot['id'][:8]} holds nothing at {', '.join(escape_text(path) for path in paths)}",
+            f"snapshot {snapshot['id'][:8]} contains nothing at {', '.join(escape_text(path) for path in paths)}",
             where="--path",
             allowed="absolute paths as on the source",
             fix=f"its paths are {', '.join(escape_text(path) for path in snapshot.get('paths', []))}",

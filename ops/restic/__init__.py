@@ -1,1 +1,1 @@
-"""restic on a repository as it is, or on a view of it as it was."""
+"""Runs restic on a repository as it is, or on a view of it as it was."""

@@ -1,5 +1,5 @@
-"""restic on a repository as it was (a view that is served here) or as it is (over rclone): no secret in an argument or a variable, nothing of the
-caller's environment.
+"""Runs restic on a repository as it was (through a view served here) or as it is (over rclone). No secret is in an argument or an environment
+variable, and nothing is taken from the caller's environment.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from ops.private_folder import private_folder
 from ops.storage.access import Access, StorageLocation
 
 CONNECTIONS = 8
-# Without the cache: restic gives up where another one has begun the same cache a moment ago (restic#21940), and the check begins at the same time.
+# Without the cache: restic fails if another process has just begun the same cache (restic#21940), and the check starts at the same time.
 LIST = ("snapshots", "--json", "--no-cache")
-CHECK = ("check", "--with-cache")  # what it read of index and trees stays cached for what comes next
-# A way out through a proxy is the network's, not a secret of ours or a setting of the tools.
+CHECK = ("check", "--with-cache")  # the index and trees that it reads stay cached for later commands
+# The proxy is a property of the network, not a secret and not a setting of the tools.
 _PROXY = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tools:
-    """The two programs, at the versions that the project pins."""
+    """restic and rclone at the versions that the project pins."""
 
     restic: Path
     rclone: Path
@@ -44,7 +44,7 @@ class Tools:
 
 @dataclass(frozen=True, kw_only=True)
 class ResticResult:
-    """What restic said, its words escaped. ``wrong``: files that it restored and then read back as something else."""
+    """What restic printed, escaped. ``wrong``: files that it restored but that differ when read back."""
 
     code: int
     out: str
@@ -60,9 +60,9 @@ class ResticResult:
 class Repository:
     """One repository as it was (read-only by construction), or as it is now.
 
-    ``served``: the socket of the view of that moment (view.py); of the present there is none.
-    ``key_hint``: restic tries this key first; without it, it tries 20 in the order of their names and gives up at a malformed one.
-    ``writes``: for the trusted prune alone; restic takes its own lock and may hide objects.
+    ``served``: the socket of the view of that moment (view.py); None for the present. ``key_hint``: the key that restic tries first; without it,
+    restic tries 20 keys in the order of their names and stops at a malformed one. ``writes``: only for the trusted prune; restic then takes
+    its lock and may hide objects.
     """
 
     access: Access
@@ -77,19 +77,19 @@ class Repository:
             raise AssertionError("the past is read-only")
 
     def words(self, *words: str) -> list[str]:
-        """The argument vector. ``--no-lock`` unless it writes: a view of the past cannot be locked, and a look need not be."""
+        """The argument vector. ``--no-lock`` unless it writes: a view of the past cannot be locked, and reading needs no lock."""
         serve = [
             "serve", "restic", "--stdio", "--config", str(self.folder / "rclone.conf"),
             *(["--ca-cert", str(self.folder / "ca.pem")] if self.access.where.ca_certificate else []),
             "--contimeout", "15s", "--ask-password=false", *rclone_config.upload_arguments(self.access.where.uploads()),
         ]  # fmt: skip
-        # A cache for each view: restic trusts a cached index by its name, and names here were overwritten.
+        # One cache per view: restic trusts a cached index by its name, and objects may have been overwritten under their names.
         cache = self.folder / f"cache-{self.served.name if self.served else 'now'}"
         if self.served:
             reach = ["-r", f"rest:http+unix://{self.served}:/", "-o", f"rest.connections={CONNECTIONS}"]
         else:
             reach = [
-                # Its last slash keeps rclone from taking the path for a file, and serving the folder above.
+                # The trailing slash stops rclone from treating the path as a file and serving the parent folder.
                 "-r", f"rclone:vault:{self.access.where.bucket}/{self.access.path}/",
                 "-o", f"rclone.program={_quoted(str(self.tools.rclone))}",
                 "-o", f"rclone.args={' '.join(_quoted(word) for word in serve)}",
@@ -117,7 +117,7 @@ class Repository:
         }
 
     def ask(self, *words: str) -> ResticResult:
-        """One command to its end. Ends with the caller, with the time to give a lock back."""
+        """Run one command to its end. If the caller is interrupted, restic is terminated and gets time to remove its lock."""
         with subprocess.Popen(
             self.words(*words),
             env=self.environment(),
@@ -136,12 +136,12 @@ class Repository:
         return ResticResult(code=running.returncode, out=out, words=_last_words(errors or out))
 
     def follow(self, *words: str, told: Callable[[dict[str, Any]], None]) -> ResticResult:
-        """One command with ``--json``: each line of its output is told as it comes. Ends with the caller, whatever ends him."""
+        """Run one command with ``--json`` and pass each line of its output to ``told`` as it arrives. It is terminated if the caller is interrupted."""
         return follow_command(self.words(*words, "--json"), self.environment(), self.folder, told)
 
     @contextmanager
     def start(self, *words: str) -> Iterator[Callable[[], ResticResult]]:
-        """One command while the caller does something else; its answer when he asks for it. Ends with the block, asked or not."""
+        """Start one command in the background. Yields a function that waits for its result. The command is terminated at the end of the block."""
         with (
             tempfile.TemporaryFile("w+", errors="replace", dir=self.folder) as out,
             tempfile.TemporaryFile("w+", errors="replace", dir=self.folder) as errors,
@@ -169,7 +169,7 @@ class Repository:
                     running.wait(20)
 
     def snapshots(self, answer: ResticResult | None = None) -> list[dict[str, Any]]:
-        """What restic can read of the snapshots, as it tells it; ``answer``: where it was asked already."""
+        """The snapshots that restic can read, as `restic snapshots --json` lists them. ``answer``: the result, if it was listed already."""
         answer = answer or self.ask(*LIST)
         try:
             found = json.loads(answer.out)
@@ -189,7 +189,7 @@ def follow_command(
     told: Callable[[dict[str, Any]], None],
     stdin: str | None = None,
 ) -> ResticResult:
-    """A command whose lines of JSON are told as they come. ``stdin``: what it gets there; the pipe stays open for as long as we listen."""
+    """Run a command and pass each line of JSON to ``told`` as it arrives. ``stdin``: text to send; the pipe stays open until the command ends."""
     said: list[str] = []
     with (
         tempfile.TemporaryFile("w+", errors="replace", dir=folder) as errors,
@@ -205,7 +205,7 @@ def follow_command(
     ):
         try:
             if stdin is not None and running.stdin is not None:
-                with contextlib.suppress(BrokenPipeError):  # it ended at once, and says why
+                with contextlib.suppress(BrokenPipeError):  # it ended at once; its output says why
                     running.stdin.write(stdin)
                     running.stdin.flush()
             for line in running.stdout or ():
@@ -228,12 +228,12 @@ def follow_command(
 
 
 def _quoted(word: str) -> str:
-    """As restic splits it again."""
+    """Quote a word in the way that restic splits it."""
     if not set(word) & set(" \t'\"\\"):
         return word
     if "'" in word or "\\" in word:
         raise LastcopyError(
-            "a path holds a quote or a backslash, which restic cannot hand on",
+            "a path contains a quote or a backslash, which restic cannot pass on",
             where=word,
             fix="use another TMPDIR or LASTCOPY_CACHE",
         )
@@ -258,7 +258,7 @@ def _error_of(line: str) -> str:
 
 
 def _wrong(line: str) -> Iterator[str]:
-    """The file that `--verify` found to be other than it must be."""
+    """The file that `--verify` found to have wrong content."""
     message = _json(line) or {}
     error, item = message.get("error", {}), message.get("item")
     text = str(error.get("message", "")) if isinstance(error, dict) else ""
@@ -267,14 +267,14 @@ def _wrong(line: str) -> Iterator[str]:
 
 
 def _last_words(text: str, lines: int = 12) -> str:
-    """The end of what a program said, each line escaped."""
+    """The last lines of a program's output, each escaped."""
     kept = [line for line in text.splitlines() if line.strip()][-lines:]
     return "\n".join(f"    {escape_text(line.rstrip(), 300)}" for line in kept)
 
 
 @contextmanager
 def open_workspace(access: Access, parent: Path | None = None) -> Iterator[Path]:
-    """A private folder with password, rclone.conf, storage key and CA, gone at the end however it ends."""
+    """A private folder with password, rclone.conf, storage key and CA. It is removed at the end, however the verb ends."""
     with private_folder("recover", parent) as folder:
         where, key = access.where, access.key
         _private(
@@ -303,7 +303,7 @@ def open_workspace(access: Access, parent: Path | None = None) -> Iterator[Path]
 
 @contextmanager
 def write_certificate(where: StorageLocation) -> Iterator[Path | None]:
-    """A file with the storage's own CA, where it has one."""
+    """A file with the storage's own CA certificate, or None if it has none."""
     with private_folder("ca") as folder:
         file = folder / "ca.pem"
         if where.ca_certificate:

@@ -1,6 +1,6 @@
-"""A view of chosen versions, served to restic over a socket that only this user reaches: read-only, restic's own REST protocol.
+"""A view of chosen versions, served to restic by its own REST protocol, read-only, on a socket that only this user can reach.
 
-rclone shows the past by the dates that the storage tells. Where those cannot be trusted, restic is given exactly the versions that were chosen here.
+rclone shows the past according to the dates that the storage reports. These cannot always be trusted, so restic gets exactly the chosen versions.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 def serve_view(
     storage: Storage, view: Mapping[str, Entry], socket: Path, say: Callable[[str], None]
 ) -> Iterator[None]:
-    """Within, restic's requests on the socket are answered from these versions alone.
+    """Answer restic's requests on the socket from these versions only, until the end of the block.
 
-    Where the storage does not give one, restic sees too little and asks again, for up to a quarter of an hour and without a word: each reason is
-    said here once.
+    If the storage does not return a version, restic gets an incomplete answer and silently retries for up to 15 minutes. So each reason is
+    passed to ``say`` once.
     """
     reasons: set[str] = set()
     kinds: dict[str, dict[str, Entry]] = {}
@@ -43,7 +43,7 @@ def serve_view(
             return "restic"
 
         def log_message(self, format: str, *args: object) -> None:
-            """Nothing: names here are a stranger's."""
+            """Log nothing: an attacker may have chosen the names."""
 
         def do_HEAD(self) -> None:
             self._answer(body=False)
@@ -92,7 +92,7 @@ def serve_view(
                 reason = error.what.rpartition(": ")[2]
                 if reason not in reasons:
                     reasons.add(reason)
-                    say(f"{error.what}; restic asks again")
+                    say(f"{error.what}; restic will try again")
             except OSError:
                 self.close_connection = True  # restic has hung up
 

@@ -1,1 +1,1 @@
-"""The storage that holds the repositories: where it is, who may read it, its objects and their versions."""
+"""The storage that holds the repositories: its location, its access keys, its objects and their versions."""

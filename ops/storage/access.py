@@ -1,4 +1,4 @@
-"""Access: all that one repository's recovery needs, whether it comes from a stack's outputs or from the recovery kit alone. Never printed."""
+"""Access: everything needed to recover one repository, from a stack's outputs or from a recovery kit. Never printed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ Prefix = Annotated[
     str, _form(r"(?!\.\.?(/|$))([\w.-]+(/(?!\.\.?(/|$))[\w.-]+)*)?", "words joined by single slashes")
 ]
 PublicKey = Annotated[str, _form(r"ssh-ed25519 [A-Za-z0-9+/=]+( [\w.@-]*)?", "one line: ssh-ed25519 AAAA…")]
-# What rclone.conf gives back as it is: quotes, a last backslash and %( have a meaning there.
+# Only what rclone.conf returns unchanged: quotes, a trailing backslash and %( have a special meaning there.
 SecretKey = Annotated[
     SecretStr,
     _secret(r"(?![\"'`])(?!.*%\()[!-~]{7,255}[!-\[\]-~]", "8 to 256 visible ASCII characters, as rclone.conf can carry"),
@@ -54,7 +54,7 @@ Password = Annotated[SecretStr, _secret(r"[^\r\n\0]{1,512}", "one line of 1 to 5
 
 
 class Document(BaseModel):
-    """A part of the kit or of the outputs, with camelCase keys. Its errors never repeat a value."""
+    """A part of the kit or of the outputs, with camelCase keys. Its errors never contain a value."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -66,7 +66,7 @@ class Document(BaseModel):
 
     @classmethod
     def read(cls, raw: Any, where: str) -> Self:
-        """The document, or every problem with it at once."""
+        """Parse the document. Raises LastcopyError with all problems at once. ``where``: its name in errors."""
         try:
             return cls.model_validate(raw)
         except ValidationError as error:
@@ -86,12 +86,12 @@ class Document(BaseModel):
             raise AssertionError("a validation error has lines") from None
 
 
-# As components/settings/silence.py derives it from the default schedule, which is daily.
+# The value that components/settings/silence.py derives from the default schedule, which is daily.
 DAILY_SILENT_HOURS = 28
 
 
 class StorageLocation(Document):
-    """Where the objects stand; the stack's output ``vault``."""
+    """Where the objects are stored; the stack's output ``vault``."""
 
     endpoint: Annotated[str, _form(r"https://[A-Za-z0-9.:\[\]-]+", "https://host or https://host:port")]
     region: Annotated[str, _form(r"[a-z0-9-]{1,32}", "1 to 32 of a-z 0-9 -")]
@@ -102,18 +102,18 @@ class StorageLocation(Document):
     ca_certificate: Annotated[str, _form(r"[\w\s+/=-]+", "certificates in PEM form")] | None = None
 
     def uploads(self) -> Uploads:
-        """How objects are sent there."""
+        """How objects are uploaded there."""
         return SERVICES[self.provider].uploads(self.checksum)
 
     @property
     def knows_trailers(self) -> bool:
-        """Whether the service knows the newer checksums of S3 (``x-amz-checksum-…``); some refuse every request that names one."""
+        """Whether the service supports S3's newer checksums (``x-amz-checksum-…``); some services refuse every request that names one."""
         return self.uploads().checksum is Checksum.TRAILER
 
 
 class RepositoryRecord(Document):
-    """What is known of one source's repository. ``silent_after_hours``: from its schedule; ``shrink_percent``: the source's
-    ``expect.shrinkPercent``; None: an older stack or kit does not tell."""
+    """What is known of one source's repository. ``silent_after_hours``: from its schedule. ``shrink_percent``: the source's
+    ``expect.shrinkPercent``; None in the outputs or kit of an older program."""
 
     name: Source
     generation: Annotated[int, Field(ge=1)] = 1
@@ -126,12 +126,12 @@ class RepositoryRecord(Document):
 
     @property
     def silent_hours(self) -> int:
-        """Without a new snapshot for so many hours it counts as silent (A8)."""
+        """After how many hours without a new snapshot the source counts as silent (A8)."""
         return self.silent_after_hours or DAILY_SILENT_HOURS
 
 
 class StorageKey(Document):
-    """The identity that recovery uses: it lists and reads versions, and for a rebuild also writes and hides."""
+    """The identity that recovery uses: it lists and reads versions, and for a rebuild also writes and hides objects."""
 
     access_key_id: Annotated[str, _form(r"[A-Za-z0-9][\w.@+=-]{2,127}", "an access key id")]
     secret_access_key: SecretKey
@@ -139,9 +139,9 @@ class StorageKey(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class RepositoryLocation:
-    """One repository and the key to its storage: enough to see what stands there, not to read it.
+    """One repository and the key to its storage: enough to list its objects, but not to read their content.
 
-    ``place``: where it is none of a source's generations (a drill's). ``lock_was``: the bucket's default retentions before today's, oldest first.
+    ``place``: its path, if it is not a generation of a source (as in an attack drill). ``lock_was``: the bucket's earlier default retentions, oldest first.
     """
 
     where: StorageLocation
@@ -152,7 +152,7 @@ class RepositoryLocation:
 
     @property
     def path(self) -> str:
-        """Below the bucket, as the relay serves it: ``prefix/source/g1``."""
+        """The path below the bucket, as the relay serves it: ``prefix/source/g1``."""
         if self.place is not None:
             return self.place
         return f"{self.where.prefix}/{self.record.name}/g{self.record.generation}".lstrip("/")
@@ -160,13 +160,13 @@ class RepositoryLocation:
 
 @dataclass(frozen=True, kw_only=True)
 class Access(RepositoryLocation):
-    """A place and the password to its content."""
+    """A repository's location and its password."""
 
     password: SecretStr = field(repr=False)
 
 
 def read_access(outputs: Mapping[str, Any], source: str, key: StorageKey) -> Access:
-    """From a stack's outputs with their secrets."""
+    """The access to one source's repository, from a stack's outputs with secrets. Raises LastcopyError."""
     where, records = read_storage_location(outputs), outputs.get("sources", {})
     if source not in records:
         raise _unknown(source, records)
@@ -175,11 +175,11 @@ def read_access(outputs: Mapping[str, Any], source: str, key: StorageKey) -> Acc
 
 
 def read_storage_location(outputs: Mapping[str, Any]) -> StorageLocation:
-    """The storage of a stack's outputs; an rclone remote has no versions to go back to, so it is none."""
+    """The storage in a stack's outputs. Raises LastcopyError for an rclone remote, which has no versions to go back to."""
     vault = outputs.get("vault", {})
     if "bucket" not in vault:
         raise LastcopyError(
-            "this stack does not tell where its storage is: it was last run by an older program, or stores on an rclone remote without versions",
+            "this stack does not say where its storage is: it was last run by an older program, or uses an rclone remote without versions",
             where="output vault",
             fix="pulumi up; or give the recovery kit",
         )
@@ -188,7 +188,7 @@ def read_storage_location(outputs: Mapping[str, Any]) -> StorageLocation:
 
 
 def read_records(outputs: Mapping[str, Any]) -> dict[str, RepositoryRecord]:
-    """Every source of a stack's outputs."""
+    """Every source in a stack's outputs."""
     return {
         name: RepositoryRecord.read(_record_of(name, summary), f"output sources.{name}")
         for name, summary in sorted(outputs.get("sources", {}).items())
@@ -214,13 +214,13 @@ def _unknown(source: str, known: Mapping[str, Any]) -> LastcopyError:
 
 
 def find_record(records: Mapping[str, RepositoryRecord], source: str) -> RepositoryRecord:
-    """The source's record, or an error that names all sources."""
+    """The source's record. Raises LastcopyError with the names of all sources."""
     if source not in records:
         raise _unknown(source, records)
     return records[source]
 
 
-# file's key -> ours; the last pair is what stands in the local stack's storage/root.env
+# key in the file -> our name; the last pair is from the local stack's storage/root.env
 _NAMES = {
     "AWS_ACCESS_KEY_ID": "accessKeyId", "AWS_SECRET_ACCESS_KEY": "secretAccessKey",
     "accessKeyId": "accessKeyId", "secretAccessKey": "secretAccessKey",
@@ -231,7 +231,7 @@ KEY_FORMS = "lines AWS_ACCESS_KEY_ID=… and AWS_SECRET_ACCESS_KEY=…, or the J
 
 
 def read_storage_key(file: str) -> StorageKey:
-    """From a file of the user's alone, or from standard input (``-``); never from the command line."""
+    """Read a key from a file that only its owner can read, or from standard input (``-``); never from the command line. Raises LastcopyError."""
     where = "--storage-key"
     text = read_private(file, where)
     found: dict[str, Any] = {}
@@ -250,7 +250,7 @@ def read_storage_key(file: str) -> StorageKey:
 
 
 def read_private(file: str, where: str) -> str:
-    """A secret's file: readable by its owner alone."""
+    """Read a file with a secret. Raises LastcopyError if others than its owner can read it. ``where``: the option's name."""
     if file == "-":
         return sys.stdin.read()
     path = Path(file)

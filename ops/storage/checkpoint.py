@@ -1,8 +1,9 @@
-"""Checkpoints: signed notes that a repository was whole and good at a moment, so that older signs of an attack no longer count. Pure.
+"""Checkpoints: signed notes that a repository was complete and good at a moment, so that older signs of an attack no longer count. Pure.
 
-A rebuild hides and overwrites by itself; so does a trusted prune. Without a note of it the next search for the last good moment would
-end before them. A note is in the bucket, outside every source's prefix, and is valid only with the repository's password: the relay and
-the storage do not know it, and a source cannot write there. Who has both a source and the storage can forge one; then give ``--at``.
+A rebuild hides and overwrites objects itself, and so does a trusted prune. Without a note, the next search for the last good moment would end
+before them. A note is in the bucket, outside every source's prefix, and its signature needs the repository's password: the relay and the
+storage do not have it, and a source cannot write there. An attacker who controls both a source and the storage can forge a note; then
+give ``--at``.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from typing import Any
 from ops.history.versions import Entry, History, iso
 from ops.storage.access import Access, RepositoryLocation
 
-FOLDER = "_lastcopy/checkpoints"  # no source's name begins with an underscore
+FOLDER = "_lastcopy/checkpoints"  # source names never begin with an underscore
 
 
 def folder(access: RepositoryLocation, kind: str = FOLDER) -> str:
-    """Where the notes of a kind stand for one repository."""
+    """The folder of one repository's notes of a kind."""
     return f"{access.where.prefix}/{kind}/{access.record.name}/g{access.record.generation}/".lstrip("/")
 
 
 def digest(shown: dict[str, Entry]) -> str:
-    """Of what stands, locks left out: names and content as the storage knows them."""
+    """The digest of the current objects without restic's locks: their names and content as the storage reports them."""
     rows = sorted(
         [name, entry.id, entry.etag, entry.size]
         for name, entry in shown.items()
@@ -36,8 +37,8 @@ def digest(shown: dict[str, Entry]) -> str:
 
 
 def seal(access: Access, *content: Any) -> str:
-    """The signature of a note's content, which JSON can carry."""
-    # Slow on purpose: the note must not become a quick way to guess a weak password.
+    """Sign the content of a note. The content must be serializable as JSON."""
+    # Slow by design: a note must not offer a quick way to guess a weak password.
     key = hashlib.scrypt(
         access.password.get_secret_value().encode(),
         salt=f"lastcopy checkpoint {access.where.bucket}/{access.path}".encode(),
@@ -49,16 +50,16 @@ def seal(access: Access, *content: Any) -> str:
 
 
 def make(access: Access, history: History, why: str) -> tuple[str, dict[str, Any]]:
-    """Key and content of the note that what stands now is good. Its time is the storage's: that of its newest entry."""
+    """Key and content of a note that the current state is good. Its time is the storage's: that of the newest entry."""
     if history.last is None:
-        raise AssertionError("an empty repository is no checkpoint")
+        raise AssertionError("an empty repository cannot have a checkpoint")
     at, state = history.last.astimezone(UTC).isoformat(), digest(history.live())
     note = {"format": 1, "at": at, "state": state, "why": why, "mac": seal(access, at, state, why)}
     return f"{folder(access)}{iso(history.last)}.json", note
 
 
 def newest(access: Access, history: History, notes: Iterable[dict[str, Any]]) -> tuple[datetime, str] | None:
-    """Time and reason of the newest note that is ours and still fits what the storage remembers of that time."""
+    """Time and reason of the newest note that has our signature and still matches the storage's history at that time."""
     return _newest(
         history,
         notes,
@@ -69,7 +70,7 @@ def newest(access: Access, history: History, notes: Iterable[dict[str, Any]]) ->
 
 
 def newest_unproven(history: History, notes: Iterable[dict[str, Any]]) -> tuple[datetime, str] | None:
-    """The same without the password, so without proof of who wrote it: whoever may write beside the sources' rooms can make one."""
+    """The same without the password, so without checking the signature: anyone who may write outside the sources' prefixes can forge one."""
     return _newest(history, notes, lambda *_: True)
 
 
@@ -87,7 +88,7 @@ def _newest(
             continue
         if moment.tzinfo is None or (found and moment <= max(found)[0]):
             continue
-        # The digest first: it is quick, and refuses what an attacker floods us with.
+        # Compare the digest first: it is quick, and rejects notes with which an attacker may flood us.
         if digest(history.view(moment)) == state and ours(note, at, state, why):
             found.append((moment, why))
     return max(found, default=None)

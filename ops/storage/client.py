@@ -1,4 +1,4 @@
-"""The storage's side of a recovery: lists, reads, copies, hides, takes delete markers off. There is no call here that deletes a version."""
+"""The storage's operations for a recovery: list, read, copy, hide, and remove delete markers. No call here deletes a version."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ WORKERS = 8
 NOTES, NOTE_BYTES = 1000, 1 << 20
 _REFUSED = {"AccessDenied", "InvalidRequest", "MethodNotAllowed", "NotImplemented", "ObjectLocked"}
 _RIGHTS = (
-    "s3:ListBucketVersions, s3:GetObjectVersion, to see forged dates s3:GetBucketObjectLockConfiguration and s3:GetObjectRetention; for a rebuild also "
-    "s3:PutObject, s3:DeleteObject and, to take delete markers off, s3:DeleteObjectVersion"
+    "s3:ListBucketVersions, s3:GetObjectVersion, to detect forged dates s3:GetBucketObjectLockConfiguration and s3:GetObjectRetention; for a rebuild also "
+    "s3:PutObject, s3:DeleteObject and, to remove delete markers, s3:DeleteObjectVersion"
 )
 
 
 class AccessRefused(LastcopyError):
-    """The storage does not let this key do it; there may be another way."""
+    """The storage does not allow this key the operation; there may be another way."""
 
 
 def make_client(where: StorageLocation, key: StorageKey, ca_file: Path | None, *, attempts: int) -> Any:
-    """An S3 client that takes nothing of the caller's environment. What it writes carries a checksum that this service knows."""
+    """An S3 client that uses nothing of the caller's environment. Its uploads carry a checksum that this service supports."""
     nothing = (None, None, None, None)
     session = botocore.session.Session(
         session_vars={
@@ -55,7 +55,7 @@ def make_client(where: StorageLocation, key: StorageKey, ca_file: Path | None, *
     checksums: Literal["when_supported", "when_required"] = (
         "when_supported" if where.knows_trailers else "when_required"
     )
-    # Without boto3, which takes as long to import as a small repository takes to list.
+    # Without boto3: importing it takes as long as listing a small repository.
     made = session.create_client(
         "s3",
         endpoint_url=where.endpoint,
@@ -80,13 +80,13 @@ def make_client(where: StorageLocation, key: StorageKey, ca_file: Path | None, *
 
 
 def _add_content_md5(params: dict[str, Any], **_: Any) -> None:
-    """A bucket with a default retention takes no upload without a checksum, and not every service knows the newer ones."""
+    """Add the checksum that a bucket with a default retention demands: not every service supports the newer ones."""
     digest = hashlib.md5(params["body"] or b"", usedforsecurity=False).digest()
     params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
 
 
 class Storage:
-    """One repository's objects, through the key of ``access``; nothing is taken from the caller's environment."""
+    """One repository's objects, accessed with the key of ``access``. Nothing is taken from the caller's environment."""
 
     def __init__(self, access: RepositoryLocation, ca_file: Path | None) -> None:
         self.bucket, self.prefix = access.where.bucket, f"{access.path}/"
@@ -94,11 +94,11 @@ class Storage:
         self._s3 = make_client(access.where, access.key, ca_file, attempts=4)
 
     def history(self, told: Callable[[int], None] = lambda _: None) -> History:
-        """Every version and delete marker of the repository; ``told`` hears how many so far."""
+        """Every version and delete marker of the repository. ``told`` gets the number listed so far."""
         return History(self.entries(self.prefix, told))
 
     def entries(self, prefix: str, told: Callable[[int], None] = lambda _: None) -> Iterator[Entry]:
-        """Every version and delete marker below ``prefix``; their names are told without it."""
+        """Every version and delete marker below ``prefix``; their names are relative to it."""
         order = 0
         with _translated("the versions cannot be listed", f"bucket {self.bucket}"):
             pages = self._s3.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=prefix)
@@ -122,22 +122,24 @@ class Storage:
                 told(order)
 
     def clock(self) -> datetime:
-        """The storage's own time, in whole seconds: what its objects' times are to be compared with."""
-        with _translated("the storage cannot be asked", f"bucket {self.bucket}"):
+        """The storage's own time in whole seconds, for comparison with the times of its objects. Raises LastcopyError."""
+        with _translated("the storage cannot be reached", f"bucket {self.bucket}"):
             answer = self._s3.list_object_versions(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1)
         said = answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
         try:
             return parsedate_to_datetime(said)
         except ValueError:
-            raise LastcopyError("the storage does not tell its time", where=f"bucket {self.bucket}") from None
+            raise LastcopyError(
+                "the storage does not report its time", where=f"bucket {self.bucket}"
+            ) from None
 
     def locks(
         self, history: History, told: Callable[[int], None] = lambda _: None
     ) -> tuple[dict[str, datetime], Retention] | None:
-        """When the lock of each version outside locks/ ends, and the default retention; None where the bucket has none.
+        """When the lock of each version outside locks/ ends, and the default retention. None if the bucket has no default retention.
 
-        One request for each version; ``told`` hears how many were answered. A pack with one version is not asked about: a forged one stands
-        below a name that no honest index knows, wherever it is dated, and a forged index is asked about.
+        This takes one request per version; ``told`` gets the number done. Packs with a single version are left out: a forged pack has a name that no
+        honest index contains, whatever its date, and forged indexes are not left out.
         """
         with _translated("the bucket's lock cannot be read", f"bucket {self.bucket}"):
             answer = self._s3.get_object_lock_configuration(Bucket=self.bucket)
@@ -154,7 +156,7 @@ class Storage:
             until = heads.lock_of(key, entry.id)
             if until is not None:
                 return entry.id, until
-            # No lock, or something else than an answer: asked with all of the client's care.
+            # No lock, or an unexpected answer: repeat it with the client's own error handling.
             with _translated(f"the lock of {escape_text(entry.name)} cannot be read", self.bucket):
                 head = self._s3.head_object(Bucket=self.bucket, Key=key, VersionId=entry.id)
             return entry.id, head.get("ObjectLockRetainUntilDate")
@@ -174,7 +176,7 @@ class Storage:
         return found, retention
 
     def parts(self, entry: Entry, first: int, last: int, size: int) -> Iterator[bytes]:
-        """One version's content from byte ``first`` to ``last``, in pieces."""
+        """One version's content from byte ``first`` to ``last``, in chunks of ``size`` bytes."""
         with _translated(f"{escape_text(entry.name)} cannot be read", self.bucket):
             answer = self._s3.get_object(
                 Bucket=self.bucket,
@@ -191,45 +193,45 @@ class Storage:
             return bytes(answer["Body"].read())
 
     def same(self, now: Entry, then: Entry) -> bool:
-        """Whether two versions of one size hold the same, told by content: restic's names are its SHA-256."""
+        """Whether two versions of equal size have the same content. restic's names are the content's SHA-256."""
         content = self.read(now)
         if area(then.name) in AREAS[1:]:
             return hashlib.sha256(content).hexdigest() == then.name.rsplit("/", 1)[-1]
         return content == self.read(then)
 
     def copy(self, good: Entry) -> None:
-        """The good version becomes the newest of its name; the storage copies, nothing passes through here."""
+        """Make the good version the newest of its name. The storage copies it; no data passes through here."""
         key = self.prefix + good.name
         origin = {"Bucket": self.bucket, "Key": key, "VersionId": good.id}
         with _translated(f"{escape_text(good.name)} cannot be copied", self.bucket):
             if good.size < 5 << 30:
                 self._s3.copy_object(Bucket=self.bucket, Key=key, CopySource=origin)
-            else:  # more than one request can copy
+            else:  # larger than what one request can copy
                 from s3transfer.manager import TransferManager
 
                 with TransferManager(self._s3) as manager:
                     manager.copy(origin, self.bucket, key).result()
 
     def remove_marker(self, marker: Entry) -> None:
-        """Remove one delete marker. A version cannot be removed here, whatever the caller believes."""
+        """Remove one delete marker. Versions cannot be removed here, whatever the caller passes."""
         if not marker.marker:
-            raise AssertionError("only delete markers are taken off")
-        with _translated(f"the delete marker of {escape_text(marker.name)} cannot be taken off", self.bucket):
+            raise AssertionError("only delete markers are removed")
+        with _translated(f"the delete marker of {escape_text(marker.name)} cannot be removed", self.bucket):
             self._s3.delete_object(Bucket=self.bucket, Key=self.prefix + marker.name, VersionId=marker.id)
 
     def hide(self, name: str) -> None:
-        """A delete marker above whatever stands; its versions stay."""
+        """Put a delete marker on top of the name; its versions are kept."""
         with _translated(f"{escape_text(name)} cannot be hidden", self.bucket):
             self._s3.delete_object(Bucket=self.bucket, Key=self.prefix + name)
 
     def notes(self, folder: str) -> list[dict[str, Any]]:
-        """The JSON notes of a folder of ours beside the sources' rooms, newest first; what is not JSON is passed over."""
+        """The JSON notes of one of our folders outside the sources' prefixes, newest first. Invalid JSON is ignored."""
         found: list[dict[str, Any]] = []
         with _translated("the notes cannot be listed", f"bucket {self.bucket}"):
             pages = self._s3.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=folder)
             rows = [row for page in pages for row in page.get("Versions", []) if row["Size"] <= NOTE_BYTES]
             rows.sort(key=lambda row: row["LastModified"], reverse=True)
-            for row in rows[:NOTES]:  # nobody makes us read a flood
+            for row in rows[:NOTES]:  # a limit, because an attacker may write a flood of notes
                 answer = self._s3.get_object(Bucket=self.bucket, Key=row["Key"], VersionId=row["VersionId"])
                 try:
                     note = json.loads(answer["Body"].read())
@@ -242,15 +244,15 @@ class Storage:
     def write_note(self, key: str, note: dict[str, Any], what: str = "the note of this recovery") -> None:
         body = json.dumps(note, sort_keys=True).encode()
         if len(body) > NOTE_BYTES:
-            raise AssertionError("a note that nobody would read")
+            raise AssertionError("the note is too large to be read again")
         with _translated(f"{what} cannot be written", f"bucket {self.bucket}"):
             self._s3.put_object(Bucket=self.bucket, Key=key, Body=body)
 
 
 class LockReader:
-    """HEAD requests by botocore's signer and sender, without the client's machinery around them: one for each version may be very many.
+    """Reads locks by HEAD requests with botocore's signer and sender but without its client, which is slow for so many requests.
 
-    For storages with the bucket in the path, as every one but AWS is asked (``client``).
+    For storages with the bucket in the path, which is how all but AWS are used (``make_client``).
     """
 
     def __init__(self, access: RepositoryLocation, ca_file: Path | None) -> None:
@@ -265,7 +267,7 @@ class LockReader:
         )
 
     def lock_of(self, key: str, version: str) -> datetime | None:
-        """When the version's lock ends; None where there was no such answer, for whatever reason."""
+        """When the version's lock ends; None if there was no such answer, for any reason."""
         request = AWSRequest("HEAD", f"{self._root}{quote(key)}?versionId={quote(version, safe='')}")
         try:
             self._signer.add_auth(request)
@@ -282,7 +284,7 @@ def _versions(entries: Sequence[Entry]) -> int:
 
 @contextmanager
 def _translated(what: str, where: str) -> Iterator[None]:
-    """The client's errors as ours; their text names no secret."""
+    """Translate the client's errors into ours. Their text contains no secret."""
     try:
         yield
     except ClientError as error:
@@ -291,17 +293,17 @@ def _translated(what: str, where: str) -> Iterator[None]:
             raise AccessRefused(
                 f"{what}: the storage refuses it ({escape_text(code)})",
                 where=where,
-                fix=f"use an identity that has {_RIGHTS}",
+                fix=f"use an identity with the rights {_RIGHTS}",
             ) from None
         fixes = {
             "InvalidAccessKeyId": "the access key id is unknown to this storage: give the right --storage-key",
-            "SignatureDoesNotMatch": "the secret does not fit the access key id: give the right --storage-key",
+            "SignatureDoesNotMatch": "the secret does not match the access key id: give the right --storage-key",
             "NoSuchBucket": "compare the bucket's name with the stack file",
             "RequestTimeTooSkewed": "set this machine's clock",
         }
         raise LastcopyError(f"{what}: {escape_text(code)}", where=where, fix=fixes.get(code, "")) from None
     except BotoCoreError as error:
-        fix = "see to it that this machine reaches the storage"
+        fix = "check that this machine can reach the storage"
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
-            fix = "the endpoint's certificate is not trusted here: set storage.s3.caCertificate, or take the kit's"
+            fix = "the endpoint's certificate is not trusted here: set storage.s3.caCertificate, or use the recovery kit's"
         raise LastcopyError(f"{what}: {escape_text(error)}", where=where, fix=fix) from None

@@ -48,7 +48,7 @@ def killed_when(bed: Bed, seen: str, number: signal.Signals, *, nth: int = 1, wa
     assert running.returncode != 0, said
 
 
-READS, FORGOTTEN = "reads and checks every pack;", "snapshots are forgotten"
+READS, FORGOTTEN = "reads and checks every pack,", "snapshots are forgotten"
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_sabotage_without_the_note_of_intent_a_killed_prune_is_taken_for_an_atta
 ) -> None:
     killed_when(grown, FORGOTTEN, signal.SIGKILL)
     monkeypatch.setattr(prune.intent, "unfinished", lambda *_: ())
-    refused(grown, says="look first")
+    refused(grown, says="examine it first")
 
 
 def test_a_note_of_intent_excuses_no_other_snapshot_and_none_with_another_password(grown: Bed) -> None:
@@ -93,7 +93,7 @@ def test_a_note_of_intent_excuses_no_other_snapshot_and_none_with_another_passwo
     with grown.recovery() as found:
         found.storage.write_note(*prune.intent.make(grown.access, found.history, [first]))
     grown.hide(f"snapshots/{second}")
-    refused(grown, says="look first")
+    refused(grown, says="examine it first")
 
 
 def test_a_forged_note_of_intent_does_not_count(grown: Bed) -> None:
@@ -102,7 +102,7 @@ def test_a_forged_note_of_intent_does_not_count(grown: Bed) -> None:
     with grown.recovery() as found:
         found.storage.write_note(*prune.intent.make(forger_, found.history, [first]))
     grown.hide(f"snapshots/{first}")
-    refused(grown, says="look first")
+    refused(grown, says="examine it first")
 
 
 def test_a_lock_of_a_prune_that_was_killed_here_is_told_from_one_that_runs(grown: Bed) -> None:

@@ -28,7 +28,7 @@ def test_s9_bogus_and_malformed_keys_stop_a_prune_until_somebody_looked_and_then
 ) -> None:
     bogus_keys(grown)
     malformed_keys(grown)
-    said = refused(grown, says="look first")
+    said = refused(grown, says="examine it first")
     assert "added in a burst of keys" in said
     time.sleep(1.1)
     code, said = run(grown, "--seen-until", now().isoformat())
@@ -149,10 +149,10 @@ def damaged_pack(bed: Bed) -> None:
 
 
 POISON = {
-    "garbage pack that an index trusts": (garbage_pack_that_an_index_trusts, "check of what stands fails"),
-    "index that moves blobs": (index_that_moves_blobs, "check of what stands fails"),
-    "garbage index": (garbage_index, "check of what stands fails"),
-    "overwritten pack": (damaged_pack, "look first"),
+    "garbage pack that an index trusts": (garbage_pack_that_an_index_trusts, "check of the repository fails"),
+    "index that moves blobs": (index_that_moves_blobs, "check of the repository fails"),
+    "garbage index": (garbage_index, "check of the repository fails"),
+    "overwritten pack": (damaged_pack, "examine it first"),
 }  # fmt: skip
 
 
@@ -208,7 +208,7 @@ def test_s9_poison_that_comes_while_restic_prunes_is_found_and_every_version_is_
     before = bed.versions()
     code, said = run(bed, *ONE)
     assert code == 1, said
-    assert "after the prune restic's check fails" in said
+    assert "restic's check fails after the prune" in said
     assert bed.versions() >= before
     (at,) = re.findall(r"rebuild --at (\S+Z)", said)
     done = CliRunner().invoke(app, ["recover", "rebuild", *words(bed), "--at", at, "--really"])

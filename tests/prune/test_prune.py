@@ -61,9 +61,9 @@ def days(number: int, *, back: bool) -> list[datetime]:
 
 FORGED: dict[str, tuple[Callable[[Bed], list[str]], str]] = {
     "past": (lambda bed: forger.snapshot_like(bed, days(5, back=True)), "more than 48 h before it arrived"),
-    "future": (lambda bed: forger.snapshot_like(bed, days(5, back=False)), "still to come when it arrived"),
-    "end of time": (lambda bed: forger.snapshot_like(bed, ["9999-12-31T23:59:59-14:00"]), "still to come"),
-    "host": (lambda bed: forger.snapshot_like(bed, [now()] * 3, hostname="\x1b[2Jdb1"), "is of host \\x1b[2Jdb1"),
+    "future": (lambda bed: forger.snapshot_like(bed, days(5, back=False)), "in the future when it arrived"),
+    "end of time": (lambda bed: forger.snapshot_like(bed, ["9999-12-31T23:59:59-14:00"]), "in the future"),
+    "host": (lambda bed: forger.snapshot_like(bed, [now()] * 3, hostname="\x1b[2Jdb1"), "from host \\x1b[2Jdb1"),
     "unreadable": (lambda bed: forger.put_sealed(bed, "snapshots", ["no snapshot"]), "restic cannot read it"),
 }  # fmt: skip
 
@@ -79,7 +79,7 @@ def test_s8_forged_snapshots_are_refused_by_name_and_set_aside_they_displace_no_
     assert all(one[:8] in said for one in ids)
     assert "\x1b[2J" not in said
     if lie == "unreadable":  # restic can prune nothing over it; recovery hides it
-        refused(grown, "--set-aside", ids[0], says="check of what stands fails")
+        refused(grown, "--set-aside", ids[0], says="check of the repository fails")
         return
     code, said = run(grown, *(word for one in ids for word in ("--set-aside", one[:10])))
     assert code == 0, said
@@ -164,7 +164,7 @@ def test_s8_sabotage_an_acceptance_that_nobody_signed_counts_for_nothing(
 
 def test_signs_of_an_attack_stop_a_prune(grown: Bed) -> None:
     grown.hide(next(name for name in grown.names() if name.startswith("data/")))
-    refused(grown, says="look first")
+    refused(grown, says="examine it first")
 
 
 def test_a_backup_that_comes_while_everything_is_read_stops_the_prune(
@@ -181,14 +181,14 @@ def test_a_backup_that_comes_while_everything_is_read_stops_the_prune(
     monkeypatch.setattr(Recovery, "check", slow)
     code, said = run(grown)
     assert code == 1, said
-    assert "came or went while the repository was read" in said
+    assert "were added or removed while the repository was read" in said
     assert live(grown) > good
 
 
 @pytest.mark.parametrize(
     "bad",
     [
-        (["--keep-last", "0"], "the newest snapshot must stay"),
+        (["--keep-last", "0"], "the newest snapshot must be kept"),
         (["--keep-within", "3weeks"], "not a length of time"),
         (["--seen-until", "2999-01-01T00:00:00Z"], "in the future"),
         (["--set-aside", "nothex"], "0 snapshots have the id"),

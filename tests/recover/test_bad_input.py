@@ -139,7 +139,7 @@ def test_one_path_is_restored_and_one_that_is_not_there_is_an_error(bed: Bed, tm
         assert done.files >= 1
         files = [path for path in (tmp_path / "one").rglob("*") if path.is_file()]
         assert [path.read_text() for path in files] == ["2"]
-        with pytest.raises(LastcopyError, match="holds nothing at"):
+        with pytest.raises(LastcopyError, match="contains nothing at"):
             restore(good, choose_snapshot(good, None), tmp_path / "none", paths=["/no/such"])
         for bad in ("relative", "/a/../b", "/nul\0"):
             with pytest.raises(LastcopyError, match="is not a path in a snapshot"):
@@ -280,7 +280,7 @@ def test_wrong_times_keys_and_passwords_are_told(bed: Bed, tmp_path: Path) -> No
     for at, expected in (
         ("yesterday", "is not a time"),
         ((now() + timedelta(hours=1)).isoformat(), "is in the future"),
-        ("2001-01-01T00:00:00Z", "no repository stood at"),
+        ("2001-01-01T00:00:00Z", "there was no repository at"),
     ):
         code, said = run("restore", *words, *target, "--at", at)
         assert code == 1
@@ -293,14 +293,14 @@ def test_wrong_times_keys_and_passwords_are_told(bed: Bed, tmp_path: Path) -> No
     wrong = replace(bed.access, password=SecretStr("not the password at all"))
     with bed.recovery(wrong) as found, pytest.raises(LastcopyError) as caught:
         found.open_moment(None, even_if_damaged=False)
-    assert "the password is not this repository's" in str(caught.value)
+    assert "the password does not belong to this repository" in str(caught.value)
     assert "not the password at all" not in str(caught.value)
 
     for key, expected in (
         ({"accessKeyId": "nobody1", "secretAccessKey": "0123456789"}, "unknown to this storage"),
         (
             {"accessKeyId": bed.vault.key.access_key_id, "secretAccessKey": "wrong-secret-1"},
-            "the secret does not fit",
+            "the secret does not match",
         ),
     ):
         access = replace(bed.access, key=StorageKey.read(key, "test"))
@@ -310,7 +310,7 @@ def test_wrong_times_keys_and_passwords_are_told(bed: Bed, tmp_path: Path) -> No
     for change, expected in (
         ({"bucket": "no-such-bucket"}, "NoSuchBucket"),
         ({"ca_certificate": None}, "certificate is not trusted"),
-        ({"endpoint": "https://127.0.0.1:1"}, "see to it that this machine reaches the storage"),
+        ({"endpoint": "https://127.0.0.1:1"}, "check that this machine can reach the storage"),
     ):
         access = replace(bed.access, where=bed.access.where.model_copy(update=change))
         with pytest.raises(LastcopyError, match=expected), bed.recovery(access):

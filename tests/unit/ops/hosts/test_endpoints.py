@@ -110,7 +110,7 @@ def test_of_an_agents_keys_the_named_ones_are_offered(tmp_path: Path) -> None:
 
 def test_outputs_of_an_older_program_are_an_error_that_names_the_hosts() -> None:
     old = {"relay": {"address": "r", "hostKey": "k"}, "sources": {"web1": OUTPUTS["sources"]["web1"]}}
-    with pytest.raises(LastcopyError, match="relay: it was last run by an older program") as raised:
+    with pytest.raises(LastcopyError, match="relay: they were written by an older program") as raised:
         read_endpoints(old, ["web1"], AdminKeys(common=None))
     assert "pulumi up" in str(raised.value)
 

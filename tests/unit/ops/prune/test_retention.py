@@ -102,9 +102,9 @@ def test_an_honest_history_is_thinned_and_nothing_is_suspicious() -> None:
 
 AT = START + timedelta(days=30)
 LIES: dict[str, list[Snapshot]] = {
-    "to come": [forged(1, AT, AT + timedelta(minutes=11))],
+    "in the future": [forged(1, AT, AT + timedelta(minutes=11))],
     "more than 48 h before": [forged(1, AT, AT - timedelta(hours=49))],
-    "is of host db1": [forged(1, AT, AT, host="db1")],
+    "from host db1": [forged(1, AT, AT, host="db1")],
     "time cannot be read": [forged(1, AT, None)],
     "cannot read it": [Snapshot(id="f" * 64, arrived=AT, readable=False)],
     "burst of 21": [forged(n, AT + timedelta(seconds=n), AT) for n in range(21)],

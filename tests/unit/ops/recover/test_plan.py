@@ -110,10 +110,10 @@ def test_the_configuration_comes_last_and_what_is_referred_to_first() -> None:
 def test_a_moment_without_a_repository_is_refused() -> None:
     store = healthy()
     with pytest.raises(
-        LastcopyError, match=r"no repository stood here at .*its first object is of 2026-11-01"
+        LastcopyError, match=r"there was no repository here at .*its first object is of 2026-11-01"
     ):
         make_plan(store.history(), START - timedelta(days=1))
-    with pytest.raises(LastcopyError, match="no repository stood here"):
+    with pytest.raises(LastcopyError, match="there was no repository here"):
         make_plan(History([]), START)
 
 
