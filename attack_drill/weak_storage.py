@@ -124,8 +124,10 @@ def _allows(
     return lambda asked, reply: granted if reply.status == 403 and matches(asked) else reply
 
 
-def _lifecycle(rule: str) -> Callable[[S3Request], S3Reply | None]:
-    body = f"<LifecycleConfiguration><Rule><ID>tidy</ID><Status>Enabled</Status><Filter><Prefix></Prefix></Filter>{rule}</Rule></LifecycleConfiguration>"
+def has_lifecycle(rule: str, prefix: str = "") -> Callable[[S3Request], S3Reply | None]:
+    """Answers as a bucket with this rule for the objects below the prefix."""
+    whole = f"<ID>tidy</ID><Status>Enabled</Status><Filter><Prefix>{prefix}</Prefix></Filter>{rule}"
+    body = f"<LifecycleConfiguration><Rule>{whole}</Rule></LifecycleConfiguration>"
     return lambda asked: (
         S3Reply(status=200, body=body.encode())
         if asked.method == "GET" and "lifecycle" in asked.query
@@ -175,11 +177,11 @@ WEAKNESSES: Sequence[Weakness] = (
     ),
     Weakness(
         name="lets current objects expire", row="R1", refused=True, told="lets current objects expire",
-        instead=_lifecycle("<Expiration><Days>30</Days></Expiration>"),
+        instead=has_lifecycle("<Expiration><Days>30</Days></Expiration>"),
     ),
     Weakness(
         name="moves objects to an archive", row="A9", told="to an archive class",
-        instead=_lifecycle("<Transition><Days>1</Days><StorageClass>DEEP_ARCHIVE</StorageClass></Transition>"),
+        instead=has_lifecycle("<Transition><Days>1</Days><StorageClass>DEEP_ARCHIVE</StorageClass></Transition>"),
     ),
 )  # fmt: skip
 

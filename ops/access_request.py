@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -30,6 +31,26 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CommandOptions:
+    """Options by which a command reaches the stack that an operator works on. ``stack``: for verbs that change it; ``storage``: for
+    verbs that read its storage."""
+
+    stack: str = ""
+    storage: str = ""
+
+
+SELECTED_STACK = CommandOptions()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackLocations:
+    """Where each source's repository is, by the source's name. ``stack``: the stack's name."""
+
+    stack: str
+    by_source: Mapping[str, RepositoryLocation]
+
+
+@dataclass(frozen=True, kw_only=True)
 class AccessRequest:
     """What the operator asked for. An empty ``source`` means all sources; the other fields match the options of the same names."""
 
@@ -42,6 +63,25 @@ class AccessRequest:
     sandbox: Path | None
     generation: int | None
     lock_was: tuple[str, ...] = ()
+
+    def options_for(self, stack: str, config_file: Path | None = None) -> CommandOptions:
+        """The same ways in, for a command that a person is told to run. ``stack``: its name, where it was not asked for by name."""
+        sandbox = ("--sandbox", str(self.sandbox)) if self.sandbox else ()
+        # The folder names the stack of a sandbox.
+        name = ("--stack", self.stack or stack) if self.stack or not self.sandbox else ()
+        way = (
+            ("--kit", str(self.kit), "--passphrase-file", self.passphrase_file, "--identity", self.identity)
+            if self.kit
+            else name
+        )
+        given = (*way, "--storage-key", self.storage_key, *sandbox)
+        pairs = zip(given[::2], given[1::2], strict=True)
+        return CommandOptions(
+            stack=shlex.join(
+                [*name, *(["--config-file", str(config_file)] if config_file else []), *sandbox]
+            ),
+            storage=shlex.join([word for option, value in pairs if value for word in (option, value)]),
+        )
 
 
 def check_request(request: AccessRequest) -> None:
@@ -123,21 +163,22 @@ def open_accesses(
 
 
 @contextmanager
-def open_locations(request: AccessRequest) -> Iterator[dict[str, RepositoryLocation]]:
+def open_locations(request: AccessRequest) -> Iterator[StackLocations]:
     """Open the location of every source's repository, or of the requested one.
 
     No repository password is used, and none is read from a stack.
     """
     key = _storage_key(request)
-    where, records, key = _records(request, key)
+    stack, where, records, key = _records(request, key)
     if request.source:
         records = {request.source: find_record(records, request.source)}
     if not records:
         raise LastcopyError("the stack has no source", where="--stack", fix="pulumi up")
     with _dialled(request, where) as where:
-        yield {
+        found = {
             name: RepositoryLocation(where=where, record=record, key=key) for name, record in records.items()
         }
+        yield StackLocations(stack=stack, by_source=found)
 
 
 def _storage_key(request: AccessRequest) -> StorageKey | None:
@@ -177,28 +218,30 @@ def _kit(request: AccessRequest) -> Kit:
     return unseal(request.kit, passphrase=phrase, identity_file=request.identity)
 
 
-def _outputs(request: AccessRequest, *, secrets: bool) -> dict[str, Any]:
+def _outputs(request: AccessRequest, *, secrets: bool) -> tuple[str, dict[str, Any]]:
+    """The stack's name and its outputs."""
     from ops.stack import StackError, choose_stack  # imported late: a kit needs no engine
 
     try:
-        return choose_stack(ROOT, request.stack, sandbox=request.sandbox).outputs(secrets=secrets)
+        stack = choose_stack(ROOT, request.stack, sandbox=request.sandbox)
+        return stack.name, stack.outputs(secrets=secrets)
     except StackError as error:
         raise LastcopyError(str(error), where="--stack", fix="or use the recovery kit: --kit") from None
 
 
 def _records(
     request: AccessRequest, key: StorageKey | None
-) -> tuple[StorageLocation, dict[str, RepositoryRecord], StorageKey]:
+) -> tuple[str, StorageLocation, dict[str, RepositoryRecord], StorageKey]:
     if request.kit is not None:
         kit = _kit(request)
         records: dict[str, RepositoryRecord] = {
             record.name: RepositoryRecord(**record.model_dump(exclude={"password"})) for record in kit.sources
         }
-        return kit.where, records, kit.key(key)
+        return kit.stack, kit.where, records, kit.key(key)
     if key is None:
         raise AssertionError("checked before")
-    outputs = _outputs(request, secrets=False)
-    return read_storage_location(outputs), read_records(outputs), key
+    stack, outputs = _outputs(request, secrets=False)
+    return stack, read_storage_location(outputs), read_records(outputs), key
 
 
 def _accesses(
@@ -212,7 +255,7 @@ def _accesses(
         ]
     if key is None:
         raise AssertionError("checked before")
-    given, outputs = key, _outputs(request, secrets=True)
+    given, (_, outputs) = key, _outputs(request, secrets=True)
     return [
         (name, _access(request, name, lambda name: read_access(outputs, name, given)))
         for name in sources or sorted(outputs.get("sources", {}))

@@ -18,6 +18,12 @@ LIB_DIR=/usr/local/lib/lastcopy
 # "no" is told with every step to hosts that fetch nothing themselves.
 V_FETCHES=
 
+# printable: text of anybody's, as an operator's terminal may show it: lines of UTF-8 without control characters (of ASCII, and U+0080 to
+# U+009F) and without those that hide or turn what follows (zero width, bidirectional). First the bytes that are no UTF-8 go: no removal joins two halves.
+printable() {
+  tr -d '\000-\010\013-\037\177' | iconv -c -f UTF-8 -t UTF-8 2>/dev/null |
+    sed -e 's/\xc2[\x80-\x9f]//g' -e 's/\xd8\x9c//g' -e 's/\xe2\x80[\x8b-\x8f\xa8-\xae]//g' -e 's/\xe2\x81[\xa0-\xaf]//g' -e 's/\xef\xbb\xbf//g'
+}
 say() { printf '%s\n' "lastcopy ${STEP}: $*" >&2; }
 
 # value NAME: a value of this step, decoded. Values travel on stdin only, never in argv or environment.
@@ -28,7 +34,7 @@ problem() { printf 'error: %s\n  fix: %s\n' "$1" "$2" >>"$WORK/problems"; }
 stop_on_problems() {
   [ ! -s "$WORK/problems" ] || {
     printf 'lastcopy %s: refused on host %s; nothing was changed by this step.\n' "$STEP" "$(uname -n)" >&2
-    cat "$WORK/problems" >&2
+    printable <"$WORK/problems" >&2
     exit 1
   }
 }
@@ -110,7 +116,7 @@ user_gone() {
   done
 }
 
-json_string() { printf '%s' "$1" | tr -d '\000-\037' | sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e '1s/^/"/' -e '$s/$/"/'; }
+json_string() { printf '"%s"' "$(printf '%s' "$1" | tr -d '\t\n' | printable | sed -e 's/\\/\\\\/g' -e 's/"/\\"/g')"; }
 json_list() {
   printf '['
   if [ -s "$1" ]; then

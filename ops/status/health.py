@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
+from ops.access_request import SELECTED_STACK, CommandOptions
 from ops.history.timeline import DESTRUCTIVE, SIGNS, Kind, find_acts
 from ops.history.versions import LOCKS, Entry, History, area, iso
 from ops.status.last_run import LastRun
@@ -52,6 +53,7 @@ class SourceHealth:
     burst: int
     problems: tuple[HealthProblem, ...]
     last_run: LastRun | None = None  # what its host says, where it was asked
+    options: CommandOptions = SELECTED_STACK  # for the commands of a fix
 
     def with_last_run(self, run: LastRun | None, limits: HealthLimits) -> SourceHealth:
         """The same, and what its host says of its last backup."""
@@ -82,7 +84,12 @@ def choose_limits(place: RepositoryLocation, silent_hours: float | None, growth_
     return HealthLimits(silent_hours=own, growth_gib=growth_gib)
 
 
-def check_source(storage: Storage, place: RepositoryLocation, limits: HealthLimits) -> SourceHealth:
+def check_source(
+    storage: Storage,
+    place: RepositoryLocation,
+    limits: HealthLimits,
+    options: CommandOptions = SELECTED_STACK,
+) -> SourceHealth:
     """List the objects below the source's prefix; none is opened."""
     prefix, _, mine = place.path.rpartition("/")
     whole = list(storage.entries(f"{prefix}/"))
@@ -95,7 +102,7 @@ def check_source(storage: Storage, place: RepositoryLocation, limits: HealthLimi
         notes = storage.notes(checkpoint.folder(place))
     except AccessRefused:
         notes = []  # a key that is limited to the sources' prefixes: then everything counts
-    return judge(place.record.name, whole, history, notes, storage.clock(), limits)
+    return judge(place.record.name, whole, history, notes, storage.clock(), limits, options)
 
 
 def judge(
@@ -105,6 +112,7 @@ def judge(
     notes: list[dict[str, Any]],
     now: datetime,
     limits: HealthLimits,
+    options: CommandOptions = SELECTED_STACK,
 ) -> SourceHealth:
     """What the listing means. Pure."""
     live = history.live()
@@ -124,14 +132,15 @@ def judge(
         opens="config" in live and any(area(name) == "keys" for name in live),
         burst=sum(act.kind is Kind.SNAPSHOTS for act in today),
         problems=(),
+        options=options,
     )
     return replace(seen, problems=tuple(_problems(seen, limits)))
 
 
 def _problems(seen: SourceHealth, limits: HealthLimits) -> list[HealthProblem]:
     name, found = seen.source, []
-    cut = f"lastcopy cut-off --source {name} --stack STACK"
-    recover = f"lastcopy recover look --source {name}"
+    cut = f"lastcopy cut-off --source {name} {seen.options.stack}".rstrip()
+    recover = f"lastcopy recover look --source {name} {seen.options.storage}".rstrip()
     silent = seen.silent_hours
     if silent is None:
         found.append(

@@ -54,11 +54,16 @@ def status(
     # 1. The hosts, first: for the sandbox's storage this thread leaves the network in which they are.
     runs = _ask_hosts(request, config_file) if ask_hosts else {}
     # 2. The storage.
-    with open_locations(request) as places, write_certificate(next(iter(places.values())).where) as ca:
+    with (
+        open_locations(request) as found,
+        write_certificate(next(iter(found.by_source.values())).where) as ca,
+    ):
+        options = request.options_for(found.stack, config_file)
         seen = []
-        for name, place in places.items():
+        for name, place in found.by_source.items():
             limits = choose_limits(place, silent_hours, growth_gib_per_day)
-            seen.append(check_source(Storage(place, ca), place, limits).with_last_run(runs.get(name), limits))
+            one = check_source(Storage(place, ca), place, limits, options)
+            seen.append(one.with_last_run(runs.get(name), limits))
     # 3. What both mean.
     if as_json:
         print_json([as_data(one) for one in seen])

@@ -112,8 +112,10 @@ lifecycle() {
     prefix=$(part Prefix)
     case $repository in "$prefix"*) ;; *) case $prefix in "$repository"*) ;; *) continue ;; esac ;; esac
     id=$(part ID)
-    case "$(part Expiration) $(part AllVersionsExpiration)" in
-      *'<Days>'* | *'<Date>'*) lost R1 "the bucket's lifecycle rule '${id:-without a name}' lets current objects expire, so backups vanish by themselves" "remove the rule, or leave only NoncurrentVersionExpiration, ExpiredObjectDeleteMarker and AbortIncompleteMultipartUpload in it" ;;
+    case "$prefix $(part Expiration) $(part AllVersionsExpiration)" in
+      # A source may delete its own locks anyway, and a run that lives renews its lock every five minutes; by a date, fresh locks would go, too.
+      "$repository"locks/*' <Days>'*'</Days> ') ;;
+      *'<Days>'* | *'<Date>'*) lost R1 "the bucket's lifecycle rule '${id:-without a name}' lets current objects expire, so backups vanish by themselves" "remove the rule, or leave only NoncurrentVersionExpiration, ExpiredObjectDeleteMarker and AbortIncompleteMultipartUpload in it; only below '${repository}locks/' may objects expire, by Days" ;;
     esac
     # A rule may have several; what it does with noncurrent versions is called otherwise.
     case $(printf %s "$rule" | sed 's/<Transition>/\n&/g' | grep '^<Transition>' | sed 's|</Transition>.*||') in

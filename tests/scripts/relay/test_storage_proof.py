@@ -12,7 +12,14 @@ from typing import Any
 
 import pytest
 
-from attack_drill.weak_storage import WEAKNESSES, Weakness, WeakStorage, weak_storage, weakness
+from attack_drill.weak_storage import (
+    WEAKNESSES,
+    Weakness,
+    WeakStorage,
+    has_lifecycle,
+    weak_storage,
+    weakness,
+)
 from components.vault.identities.ceph_policy import ceph_bucket_policy
 from components.vault.identities.identity_policy import identity_policy
 from sandbox.bucket import _admin
@@ -103,6 +110,36 @@ def test_every_weakness_is_found_and_all_are_told_at_once(ready: Chain, weak: We
         judged(answer, one)
     assert answer.words.count("fix:") == answer.words.count("error:")
     assert WEB1[1] not in answer.words
+
+
+DAYS, DATE = (
+    "<Expiration><Days>1</Days></Expiration>",
+    "<Expiration><Date>2030-01-01T00:00:00Z</Date></Expiration>",
+)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "rule", "refused"),
+    [
+        (LOCKS, DAYS, False),
+        (f"{LOCKS}0", DAYS, False),
+        (LOCKS, DATE, True),  # of any age, so also one of a run that lives
+        (LOCKS, f"{DAYS}<AllVersionsExpiration><Days>1</Days></AllVersionsExpiration>", True),
+        ("web1/g1/lock", DAYS, True),
+        ("web1/g1/", DAYS, True),
+        ("web1/g1/snapshots/", DAYS, True),
+    ],
+)
+def test_only_locks_may_expire(
+    ready: Chain, weak: WeakStorage, prefix: str, rule: str, refused: bool
+) -> None:
+    """R1 allows that locks go: their source deletes them anyway."""
+    expires = Weakness(
+        name="", row="R1", told="lets current objects expire", instead=has_lifecycle(rule, prefix)
+    )
+    with so_weak(ready, weak, expires) as step:
+        answer = ready.run(step)
+    assert (expires.told in answer.words, answer.code != 0) == (refused, refused), answer.words
 
 
 # The other two: the gates and a real Ceph (test_storage_gates.py), and the drill's row A10, which plays them all.

@@ -10,6 +10,7 @@ import pytest
 
 from components.settings.silence import find_silence_limit
 from components.settings.sources import DEFAULT_DELAY, DEFAULT_SCHEDULE
+from ops.access_request import CommandOptions
 from ops.history.versions import Entry
 from ops.status import health as status
 from ops.status.health import GIB, HealthLimits, SourceHealth, choose_limits, judge
@@ -130,6 +131,17 @@ def test_what_no_backup_does_is_said_loudly_with_a_command(attack: Callable[[Sto
     found = seen(store)
     assert ATTACKS[attack] in words(found)
     assert all("lastcopy" in problem.fix for problem in found.problems)
+
+
+def test_its_commands_reach_the_stack_that_was_asked_about() -> None:
+    store = healthy()
+    hide_everything(store)
+    options = CommandOptions(stack="--stack prod", storage="--stack prod --storage-key k.env")
+    found = judge("web1", store.entries, store.history(), [], store.now, HealthLimits(), options)
+    fixes = "; ".join(problem.fix for problem in found.later(100, HealthLimits()).problems)
+    assert "lastcopy cut-off --source web1 --stack prod;" in fixes
+    assert "lastcopy recover look --source web1 --stack prod --storage-key k.env" in fixes
+    assert "STACK" not in fixes
 
 
 def note(store: Store) -> dict[str, Any]:

@@ -1,0 +1,64 @@
+"""What a host or a storage says reaches the operator's terminal through the prelude of every step: as text, and never as a command to it (A2, R8)."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.host.program_texts import script_text
+
+LIB = (Path(__file__).resolve().parents[3] / "components/host/lib.sh").read_text()
+FUNCTIONS = "\n".join(
+    re.search(rf"^{name}\(\) \{{.*?(?:\}}$|^\}}$)", LIB, flags=re.MULTILINE | re.DOTALL)[0]  # type: ignore[index]
+    for name in ("printable", "json_string")
+)
+
+
+def run(line: str, given: bytes, functions: str = FUNCTIONS) -> str:
+    script = f"export LC_ALL=C\n{functions}\n{line}"
+    done = subprocess.run(["sh", "-eu", "-c", script], input=given, capture_output=True, check=True)
+    return done.stdout.decode()
+
+
+HOSTILE = {
+    "an escape sequence": "\x1b[2J\x1b]0;owned\x07",
+    "C1 controls: CSI, OSC, ST": "a\x9b2Jb\x9d0;owned\x9cc\x80\x9f",
+    "halves that a removal could join": b"\xc2\xc2\x9b\x9b2J",
+    "bytes that are no UTF-8": b"\x9b2J\xff\xfe",
+    "text that turns": "\u202eowned\u2066\u200b\u061c\ufeff",
+    "delete and line separators": "\x7f\u2028\u2029",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_nothing_that_a_terminal_obeys_gets_into_a_fact_or_an_error(text: str | bytes) -> None:
+    raw = text if isinstance(text, bytes) else text.encode()
+    assert json.loads(run('json_string "$(cat)"', raw)).isprintable()
+    assert run("printable", raw).isprintable()
+
+
+def test_words_stay_as_they_are() -> None:
+    text = 'Grüße aus "Zürich" \\ 東京 é'
+    assert json.loads(run('json_string "$(cat)"', text.encode())) == text
+    assert run("printable", f"{text}\n\tnext".encode()) == f"{text}\n\tnext"
+
+
+@given(st.binary(max_size=80).filter(lambda raw: b"\0" not in raw))
+def test_whatever_is_said_is_one_json_string(raw: bytes) -> None:
+    assert json.loads(run('json_string "$(cat)"', raw)).isprintable()
+
+
+def test_the_sabotage_a_prelude_that_removes_ascii_controls_only_lets_c1_pass() -> None:
+    weak = re.sub(r" -e '[^']*xc2[^']*'", "", FUNCTIONS)
+    assert weak != FUNCTIONS
+    assert not run("printable", "a\x9bb".encode(), weak).isprintable()
+
+
+def test_problems_of_a_step_are_told_through_it() -> None:
+    assert 'printable <"$WORK/problems" >&2' in script_text("sshd", {})
