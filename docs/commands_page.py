@@ -26,18 +26,6 @@ def commands() -> str:
     return "\n\n".join(f"## {panel}\n\n" + "\n\n".join(sections) for panel, sections in panels.items())
 
 
-def options() -> dict[tuple[str, ...], frozenset[str]]:
-    """Every visible verb with the options and the choices that it takes."""
-    return {
-        words: frozenset(
-            name
-            for one in command.params
-            for name in (*one.opts, *one.secondary_opts, *_choices(_annotation(one)))
-        )
-        for _, words, command in _leaves(command_line(), "", ())
-    }
-
-
 def _leaves(command: Any, panel: str, words: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...], Any]]:
     """Every visible verb with the group under which `--help` lists it."""
     if not hasattr(command, "list_commands"):

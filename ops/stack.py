@@ -58,7 +58,7 @@ class Stack:
                 raise StackError(
                     "no stack is named, and without `pulumi` on PATH none is selected",
                     where="--stack",
-                    fix='name it, or first `eval "$(.venv/bin/python -m toolchain env)"` and `pulumi stack select`',
+                    fix='name it, or first `eval "$(lastcopy tools env)"` and `pulumi stack select`',
                 )
             try:
                 environment |= toolchain.engine_for_shell(root)

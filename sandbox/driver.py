@@ -94,14 +94,14 @@ def choose(wanted: str) -> str:
             raise SandboxError(
                 f"driver {wanted} needs {', '.join(missing)}",
                 where="--driver",
-                fix="python -m sandbox prepare (as root)",
+                fix="lastcopy sandbox prepare (as root)",
             )
         return wanted
     for name in DRIVERS:
         if not lacks(name):
             return name
     reasons = "".join(f"\n    {name} lacks {', '.join(lacks(name))}" for name in DRIVERS)
-    fix = "as root on Debian or Ubuntu: python -m sandbox prepare; else install podman"
+    fix = "as root on Debian or Ubuntu: lastcopy sandbox prepare; else install podman"
     raise SandboxError(f"no way to run machines on this {sys.platform} host:{reasons}", fix=fix)
 
 

@@ -95,7 +95,7 @@ def _build(work: Path, debian: int) -> None:
             env={**CLEAN, **keep},
         )
     except FileNotFoundError:
-        raise SandboxError("mmdebstrap is not installed", fix="python -m sandbox prepare") from None
+        raise SandboxError("mmdebstrap is not installed", fix="lastcopy sandbox prepare") from None
     with build:
         for line in build.stdout or ():
             said.append(line.rstrip())

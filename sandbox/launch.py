@@ -112,7 +112,7 @@ def _spawn(argv: Sequence[str], log: Path, environment: Mapping[str, str]) -> in
             env=environment,
         )
     except FileNotFoundError:
-        raise SandboxError(f"`{argv[0]}` is not installed", fix="python -m sandbox prepare") from None
+        raise SandboxError(f"`{argv[0]}` is not installed", fix="lastcopy sandbox prepare") from None
     finally:
         os.close(handle)
     return child.pid

@@ -44,7 +44,7 @@ def refuse_range_in_use(plan: AddressPlan) -> None:
             alias = Path(f"/sys/class/net/{link}/ifalias")
             holder = alias.read_text().strip() if link and alias.exists() else ""
             if holder.startswith(ALIAS):
-                fix += f", or: python -m sandbox destroy --dir {holder.removeprefix(ALIAS)}"
+                fix += f", or: lastcopy sandbox destroy --dir {holder.removeprefix(ALIAS)}"
             raise SandboxError(f"{plan.network} is in use here", where=where, fix=fix)
 
 

@@ -92,9 +92,7 @@ class Nspawn:
         if made_on == today:
             return image.ensure_tree(machine.debian)
         if not image.tree(made_on).is_dir():
-            fix = (
-                f"python -m sandbox machine-down --dir {self.directory} --name {machine.name}, then up again"
-            )
+            fix = f"lastcopy sandbox machine-down --dir {self.directory} --name {machine.name}, then up again"
             raise SandboxError(
                 f"the base image of {machine.name} is gone", where=str(image.tree(made_on)), fix=fix
             )
@@ -135,7 +133,7 @@ class Nspawn:
                 look = f"exec --dir {self.directory} --name {machine.name} -- systemctl --failed"
                 raise SandboxError(
                     f"{machine.name} does not answer ssh after {BOOT_SECONDS} s",
-                    fix=f"python -m sandbox {look}",
+                    fix=f"lastcopy sandbox {look}",
                 )
             time.sleep(0.05)
 
@@ -162,7 +160,7 @@ class Nspawn:
         process = launch.running(self.folder(name) / "process.json")
         leader = child_with_pid_one(process.pid) if process else None
         if leader is None:
-            raise SandboxError(f"{name} does not run", fix="python -m sandbox machine-up … --name " + name)
+            raise SandboxError(f"{name} does not run", fix="lastcopy sandbox machine-up … --name " + name)
         clean = ["env", "-i", "HOME=/root", "LC_ALL=C.UTF-8", f"PATH={CLEAN['PATH']}"]
         if os.environ.get("TERM"):
             clean.append(f"TERM={os.environ['TERM']}")

@@ -45,7 +45,7 @@ def refuse_change(made: SandboxMachine, role: Role, debian: int, tool: bool, dir
         what, where = f"{made.name} was made {'with' if made.tool else 'without'} its tool", "--no-tool"
     else:
         return
-    fix = f"python -m sandbox machine-down --dir {directory} --name {made.name}, then up again"
+    fix = f"lastcopy sandbox machine-down --dir {directory} --name {made.name}, then up again"
     raise SandboxError(what, where=where, fix=fix)
 
 

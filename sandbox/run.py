@@ -31,7 +31,7 @@ def try_run(*argv: str, stdin: str | None = None) -> subprocess.CompletedProcess
     try:
         return subprocess.run(argv, input=stdin or "", capture_output=True, text=True, env=CLEAN, check=False)
     except FileNotFoundError:
-        raise SandboxError(f"`{argv[0]}` is not installed", fix="python -m sandbox prepare") from None
+        raise SandboxError(f"`{argv[0]}` is not installed", fix="lastcopy sandbox prepare") from None
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def read_json(path: Path) -> Any:
         raise SandboxError(
             f"unreadable state: {error}",
             where=str(path),
-            fix="python -m sandbox destroy --dir …, then up again",
+            fix="lastcopy sandbox destroy --dir …, then up again",
         ) from None
 
 

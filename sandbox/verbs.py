@@ -76,7 +76,7 @@ class Sandbox:
     def _open(self) -> tuple[AddressPlan, Driver]:
         record = read_json(self._record)
         if record is None:
-            fix = f"python -m sandbox network-up --dir {self.directory} --network 198.51.100.0/24"
+            fix = f"lastcopy sandbox network-up --dir {self.directory} --network 198.51.100.0/24"
             raise SandboxError("there is no sandbox here", where=str(self.directory), fix=fix)
         plan = AddressPlan(record["id"], IPv4Network(record["network"]))
         return plan, driver(record["driver"], self.directory, plan)
@@ -101,7 +101,7 @@ class Sandbox:
     def machine(self, name: str) -> SandboxMachine:
         known = read_json(self._machine_folder(name) / "machine.json")
         if known is None:
-            fix = f"python -m sandbox machine-up --dir {self.directory} --name {name} --role source"
+            fix = f"lastcopy sandbox machine-up --dir {self.directory} --name {name} --role source"
             raise SandboxError(f"there is no machine {name}", where=str(self.directory), fix=fix)
         return recorded_machine(name, known)
 
@@ -125,7 +125,7 @@ class Sandbox:
                 raise SandboxError(
                     f"this sandbox has network {record['network']} and driver {record['driver']}",
                     where="--network, --driver",
-                    fix=f"keep them, or python -m sandbox destroy --dir {self.directory} first",
+                    fix=f"keep them, or lastcopy sandbox destroy --dir {self.directory} first",
                 )
             plan, machines = AddressPlan(record["id"], range_), self.machines()
             chosen = driver(record["driver"], self.directory, plan)
@@ -341,7 +341,7 @@ class Sandbox:
         with self._shared() as (_, chosen), hold(self.storage_folder):
             made = read_json(self.storage_folder / "bucket.json")
             if made is None:
-                raise SandboxError("the storage is not up", fix="python -m sandbox storage-up …")
+                raise SandboxError("the storage is not up", fix="lastcopy sandbox storage-up …")
             chosen.storage_check(self.storage_folder)
             yield chosen, self.storage_folder, made["name"]
 

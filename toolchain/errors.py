@@ -50,5 +50,5 @@ def refused(tool: str, version: str, reason: str) -> ToolError:
     return ToolError(
         f"{tool} {version}: {reason}.\n"
         "Nothing was installed and no other way is tried: someone may have changed the release.",
-        fix=f"run `python -m toolchain ensure {tool}` again; if it fails again, report it to the project",
+        fix=f"run `lastcopy tools ensure {tool}` again; if it fails again, report it to the project",
     )

@@ -168,7 +168,7 @@ class Toolchain:
             fixes.append(f"install Go {self.pins.go_oldest} or newer (https://go.dev/dl)")
         if pin.release:
             fixes.append(f"let this machine reach {urlsplit(pin.release.archive).netloc}")
-        again = " it again" if pin.platform else f": python -m toolchain ensure {pin.name}"
+        again = " it again" if pin.platform else f": lastcopy tools ensure {pin.name}"
         lines.append(f"Fix: {', or '.join(fixes)}; then run{again}")
         return "\n".join(lines)
 

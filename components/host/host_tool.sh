@@ -103,7 +103,7 @@ fetch_release() {
 take_given() {
   case $GIVEN in
     "$LIB_DIR"/.given.*) mv "$GIVEN" "$unpack/program" ;; # root's own folder: a second copy would only need space
-    *) cp "$GIVEN" "$unpack/program" 2>"$WORK/cp" || refuse "$GIVEN cannot be read: $(cat "$WORK/cp")" "give the path of the file that \`python -m toolchain host $tool\` wrote" ;;
+    *) cp "$GIVEN" "$unpack/program" 2>"$WORK/cp" || refuse "$GIVEN cannot be read: $(cat "$WORK/cp")" "give the path of the file that \`lastcopy tools host $tool\` wrote" ;;
   esac
   [ "$(sha256sum <"$unpack/program" | cut -d ' ' -f 1)" = "$GIVEN_SHA256" ] ||
     refuse "the $tool that was handed over is not the one that was sent: its SHA-256 is not $GIVEN_SHA256" "hand it over again; if this stays, somebody may have tampered with it on its way"

@@ -92,7 +92,7 @@ def _find_out_of_reach(held: Sequence[str], wanted: Sequence[str], explainer: Ex
         elif held.index(key) >= TRIES:
             what = f"is key {held.index(key) + 1} of the agent, and sshd ends a login after {TRIES} that do not fit"
             allowed = f"one of the first {TRIES} that `ssh-add -L` shows"
-            command = explainer.command(".venv/bin/python -m ops agent")
+            command = explainer.command("lastcopy agent")
             told = f"run it beside an agent that offers these keys alone:\n{command} -- pulumi up"
             yield Problem(where=explainer.place(where), what=what, allowed=allowed, fix=told)
 

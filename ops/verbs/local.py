@@ -122,9 +122,9 @@ def summary(seconds: float) -> None:
   storage    S3 server with TLS, versioning and Object Lock (one day)
 
 What to try next
-  .venv/bin/python -m sandbox exec --dir .local/sandbox/local --name web1 -- restic-backup snapshots
-  .venv/bin/python -m sandbox exec --dir .local/sandbox/local --name web1 -- systemctl status lastcopy-backup
-  eval "$(.venv/bin/python -m toolchain env --local)"   # then: pulumi preview -s local, pulumi stack -s local, …
+  lastcopy sandbox exec --dir .local/sandbox/local --name web1 -- restic-backup snapshots
+  lastcopy sandbox exec --dir .local/sandbox/local --name web1 -- systemctl status lastcopy-backup
+  eval "$(lastcopy tools env --local)"   # then: pulumi preview -s local, pulumi stack -s local, …
   make clean-local                                # leaves nothing behind
 
 Your own hosts: docs/own-hosts.md""",

@@ -1,4 +1,4 @@
-"""`python -m ops send-programs`, `remove-programs`: what runs on a host, to its store and away again. `pulumi up` runs both; see Programs."""
+"""`lastcopy send-programs`, `remove-programs`: what runs on a host, to its store and away again. `pulumi up` runs both; see Programs."""
 
 from __future__ import annotations
 

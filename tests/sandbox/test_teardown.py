@@ -167,7 +167,7 @@ def test_a_sandbox_whose_folder_was_deleted_can_still_be_destroyed(second: Sandb
     assert not second.directory.exists()
     done = cli("network-up", "--dir", str(tmp_path / "third"), "--network", NETWORK)
     assert done.returncode == 1
-    assert f"python -m sandbox destroy --dir {second.directory}" in done.stderr  # names who holds the range
+    assert f"lastcopy sandbox destroy --dir {second.directory}" in done.stderr  # names who holds the range
     Sandbox(tmp_path / "third").destroy()
     assert second.destroy() == {"removed": True}
     assert nothing_left(marks)

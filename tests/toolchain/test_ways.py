@@ -122,7 +122,7 @@ def test_error_without_any_way_tells_each_way_its_reason_and_the_fix(bench, sett
     assert "official release: http://127.0.0.1" in text
     assert f"built with Go: {reason}" in text.replace(f"{b.bin}/go is", "is") or reason in text
     assert "Fix: put alpha 1.2.3 or newer on PATH, or install Go 1.26.0" in text
-    assert "python -m toolchain ensure alpha" in text
+    assert "lastcopy tools ensure alpha" in text
     assert b.installed() == []
 
 

@@ -7,7 +7,6 @@ import ast
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from itertools import takewhile
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,7 +15,8 @@ import yaml
 
 from components.settings.explain import KEYS, find_key
 from components.settings.reference import Key
-from docs import commands_page, generate, threat_table
+from docs import generate, threat_table
+from tests.unit.commands_in_text import mistakes_in_markdown
 from toolchain.checkout import ROOT
 
 DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / ".github").rglob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -93,18 +93,11 @@ def unknown_targets(text: str, _: Path) -> Iterator[str]:
                 yield f"make {target}: no such target"
 
 
-@cache
-def verbs() -> Mapping[tuple[str, ...], frozenset[str]]:
-    return commands_page.options()
-
-
 def unknown_options(text: str, _: Path) -> Iterator[str]:
     """`python -m PACKAGE VERB --option`: each word must stand in the package, quoted or as the name of what is called or taken."""
     for span in code(text):
-        for package, rest in re.findall(r"python3? -m (sandbox|toolchain|ops|bench|docs)\b([^#|;&)]*)", span):
-            known = sources(
-                package, *(["attack_drill"] if package == "ops" else [])
-            )  # its verb is among those of ops
+        for package, rest in re.findall(r"python3? -m (bench|docs)\b([^#|;&)]*)", span):
+            known = sources(package)
             words = rest.split(" -- ")[0].split()
             verbs = [word for word in words[:1] if re.fullmatch(r"[a-z][a-z-]*", word)]
             for word in verbs + [word for word in words if word.startswith("--")]:
@@ -117,22 +110,9 @@ def unknown_options(text: str, _: Path) -> Iterator[str]:
                     yield f"python -m {package}.{program}: no such program"
 
 
-def unknown_verbs(text: str, _: Path) -> Iterator[str]:
-    """`lastcopy VERB [VERB] --option …`, as the command line itself has them. An earlier name that still works is refused, too."""
-    known = verbs()
-    for span in code(text):
-        for rest in re.findall(r"(?:^|[;&|(`] ?|/)lastcopy +([a-z-][^#|;&)]*)", span):
-            words = rest.split(" -- ")[0].split()
-            plain = list(takewhile(lambda word: re.fullmatch(r"[a-z][a-z-]*", word), words))
-            found = next((verb for verb in known if list(verb) == plain[: len(verb)]), None)
-            if found is None:
-                if not any(list(verb[: len(plain)]) == plain for verb in known):
-                    yield f"lastcopy {' '.join(plain) or rest}: no such verb"
-                continue
-            named = [word.split("=")[0] for word in words if word.startswith("--")]
-            yield from (
-                f"lastcopy {' '.join(found)}: {word} is unknown" for word in named if word not in known[found]
-            )
+def wrong_commands(text: str, _: Path) -> Iterator[str]:
+    """`lastcopy VERB …`, as the command line itself takes it. An earlier name that still works is refused, too."""
+    yield from mistakes_in_markdown(text)
 
 
 def unknown_keys(text: str, _: Path) -> Iterator[str]:
@@ -231,11 +211,17 @@ LOOKS: dict[str, tuple[Look, str]] = {
     "files": (missing_files, "look at `components/no_such.py`"),
     "tests": (missing_tests, "`tests/unit/test_docs.py::test_no_such`"),
     "make": (unknown_targets, "```sh\nmake cofee\n```"),
-    "verbs": (unknown_options, "`python -m sandbox explode --dir x`"),
-    "options": (unknown_options, "`.venv/bin/python -m sandbox exec --dir x --nam web1 -- id`"),
-    "earlier verbs": (unknown_verbs, "`lastcopy restore-drill run`"),
-    "installed verbs": (unknown_verbs, "```sh\nlastcopy recover lok --source web1\n```"),
-    "installed options": (unknown_verbs, "```sh\nlastcopy recover look --sauce web1\n```"),
+    "programs": (unknown_options, "`.venv/bin/python -m docs.no_such`"),
+    "options": (unknown_options, "`.venv/bin/python -m bench --no-such`"),
+    "earlier verbs": (wrong_commands, "`lastcopy restore-drill run`"),
+    "verbs": (wrong_commands, "```sh\nlastcopy recover lok --source web1\n```"),
+    "verbs by another name": (wrong_commands, "`.venv/bin/python -m sandbox explode --dir x`"),
+    "options of verbs": (wrong_commands, "```sh\nlastcopy recover look --source web1 --sauce\n```"),
+    "what must be there": (wrong_commands, "```sh\nlastcopy recover look --stack prod\n```"),
+    "what may not": (wrong_commands, "`lastcopy cut-off web1`"),
+    "choices": (wrong_commands, "`lastcopy prune explode --source web1`"),
+    "in a substitution": (wrong_commands, '```sh\neval "$(lastcopy tools environment)"\n```'),
+    "behind another": (wrong_commands, "```sh\ncd x && .venv/bin/lastcopy stats\n```"),
     "keys": (unknown_keys, "set `lastcopy:sources[0].pathes`"),
     "groups": (unknown_keys, "set `sources[].host.adress`"),
     "types": (unknown_types, "`lastcopy:relay:HardendSshd`"),

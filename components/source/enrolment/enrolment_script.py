@@ -33,7 +33,7 @@ main() {{
 """
 # Said only where a step needs it.
 _HAND_OVER = """
-# No way to the Internet from here? On the workstation: .venv/bin/python -m toolchain host restic --architecture "$(dpkg --print-architecture)"
+# No way to the Internet from here? On the workstation: lastcopy tools host restic --architecture "$(dpkg --print-architecture)"
 # Bring the file that it writes, too, and run: sh {file} apply FILE SHA256"""
 _TAIL = """
 [ -z "$drift" ] || exit 3

@@ -46,7 +46,7 @@ def test_a_host_without_internet_takes_the_restic_that_its_root_brought(bare: Be
     public = bare.key().facts["public_key"]
     bare.relay.enrol("web1", public)
     text = enrolment(bare, public)
-    assert "python -m toolchain host restic" in text, "its root is told how"
+    assert "lastcopy tools host restic" in text, "its root is told how"
     bare.machine.write(FILE, text, "600")
     bare.machine.ok("rm /usr/local/bin/restic")
     digest = bare.machine.ok("sha256sum </opt/restic").split()[0]

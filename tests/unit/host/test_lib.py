@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from components.host.program_texts import script_text
+from toolchain.checkout import ROOT
 
-LIB = (Path(__file__).resolve().parents[3] / "components/host/lib.sh").read_text()
+LIB = (ROOT / "components/host/lib.sh").read_text()
 FUNCTIONS = "\n".join(
     re.search(rf"^{name}\(\) \{{.*?(?:\}}$|^\}}$)", LIB, flags=re.MULTILINE | re.DOTALL)[0]  # type: ignore[index]
     for name in ("printable", "json_string")

@@ -229,7 +229,7 @@ def test_of_an_agent_with_many_keys_the_right_one_must_be_named_and_within_reach
     found = problems(loaded, with_agent(held[5], held[6], KEYS["ADMIN-KEY"]))
     assert [where for where, _ in found] == ["admin.agentKeys[1]", "admin.agentKeys[2]"]
     assert "is key 7 of the agent" in found[0][1]
-    assert "python -m ops agent --stack prod -- pulumi up" in found[0][1]
+    assert "lastcopy agent --stack prod -- pulumi up" in found[0][1]
     assert "is not in the agent" in found[1][1]
     assert "ssh-add FILE" in found[1][1]
     assert capsys.readouterr().err == ""
