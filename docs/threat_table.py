@@ -1,6 +1,6 @@
 """The tables of docs/threat-model.md: each row of attack_drill/threats.py with its state, the tests that prove it and their sabotage.
 
-A test that is renamed or merged is renamed here; `python -m docs.generate` then writes the tables, and tests/unit/test_docs.py looks for every test.
+If you rename or merge a test, rename it here; `python -m docs.generate` then writes the tables, and tests/unit/test_docs.py checks that every test exists.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ PROVEN = "proven"
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """What is known of one row. ``state``: `proven`, or `in part: ` and what is missing. Tests are named as pytest names them."""
+    """How far one row is proven. ``state``: `proven`, or `in part: ` and what is missing. ``tests`` and ``sabotage`` are pytest node ids."""
 
     state: str = PROVEN
     tests: tuple[str, ...]

@@ -1,9 +1,9 @@
 #!/bin/sh
 # preview.sh STACK [FILE]: previews the stack and writes FILE (default preview.md), the text of a comment for a change that is under review.
 #
-# For any CI system. Before it: a checkout of the change, `.venv` with requirements.txt, PULUMI_BACKEND_URL, and the passphrase
-# (PULUMI_CONFIG_PASSPHRASE or its _FILE) or the session that opens the stack's secrets. See docs/ci/README.md.
-# Exit status: pulumi's own; 0 also when there are changes.
+# For any CI system. It needs a checkout of the change, `.venv` with requirements.txt, PULUMI_BACKEND_URL, and the passphrase
+# (PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE) or the session that opens the stack's secrets. See docs/ci/README.md.
+# Exit status: that of pulumi; 0 even if there are changes.
 set -eu
 stack=$1
 file=${2:-preview.md}
@@ -14,7 +14,7 @@ if ! command -v pulumi >/dev/null; then
   lines=$(.venv/bin/python -m toolchain env)
   eval "$lines"
 fi
-# A preview dials no host. Where the stack uses an agent (`admin.agent`), an empty one is enough.
+# A preview connects to no host. If the stack uses an agent (`admin.agent`), an empty one is enough.
 if [ -z "${SSH_AUTH_SOCK:-}" ] && command -v ssh-agent >/dev/null; then
   lines=$(ssh-agent -s)
   eval "$lines" >/dev/null

@@ -38,7 +38,7 @@ CHAPTERS = (
     "## 1. What you need",
     "## 2. Pulumi and its state",
     "## 3. The stack file",
-    "## 4. Build it, back up, prove it",
+    "## 4. Set it up, back up, restore",
 )
 # What a person has done already, or a test cannot afford.
 NOT_RUN = {

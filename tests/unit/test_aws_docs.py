@@ -21,7 +21,7 @@ from tests.aws.document import (
 from toolchain.checkout import ROOT
 
 PLANTED = {
-    "a block": ("## 5. Build it, back up, restore\n", "```sh\npulumi refresh\n```\n"),
+    "a block": ("## 5. Set it up, back up, restore\n", "```sh\npulumi refresh\n```\n"),
     "a chapter": ("## Day 2\n", "## Day 1\n\n```sh\npulumi refresh\n```\n"),
     "a row": ("| see why a call was refused |", "| move to another region | `pulumi up` |\n"),
     "an advice": ("| `AddressLimitExceeded` (AWS) |", "| `X` (AWS) | y | `aws ec2 release-address` |\n"),
