@@ -17,7 +17,7 @@ from components.settings.problems import quote_harmless, refuse
 class Form:
     """Beside a text's type: the pattern that the whole of it must match, and the words for what is allowed.
 
-    ``what``: what an error says of another text; by default it quotes it, so it is needed where that could be a secret.
+    ``what``: what an error says of another text; by default it is described by its length and its first wrong character.
     The pattern means the same in Python and in JavaScript: explicit classes, no flags.
     """
 
@@ -33,10 +33,18 @@ class Form:
     def check(self, value: str) -> str:
         """The value, when the whole of it matches."""
         if not re.fullmatch(self.pattern, value, re.ASCII):
-            raise refuse(
-                self.what or f"{quote_harmless(value)} is not of the allowed form", allowed=self.allowed
-            )
+            told = quote_harmless(value, wrong_at=self._first_wrong(value))
+            raise refuse(self.what or f"{told} is not of the allowed form", allowed=self.allowed)
         return value
+
+    def _first_wrong(self, value: str) -> int | None:
+        """The index of the first character in whose place another one would do; None where the text is too short, too long or wrong as a whole."""
+
+        def begins(text: str) -> bool:
+            return any(re.fullmatch(self.pattern, text + rest, re.ASCII) for rest in ("", "a", "aa"))
+
+        at = next((at for at in range(len(value)) if not begins(value[: at + 1])), None)
+        return at if at is not None and begins(f"{value[:at]}a") else None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self.check, handler(source))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -61,15 +62,49 @@ def to_error(finding: Finding) -> PydanticCustomError:
     return PydanticCustomError(RULE, "{what}", {"what": finding.what, "finding": finding})
 
 
-_HARMLESS = re.compile(r"[A-Za-z0-9 ._:/,*@+=~-]{1,48}")
-_DENSE = re.compile(r"[A-Za-z0-9+/=]{20,}")
+LONGEST_HARMLESS = 7
+"""Every secret of a stack file has more characters than this (`Password`, `SecretAccessKey`, `TotpSecret`)."""
+
+_ADDRESS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:/[0-9]{1,2}|:[0-9]{1,5})?")
+_TIME = re.compile(
+    r"(?:[A-Z][a-z]{2}(?:\.\.[A-Z][a-z]{2})? )?(?:(?:[0-9]{4}-|\*-)?[0-9*]{1,2}-[0-9*]{1,2} )?[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?"
+)
+_VISIBLE = re.compile(r"[!-~]")
 
 
-def quote_harmless(value: object) -> str:
-    """The value in quotes where it is short and plain; otherwise words that repeat nothing of it."""
-    if isinstance(value, str) and _HARMLESS.fullmatch(value) and not _DENSE.search(value):
+def quote_harmless(value: object, *, wrong_at: int | None = None) -> str:
+    """The value in quotes where it cannot be a secret that was typed in the wrong place; otherwise its length and its first wrong character.
+
+    Harmless is what is shorter than every secret, and what looks like an address or a time. A passphrase of plain words looks like a name.
+
+    Args:
+        value: What was refused.
+        wrong_at: The index of the first character that the rule does not allow, where it can tell; otherwise the first that is not visible ASCII is named.
+    """
+    if not isinstance(value, str):
+        return "the value"
+    if value.isprintable() and (len(value) <= LONGEST_HARMLESS or _is_number_like(value)):
         return f'"{value}"'
-    return "the value"
+    if wrong_at is None:
+        wrong_at = next((at for at, one in enumerate(value) if not _VISIBLE.fullmatch(one)), None)
+    wrong = "" if wrong_at is None else f"; character {wrong_at + 1} is {_name_character(value[wrong_at])}"
+    return f"the value ({len(value)} characters{wrong})"
+
+
+def _is_number_like(value: str) -> bool:
+    if _ADDRESS.fullmatch(value) or _TIME.fullmatch(value):
+        return True
+    try:
+        ipaddress.ip_interface(value)
+    except ValueError:
+        return False
+    return "%" not in value  # behind it, an IPv6 address may hold any word
+
+
+def _name_character(one: str) -> str:
+    if one == " ":
+        return "a space"
+    return f"`{one}`" if one.isascii() and one.isprintable() else f"U+{ord(one):04X}"
 
 
 def format_path(loc: Loc) -> str:

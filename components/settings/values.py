@@ -197,8 +197,11 @@ def _exclude(value: str) -> str:
         raise refuse("is too long", allowed=f"at most {LONGEST} characters")
     part = find_malformed_part(value)
     if part is not None:
-        where = "" if part == value else f", in its part '{part}'"
-        raise refuse(f"'{value}' is malformed{where}: restic refuses it and makes no backup", allowed=PATTERN)
+        where = "" if part == value else f", in its part {quote_harmless(part)}"
+        raise refuse(
+            f"{quote_harmless(value)} is malformed{where}: restic refuses it and makes no backup",
+            allowed=PATTERN,
+        )
     return value
 
 

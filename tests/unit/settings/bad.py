@@ -150,7 +150,7 @@ RELAY = (
         "intermediate.existing.address", "is not a host name or an IP address", "relay.example.com",
     ),
     Bad("{intermediate: {existing: {address: 'a b'}}}", "intermediate.existing.address", "without user, port", SET),
-    Bad('{intermediate: {existing: {address: "a\\nb"}}}', "intermediate.existing.address", "the value is not", SET),
+    Bad('{intermediate: {existing: {address: "a\\nb"}}}', "intermediate.existing.address", "(3 characters; character 2 is U+000A) is not", SET),
     Bad("{intermediate: {existing: {address: 10.0.0.256}}}", "intermediate.existing.address", "10.0.0.256", SET),
     Bad("{intermediate: {existing: {address: 0.0.0.0}}}", "intermediate.existing.address", "of one host", SET),
     Bad("{intermediate: {existing: {address: müller.de}}}", "intermediate.existing.address", "xn--", SET),
