@@ -1,1 +1,1 @@
-"""What all verbs of the command line share: the list of them, options, output, exit codes, and one handler for errors."""
+"""What all verbs of the command line share: their list, options, output, exit codes, and one error handler."""

@@ -1,4 +1,4 @@
-"""The command `lastcopy`: which verbs there are, for whom, and what happens to an error in any of them."""
+"""The `lastcopy` command: which verbs there are, for whom, and how the errors of all verbs are handled."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from typer._click import Command, Context  # Typer brings its own click
 
 OPERATORS, DEVELOPERS = "For operators", "For developers of this project"
-NO_VERSION_DELETED = "interrupted; no version was deleted. Run it again: a rebuild or prune goes on where it stopped, a restore with --existing update"
+NO_VERSION_DELETED = "interrupted; no version was deleted. Run it again: a rebuild or prune continues where it stopped, a restore with --existing update"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verb:
     """One verb. ``where``: the module and the function or Typer app in it. ``aliases``: earlier names, which keep working.
 
-    ``interrupted``: what is told when it is interrupted; then SIGTERM and SIGHUP end it as Ctrl-C does, with its clean-up.
+    ``interrupted``: the message after an interruption; if given, SIGTERM and SIGHUP end the verb as Ctrl-C does, with its clean-up.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Verb:
     interrupted: str = ""
 
     def load(self, name: str) -> Command:
-        """The command under one of its names; its module is imported here."""
+        """Import the verb's module and return its command under one of its names."""
         module, _, attribute = self.where.partition(":")
         found = getattr(import_module(module), attribute)
         app = found if isinstance(found, typer.Typer) else typer.Typer(add_completion=False)
@@ -72,7 +72,7 @@ VERBS = (
         name="attack-drill",
         where="attack_drill.cli:drill",
         aliases=("drill",),
-        interrupted="interrupted; what the drill made was removed",
+        interrupted="interrupted; everything that the drill created was removed",
     ),
     Verb(name="agent", where="ops.verbs.agent:agent"),
     Verb(name="cost", where="ops.verbs.cost:cost"),
@@ -92,19 +92,19 @@ _BY_NAME = {name: verb for verb in VERBS for name in (verb.name, *verb.aliases)}
 
 
 class Verbs(TyperGroup):
-    """All verbs. One is imported when it is asked for: importing the others takes longer than some of them run."""
+    """All verbs. A verb is imported only when it is needed: importing all of them takes longer than some of them run."""
 
     def __init__(self, **attributes: object) -> None:
         super().__init__(**attributes)  # type: ignore[arg-type]  # Typer's own, passed through
         self.commands = {verb.name: TyperCommand(verb.name, hidden=verb.is_hidden) for verb in VERBS}
 
     def get_command(self, ctx: Context, cmd_name: str) -> Command | None:  # noqa: ARG002 - Typer's signature
-        """The verb of this name or earlier name."""
+        """The verb with this name or earlier name."""
         verb = _BY_NAME.get(cmd_name)
         return None if verb is None else verb.load(cmd_name)
 
     def invoke(self, ctx: Context) -> object:
-        """Runs a verb to its exit code."""
+        """Run a verb and exit with its exit code."""
         words = [*ctx._protected_args, *ctx.args]
         verb = _BY_NAME.get(next(iter(words), ""))
         with _errors_told(verb.interrupted if verb else "", as_json=asks_for_json(words)):
@@ -112,7 +112,7 @@ class Verbs(TyperGroup):
 
 
 def asks_for_json(words: Sequence[str]) -> bool:
-    """Whether a command line has ``--json``; what follows `--` is another program's."""
+    """Whether the command line has ``--json``. Arguments after `--` belong to another program."""
     return "--json" in takewhile(lambda word: word != "--", words)
 
 
@@ -158,5 +158,5 @@ def lastcopy() -> None:
 
 
 def command_line() -> Command:
-    """The whole command line, for whoever describes it."""
+    """The whole command line, for generating its documentation."""
     return get_command(app)

@@ -6,12 +6,12 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """How a verb ended. `lastcopy agent` ends as its command did."""
+    """How a verb ended. `lastcopy agent` exits with its command's status."""
 
-    OK = 0  # done; nothing needs a person
+    OK = 0  # done; nothing needs attention
     PROBLEMS_FOUND = (
-        1  # done, and something needs a person: a silent source, a broken row, a failed restore test
+        1  # done, and something needs attention: a silent source, a failed row, a failed restore test
     )
-    REFUSED = 1  # not done, or not to its end; the error says why and what fixes it
-    USAGE = 2  # the words of the command line are not ones that the verb takes
-    INTERRUPTED = 130  # by a person or a signal; what was left over is told
+    REFUSED = 1  # not done, or not completely; the error says why and how to fix it
+    USAGE = 2  # the verb does not accept these arguments
+    INTERRUPTED = 130  # by a person or a signal; anything left over is reported

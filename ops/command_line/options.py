@@ -1,4 +1,4 @@
-"""Options that several verbs take, each declared once: by themselves, or in groups that a verb takes as one parameter."""
+"""Options that several verbs take, each declared once: alone, or in groups that a verb takes as one parameter."""
 
 from __future__ import annotations
 
@@ -41,27 +41,27 @@ KeyOption = Annotated[
     str | None,
     typer.Option(
         "--storage-key",
-        help="File with a storage key that may list and read versions (rebuild: also write and hide); mode 0600, or - for standard input.",
+        help="File with a storage key that may list and read versions (for rebuild also write and hide); mode 0600, or - for standard input.",
     ),
 ]
 SandboxOption = Annotated[
     Path | None,
     typer.Option(
         "--sandbox",
-        help="The local stack's folder: the stack is this checkout's own, and where a storage key is needed it is its storage's root.",
+        help="The local stack's folder. The stack is then the checkout's own, and the storage key is the root key of its storage.",
     ),
 ]
 LockWasOption = Annotated[
     list[str] | None,
     typer.Option(
         "--lock-was",
-        help="The bucket's default retention before its last change, DAYS@TIME (not on AWS, where it is not asked for); may be given again.",
+        help="The bucket's default retention before its last change, DAYS@TIME (not needed on AWS); may be repeated.",
     ),
 ]
 
 
 class Options:
-    """A group of options: a frozen dataclass whose fields are annotated as a verb's parameters are."""
+    """A group of options: a frozen dataclass whose fields are annotated like a verb's parameters."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,20 +73,20 @@ class StackOptions(Options):
     sandbox: SandboxOption = None
 
     def open(self) -> Stack:
-        """The stack that was asked for."""
+        """The stack that the options name."""
         stack = choose_stack(ROOT, self.stack, sandbox=self.sandbox, config_file=self.config_file)
         stack.stream = engine_stream()
         return stack
 
     def words(self, stack: Stack) -> str:
-        """The same options, for a command that a person is told to run."""
+        """The same options, for a command shown to a person."""
         words = [*stack.configured, *(["--sandbox", str(self.sandbox)] if self.sandbox else [])]
         return " ".join(words)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StorageOptions(Options):
-    """From where a verb takes the locations and passwords of repositories, and the key to their storage."""
+    """Where a verb gets the locations and passwords of repositories, and the key to their storage."""
 
     stack: StackOption = None
     kit: KitOption = None
@@ -98,7 +98,7 @@ class StorageOptions(Options):
     def request(
         self, source: str = "", *, generation: int | None = None, lock_was: list[str] | None = None
     ) -> AccessRequest:
-        """What is to be reached; an empty ``source``: all."""
+        """The access request. An empty ``source`` means all sources."""
         return AccessRequest(
             source=source, stack=self.stack, kit=self.kit, passphrase_file=self.passphrase_file, identity=self.identity,
             storage_key=self.storage_key, sandbox=self.sandbox, generation=generation, lock_was=tuple(lock_was or ()),
@@ -117,12 +117,12 @@ class RepositoryOptions(StorageOptions):
 
     @property
     def access(self) -> AccessRequest:
-        """The repository that is to be reached."""
+        """The access request for this repository."""
         return self.request(self.source, generation=self.generation, lock_was=self.lock_was)
 
 
 def takes_options(verb: Callable[..., None]) -> Callable[..., None]:
-    """A verb for Typer: each parameter whose type is a group of options becomes the options of that group."""
+    """Make a verb for Typer: each parameter whose type is a group of options becomes the options of that group."""
     hints = get_type_hints(verb, include_extras=True)
     groups = {
         name: kind for name, kind in hints.items() if inspect.isclass(kind) and issubclass(kind, Options)

@@ -1,6 +1,6 @@
-"""Output: words for people on standard output, errors on standard error.
+"""Output: messages for people on standard output, errors on standard error.
 
-With ``--json`` standard output is one JSON value, also when a verb fails; all words, errors too, go to standard error.
+With ``--json``, standard output is one JSON value, also if a verb fails; all messages, including errors, go to standard error.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ JsonOption = Annotated[
     bool,
     typer.Option(
         "--json",
-        help="Print one JSON value on standard output; words go to standard error.",
+        help="Print one JSON value on standard output; messages go to standard error.",
         callback=_leave_standard_output_to_json,
     ),
 ]
@@ -37,49 +37,49 @@ ErrorsAsJsonOption = Annotated[
     bool,
     typer.Option(
         "--json",
-        help="Print errors of lastcopy itself as one JSON value, too; the command's streams are its own.",
+        help="Print errors of lastcopy itself as one JSON value; the output of the command is not changed.",
     ),
 ]
 
 
 def engine_stream() -> int | None:
-    """The file descriptor for what `pulumi` says; None: standard output."""
+    """The file descriptor for the output of `pulumi`; None: standard output."""
     return 2 if console.stderr else None
 
 
 def reset() -> None:
-    """As before the first verb: words go to standard output."""
+    """Return to the initial state: messages go to standard output."""
     console.stderr = False
 
 
 def say(text: str) -> None:
-    """A line of what is done or was found."""
+    """Print an indented line about progress or a finding."""
     console.print(f"    {text}", markup=False, soft_wrap=True)
 
 
 def print_line(text: str, style: str = "") -> None:
-    """A line as it is."""
+    """Print a line unchanged."""
     console.print(text, style=style or None, markup=False, soft_wrap=True)
 
 
 def print_json(value: object) -> None:
-    """The one JSON value of a verb with ``--json``."""
+    """Print the one JSON value of a verb with ``--json``."""
     print(json.dumps(value))
 
 
 def print_json_errors(problems: Sequence[Mapping[str, str]]) -> None:
-    """In place of a verb's JSON value, where it failed."""
+    """The JSON value of a verb that failed."""
     print_json({"errors": list(problems)})
 
 
 def tell_error(error: LastcopyError) -> None:
-    """What is wrong, where, what is allowed and what fixes it."""
+    """Print what is wrong, where, what is allowed and how to fix it."""
     errors.print("error:", style="red", end=" ")
     errors.print(str(error), markup=False, soft_wrap=True)
 
 
 def progress_bar() -> Progress:
-    """A bar with a count and the time; gone when it is done."""
+    """A progress bar with a count and the elapsed time; it disappears when done."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -92,7 +92,7 @@ def progress_bar() -> Progress:
 
 
 def human_size(size: float) -> str:
-    """Bytes in the unit that reads best."""
+    """The size in the most readable unit."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if size < 1024:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"

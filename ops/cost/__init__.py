@@ -1,1 +1,1 @@
-"""What a stack costs at AWS in a month: a model, a list of prices, and what a stack's settings mean in it."""
+"""What a stack costs at AWS in a month: a model, a price list, and the mapping from a stack's settings to the model."""

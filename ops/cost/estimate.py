@@ -1,4 +1,4 @@
-"""What a stack's settings mean in the cost model, and the table of its lines. Reads settings; asks nobody for prices."""
+"""Reads a stack's settings into the cost model and renders the resulting table. Contacts no service for prices."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ PACK_MIB = 64
 
 
 def read_resources(config: Mapping[str, Any]) -> tuple[StackResources, str]:
-    """What a stack's settings (without ``lastcopy:``) have in AWS, and in which region."""
-    from components.settings import AwsBucket, Ec2Vm  # here: recovery runs these verbs where no Pulumi is
+    """The AWS resources in a stack's settings (without ``lastcopy:``), and their region. Raises LastcopyError."""
+    from components.settings import (
+        AwsBucket,
+        Ec2Vm,
+    )  # imported late: recovery runs these verbs without Pulumi
 
     storage, intermediate = _below(config, "storage").get("aws"), _below(config, "intermediate").get("ec2")
     if storage is None and intermediate is None:
-        raise LastcopyError("it has neither storage.aws nor intermediate.ec2: AWS is paid nothing by it")
+        raise LastcopyError("it has neither storage.aws nor intermediate.ec2: it costs nothing at AWS")
     region = _below(config, "aws").get("region")
     if not isinstance(region, str):
         raise LastcopyError("it has no lastcopy:aws.region")
@@ -39,7 +42,7 @@ def read_resources(config: Mapping[str, Any]) -> tuple[StackResources, str]:
         bucket = None if storage is None else AwsBucket.model_validate(storage)
         machine = None if intermediate is None else Ec2Vm.model_validate(intermediate)
     except ValidationError as error:
-        # Chained errors would show values.
+        # A chained error would show values.
         where = ", ".join(".".join(map(str, one["loc"])) for one in error.errors())
         raise LastcopyError(f"{where}: not allowed; `pulumi preview` says what is") from None
     plan = StackResources(
@@ -59,7 +62,7 @@ def _bucket(bucket: AwsBucket, sources: int) -> Bucket:
         lock_days=bucket.lock.days,
         moves=tuple((move.after_days, move.class_) for move in bucket.storage_classes),
         kms=bucket.kms_key is not None,
-        # As VaultAlarms has them: one per source, and hidden, destroyed, reconfigured, denied, growth.
+        # As in VaultAlarms: one per source, and hidden, destroyed, reconfigured, denied, growth.
         alarms=(sources + 5) if alarms else 0,
         events=alarms,
     )
@@ -71,20 +74,20 @@ def _below(config: Any, key: str) -> Mapping[str, Any]:
 
 
 def read_config(file: Path) -> Mapping[str, Any]:
-    """Of a stack file, without the engine: the values below ``config:``, keyed without ``lastcopy:``."""
+    """Read a stack file without the engine: the values below ``config:``, with ``lastcopy:`` removed from their keys. Raises LastcopyError."""
     try:
         content = yaml.safe_load(file.read_text())
     except FileNotFoundError:
         raise LastcopyError(
-            f"{file}: there is no such file; name another with --file, or the stack with --stack"
+            f"{file}: no such file; give another with --file, or a stack with --stack"
         ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise LastcopyError(f"{file}: it cannot be read ({type(error).__name__})") from None
+        raise LastcopyError(f"{file}: cannot be read ({type(error).__name__})") from None
     return {str(name).removeprefix("lastcopy:"): value for name, value in _below(content, "config").items()}
 
 
 def parse_prices(words: Sequence[str]) -> dict[str, float]:
-    """NAME=USD, several times."""
+    """Parse values of --price, each NAME=USD. Raises LastcopyError."""
     given = {}
     for word in words:
         name, _, value = word.partition("=")
@@ -99,7 +102,7 @@ def parse_prices(words: Sequence[str]) -> dict[str, float]:
 
 
 def render_table(lines: Sequence[Line], prices: Prices, usage: Usage, stack: str) -> str:
-    """As the command prints it."""
+    """Render the table as the command prints it."""
     wide, broad = max(len(line.what) for line in lines), max(len(line.formula) for line in lines)
     rows = [
         f"{line.what:<{wide}}  {line.formula:<{broad}} {'?' if line.assumed else '='} {line.usd:>10,.2f}"
@@ -110,7 +113,7 @@ def render_table(lines: Sequence[Line], prices: Prices, usage: Usage, stack: str
         [
             f"{stack} in {prices.region}, USD for one month, list prices as of {prices.read} (ops/cost/prices.toml):",
             *(f"  {row}" for row in rows),
-            "Without tax, discounts and free tiers. `?`: an assumed price; give yours with --price NAME=USD."
+            "Without tax, discounts and free tiers. `?`: an assumed price; correct it with --price NAME=USD."
             if any(line.assumed for line in lines)
             else "Without tax, discounts and free tiers. Check the prices on AWS's pages.",
         ]

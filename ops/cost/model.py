@@ -1,8 +1,8 @@
-"""What a stack costs in a month: from what it is, how it is used, and a list of prices. Pure; each line tells its formula.
+"""The cost model: what a stack costs in a month, from its resources, its usage and a price list. Pure; each line shows its formula.
 
-Counted is what grows with the stack: storage by class, old versions, requests, moves, machine, alarms, restores. Not counted: tax, free
-tiers, discounts, and what stands outside the stack (Pulumi's state, CloudTrail, the operators' traffic). Upload to AWS is free, and so is
-traffic between a relay and a bucket in one region.
+It includes what grows with the stack: storage by class, old versions, requests, transitions, machine, alarms, restores. It does not include
+tax, free tiers, discounts, and what exists outside the stack (Pulumi's state, CloudTrail, the operators' traffic). Upload to AWS is free,
+and so is traffic between a relay and a bucket in one region.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from ops.errors import LastcopyError
 PRICES: Final = Path(__file__).parent / "prices.toml"
 DAYS, HOURS = 365.25 / 12, 730.0
 ELSEWHERE: Final = "us-east-1"
-# restic through the relay, per backup run: its config, keys, indexes and snapshots are listed and read, an index and a snapshot are written.
+# restic through the relay, per backup run: lists and reads config, keys, indexes and snapshots, writes an index and a snapshot.
 LISTS_PER_RUN, GETS_PER_RUN, PUTS_PER_RUN = 8, 20, 4
-# restic renews its lock every 5 minutes with a new object and deletes the old one, which stays as a locked version.
+# restic renews its lock every 5 minutes with a new object and deletes the old one, which remains as a locked version.
 LOCKS_PER_HOUR, LOCK_GIB = 12, 1 / 1024 / 1024
 HEADS_PER_PUT = 1  # rclone looks for an object before it adds one
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prices:
-    """USD by name. ``assumed``: names of those that nobody has confirmed."""
+    """Prices in USD by name. ``assumed``: names of unconfirmed prices."""
 
     region: str
     read: str
@@ -45,7 +45,7 @@ class Prices:
         return self.usd[name]
 
     def corrected(self, given: Mapping[str, float]) -> Prices:
-        """With the user's own figures, which count as known."""
+        """The prices with the user's own figures, which count as confirmed."""
         return Prices(
             region=self.region,
             read=self.read,
@@ -55,7 +55,7 @@ class Prices:
 
 
 def load_prices(region: str, file: Path = PRICES) -> Prices:
-    """The list for a region; for one that has none, us-east-1's, all of it assumed."""
+    """The prices of a region. A region without a list gets us-east-1's prices, all of them marked as assumed."""
     known = tomllib.loads(file.read_text())
     listed = known.get(region)
     table = listed if isinstance(listed, dict) and region != "pages" else known[ELSEWHERE]
@@ -71,7 +71,7 @@ def load_prices(region: str, file: Path = PRICES) -> Prices:
 
 @dataclass(frozen=True, kw_only=True)
 class Bucket:
-    """What the estimate needs of storage.aws. ``moves``: (age in days, class), in order. ``events``: each new object is reported."""
+    """The parts of storage.aws that the estimate needs. ``moves``: (age in days, class), in order. ``events``: each new object causes an event."""
 
     lock_days: int
     moves: Sequence[tuple[int, str]] = ()
@@ -82,7 +82,7 @@ class Bucket:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What the estimate needs of intermediate.ec2."""
+    """The parts of intermediate.ec2 that the estimate needs."""
 
     instance_type: str
     disk_gib: int
@@ -91,7 +91,7 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class StackResources:
-    """What the stack has in AWS."""
+    """The stack's resources at AWS."""
 
     sources: int
     pack_mib: int = 64
@@ -101,9 +101,9 @@ class StackResources:
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """What the user says of all sources together, after restic's compression and deduplication.
+    """The usage of all sources together, after restic's compression and deduplication.
 
-    ``pruned_gib_per_day`` is for a prune that runs elsewhere; this program has none yet. ``month``: the estimate is for the end of it.
+    ``pruned_gib_per_day``: what `lastcopy prune` deletes. ``month``: the estimate is for the end of this month of the stack's life.
     """
 
     data_gib: float
@@ -117,7 +117,7 @@ class Usage:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One thing that is paid for."""
+    """One item of the bill."""
 
     what: str
     formula: str
@@ -126,7 +126,7 @@ class Line:
 
 
 def estimate(plan: StackResources, usage: Usage, prices: Prices) -> tuple[Line, ...]:
-    """Every line of the month; their sum is the estimate."""
+    """Every line of the month's bill."""
     lines: list[Line] = []
     if plan.bucket is not None:
         lines += _storage(plan, plan.bucket, usage, prices)
@@ -144,7 +144,7 @@ def total(lines: Sequence[Line]) -> float:
 
 
 def split_by_class(bucket: Bucket, usage: Usage) -> dict[str, float]:
-    """Live GiB in each class at the end of the month: the first backup as old as the stack, the rest evenly aged."""
+    """Live GiB in each class at the end of the month: the first backup is as old as the stack, the rest is evenly aged."""
     age = usage.month * DAYS
     steps = [(0, "STANDARD"), *bucket.moves]
     live = {name: 0.0 for _, name in steps}
@@ -152,7 +152,7 @@ def split_by_class(bucket: Bucket, usage: Usage) -> dict[str, float]:
         if since <= age < until:
             live[name] += usage.data_gib
         live[name] += usage.change_gib_per_day * max(0.0, min(age, until) - since)
-    # A prune takes from what is oldest, down to nothing.
+    # A prune takes the oldest data first, down to zero.
     gone = usage.pruned_gib_per_day * age
     for _, name in reversed(steps):
         taken = min(gone, live[name])
@@ -161,7 +161,7 @@ def split_by_class(bucket: Bucket, usage: Usage) -> dict[str, float]:
 
 
 def estimate_versions_gib(plan: StackResources, bucket: Bucket, usage: Usage) -> float:
-    """GiB of old versions: restic's deleted locks, and what a prune deleted; both stay for the lock's days and one more."""
+    """GiB of old versions: restic's deleted locks and what a prune deleted. Both are kept for the lock's duration plus one day."""
     days = min(bucket.lock_days + 1, usage.month * DAYS)
     locks = usage.runs_per_day * plan.sources * (usage.hours_per_run * LOCKS_PER_HOUR + 1) * LOCK_GIB
     age = usage.month * DAYS
@@ -186,7 +186,7 @@ def _line(
 def _storage(plan: StackResources, bucket: Bucket, usage: Usage, prices: Prices) -> Iterator[Line]:
     for name, gib in split_by_class(bucket, usage).items():
         yield _line(f"storage {name}", (gib, "GiB"), f"storage_{name.lower()}", prices)
-    # Versions are billed in the class that they had; here in the dearest, STANDARD.
+    # Versions are billed in their class; assume the most expensive, STANDARD.
     old = estimate_versions_gib(plan, bucket, usage)
     yield _line(f"old versions, {bucket.lock_days} + 1 days", (old, "GiB"), "storage_standard", prices)
 
@@ -210,7 +210,7 @@ def _requests(plan: StackResources, bucket: Bucket, usage: Usage, prices: Prices
 
 
 def _moved_gib(days: int, usage: Usage) -> float:
-    """GiB that turn so many days old within the month."""
+    """GiB that reach this age within the month."""
     end = usage.month * DAYS
     start = end - DAYS
     grown = usage.change_gib_per_day * max(0.0, end - max(start, days))
@@ -221,7 +221,7 @@ def _bucket_extras(bucket: Bucket, usage: Usage, prices: Prices) -> Iterator[Lin
     yield _line("alarms of the vault", (bucket.alarms, "alarms"), "alarm", prices)
     if bucket.kms:
         yield _line("KMS key", (1, "key"), "kms_key", prices)
-    # Restores are counted as read from the coldest class first, which is the dearest to read.
+    # Assume that restores read from the coldest class first, which is the most expensive to read.
     live, left = split_by_class(bucket, usage), usage.restored_gib
     for _, name in reversed(bucket.moves):
         read = min(left, live[name])

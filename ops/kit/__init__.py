@@ -1,1 +1,1 @@
-"""The recovery kit: one encrypted file, and a page for the safe, with what a person needs when all else is gone."""
+"""The recovery kit: one encrypted file and a page to print, with what a person needs if everything else is gone."""

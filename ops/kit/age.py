@@ -1,6 +1,6 @@
-"""Files that the age program opens, and opens files that it wrote: for one passphrase, or for X25519 recipients.
+"""Files in the format of the age program: encrypted with one passphrase, or for X25519 recipients.
 
-All cryptography is pyrage's (the Rust implementation of age); here are only the errors, which repeat nothing of a secret.
+All cryptography is done by pyrage, which uses the Rust implementation of age. This module only translates errors, which never contain a secret.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ TRIES, PAUSE_SECONDS = 5, 2.0
 
 
 class AgeError(LastcopyError):
-    """The file is not ours to open, is damaged, or what was given does not open it."""
+    """The file is damaged, or the given passphrase or identity does not open it."""
 
 
 def encrypt(text: bytes, *, passphrase: str | None = None, recipients: Sequence[str] = ()) -> bytes:
-    """To one passphrase, or to any of the recipients (``age1…``)."""
+    """Encrypt with a passphrase, or for recipients (``age1…``). Raises AgeError unless exactly one is given."""
     if (passphrase is None) == (not recipients):
-        raise AgeError("a passphrase or recipients, not both")
+        raise AgeError("give either a passphrase or recipients")
     if passphrase is not None:
         sealed: bytes = by_passphrase.encrypt(text, passphrase)
     else:
@@ -34,23 +34,23 @@ def encrypt(text: bytes, *, passphrase: str | None = None, recipients: Sequence[
 
 
 def decrypt(sealed: bytes, *, passphrase: str | None = None, identity: str | None = None) -> bytes:
-    """With the passphrase, or with an identity (``AGE-SECRET-KEY-1…``)."""
+    """Decrypt with the passphrase or an identity (``AGE-SECRET-KEY-1…``). Raises AgeError."""
     try:
         if passphrase is not None:
             text = _with_passphrase(sealed, passphrase)
         elif identity is not None:
             text = pyrage.decrypt(sealed, [x25519.Identity.from_str(identity)])
         else:
-            raise AgeError("neither passphrase nor identity was given")
+            raise AgeError("give a passphrase or an identity")
     except pyrage.IdentityError:
-        raise AgeError("that is no age identity") from None
+        raise AgeError("that is not an age identity") from None
     except pyrage.DecryptError as error:
-        raise AgeError(f"what was given does not open it, or it is damaged ({error})") from None
+        raise AgeError(f"the passphrase or identity does not open it, or it is damaged ({error})") from None
     return text
 
 
 def _with_passphrase(sealed: bytes, passphrase: str) -> bytes:
-    """The library measures this machine and refuses a passphrase's file that would take it too long. A busy machine measures too slow: asked again."""
+    """Decrypt with retries: the library refuses a file that would take this machine too long, and measures too low a speed on a busy machine."""
     for left in reversed(range(TRIES)):
         try:
             text: bytes = by_passphrase.decrypt(sealed, passphrase)
@@ -61,12 +61,12 @@ def _with_passphrase(sealed: bytes, passphrase: str) -> bytes:
         if left:
             time.sleep(PAUSE_SECONDS)
     raise AgeError(
-        "this machine is too slow or too busy for a passphrase: end other work and try again, or open it with the program age"
+        "this machine is too slow or too busy to open a kit with a passphrase: end other work and try again, or use the program age"
     )
 
 
 def is_recipient(word: str) -> bool:
-    """Whether this is a whole recipient; its checksum tells a mistyped one."""
+    """Whether the text is a valid recipient; its checksum detects typing errors."""
     try:
         x25519.Recipient.from_str(word)
     except pyrage.RecipientError:

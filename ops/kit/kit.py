@@ -1,4 +1,4 @@
-"""Kit: what is in the recovery kit. A JSON document that a person can read after decrypting it with age or gpg alone."""
+"""The content of the recovery kit: a JSON document that a person can read after decrypting it with age or gpg."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from ops.storage.access import (
 )
 
 README = (
-    "This is the recovery kit of a lastcopy stack: it opens the backups without Pulumi, its state, the relay and the sources.",
-    "It holds passwords. Keep it encrypted, and a copy of it and of its passphrase or key in two places that are not this storage.",
+    "This is the recovery kit of a lastcopy stack: it opens the backups without Pulumi, its state, the relay or the sources.",
+    "It contains passwords. Keep it encrypted. Keep copies of it and of its passphrase or key in two places outside this storage.",
     "With the project's checkout: lastcopy recover look --kit FILE --source NAME, then restore or rebuild.",
     "Without it: install restic and rclone at the versions below and follow `commands`.",
 )
 
 
 class Relay(Document):
-    """The intermediate machine, for whoever must look at it."""
+    """The intermediate machine, for a person who must examine it."""
 
     address: str
     port: Annotated[int, Field(ge=1, le=65535)] = 22
@@ -41,7 +41,7 @@ class Relay(Document):
     host_key: PublicKey
 
 
-# What the kit takes of the stack's output.
+# The parts of the stack's output that the kit contains.
 _OF_RELAY = ("address", "port", "user", "hostKey")
 
 
@@ -52,7 +52,7 @@ class KitSource(RepositoryRecord):
 
 
 class Kit(Document):
-    """``storageKey``: the break-glass identity, where the writer of the kit put one in."""
+    """The whole kit. ``storageKey``: the break-glass identity, if it was included."""
 
     read_me: tuple[str, ...] = README
     format: Literal[1] = 1
@@ -67,24 +67,24 @@ class Kit(Document):
     commands: tuple[str, ...]
 
     def access(self, source: str, key: StorageKey | None) -> Access:
-        """One source's access, with the given storage key or else the kit's."""
+        """The access to one source's repository, with the given storage key or else the kit's. Raises LastcopyError."""
         records = {record.name: record for record in self.sources}
         record = find_record(records, source)
         return Access(where=self.where, record=record, key=self.key(key), password=records[source].password)
 
     def key(self, given: StorageKey | None) -> StorageKey:
-        """The given storage key or else the kit's."""
+        """The given storage key or else the kit's. Raises LastcopyError if there is none."""
         chosen = given or self.storage_key
         if chosen is None:
             raise LastcopyError(
-                "this kit holds no storage key",
+                "this kit contains no storage key",
                 where="--storage-key",
-                fix=f"get one and give its file: {self.how_to_get_identities}",
+                fix=f"get one and pass its file: {self.how_to_get_identities}",
             )
         return chosen
 
     def text(self) -> str:
-        """All of it, secrets included: only to be encrypted, or shown when that was asked for."""
+        """The whole document including secrets: only for encryption, or for printing on request."""
         return json.dumps(_plain(self.model_dump(by_alias=True, exclude_none=True)), indent=2) + "\n"
 
 
@@ -99,14 +99,14 @@ def _plain(value: Any) -> Any:
 
 
 def parse(text: str, where: str) -> Kit:
-    """A decrypted kit; a newer format is refused with the reason."""
+    """Parse a decrypted kit. Raises LastcopyError, also for a newer format."""
     try:
         raw = json.loads(text)
     except ValueError:
-        raise LastcopyError("what was decrypted is not a recovery kit", where=where) from None
+        raise LastcopyError("the decrypted file is not a recovery kit", where=where) from None
     if not isinstance(raw, dict) or raw.get("format") != 1:
         raise LastcopyError(
-            "this kit is of another format than this program knows",
+            "this program does not know the format of this kit",
             where=where,
             allowed="format 1",
             fix="use the checkout that wrote it, or read the decrypted file yourself: it is plain JSON",
@@ -115,28 +115,28 @@ def parse(text: str, where: str) -> Kit:
 
 
 def how_to_get_identities(where: StorageLocation) -> str:
-    """In the words of the storage at hand."""
+    """How to get a storage key, described for this kind of storage."""
     place = f"bucket {where.bucket} at {where.endpoint}"
     rights = (
         "s3:ListBucketVersions, s3:ListBucket, s3:GetObject and s3:GetObjectVersion;"
         " for a rebuild also s3:PutObject, s3:DeleteObject, s3:DeleteObjectVersion"
     )
     if where.provider == "AWS":
-        return f"as an administrator of the AWS account that owns {place}: make a user or role with {rights} on it, then `aws iam create-access-key`"
-    return f"as an administrator of the storage that holds {place}: make an access key with {rights} on it"
+        return f"as an administrator of the AWS account that owns {place}: create a user or role with {rights} on it, then `aws iam create-access-key`"
+    return f"as an administrator of the storage that holds {place}: create an access key with {rights} on it"
 
 
 def commands(where: StorageLocation, records: tuple[KitSource, ...]) -> tuple[str, ...]:
-    """What to type on a clean machine without the project's checkout."""
+    """The commands to type on a clean machine without the project's checkout."""
     path = f"{where.prefix}/NAME/g1".lstrip("/")
     hints = ", ".join(f"{record.name}: {(record.key_id or 'unknown')[:16]}" for record in records)
     return (
-        "# NAME: the source; g1: its generation; TIME: just before the trouble, such as 2026-11-23T13:54:02Z",
+        "# NAME: the source; g1: its generation; TIME: just before the incident, such as 2026-11-23T13:54:02Z",
         f"export RCLONE_CONFIG_VAULT_TYPE=s3 RCLONE_CONFIG_VAULT_PROVIDER={where.uploads().rclone}",
         f"export RCLONE_CONFIG_VAULT_ENDPOINT={where.endpoint} RCLONE_CONFIG_VAULT_REGION={where.region}",
         "export RCLONE_CONFIG_VAULT_ACCESS_KEY_ID=… RCLONE_CONFIG_VAULT_SECRET_ACCESS_KEY=…",
         *(
-            ("export RCLONE_CA_CERT=ca.pem   # a file with caCertificate of this kit",)
+            ("export RCLONE_CA_CERT=ca.pem   # a file with this kit's caCertificate",)
             if where.ca_certificate
             else ()
         ),
@@ -157,7 +157,10 @@ def make_kit(
     key: StorageKey | None,
     identities: str = "",
 ) -> Kit:
-    """All sources of a stack."""
+    """Make a kit with all sources of a stack.
+
+    ``key``: the break-glass storage key to include, if any. ``identities``: how to get a storage key, in the operator's words.
+    """
     where = read_storage_location(outputs)
     records = tuple(
         KitSource(**record.model_dump(), password=SecretStr(outputs["passwords"][name]))

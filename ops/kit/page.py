@@ -1,4 +1,4 @@
-"""The kit as a page to print: one HTML file that loads nothing. Without secrets unless they were asked for. Pure."""
+"""The kit as a page to print: one HTML file that loads nothing. It contains secrets only on request. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ td:last-child, pre, code { font-family: monospace; font-size: 9pt; word-break: b
 
 
 def render_page(kit: Kit, file_name: str, *, secrets: bool = False) -> str:
-    """``file_name``: the encrypted kit's, so that paper and file find each other."""
+    """Render the page. ``file_name``: that of the encrypted kit, so that page and file can be matched."""
     where = kit.where
     place = [
         ("endpoint", where.endpoint),
@@ -67,10 +67,8 @@ def render_page(kit: Kit, file_name: str, *, secrets: bool = False) -> str:
 
 def _warning(secrets: bool) -> str:
     if secrets:
-        return "THIS PAGE HOLDS PASSWORDS. Print it, lock it away, and delete the file."
-    return (
-        "This page holds no password. Keep the encrypted file elsewhere, and what opens it in a third place."
-    )
+        return "THIS PAGE CONTAINS PASSWORDS. Print it, lock it away, and delete the file."
+    return "This page contains no password. Keep the encrypted file elsewhere, and the key or passphrase that opens it in a third place."
 
 
 def _table(rows: list[tuple[str, str]]) -> str:

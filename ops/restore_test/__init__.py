@@ -1,1 +1,1 @@
-"""`lastcopy restore-test`: from a trusted place, the newest snapshot of every source comes back and is what it must be, or somebody hears of it."""
+"""`lastcopy restore-test`: from a trusted place, restores and verifies the newest snapshot of every source, and reports every failure."""

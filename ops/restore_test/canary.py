@@ -1,7 +1,7 @@
 """Canary: files in every snapshot whose content a trusted place knows without asking the source. Pure.
 
-components/source/repository/repository.sh plants them and has the same table. Never change one: the snapshots that stand hold them.
-What they cannot show: a source whose root encrypts everything else and leaves them alone. Their names and kinds are those that get encrypted first.
+components/source/repository/repository.sh creates them from the same table. Never change a file: existing snapshots contain it. They cannot
+reveal an attacker who encrypts everything except them. Their names and types are those that ransomware encrypts first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ README = (
     "Made by lastcopy: nobody needs these files, and nothing may change them."
     " A change shows that somebody encrypts this host's files.\n"
 )
-# name -> kind, lines of the stream that it comes from
+# name -> kind, number of lines of the stream from which it is made
 _FILES = {
     "README.txt": ("words", 1),
     "letter.txt": ("text", 16),
@@ -27,7 +27,7 @@ _FILES = {
 
 
 def expected(repository_id: str) -> dict[str, bytes]:
-    """Every file below the folder with its content."""
+    """Every canary file with its content, by its path below the folder."""
     return {name: _content(repository_id, name, *shape) for name, shape in _FILES.items()}
 
 
@@ -46,7 +46,7 @@ def _content(repository_id: str, name: str, kind: str, count: int) -> bytes:
 
 
 def compare(wanted: Mapping[str, bytes], found: Callable[[str], bytes | None]) -> tuple[list[str], list[str]]:
-    """Names of the files that are missing, and of those that are not what they must be, byte by byte."""
+    """Compare byte by byte. Returns the names of missing files and the names of changed ones."""
     there = {name: found(name) for name in wanted}
     missing = [name for name, content in there.items() if content is None]
     return missing, [name for name, content in there.items() if content not in (None, wanted[name])]

@@ -1,4 +1,4 @@
-"""Record: one JSON line for each source of each drill, appended, readable by its owner alone; and the word to whoever must hear of a failure."""
+"""The record of restore tests: one JSON line per source and test, in a file that only its owner can read; and the alarm after a failure."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ ALARM_SECONDS = 60
 
 
 def default_file() -> Path:
-    """Below XDG_STATE_HOME, else where that points by default."""
+    """The record's default file, below XDG_STATE_HOME or its default."""
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(state) / "lastcopy" / "restore-drill.jsonl"
 
 
 def make_line(result: RestoreTestResult, extent: Extent) -> dict[str, Any]:
-    """What is kept of one source's drill; no secret is in it."""
+    """The record of one source's restore test. It contains no secret."""
     return {
         "format": 1,
         "at": iso(datetime.now(UTC).replace(microsecond=0)),
@@ -47,7 +47,7 @@ def make_line(result: RestoreTestResult, extent: Extent) -> dict[str, Any]:
 
 
 def append(file: Path, result: RestoreTestResult, extent: Extent) -> None:
-    """One write of one line, on the disk when this returns."""
+    """Append one line to the file and flush it to the disk. Raises LastcopyError."""
     line = json.dumps(make_line(result, extent), sort_keys=True) + "\n"
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def append(file: Path, result: RestoreTestResult, extent: Extent) -> None:
             os.fchmod(handle, 0o600)
             before = os.fstat(handle).st_size
             if os.write(handle, line.encode()) != len(line):
-                os.ftruncate(handle, before)  # half a line would spoil the next
+                os.ftruncate(handle, before)  # a partial line would corrupt the next one
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(handle)
         finally:
@@ -66,12 +66,12 @@ def append(file: Path, result: RestoreTestResult, extent: Extent) -> None:
         raise LastcopyError(
             f"the record {escape_text(file)} cannot be written: {error.strerror}",
             where="--record",
-            allowed="a plain file of yours, or a place for one",
+            allowed="a regular file that you own, or a path where one can be created",
         ) from None
 
 
 def check_program(program: Path) -> None:
-    """Asked before the drill: an alarm that cannot ring must not be found out by a fire."""
+    """Check before the test that the alarm program can be run. Raises LastcopyError."""
     if not program.is_absolute() or not program.is_file() or not os.access(program, os.X_OK):
         raise LastcopyError(
             f"{escape_text(program)} cannot be run",
@@ -81,12 +81,12 @@ def check_program(program: Path) -> None:
 
 
 def send_alarm(program: Path, text: str) -> str:
-    """Hands the text to the program; what went wrong with that, or nothing."""
+    """Run the program with the text on standard input. Returns what went wrong, or nothing."""
     environment = {name: os.environ[name] for name in ("HOME", "PATH", "LANG", "USER") if name in os.environ}
     try:
         done = subprocess.run(
             [program], input=text.encode(), env=environment, timeout=ALARM_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{escape_text(program)} did not take the text: {escape_text(error)}"
+        return f"{escape_text(program)} could not be run: {escape_text(error)}"
     return f"{escape_text(program)} ended with exit status {done.returncode}" if done.returncode else ""

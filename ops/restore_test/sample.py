@@ -1,4 +1,4 @@
-"""Sample: which files of a snapshot a drill restores. The same seed and snapshot give the same sample. Pure."""
+"""Sample: chooses which files of a snapshot a test restores. The same seed and snapshot give the same sample. Pure."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 
 from ops.restore_test import canary
 
-MOST_FILES = 200  # each is a word of restic's command line, and restic compares every path with all of them
+MOST_FILES = 200  # each is an argument of restic, which compares every path with all of them
 
 
 class Sample:
-    """Hears of every node of a snapshot, keeps a bounded random choice of its regular files, and counts them all."""
+    """Takes every node of a snapshot, keeps a bounded random choice of its regular files, and counts all of them."""
 
     def __init__(self, seed: int, most_bytes: int) -> None:
         self._random = random.Random(seed)  # noqa: S311 - a sample, no secret
         self._most_bytes = most_bytes
-        self._kept: list[tuple[float, str, int]] = []  # a heap: the largest draw first
-        self.files = self.bytes = 0  # of all regular files but the canaries
+        self._kept: list[tuple[float, str, int]] = []  # a heap with the largest draw on top
+        self.files = self.bytes = 0  # of all regular files except the canary
 
     def offer(self, node: Mapping[str, Any]) -> None:
-        """One node as `restic ls --json` tells it."""
+        """Consider one node from the output of `restic ls --json`."""
         path, size = node.get("path"), node.get("size", 0)
         if node.get("type") != "file" or not isinstance(path, str) or not isinstance(size, int):
             return
@@ -37,7 +37,7 @@ class Sample:
             heapq.heappop(self._kept)
 
     def chosen(self) -> dict[str, int]:
-        """Path and size of the files of the sample, in the order of their draw as long as they fit."""
+        """Path and size of the sampled files: in the order of their draw, as long as they fit into the sample."""
         found: dict[str, int] = {}
         left = self._most_bytes
         for _, path, size in sorted(self._kept, reverse=True):
@@ -48,7 +48,7 @@ class Sample:
 
 
 def _can_be_named(path: str) -> bool:
-    """Bytes that are no UTF-8 come as U+FFFD, and no pattern would find the file again."""
+    """Whether a pattern can select the file. Bytes that are not UTF-8 arrive as U+FFFD, so no pattern would match."""
     return (
         path.startswith("/")
         and "\ufffd" not in path

@@ -1,4 +1,4 @@
-"""Scratch: one private folder for all that a drill restores, and looks into it that trust nothing there."""
+"""Scratch: a private folder for everything that a test restores, and ways to look into it that trust nothing there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ops.private_folder import private_folder
 
 @contextmanager
 def open_scratch(parent: Path | None) -> Iterator[Path]:
-    """A new folder below ``parent`` (else TMPDIR, else the system's place for large temporary files), gone however the drill ends."""
+    """A new folder below ``parent``, TMPDIR or /var/tmp. It is removed at the end, however the test ends. Raises LastcopyError."""
     place = parent or Path(os.environ.get("TMPDIR") or "/var/tmp")  # noqa: S108 - a private folder is made in it
     with ExitStack() as opened:
         try:
@@ -23,13 +23,13 @@ def open_scratch(parent: Path | None) -> Iterator[Path]:
             raise LastcopyError(
                 f"no folder can be made in {escape_text(place)}: {error.strerror}",
                 where="--scratch",
-                allowed="a directory that you may write to, with enough free space for what is restored",
+                allowed="a directory that you may write to, with enough free space for the restored files",
             ) from None
         yield folder
 
 
 def find_plain_file(root: Path, path: str) -> os.stat_result | None:
-    """What stands at a snapshot's path below ``root``, if it is a regular file and no link leads there: links in a snapshot are an attacker's."""
+    """The file at a snapshot's path below ``root``, or None if it is not a regular file or a link leads to it: links in a snapshot are untrusted."""
     here = root
     parts = [part for part in path.split("/") if part]
     for number, part in enumerate(parts, 1):
@@ -45,7 +45,7 @@ def find_plain_file(root: Path, path: str) -> os.stat_result | None:
 
 
 def count_files(root: Path) -> tuple[int, int]:
-    """Regular files below, and their bytes."""
+    """Number and total size in bytes of the regular files below ``root``."""
     files = size = 0
     for folder, _, names in os.walk(root):
         for name in names:

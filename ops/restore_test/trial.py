@@ -1,6 +1,6 @@
-"""Drill: one source's newest snapshot comes back, holds the canary as it must be, and is what restic says it is; or every reason why not.
+"""The restore test of one source: its newest snapshot can be restored, contains the intact canary and matches restic's list of it.
 
-What is newest, and how old it is, the storage's clock says: when the snapshot's name first arrived. Nothing is written to the repository.
+The storage's clock decides which snapshot is newest and how old it is: when its name first arrived. Nothing is written to the repository.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from ops.restore_test.shrinkage import PERCENT, choose_reference, find_losses, r
 from ops.storage.access import Access
 
 SPACE_FOR_CACHE = 64 << 20  # for restic's cache of indexes and trees
-_FULL = 1 << 20  # with less, restic may not even have been able to report it
+_FULL = 1 << 20  # with less free space, restic may not even have been able to report that the disk is full
 _CLOCK = timedelta(minutes=5)
 _NO_REPOSITORY, _WRONG_PASSWORD = 10, 12  # restic's exit codes
-_LOOK = "look at it with `lastcopy recover look`"
+_LOOK = "examine it with `lastcopy recover look`"
 _ENCRYPTED = (
-    "cut the source off (docs/runbook.md) before its good snapshots get old, look for what encrypts there,"
-    " then restore a snapshot of before: `lastcopy recover restore --snapshot`"
+    "cut the source off (docs/runbook.md) before its good snapshots get old, find out what encrypts files there,"
+    " then restore an earlier snapshot: `lastcopy recover restore --snapshot`"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Extent:
-    """How much is restored and read, and how old the newest snapshot may be; None: as old as the source's schedule makes it."""
+    """How much is restored and read, and how old the newest snapshot may be. ``newest`` None: as old as the source's schedule allows."""
 
     everything: bool
     sample_bytes: int
@@ -51,7 +51,7 @@ class Extent:
 
 @dataclass(kw_only=True)
 class RestoreTestResult:
-    """What one source's drill found; ``tried``: a snapshot was restored at all. Without problems it passed."""
+    """The result for one source: passed if there are no problems. ``tried``: a snapshot was restored."""
 
     source: str
     problems: list[LastcopyError] = field(default_factory=list)
@@ -86,7 +86,10 @@ class RestoreTestResult:
 def run_restore_test(
     access: Access, tools: Tools, extent: Extent, scratch: Path, say: Callable[[str], None]
 ) -> RestoreTestResult:
-    """Everything for one source; what goes wrong is in the result. Whatever was restored is gone when this returns."""
+    """Test one source. All problems are in the result. Whatever was restored is removed before this returns.
+
+    ``scratch``: a private folder. ``say``: gets messages for people.
+    """
     result = RestoreTestResult(source=access.record.name, repository=access.record.repository_id)
     target = scratch / "restored"
     with result.timed("whole"):
@@ -95,10 +98,10 @@ def run_restore_test(
                 _try_source(result, found, extent, target)
         except LastcopyError as error:
             result.problems.append(error)
-        except Exception as error:  # a fault of ours must not silence the other sources
+        except Exception as error:  # an error in this program must not stop the tests of other sources
             result.wrong(
-                f"the drill itself failed: {type(error).__name__}: {escape_text(error)}",
-                "nothing is proved for this source; report it with the words above",
+                f"the restore test itself failed: {type(error).__name__}: {escape_text(error)}",
+                "nothing is proved for this source; report this error",
             )
         finally:
             remove_folder(target)
@@ -121,11 +124,13 @@ def _try_source(result: RestoreTestResult, found: Recovery, extent: Extent, targ
     chosen = {} if extent.everything else sample.chosen()
     if not sample.files:
         result.wrong(
-            "the newest snapshot holds no file beside the canary: a backup of nothing",
+            "the newest snapshot contains no files except the canary: a backup of nothing",
             "compare the source's paths in the stack file with the host",
         )
     elif not extent.everything and not chosen:
-        result.notices.append("no file of the snapshot fits into the sample: raise --sample-mib, or --all")
+        result.notices.append(
+            "no file of the snapshot fits into the sample: increase --sample-mib, or use --all"
+        )
     _require_space(target.parent, sample.bytes if extent.everything else sum(chosen.values()))
     with result.timed("restore"):
         _restore(result, repository, target, extent, chosen)
@@ -139,18 +144,18 @@ def _try_source(result: RestoreTestResult, found: Recovery, extent: Extent, targ
         checked = repository.ask("check", "--with-cache", f"--read-data-subset={extent.read_subset}")
     if not checked.ok:
         result.wrong(
-            f"restic's check, reading {extent.read_subset} of the data, finds damage:\n{checked.words}",
-            f"{_LOOK}; a rebuild brings back what was overwritten. If nobody touched it, the storage loses data",
+            f"restic's check, reading {extent.read_subset} of the data, found damage:\n{checked.words}",
+            f"{_LOOK}; a rebuild brings back what was overwritten. If nobody changed it, the storage loses data",
         )
 
 
 def _identity(result: RestoreTestResult, found: Recovery, repository: Repository) -> str:
-    """The repository opens, and is the one that the stack or the kit knows."""
+    """Require that the repository opens. Returns its id; an id other than that of the stack or kit is a problem."""
     answer = repository.ask("cat", "config")
     if not answer.ok:
         fixes = {
             _NO_REPOSITORY: f"it may be hidden, not lost: {_LOOK}",
-            _WRONG_PASSWORD: "the password is not this repository's: write the kit again, or put back the stack's password",
+            _WRONG_PASSWORD: "the password does not belong to this repository: write the kit again, or restore the stack's password",
         }
         raise LastcopyError(
             f"the repository cannot be opened:\n{answer.words}",
@@ -161,18 +166,18 @@ def _identity(result: RestoreTestResult, found: Recovery, repository: Repository
     known, told = found.access.record.repository_id, str(config.get("id", ""))
     if known is not None and known != told:
         result.wrong(
-            f"another repository stands at the source's place: {escape_text(told[:8])}, not {known[:8]}",
-            f"the place was exchanged: {_LOOK}",
+            f"another repository is in the place of the source's: {escape_text(told[:8])}, not {known[:8]}",
+            f"the repository was exchanged: {_LOOK}",
         )
     if known is None:
         result.notices.append(
-            f"the repository's id is not recorded; its own word was taken: {escape_text(told[:8])}"
+            f"the repository's id is not recorded, so its own claim was used: {escape_text(told[:8])}"
         )
     return known or told
 
 
 def _arrivals(history: History) -> dict[str, datetime]:
-    """When each snapshot that stands first arrived. A later version of one name is no news: its content must be the same."""
+    """When each live snapshot first arrived. Later versions of the same name do not count: their content must be the same."""
     live = history.live()
     return {
         name.removeprefix("snapshots/"): history.names[name][0].at
@@ -186,25 +191,25 @@ def _age(result: RestoreTestResult, history: History, newest: timedelta) -> None
     result.stored = max(arrivals.values(), default=None)
     if result.stored is None:
         raise LastcopyError(
-            "no snapshot stands", fix=f"was there a first backup? Else it may be hidden: {_LOOK}"
+            "there is no snapshot", fix=f"was there a first backup? If so, it may be hidden: {_LOOK}"
         )
     if result.stored > now + _CLOCK:
         result.wrong(
-            f"the storage says that the newest snapshot came at {iso(result.stored)}, which is in the future here",
-            "set this machine's clock; ages were not judged",
+            f"the storage says that the newest snapshot arrived at {iso(result.stored)}, which is in the future by this machine's clock",
+            "set this machine's clock; ages were not checked",
         )
     elif now - result.stored > newest:
         result.wrong(
             f"the newest snapshot reached the storage {_hours(now - result.stored)} ago, at {iso(result.stored)};"
-            f" at most {_hours(newest)} were expected",
-            "`systemctl status lastcopy-backup` on the source; what its own status says may be a lie",
+            f" at most {_hours(newest)} are allowed",
+            "`systemctl status lastcopy-backup` on the source; its own status may be forged",
         )
 
 
 def _newest(
     result: RestoreTestResult, history: History, repository: Repository, extent: Extent
 ) -> tuple[str, Sample]:
-    """The newest snapshot that restic can read, and its files; that a newer one cannot be read is a problem of its own."""
+    """The newest snapshot that restic can read, and its files. An unreadable newer snapshot is reported as a problem."""
     arrivals = _arrivals(history)
     order = sorted(arrivals, key=lambda name: arrivals[name])
 
@@ -219,7 +224,7 @@ def _newest(
         bogus = [name for name in order if name not in readable]
         if name in bogus:
             result.wrong(
-                f"the newest of {len(bogus)} snapshots that cannot be read is the newest of all, {name[:8]}: damaged, or never restic's",
+                f"{len(bogus)} snapshots cannot be read, among them the newest, {name[:8]}: damaged, or not written by restic",
                 f"{_LOOK}, and cut the source off if it wrote them",
             )
             name = next((name for name in reversed(order) if name in readable), "")
@@ -232,7 +237,7 @@ def _newest(
 
 
 def _shrinkage(result: RestoreTestResult, found: Recovery, repository: Repository) -> None:
-    """Told by the trusted place itself: the source's own word on it, its status file, may be a lie or go unread."""
+    """Measured at the trusted place itself: the source's status file may be forged, or nobody may read it."""
     arrivals = _arrivals(found.history)
     readable = {one["id"]: one for one in repository.snapshots()}
     known = {name: read_contents(one, arrivals[name]) for name, one in readable.items() if name in arrivals}
@@ -244,9 +249,9 @@ def _shrinkage(result: RestoreTestResult, found: Recovery, repository: Repositor
     wrong = find_losses(newest, before, PERCENT if percent is None else percent)
     if wrong:
         result.wrong(
-            f"much is gone since the snapshot of {iso(before.at)[:16]}: {'; '.join(escape_text(one) for one in wrong)}",
-            "look at the source: systemctl status lastcopy-backup, its mounts and its paths. If that is right, a week"
-            " later it is not said again",
+            f"the newest snapshot is much smaller than that of {iso(before.at)[:16]}: {'; '.join(escape_text(one) for one in wrong)}",
+            "look at the source: systemctl status lastcopy-backup, its mounts and its paths. If the change is right, it is"
+            " reported for a week and then no more",
         )
 
 
@@ -254,7 +259,7 @@ def _require_space(scratch: Path, size: int) -> None:
     free, needed = shutil.disk_usage(scratch).free, size + SPACE_FOR_CACHE
     if free < needed:
         raise LastcopyError(
-            f"too little disk space for the restore: {needed >> 20} MiB are needed, {free >> 20} MiB are free",
+            f"not enough disk space for the restore: {needed >> 20} MiB are needed, {free >> 20} MiB are free",
             where=f"--scratch {escape_text(scratch.parent)}",
             fix="free disk space, give another --scratch, or a smaller --sample-mib",
         )
@@ -263,7 +268,7 @@ def _require_space(scratch: Path, size: int) -> None:
 def _restore(
     result: RestoreTestResult, repository: Repository, target: Path, extent: Extent, chosen: dict[str, int]
 ) -> None:
-    """restic itself reads every restored file again and compares it with the snapshot (--verify)."""
+    """Restore the sample or everything. With --verify restic reads every restored file again and compares it with the snapshot."""
     wanted = [] if extent.everything else [canary.FOLDER, *chosen]
     includes = [word for path in wanted for word in ("--include", escape_pattern(path))]
     target.mkdir(mode=0o700)
@@ -273,7 +278,7 @@ def _restore(
         if message.get("message_type") == "summary":
             last.update(message)
 
-    # --sparse, as every restore of ours: a zero that was never written must not fill the scratch directory.
+    # --sparse, as in every restore of ours: holes must not fill the scratch directory.
     words = ("restore", "--sparse", result.snapshot or "", "--target", str(target), "--verify", *includes)
     answer = repository.follow(*words, told=hear)
     result.size = int(last.get("bytes_restored", 0))
@@ -281,12 +286,12 @@ def _restore(
         return
     if "no space left on device" in answer.words or shutil.disk_usage(target).free < _FULL:
         raise LastcopyError(
-            "the disk got full, so nothing was proved" + (f":\n{answer.words}" if answer.words else ""),
+            "the disk is full, so nothing was proved" + (f":\n{answer.words}" if answer.words else ""),
             where=f"--scratch {escape_text(target.parent.parent)}",
             fix="free disk space, give another --scratch, or a smaller --sample-mib",
         )
     result.wrong(
-        f"the restore fails (restic exit code {answer.code}):\n{answer.words}",
+        f"the restore failed (restic exit code {answer.code}):\n{answer.words}",
         f"{_LOOK}; a rebuild brings back what was hidden or overwritten",
     )
 
@@ -307,20 +312,20 @@ def _canary(result: RestoreTestResult, target: Path) -> None:
     result.canaries = len(wanted) - len(missing) - len(changed)
     if changed:
         result.wrong(
-            f"{len(changed)} of {len(wanted)} canary files are not what they were ({', '.join(changed)}):"
+            f"{len(changed)} of {len(wanted)} canary files have changed ({', '.join(changed)}):"
             " most likely the source's files are being encrypted",
             _ENCRYPTED,
         )
     if missing:
         result.wrong(
             f"{len(missing)} of {len(wanted)} canary files are missing from the newest snapshot ({', '.join(missing)}):"
-            " somebody deletes files on the source, or they were never planted there",
-            "look at the source; if it is sound: `pulumi up` (or its enrolment script) plants them, then back up",
+            " somebody deletes files on the source, or they were never created there",
+            "look at the source; if it is sound, `pulumi up` (or its enrolment script) creates them, then run a backup",
         )
 
 
 def _compare(result: RestoreTestResult, target: Path, chosen: dict[str, int]) -> None:
-    """Content was compared by restic; that each file is there, and whole, is seen here."""
+    """Check that each sampled file exists with its size. restic itself has compared the content."""
     wrong = []
     for path, size in chosen.items():
         info = find_plain_file(target, path)
@@ -329,7 +334,7 @@ def _compare(result: RestoreTestResult, target: Path, chosen: dict[str, int]) ->
     result.files = len(chosen) - len(wrong)
     if wrong:
         result.wrong(
-            f"{len(wrong)} of {len(chosen)} sampled files did not come back as the snapshot says,"
+            f"{len(wrong)} of {len(chosen)} sampled files were not restored as the snapshot lists them,"
             f" for example {escape_text(wrong[0])}",
             _LOOK,
         )
@@ -341,7 +346,7 @@ def _compare_all(result: RestoreTestResult, target: Path, sample: Sample) -> Non
     result.files, size = files - kept[0], size - kept[1]
     if (result.files, size) != (sample.files, sample.bytes):
         result.wrong(
-            f"{result.files} files of {size} bytes came back; the snapshot has {sample.files} of {sample.bytes}",
+            f"{result.files} files of {size} bytes were restored; the snapshot has {sample.files} of {sample.bytes}",
             _LOOK,
         )
 

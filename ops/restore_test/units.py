@@ -1,6 +1,6 @@
-"""Units: a systemd service and timer that run the drill at a trusted place, and a service that rings when it could not run.
+"""Units: a systemd service and timer that run the restore test at a trusted place, and a service that raises the alarm if it could not run.
 
-No secret is in them: systemd hands the files over.
+They contain no secrets: systemd passes the files to the service.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ops.errors import LastcopyError, escape_text, raise_all
 from toolchain.checkout import ROOT
 
 NAME = "lastcopy-restore-drill"
-# What needs no quoting anywhere in a unit.
+# Characters that need no quoting anywhere in a unit.
 _PLAIN = re.compile(r"[A-Za-z0-9_./=@:+,-]+")
 _SCHEDULE = re.compile(r"[A-Za-z0-9 *:.,/~+-]{1,100}")
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
@@ -31,18 +31,19 @@ def make_units(
     user: str,
     tools: Path,
 ) -> dict[str, str]:
-    """File name and text of each.
+    """File name and content of each unit. Raises LastcopyError with all problems at once.
 
-    ``credentials``: the option's name and the secret's file at the trusted place. ``tools``: the tool cache that the service uses;
-    systemd sets no XDG_CACHE_HOME and another HOME than the shell's, so it would look for the tools elsewhere. ``environment_file``: with a
-    stack, the file there that tells `pulumi` its backend, secrets provider and credentials, for there is no shell.
+    ``credentials``: the option's name and the path of the secret's file at the trusted place. ``tools``: the tool cache for the service; systemd
+    sets no XDG_CACHE_HOME and a different HOME than the shell, so it would look for the tools elsewhere. ``environment_file``: with a
+    stack, a file that gives `pulumi` its backend, secrets provider and credentials, because there is no shell.
     """
     alarm = [f"--on-failure={on_failure}"] if on_failure else []
     given = [f"--stack={stack}"] if stack else []
     words = [*given, *words, *alarm]
     problems = [
         LastcopyError(
-            f"{escape_text(word)} cannot stand in a unit", allowed="letters, digits and _ . / = @ : + , -"
+            f"{escape_text(word)} cannot be written into a unit",
+            allowed="letters, digits and _ . / = @ : + , -",
         )
         for word in (
             *credentials.values(),
@@ -58,7 +59,7 @@ def make_units(
         LastcopyError(
             f"{escape_text(path)} is not an absolute path",
             where=f"--{name}",
-            fix="the file's place on the trusted place",
+            fix="give the file's path at the trusted place",
         )
         for name, path in (
             *credentials.items(),
@@ -73,12 +74,12 @@ def make_units(
     if bool(stack) is not bool(environment_file):
         problems.append(
             LastcopyError(
-                "a unit has no shell from which `pulumi` knows the stack's backend"
+                "a unit has no shell that tells `pulumi` the stack's backend"
                 if stack
                 else "a kit needs no `pulumi`",
                 where="--environment-file",
-                allowed="with --stack, and only then: a file at the trusted place with lines NAME=VALUE: PULUMI_BACKEND_URL,"
-                " PULUMI_CONFIG_PASSPHRASE_FILE, AWS_…, PATH where `pulumi` is elsewhere",
+                allowed="only with --stack, and required there: a file at the trusted place with lines NAME=VALUE: PULUMI_BACKEND_URL,"
+                " PULUMI_CONFIG_PASSPHRASE_FILE, AWS_…, and PATH if `pulumi` is elsewhere",
             )
         )
     if not _SCHEDULE.fullmatch(schedule):
@@ -103,7 +104,7 @@ def make_units(
     rings = f"OnFailure={NAME}-failed.service\n" if on_failure else ""
     service = f"""# Made by `lastcopy restore-test units`. What failed: journalctl -u {NAME}; record: /var/lib/{NAME}/record.jsonl
 [Unit]
-Description=lastcopy restore drill: every source's newest snapshot comes back and is what it must be
+Description=lastcopy restore test: restores and verifies every source's newest snapshot
 Wants=network-online.target
 After=network-online.target time-sync.target
 {rings}
@@ -133,7 +134,7 @@ KeyringMode=private
 """
     timer = f"""# Made by `lastcopy restore-test units`.
 [Unit]
-Description=When the lastcopy restore drill runs
+Description=Schedule of the lastcopy restore test
 
 [Timer]
 OnCalendar={schedule}
@@ -150,23 +151,23 @@ WantedBy=timers.target
 
 
 def _failed(on_failure: Path, user: str) -> str:
-    """Rings for a drill that could not ring itself: a credential's file is missing, it was killed, it took too long. 1 and 130: it has rung."""
+    """The unit that raises the alarm if the test could not do so: a credential is missing, it was killed, or timed out. After 1 and 130 it has."""
     return f"""# Made by `lastcopy restore-test units`.
 [Unit]
-Description=lastcopy restore drill: says that it could not run
+Description=lastcopy restore test: reports that it could not run
 
 [Service]
 Type=oneshot
 User={user}
 ExecStart=/bin/sh -c 'case "$$MONITOR_EXIT_CODE $$MONITOR_EXIT_STATUS" in "exited 1" | "exited 130") exit 0 ;; esac; \
-    echo "the restore drill could not run: $$MONITOR_SERVICE_RESULT $$MONITOR_EXIT_STATUS; why: journalctl -u {NAME}" | {on_failure}'
+    echo "the restore test could not run: $$MONITOR_SERVICE_RESULT $$MONITOR_EXIT_STATUS; why: journalctl -u {NAME}" | {on_failure}'
 NoNewPrivileges=yes
 ProtectSystem=full
 """
 
 
 def write(path: Path, text: str) -> None:
-    """A new file; what stands there is never replaced."""
+    """Write a new file. An existing file is never replaced. Raises LastcopyError."""
     try:
         with path.open("x") as file:
             file.write(text)

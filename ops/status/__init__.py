@@ -1,1 +1,1 @@
-"""Whether sources are healthy: from the storage's own times, and from what their hosts say."""
+"""The health of sources, from the storage's own times and from what their hosts report."""

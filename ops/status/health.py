@@ -1,6 +1,6 @@
-"""From the storage's own times, and without a repository's password, who fell silent, grows too fast or was attacked (A8, S10).
+"""Which sources are silent, grow too fast or were attacked, from the storage's own times and without a repository password (A8, S10).
 
-With `--hosts` also what the hosts say of their last backup (A9).
+With `--hosts` also what the hosts report about their last backup (A9).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from ops.storage.client import AccessRefused, Storage
 console = Console(highlight=False)
 DAY = timedelta(days=1)
 GIB = 1 << 30
-MOST_LOCKS = 200  # honest ones stand one at a time for each session
+MOST_LOCKS = 200  # honest sessions hold one lock each
 
 
 @dataclass(frozen=True, kw_only=True)
 class HealthProblem:
-    """One loud sentence and what to do."""
+    """One finding that needs attention, and what to do."""
 
     what: str
     fix: str
@@ -36,9 +36,9 @@ class HealthProblem:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceHealth:
-    """One source as the storage sees it. ``added``: bytes of the last 24 hours, in all its repositories; ``hidden`` and
-    ``overwritten``: objects outside locks/ in that time; ``signs``: of an attack, since the last note of a rebuild or prune; ``opens``:
-    configuration and keys show; ``burst``: snapshots that came too close together."""
+    """One source as the storage sees it. ``added``: bytes of the last 24 hours, in all its repositories. ``hidden`` and ``overwritten``: objects
+    outside locks/ in that time. ``signs``: of an attack, since the last note of a rebuild or prune. ``opens``: configuration and keys are
+    visible. ``burst``: snapshots that arrived too close together."""
 
     source: str
     now: datetime
@@ -52,16 +52,16 @@ class SourceHealth:
     opens: bool
     burst: int
     problems: tuple[HealthProblem, ...]
-    last_run: LastRun | None = None  # what its host says, where it was asked
-    options: CommandOptions = SELECTED_STACK  # for the commands of a fix
+    last_run: LastRun | None = None  # what its host reports, if it was asked
+    options: CommandOptions = SELECTED_STACK  # for the commands in a fix
 
     def with_last_run(self, run: LastRun | None, limits: HealthLimits) -> SourceHealth:
-        """The same, and what its host says of its last backup."""
+        """The same source with what its host reports about its last backup."""
         heard = replace(self, last_run=run)
         return replace(heard, problems=tuple(_problems(heard, limits)))
 
     def later(self, hours: float, limits: HealthLimits) -> SourceHealth:
-        """The same storage with nothing new in it, so much later."""
+        """The same source some hours later, with nothing new in the storage."""
         moved = replace(self, now=self.now + timedelta(hours=hours))
         return replace(moved, problems=tuple(_problems(moved, limits)))
 
@@ -72,14 +72,14 @@ class SourceHealth:
 
 @dataclass(frozen=True, kw_only=True)
 class HealthLimits:
-    """When to be loud."""
+    """When to report a problem."""
 
     silent_hours: float = DAILY_SILENT_HOURS
     growth_gib: float = 100
 
 
 def choose_limits(place: RepositoryLocation, silent_hours: float | None, growth_gib: float) -> HealthLimits:
-    """The limits asked for; where no silence is, the one that follows from the source's own schedule."""
+    """The requested limits. Without ``silent_hours``, the limit follows from the source's own schedule."""
     own = place.record.silent_hours if silent_hours is None else silent_hours
     return HealthLimits(silent_hours=own, growth_gib=growth_gib)
 
@@ -90,7 +90,7 @@ def check_source(
     limits: HealthLimits,
     options: CommandOptions = SELECTED_STACK,
 ) -> SourceHealth:
-    """List the objects below the source's prefix; none is opened."""
+    """List the objects below the source's prefix and judge them. No object is read."""
     prefix, _, mine = place.path.rpartition("/")
     whole = list(storage.entries(f"{prefix}/"))
     history = History(
@@ -101,7 +101,7 @@ def check_source(
     try:
         notes = storage.notes(checkpoint.folder(place))
     except AccessRefused:
-        notes = []  # a key that is limited to the sources' prefixes: then everything counts
+        notes = []  # a key that is limited to the sources' prefixes cannot read them; then every sign counts
     return judge(place.record.name, whole, history, notes, storage.clock(), limits, options)
 
 
@@ -114,7 +114,7 @@ def judge(
     limits: HealthLimits,
     options: CommandOptions = SELECTED_STACK,
 ) -> SourceHealth:
-    """What the listing means. Pure."""
+    """Judge a listing. Pure."""
     live = history.live()
     noted = checkpoint.newest_unproven(history, notes)
     found = [act for act in find_acts(history) if noted is None or act.entry.at > noted[0]]
@@ -145,14 +145,14 @@ def _problems(seen: SourceHealth, limits: HealthLimits) -> list[HealthProblem]:
     if silent is None:
         found.append(
             HealthProblem(
-                what="NO SNAPSHOT STANDS in the storage",
-                fix=f"the first backup is not there yet, or somebody hid them: {recover}",
+                what="NO SNAPSHOT in the storage",
+                fix=f"there was no first backup yet, or somebody hid the snapshots: {recover}",
             )
         )
     elif silent > limits.silent_hours:
         found.append(
             HealthProblem(
-                what=f"SILENT for {silent:.0f} h, where {limits.silent_hours:g} are the most:"
+                what=f"SILENT for {silent:.0f} h, more than {limits.silent_hours:g} h:"
                 f" the storage got its last snapshot at {seen.newest and iso(seen.newest)[:16]}",
                 fix="on the source: systemctl status lastcopy-backup",
             )
@@ -162,8 +162,8 @@ def _problems(seen: SourceHealth, limits: HealthLimits) -> list[HealthProblem]:
     if seen.added > limits.growth_gib * GIB:
         found.append(
             HealthProblem(
-                what=f"GROWS TOO FAST: {seen.added / GIB:.1f} GiB in 24 h, where {limits.growth_gib:g} are expected",
-                fix=f"a first backup, or somebody fills the storage: {cut}",
+                what=f"GROWS TOO FAST: {seen.added / GIB:.1f} GiB in 24 h, more than {limits.growth_gib:g} GiB",
+                fix=f"this is a first backup, or somebody is filling the storage: {cut}",
             )
         )
     if seen.signs:
@@ -171,7 +171,7 @@ def _problems(seen: SourceHealth, limits: HealthLimits) -> list[HealthProblem]:
         found.append(
             HealthProblem(
                 what=f"SIGNS OF AN ATTACK: {told}",
-                fix=f"{cut}; {recover}. Was a prune cut off? Then run it again",
+                fix=f"{cut}; {recover}. If a prune was interrupted, run it again",
             )
         )
     if seen.burst:
@@ -179,9 +179,7 @@ def _problems(seen: SourceHealth, limits: HealthLimits) -> list[HealthProblem]:
             HealthProblem(what=f"A BURST OF {seen.burst} SNAPSHOTS in 24 h", fix=f"{cut}; {recover}")
         )
     if seen.locks > MOST_LOCKS:
-        found.append(
-            HealthProblem(what=f"{seen.locks} LOCKS STAND", fix=f"{cut}; the next prune removes them")
-        )
+        found.append(HealthProblem(what=f"{seen.locks} LOCKS", fix=f"{cut}; the next prune removes them"))
     if seen.last_run is not None and seen.last_run.alarm:
         found.append(
             HealthProblem(

@@ -1,7 +1,7 @@
-"""What each source's host says of its last backup (A9): its `status.json`, read over the operator's own SSH way in.
+"""What each source's host reports about its last backup (A9): its `status.json`, read over the operator's own SSH connection.
 
-A host that was taken over says what it likes there. So this adds to what the storage tells and replaces none of it: the storage sees when a
-snapshot came, and nothing of what is in it.
+A compromised host can report anything. So this adds to what the storage shows and replaces none of it: the storage shows when a snapshot
+arrived, but not what it contains.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ STATUS = "/var/lib/lastcopy/status.json"
 _MOST = 65536  # bytes; a host may send anything
 _SECONDS = 40  # for one host
 _AT_ONCE = 8
-# What needs a person at once. An outage is tried again by itself, and where it lasts the source falls silent.
-_NEEDS_A_PERSON = {"unexpected": "LAST BACKUP NOT AS MEANT", "refused": "BACKUPS REFUSED"}
+# What needs a person at once. An outage is retried automatically; if it lasts, the source becomes silent.
+_NEEDS_A_PERSON = {"unexpected": "LAST BACKUP NOT AS EXPECTED", "refused": "BACKUPS REFUSED"}
 _CENTURY = 100 * 366 * 24 * 3600  # seconds; a host may send any number
 PARTIAL_TOO_LONG = 77  # run-backup's exit code
 
 
 @dataclass(frozen=True, kw_only=True)
 class LastRun:
-    """One `status.json`, as far as it is readable; texts are escaped.
+    """One `status.json`, as far as it is readable. Texts are escaped.
 
-    ``clock_ahead``: seconds by which the host's clock was ahead of the relay's (behind: negative), where that was more than a session takes
-    to begin. ``not_read``: why there is none.
+    ``clock_ahead``: seconds by which the host's clock was ahead of the relay's (negative if behind), if that was more than a session takes to
+    start. ``not_read``: why there is no report.
     """
 
     result: str = ""
@@ -50,25 +50,25 @@ class LastRun:
 
     @property
     def alarm(self) -> str:
-        """The loud sentence, where somebody must look; else nothing."""
+        """What needs a person's attention, or nothing."""
         too_long = self.code == PARTIAL_TOO_LONG
         word = "FILES UNREADABLE FOR DAYS" if too_long else _NEEDS_A_PERSON.get(self.result, "")
         told = [f"{word}: {'; '.join(self.findings) or self.message}"] if word else []
         if self.clock_ahead:
-            # The trusted prune refuses a snapshot whose time cannot be, until a person accepts it.
+            # The trusted prune refuses a snapshot with an impossible time until a person accepts it.
             side = "ahead of" if self.clock_ahead > 0 else "behind"
             told.append(f"CLOCK WRONG: {abs(self.clock_ahead)} s {side} the relay's")
         return "; ".join(told)
 
 
 def parse_last_run(text: str) -> LastRun:
-    """Whatever the host sent."""
+    """Parse whatever the host sent."""
     try:
         told = json.loads(text)
     except (ValueError, RecursionError):
-        return LastRun(not_read=f"{STATUS} is no JSON")
+        return LastRun(not_read=f"{STATUS} is not JSON")
     if not isinstance(told, Mapping):
-        return LastRun(not_read=f"{STATUS} holds no record")
+        return LastRun(not_read=f"{STATUS} contains no record")
     code, findings, ahead = told.get("exit_code"), told.get("findings"), told.get("clock_ahead_seconds")
     return LastRun(
         result=escape_text(told.get("result", ""), 20),
@@ -81,21 +81,21 @@ def parse_last_run(text: str) -> LastRun:
 
 
 def read_last_run(host: SshHost) -> LastRun:
-    """Of this host; one that is not reached is no error."""
+    """Read the host's report. A host that is not reached is not an error."""
     try:
         done = host.run("head", "-c", str(_MOST), STATUS, seconds=_SECONDS, check=False)
         if done.code in (124, 255):
-            host.run("true", seconds=_SECONDS)  # for the reason in its own words
+            host.run("true", seconds=_SECONDS)  # raises an error with the reason
             return LastRun(not_read="the host did not answer in time")
     except LastcopyError as error:
         return LastRun(not_read=escape_text(error.what, 300))
     if done.code != 0:
-        return LastRun(not_read=f"no backup has ended there yet, or {STATUS} cannot be read")
+        return LastRun(not_read=f"no backup has finished there yet, or {STATUS} cannot be read")
     return parse_last_run(done.out)
 
 
 def read_last_runs(stack: Stack, names: Sequence[str], sandbox: Path | None) -> dict[str, LastRun]:
-    """By source. One that is enrolled by script is not reached from here, and missing."""
+    """The reports by source. A source enrolled by script cannot be reached from here and is missing."""
     outputs = stack.outputs()
     managed = [name for name in names if outputs["sources"][name].get("managed")]
     with ExitStack() as opened:
@@ -106,7 +106,7 @@ def read_last_runs(stack: Stack, names: Sequence[str], sandbox: Path | None) -> 
             else read_endpoints(outputs, managed, read_admin_keys(stack.config(), folder))
         )
         reached = opened.enter_context(open_hosts(doors, folder))
-        with ThreadPoolExecutor(_AT_ONCE) as pool:  # one that does not answer keeps no other waiting
+        with ThreadPoolExecutor(_AT_ONCE) as pool:  # a host that does not answer delays no other
             return dict(
                 zip(managed, pool.map(lambda name: read_last_run(reached[name]), managed), strict=True)
             )

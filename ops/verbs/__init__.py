@@ -1,1 +1,1 @@
-"""The commands of day 2, one module for each verb: options in, numbered steps, words out. Nothing imports them but the command line."""
+"""The verbs of `lastcopy`, one module each: options in, numbered steps, messages out. Only the command line imports them."""

@@ -1,4 +1,4 @@
-"""`lastcopy agent -- COMMAND`: a command beside an ssh agent that offers the keys of ``lastcopy:admin.agentKeys`` alone."""
+"""`lastcopy agent -- COMMAND`: runs a command with an ssh agent that offers only the keys of ``lastcopy:admin.agentKeys``."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from ops.hosts.filtered_agent import read_agent_keys, run_with_agent
 
 @takes_options
 def agent(
-    command: Annotated[list[str], typer.Argument(help="What to run, behind `--`.", metavar="-- COMMAND…")],
+    command: Annotated[
+        list[str], typer.Argument(help="The command to run, after `--`.", metavar="-- COMMAND…")
+    ],
     options: StackOptions,
     _as_json: ErrorsAsJsonOption = False,
 ) -> None:
-    """Run a command beside an ssh agent that offers the keys of lastcopy:admin.agentKeys alone: sshd takes six."""
+    """Run a command with an ssh agent that offers only the keys of lastcopy:admin.agentKeys, because sshd accepts six attempts."""
     keys = read_agent_keys(options.open().config())
     behind = os.environ.get("SSH_AUTH_SOCK")
     if not keys:
         raise LastcopyError(
-            "no key of the agent is named",
-            where="lastcopy:admin.agentKeys, beside admin.agent: true",
+            "the settings name no key of the agent",
+            where="lastcopy:admin.agentKeys, with admin.agent: true",
             fix="pulumi config set --path 'lastcopy:admin.agentKeys[0]' \"$(cat ~/.ssh/backup-admin.pub)\"",
         )
     if not behind:

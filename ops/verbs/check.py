@@ -1,4 +1,4 @@
-"""`lastcopy check`: format, lint, types, shellcheck and unit tests, side by side; all run, all results shown."""
+"""`lastcopy check`: format, lint, types, shellcheck and unit tests in parallel; all of them run, and all results are shown."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHELL_FILES = (
     ".ci/run",
     "docs/ci/*.sh",
     ".github/*.sh",
-)  # a program for hosts has a dash in its name and no suffix
+)  # programs for hosts have a dash in their names and no suffix
 
 
 def _commands(unit: bool) -> dict[str, list[str]]:
@@ -57,10 +57,10 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 def check(
-    unit: Annotated[bool, typer.Option(help="Whether the unit tests run, too.")] = True,
+    unit: Annotated[bool, typer.Option(help="Whether to run the unit tests as well.")] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Run every check to its end. Exit status 1 when any failed."""
+    """Run every check to its end. Exit status 1 if any failed."""
     commands = _commands(unit)
     failed = []
     with ThreadPoolExecutor(max_workers=len(commands)) as pool:

@@ -1,4 +1,4 @@
-"""`lastcopy cost`: what a stack costs at AWS in a month, line by line with its formula. Reads the stack's settings; asks nobody for prices."""
+"""`lastcopy cost`: what a stack costs at AWS in a month, line by line with its formula. Reads the stack's settings and a file of prices."""
 
 from __future__ import annotations
 
@@ -21,23 +21,26 @@ _AMOUNT = {"min": 0, "max": 10_000_000}
 @takes_options
 def cost(
     data_gib: Annotated[
-        float, typer.Option(help="First backup of all sources together, compressed, in GiB.", **_AMOUNT)
+        float,
+        typer.Option(help="Size of the first backup of all sources together, compressed, in GiB.", **_AMOUNT),
     ],
     change_gib_per_day: Annotated[
-        float, typer.Option(help="What all backups of a day add, in GiB.", **_AMOUNT)
+        float, typer.Option(help="Data that all backups of a day add, in GiB.", **_AMOUNT)
     ],
     options: StackOptions,
     file: Annotated[
-        Path | None, typer.Option(help="A stack file, read without the engine, in place of a stack.")
+        Path | None, typer.Option(help="Stack file to read without the engine, instead of a stack.")
     ] = None,
-    month: Annotated[int, typer.Option(help="Which month of the stack's life.", min=1, max=600)] = 12,
-    runs_per_day: Annotated[float, typer.Option(help="Backups of a source in a day.", min=0, max=1440)] = 1,
-    hours_per_run: Annotated[float, typer.Option(help="How long one takes.", min=0, max=1000)] = 0.5,
+    month: Annotated[int, typer.Option(help="Month since the stack was created.", min=1, max=600)] = 12,
+    runs_per_day: Annotated[float, typer.Option(help="Backups of each source per day.", min=0, max=1440)] = 1,
+    hours_per_run: Annotated[float, typer.Option(help="Hours that one backup takes.", min=0, max=1000)] = 0.5,
     pruned_gib_per_day: Annotated[
-        float, typer.Option(help="What a prune deletes in a day, in GiB.", **_AMOUNT)
+        float, typer.Option(help="Data that prune deletes per day, in GiB.", **_AMOUNT)
     ] = 0,
-    restored_gib: Annotated[float, typer.Option(help="What is restored in that month.", **_AMOUNT)] = 0,
-    price: Annotated[list[str] | None, typer.Option(help="NAME=USD in place of the list's.")] = None,
+    restored_gib: Annotated[float, typer.Option(help="Data restored in that month, in GiB.", **_AMOUNT)] = 0,
+    price: Annotated[
+        list[str] | None, typer.Option(help="NAME=USD, instead of the price in the list; may be repeated.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Estimate what a stack costs at AWS in a month."""
@@ -52,14 +55,14 @@ def cost(
     )
     # 1. The stack's settings.
     where, config = (str(file), read_config(file)) if file else _settings(options)
-    # 2. What they have at AWS, and the prices there.
+    # 2. Their resources at AWS, and the prices there.
     try:
         plan, region = read_resources(config)
         prices = cost_model.load_prices(region).corrected(parse_prices(price or []))
         lines = cost_model.estimate(plan, usage, prices)
     except LastcopyError as error:
         raise LastcopyError(f"{where}: {error}") from None
-    # 3. The month.
+    # 3. The estimate.
     if as_json:
         print_json(
             {
@@ -84,7 +87,7 @@ def cost(
 
 
 def _settings(options: StackOptions) -> tuple[str, Mapping[str, Any]]:
-    """Name and settings, as the engine reads them."""
+    """The stack's name and its settings as the engine reads them."""
     try:
         stack = options.open()
         return stack.name, stack.config()

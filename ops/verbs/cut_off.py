@@ -1,4 +1,4 @@
-"""`lastcopy cut-off` and `let-in`: one source out, or back, without asking its host (S10, S11)."""
+"""`lastcopy cut-off` and `let-in`: cut one source off, or let it in again, without contacting its host (S10, S11)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ops.errors import LastcopyError
 
 @takes_options
 def cut_off(source: SourceOption, options: StackOptions, as_json: JsonOption = False) -> None:
-    """Cut a source off: its key opens nothing any more and its sessions end. Other sources and its own host are not touched; nothing stored is lost."""
+    """Cut a source off: its key no longer opens anything, and its sessions end. Other sources and its own host are not changed; its backups are kept."""
     _change(source, options, cut=True, as_json=as_json)
 
 
 @takes_options
 def let_in(source: SourceOption, options: StackOptions, as_json: JsonOption = False) -> None:
-    """Undo a cut-off: its key opens again what it did, from where it did."""
+    """Undo a cut-off: the source's key works again as before, from the same addresses."""
     _change(source, options, cut=False, as_json=as_json)
 
 
@@ -28,10 +28,14 @@ def _change(source: str, options: StackOptions, *, cut: bool, as_json: bool) -> 
     try:
         set_cut_off(source, stack, cut=cut)
     except LastcopyError as error:
-        raise LastcopyError(f"{error}\nfix what it names and run it again: it does what is left") from None
+        raise LastcopyError(f"{error}\nfix the reported problem and run it again: it continues") from None
     seconds = time.monotonic() - began
     undo = f"lastcopy {'let-in' if cut else 'cut-off'} --source {source} {options.words(stack)}"
-    said = "is cut off: its key opens nothing, its sessions have ended" if cut else "is let in again"
-    print_line(f"{source} {said} ({seconds:.0f} s); the way back: {undo}")
+    said = (
+        "is cut off: its key no longer opens anything, and its sessions have ended"
+        if cut
+        else "is let in again"
+    )
+    print_line(f"{source} {said} ({seconds:.0f} s); to undo: {undo}")
     if as_json:
         print_json({"source": source, "cutOff": cut, "seconds": round(seconds, 1), "undo": undo})

@@ -1,4 +1,4 @@
-"""`lastcopy hand-over`: rclone or restic onto a host that fetches nothing itself, by SSH. `pulumi up` runs it; see HostTool."""
+"""`lastcopy hand-over`: sends rclone or restic by SSH to a host that downloads nothing itself. `pulumi up` runs it; see HostTool."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ops.hosts.hand_over import HandOverRequest, hand_over_tool
 
 
 def hand_over() -> None:
-    """Bring rclone or restic onto a host that fetches nothing itself; for `pulumi up`, which says on standard input what and where."""
+    """Send rclone or restic to a host that downloads nothing itself. `pulumi up` runs this with the request on standard input."""
     order = HandOverRequest.read(sys.stdin.read())
     with dial_host(order.dial, "hand-over") as host:
         facts = hand_over_tool(host, order.tool)

@@ -1,4 +1,4 @@
-"""Write and read the recovery kit: what a person needs when stack, state, relay and sources are gone."""
+"""Write and read the recovery kit: what a person needs if stack, state, relay and sources are gone."""
 
 from __future__ import annotations
 
@@ -32,33 +32,34 @@ def write(
     out: Annotated[Path, typer.Option("--out", help="The encrypted file; it must not exist yet.")],
     recipient: Annotated[
         list[str] | None,
-        typer.Option("--recipient", help="Who may open it: age1… or a GPG fingerprint; several times."),
+        typer.Option("--recipient", help="Who may open it: age1… or a GPG fingerprint; may be repeated."),
     ] = None,
     passphrase_file: PassphraseOption = None,
     storage_key: Annotated[
         str | None,
         typer.Option(
             "--storage-key",
-            help="File with the break-glass storage key, to be put in; without it the kit tells how to get one.",
+            help="File with the break-glass storage key to include; without it the kit says how to get one.",
         ),
     ] = None,
     identities: Annotated[
-        str, typer.Option("--identities", help="In your words: how to get a storage key in an emergency.")
+        str, typer.Option("--identities", help="How to get a storage key in an emergency, in your own words.")
     ] = "",
     page_file: Annotated[
-        Path | None, typer.Option("--page", help="The page to print. Default: beside the file, .html.")
+        Path | None,
+        typer.Option("--page", help="The page to print. Default: the encrypted file's name with .html."),
     ] = None,
     page_with_secrets: Annotated[
-        bool, typer.Option("--page-with-secrets", help="Put the passwords on the page, too.")
+        bool, typer.Option("--page-with-secrets", help="Include the passwords in the page.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the encrypted kit and a page to print. Do it again after every change of sources, passwords or storage."""
-    # 1. Everything that can be refused before the stack is asked: files in the way, wrong recipients, an unreadable key.
+    """Write the encrypted kit and a page to print. Repeat this after every change of sources, passwords or storage."""
+    # 1. Everything that can be refused without the stack: existing files, wrong recipients, an unreadable key.
     paper = page_file or out.with_name(f"{out.name}.html")
     for path in (out, paper):
         if path.exists():
-            raise LastcopyError(f"{path} exists already", where="--out, --page", fix="give another name")
+            raise LastcopyError(f"{path} exists already", where="--out, --page", fix="choose another name")
     phrase = read_passphrase(passphrase_file) if passphrase_file else None
     key = read_storage_key(storage_key) if storage_key else None
     check_readers(recipients=recipient or (), passphrase=phrase)
@@ -71,8 +72,8 @@ def write(
     kit = make_kit(of.name, outputs, versions, datetime.now(UTC), key=key, identities=identities)
     write_new(out, seal(kit.text(), recipients=recipient or (), passphrase=phrase))
     write_new(paper, render_page(kit, out.name, secrets=page_with_secrets).encode())
-    print_line(f"kit of {len(kit.sources)} sources: {out}; page: {paper}")
-    print_line("keep both away from the backups' storage; try it now: lastcopy recover look --kit …")
+    print_line(f"kit with {len(kit.sources)} sources: {out}; page: {paper}")
+    print_line("keep both outside the backups' storage; try the kit now: lastcopy recover look --kit …")
     if as_json:
         print_json({"kit": str(out), "page": str(paper), "sources": [one.name for one in kit.sources]})
 
@@ -84,11 +85,11 @@ def show(
     passphrase_file: PassphraseOption = None,
     identity: IdentityOption = None,
     secrets: Annotated[
-        bool, typer.Option("--secrets", help="Print everything, passwords too, as JSON.")
+        bool, typer.Option("--secrets", help="Print everything as JSON, including the passwords.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Open a kit and tell what is in it; its secrets only when asked for."""
+    """Open a kit and show its content; secrets only if requested."""
     phrase = read_passphrase(passphrase_file) if passphrase_file else None
     found = unseal(kit, passphrase=phrase, identity_file=identity)
     if secrets:
@@ -101,7 +102,7 @@ def show(
 
 
 def without_secrets(kit: Kit) -> dict[str, Any]:
-    """The kit's own JSON document, with the passwords and the secret half of the storage key left out."""
+    """The kit's JSON document without the passwords and the secret half of the storage key."""
     return kit.model_dump(
         mode="json",
         by_alias=True,
@@ -111,7 +112,7 @@ def without_secrets(kit: Kit) -> dict[str, Any]:
 
 
 def describe(kit: Kit) -> list[str]:
-    """What is in a kit, a line each, without secrets."""
+    """The content of a kit, one line per item, without secrets."""
     where = kit.where
     return [
         f"stack {escape_text(kit.stack)}, made {escape_text(kit.made)}",

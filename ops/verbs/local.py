@@ -1,4 +1,4 @@
-"""`lastcopy local`: the whole chain on this machine, from nothing to a proven first backup, and back to nothing."""
+"""`lastcopy local`: the whole chain on this machine, from nothing to a verified first backup, and its removal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 machines = Machines(ROOT, SANDBOX)
 inside = machines.run
 
-# A tree with what breaks naive backups: odd names, links, holes, empty folders, owners, times.
+# A tree with everything that breaks naive backups: odd names, links, holes, empty folders, owners, times.
 MAKE_TREE = r"""
 set -eu
 [ ! -e /srv/data/.made ] || exit 0
@@ -34,12 +34,12 @@ ln -s ../database.dump invoices/current; ln -s /nowhere dangling; ln database.du
 chown -R 1234:4321 invoices; chmod 640 database.dump; touch -d '2001-02-03 04:05:06.789' invoices/7.pdf
 touch .made
 """
-# Type, mode, owner, size, time and content of everything below a folder, one digest line each.
+# Type, mode, owner, size, time and content of everything below a folder, as one digest.
 MANIFEST = r"""cd "$1" && { find . -printf '%y %m %U:%G %s %T@ %l %p\0' | sort -z; find . -type f -print0 | sort -z | xargs -0 sha256sum -z; } | sha256sum"""
 
 
 def run_timed(title: str, work: Callable[[], None]) -> dict[str, object]:
-    """What was done, and in how many seconds."""
+    """What was done, and how many seconds it took."""
     console.print(f"[bold]==>[/] {title}")
     began = time.monotonic()
     work()
@@ -55,7 +55,7 @@ def local_stack() -> LocalStack:
 
 
 def wake_up(stack: LocalStack) -> None:
-    """After a reboot or a killed run: the machines that the stack knows run again, and a dead run's lock is released."""
+    """Recover from a reboot or a killed run: start the machines that the stack knows, and release a dead run's lock."""
     stack.forget_dead_runs()
     if (SANDBOX / "sandbox.json").exists():
         resumed = machines.sandbox("resume")
@@ -78,7 +78,7 @@ def restore_and_compare() -> None:
     )
     if original != restored:
         raise StackError(
-            f"the restored tree differs from {TREE} on web1; compare it with /var/tmp/restored{TREE} there"
+            f"the restored tree differs from {TREE} on web1; compare it there with /var/tmp/restored{TREE}"
         )
     inside("web1", "rm", "-rf", "/var/tmp/restored")
     console.print(
@@ -87,7 +87,7 @@ def restore_and_compare() -> None:
 
 
 def attack() -> None:
-    """What root on web1 would try, with web1's own key and password; each must be refused, and the data must still restore."""
+    """Try what root on web1 could try with web1's own key and password. Each attempt must be refused, and the data must still be restorable."""
     config = ["-F", "/etc/lastcopy/ssh_config"]
     before = inside("web1", "restic-backup", "snapshots", "--json").stdout
     tries = {
@@ -108,16 +108,16 @@ def attack() -> None:
             raise StackError(f"root on web1 could {what}: {said}")
         console.print(f"    {what}: [green]refused[/] ({said[:110]})")
     if inside("web1", "restic-backup", "snapshots", "--json").stdout != before:
-        raise StackError("the list of snapshots changed under the attack")
+        raise StackError("the attack changed the list of snapshots")
     restore_and_compare()
 
 
 def summary(seconds: float) -> None:
     console.print(
         Panel.fit(
-            f"""Everything held, {seconds:.0f} s after the first command.
+            f"""All checks passed, {seconds:.0f} s after the first command.
 
-  web1, db1  two source hosts; each can reach the relay and nothing else
+  web1, db1  two source hosts; they can reach only the relay
   relay      sshd with forced commands, rclone append-only, one account and storage identity per source
   storage    S3 server with TLS, versioning and Object Lock (one day)
 
@@ -135,7 +135,7 @@ Your own hosts: docs/own-hosts.md""",
 
 @app.command()
 def up(as_json: JsonOption = False) -> None:
-    """Real engine, real relay, two source hosts, locked storage; first backup, restore and compare, and an attack that fails."""
+    """Set up a real engine, relay and storage and two sources; back up, restore and compare, and try an attack that fails."""
     began = time.monotonic()
     stack = local_stack()
     try:
@@ -144,12 +144,12 @@ def up(as_json: JsonOption = False) -> None:
         steps = [
             run_timed("pulumi up", stack.up),
             run_timed("first backup of a real directory tree, by the timer's own service", first_backup),
-            run_timed("restore and byte compare", restore_and_compare),
+            run_timed("restore and compare byte by byte", restore_and_compare),
             run_timed("root on web1 tries to destroy it", attack),
         ]
     except LastcopyError as error:
         raise LastcopyError(
-            f"{error}\nfix what it names and run `make local` again: it goes on where it stopped; `make clean-local` starts over"
+            f"{error}\nfix the reported problem and run `make local` again: it continues where it stopped; `make clean-local` starts over"
         ) from None
     seconds = time.monotonic() - began
     summary(seconds)
@@ -167,7 +167,7 @@ def down(as_json: JsonOption = False) -> None:
             stack.destroy()
             stack.run("stack", "rm", "local", "--yes", quiet=True)
     finally:
-        # Also what a half-made or lost stack left behind.
+        # Also remove what an incomplete or lost stack left behind.
         rest = machines.sandbox("destroy")
         if rest.returncode != 0:
             console.print(rest.stderr, markup=False)

@@ -1,4 +1,4 @@
-"""`lastcopy send-programs`, `remove-programs`: what runs on a host, to its store and away again. `pulumi up` runs both; see Programs."""
+"""`lastcopy send-programs`, `remove-programs`: send a host's programs to its store, and remove them. `pulumi up` runs both; see Programs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ops.hosts.dial import dial_host
 
 
 def send_programs() -> None:
-    """Send a host its programs; for `pulumi up`, which says on standard input where and which."""
+    """Send a host its programs. `pulumi up` runs this with the request on standard input."""
     order = json.loads(sys.stdin.read())
     with dial_host(order, "programs") as host:
         mark = programs.send_programs(host, order["areas"], order["digest"])
@@ -19,7 +19,7 @@ def send_programs() -> None:
 
 
 def remove_programs() -> None:
-    """Remove a host's programs; for `pulumi up`, which says on standard input where, and in its variable what the sending printed."""
+    """Remove a host's programs. `pulumi up` runs this with the host on standard input and the output of send-programs in its variable."""
     order = json.loads(sys.stdin.read())
     mark = json.loads(os.environ["PULUMI_COMMAND_STDOUT"])["mark"]
     with dial_host(order, "programs") as host:

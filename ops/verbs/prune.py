@@ -1,4 +1,4 @@
-"""`lastcopy prune plan|run`: what would be dropped and why; and the trusted prune itself."""
+"""`lastcopy prune`: shows what would be dropped and why, and carries out the trusted prune."""
 
 from __future__ import annotations
 
@@ -39,32 +39,42 @@ def prune(
     repository: RepositoryOptions,
     action: Annotated[
         Action,
-        typer.Argument(help="plan only shows and changes nothing; run acts; accept records --snapshot."),
+        typer.Argument(
+            help="plan: show what would be done; run: do it; accept: record --snapshot as honest."
+        ),
     ] = Action.PLAN,
-    keep_last: Annotated[int, typer.Option("--keep-last", help="The newest so many.")] = _DEFAULT.last,
+    keep_last: Annotated[
+        int, typer.Option("--keep-last", help="Keep this many of the newest.")
+    ] = _DEFAULT.last,
     keep_hourly: Annotated[
         int,
-        typer.Option("--keep-hourly", help="The newest of each of so many hours (UTC); the others alike."),
+        typer.Option(
+            "--keep-hourly",
+            help="Keep the newest of each hour for this many hours (UTC); the others likewise.",
+        ),
     ] = _DEFAULT.hourly,
     keep_daily: Annotated[int, typer.Option("--keep-daily")] = _DEFAULT.daily,
     keep_weekly: Annotated[int, typer.Option("--keep-weekly")] = _DEFAULT.weekly,
     keep_monthly: Annotated[int, typer.Option("--keep-monthly")] = _DEFAULT.monthly,
     keep_yearly: Annotated[int, typer.Option("--keep-yearly")] = _DEFAULT.yearly,
     keep_within: Annotated[
-        str | None, typer.Option("--keep-within", help="All that came within 48h or 14d before the newest.")
+        str | None,
+        typer.Option(
+            "--keep-within", help="Keep all that arrived within, say, 48h or 14d before the newest."
+        ),
     ] = None,
     set_aside: Annotated[
         list[str] | None,
         typer.Option(
             "--set-aside",
-            help=f"A snapshot that you looked at, or the word {ALL_SUSPICIOUS}: neither counted nor dropped.",
+            help=f"A snapshot that you have examined, or the word {ALL_SUSPICIOUS}: neither counted nor dropped.",
         ),
     ] = None,
     snapshot: Annotated[
         list[str] | None,
         typer.Option(
             "--snapshot",
-            help=f"With accept: one whose source's clock was wrong, or the word {CLOCK} for all that only their time makes suspicious.",
+            help=f"With accept: one whose source's clock was wrong, or the word {CLOCK} for all that are suspicious only because of their time.",
         ),
     ] = None,
     host: Annotated[
@@ -77,24 +87,28 @@ def prune(
         float, typer.Option("--longest-backup", min=0.1, help="Hours that one backup may take.")
     ] = LONGEST_BACKUP.total_seconds() / 3600,
     most_per_day: Annotated[
-        int, typer.Option("--most-per-day", min=1, help="More snapshots within 24 hours are suspicious.")
+        int,
+        typer.Option(
+            "--most-per-day", min=1, help="More snapshots than this within 24 hours are suspicious."
+        ),
     ] = SNAPSHOTS_A_DAY,
     seen_until: Annotated[
         str | None,
         typer.Option(
-            "--seen-until", help="Signs of an attack up to this moment were looked at: UTC, ISO 8601."
+            "--seen-until",
+            help="Signs of an attack up to this time were examined and are harmless: UTC, ISO 8601.",
         ),
     ] = None,
     final_read: Annotated[
         bool,
         typer.Option(
-            help="Read everything again afterwards. Without: only while the source is cut off.",
+            help="Read everything again afterwards. Skip this only while the source is cut off.",
         ),
     ] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Drop old snapshots by the storage's own clock, and what only they needed. Refuses when anything is suspicious. Deletes no version."""
-    # 1. The words alone.
+    """Drop old snapshots by the storage's own clock, and the data that only they needed. Refuses if anything is suspicious. Deletes no version."""
+    # 1. The options themselves.
     check_snapshots(action, snapshot)
     wishes = PruneOptions(
         keep=Keep(
@@ -109,17 +123,15 @@ def prune(
         final_read=final_read,
     )  # fmt: skip
     with open_repository(repository.access) as reached:
-        # 2. What a run would do; with accept, after what is accepted now.
+        # 2. What a run would do; with accept, after recording the acceptance.
         found = look_ahead(reached, wishes)
         if action is Action.ACCEPT:
             new = accept(found, snapshot or ())
             found = look_ahead(reached, wishes)
-            say(
-                f"{len(new)} snapshots are accepted from now on: {' '.join(one[:8] for one in new) or 'none'}"
-            )
+            say(f"{len(new)} snapshots newly accepted: {' '.join(one[:8] for one in new) or 'none'}")
         if not as_json:
             output.console.print(render_table(found.decision))
-        # 3. The run itself, which refuses by an error.
+        # 3. The run itself, which raises an error if it is refused.
         is_refused = bool(list(found.problems()))
         done = None
         if action is Action.RUN and (is_refused or not found.done_already):
@@ -133,40 +145,40 @@ def prune(
 
 
 def check_snapshots(action: Action, snapshot: list[str] | None) -> None:
-    """``--snapshot`` belongs to accept, and accept needs it: nobody accepts by a slip."""
+    """Require ``--snapshot`` with accept, and only there, so that nobody accepts a snapshot by mistake."""
     if (action is Action.ACCEPT) != bool(snapshot):
         raise LastcopyError(
-            "says which snapshots are accepted" if snapshot else "is missing: nothing is accepted unnamed",
+            "says which snapshots to accept" if snapshot else "is missing: snapshots to accept must be named",
             where="--snapshot",
-            allowed=f"with accept, and there at least one: ids from `lastcopy prune plan`, or the word {CLOCK}",
+            allowed=f"only with accept, and at least once there: ids from `lastcopy prune plan`, or the word {CLOCK}",
         )
 
 
 def tell(found: Outlook, done: PruneResult | None, action: Action) -> None:
     if done is not None:
         say(
-            f"pruned: {done.snapshots} snapshots dropped, {done.kept} stand; {done.hidden} objects hidden, {human_size(done.size)}, {done.seconds:.1f} s"
+            f"pruned: {done.snapshots} snapshots dropped, {done.kept} kept; {done.hidden} objects hidden, {human_size(done.size)}, {done.seconds:.1f} s"
         )
         say(
-            "no version was deleted: the space is freed when the lock has expired and the bucket's lifecycle rule acts"
+            "no version was deleted: the space is freed once the lock has expired and the bucket's lifecycle rule has run"
         )
         say(
-            "restic's check passes; a signed note stands in the bucket, so that recovery takes the prune for what it is"
+            "restic's check passes; a signed note in the bucket tells recovery that the changes are from this prune"
         )
         return
     for problem in found.problems():
         output.console.print("a run would be refused:", style="red", end=" ")
         output.console.print(str(problem), markup=False, soft_wrap=True)
     for one in found.intents:
-        say(f"a prune that began at {iso(one.at)} did not end; `run` finishes it")
+        say(f"a prune that began at {iso(one.at)} was interrupted; `run` finishes it")
     if found.done_already and not list(found.problems()):
         say("there is nothing to drop; nothing was changed")
     elif action is not Action.RUN:
-        say("no snapshot was changed; to act: the same with run")
+        say("no snapshot was changed; to do it, run the same command with run")
 
 
 def render_table(decision: Decision) -> Table:
-    """One row a snapshot. All that a snapshot says of itself is escaped."""
+    """One row per snapshot. Everything that a snapshot claims about itself is escaped."""
     counts = Counter(row.verdict for row in decision.rows)
     summary = ", ".join(f"{count} {verdict.value}" for verdict, count in counts.items())
     made = Table(title=Text(f"Snapshots by arrival in the storage: {summary or 'none'}"))
@@ -183,7 +195,7 @@ def render_table(decision: Decision) -> Table:
             row.verdict.value,
             ", ".join(row.why)
             + ("; its time was accepted" if row.accepted else "")
-            + ("; paths that no earlier one had" if row.new_paths else ""),
+            + ("; paths that no earlier snapshot has" if row.new_paths else ""),
         )
         made.add_row(*(Text(cell, style=styles.get(row.verdict, "")) for cell in cells))
     return made

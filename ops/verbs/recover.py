@@ -1,4 +1,4 @@
-"""See what was done to a repository, restore from it as it was, rebuild it in place. No version is ever deleted."""
+"""Show what was done to a repository, restore from it as it was, rebuild it in place. No version is ever deleted."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ AtOption = Annotated[
     typer.Option("--at", help="The moment to go back to: UTC, ISO 8601. Default: the last good one."),
 ]
 DamagedOption = Annotated[
-    bool, typer.Option("--even-if-damaged", help="Go on where restic's check finds something wrong.")
+    bool, typer.Option("--even-if-damaged", help="Continue although restic's check finds damage.")
 ]
 _BUSY_SECONDS = 600
 
@@ -52,9 +52,9 @@ def parse_at(at: str | None) -> datetime | None:
 def open_repository(
     request: AccessRequest, *, ahead: bool = False, at: datetime | None = None
 ) -> Iterator[Recovery]:
-    """The repository with its history, listed with a count of what was seen. ``ahead``, ``at``: as ``recovery`` takes them."""
+    """Open the repository and list its history, with a progress bar. ``ahead``, ``at``: see ``open_recovery``."""
     check_request(request)
-    tools = Tools.get()  # first: it may have to come over this machine's own network
+    tools = Tools.get()  # first: they may have to be downloaded over this machine's own network
     with open_access(request) as access, progress_bar() as progress:
         task = progress.add_task("versions listed", total=None)
 
@@ -65,7 +65,7 @@ def open_repository(
             progress.stop()
             if found.since:
                 say(
-                    f"known to be good: {iso(found.since[0])} ({escape_text(found.since[1])}); older signs do not count"
+                    f"known to be good: {iso(found.since[0])} ({escape_text(found.since[1])}); older signs are ignored"
                 )
             yield found
 
@@ -73,7 +73,7 @@ def open_repository(
 @app.command()
 @takes_options
 def look(repository: RepositoryOptions, as_json: JsonOption = False) -> None:
-    """Show what was done to the repository and the moment that a recovery would go back to. Changes nothing."""
+    """Show what was done to the repository and to which moment a recovery would go back. Changes nothing."""
     with open_repository(repository.access) as found:
         if as_json:
             print_json(look_as_data(found))
@@ -81,23 +81,23 @@ def look(repository: RepositoryOptions, as_json: JsonOption = False) -> None:
         output.console.print(render_timeline(found))
         proposal = found.proposal
         if proposal.at is None:
-            say(f"no good moment: {proposal.why}; choose one yourself: --at")
+            say(f"no good moment: {proposal.why}; choose one with --at")
         else:
             say(f"last good moment: {iso(proposal.at)}: {proposal.why}")
         objects, locks = count_live(found)
-        say(f"now {objects} objects stand, and {locks} locks")
-        say("not checked yet: `restore` and `rebuild` check that moment before they use it")
+        say(f"the repository now has {objects} objects and {locks} locks")
+        say("this moment is not checked yet: `restore` and `rebuild` check it before they use it")
 
 
 def count_live(found: Recovery) -> tuple[int, int]:
-    """Objects and locks that the repository has now."""
+    """Number of objects and of locks that the repository has now."""
     live = found.history.live()
     locks = sum(name.startswith(LOCKS) for name in live)
     return len(live) - locks, locks
 
 
 def look_as_data(found: Recovery) -> dict[str, object]:
-    """What `look` finds. Names are as the storage has them, whoever wrote them."""
+    """What `look` finds, as JSON. Names are unescaped, as the storage has them."""
     proposal, (objects, locks) = found.proposal, count_live(found)
     return {
         "source": found.access.record.name,
@@ -123,8 +123,8 @@ def look_as_data(found: Recovery) -> dict[str, object]:
 
 
 def render_timeline(found: Recovery) -> Table:
-    """One row for each group of acts. Names are shown escaped: whoever wrote them may be hostile."""
-    table = Table(title=Text(f"What the storage remembers of {found.access.path}"))
+    """One row per event. Names are escaped, because an attacker may have chosen them."""
+    table = Table(title=Text(f"History of {found.access.path}"))
     for name in ("from (UTC)", "what", "where"):
         table.add_column(name, overflow="fold", no_wrap=name == "from (UTC)")
     for event in group_events(find_acts(found.history)):
@@ -145,42 +145,41 @@ def render_timeline(found: Recovery) -> Table:
 @takes_options
 def restore(
     repository: RepositoryOptions,
-    target: Annotated[Path, typer.Option("--target", help="Directory that gets the files: new or empty.")],
+    target: Annotated[Path, typer.Option("--target", help="Directory to restore to: new or empty.")],
     host: Annotated[
         str | None,
         typer.Option(
             "--host",
-            help="Restore onto this host, user@address or user@address:port, by SSH as root or with sudo.",
+            help="Restore to this host, user@address or user@address:port, by SSH as root or with sudo.",
         ),
     ] = None,
     host_key: Annotated[
         str | None,
-        typer.Option("--host-key", help="The public key that it must show. Default: the source's."),
+        typer.Option("--host-key", help="The host's public key. Default: the source's."),
     ] = None,
     jump_host: Annotated[
         str | None,
         typer.Option(
-            "--jump-host", help="Dial --host from this jump host, user@address or user@address:port."
+            "--jump-host", help="Connect to --host through this jump host, user@address or user@address:port."
         ),
     ] = None,
     jump_host_key: Annotated[
-        str | None, typer.Option("--jump-host-key", help="The public key that the jump host must show.")
+        str | None, typer.Option("--jump-host-key", help="The jump host's public key.")
     ] = None,
     ssh_key: Annotated[
         Path | None,
         typer.Option("--ssh-key", help="File with the admin's private key. Default: the SSH agent."),
     ] = None,
     at: AtOption = None,
-    path: Annotated[
-        list[str] | None, typer.Option("--path", help="Only this path; may be given several times.")
-    ] = None,
+    path: Annotated[list[str] | None, typer.Option("--path", help="Only this path; may be repeated.")] = None,
     snapshot: Annotated[
-        str | None, typer.Option("--snapshot", help="Its id. Default: the one that the storage got last.")
+        str | None,
+        typer.Option("--snapshot", help="The snapshot's id. Default: the last one to arrive in the storage."),
     ] = None,
     existing: Annotated[
         str,
         typer.Option(
-            "--existing", help="For a target with files in it: refuse, keep them, or update what differs."
+            "--existing", help="If the target contains files: refuse, keep them, or update those that differ."
         ),
     ] = "refuse",
     verify: Annotated[
@@ -189,16 +188,16 @@ def restore(
     even_if_damaged: DamagedOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Restore from the repository as it was, read-only, to a directory on this machine or back onto a host."""
+    """Restore from the repository as it was, read-only, to a directory on this machine or on a host."""
     began = time.monotonic()
-    # 1. The words alone: nothing is dialled for a mistake in them.
+    # 1. The options themselves, before any host is contacted.
     moment = parse_at(at)
     way = parse_existing(existing)
     address = None if host is None else parse_host(host)
     jump = find_jump(jump_host, jump_host_key, ssh_key)
     check_here(target, way, address)
     with open_target(repository.access, moment, address, host_key, ssh_key, jump) as (found, place):
-        # 2. The target, before an hour is spent on the repository.
+        # 2. The target, before the repository takes an hour.
         check_target(target, way, place)
         # 3. The moment, checked by restic, and the snapshot in it.
         good = found.open_moment(moment, even_if_damaged=even_if_damaged)
@@ -238,14 +237,14 @@ def restore(
 
 
 def parse_existing(word: str) -> Existing:
-    """What happens to files that the target has already."""
+    """Parse how to treat existing files in the target."""
     if word not in get_args(Existing):
-        raise LastcopyError(f"{word!a} is not a way", where="--existing", allowed="refuse, keep or update")
+        raise LastcopyError(f"{word!a} is not allowed", where="--existing", allowed="refuse, keep or update")
     return cast(Existing, word)
 
 
 def find_jump(host: str | None, key: str | None, ssh_key: Path | None) -> SshEndpoint | None:
-    """The jump host that was named."""
+    """The endpoint of the named jump host, or None."""
     return (
         None
         if host is None
@@ -254,7 +253,7 @@ def find_jump(host: str | None, key: str | None, ssh_key: Path | None) -> SshEnd
 
 
 def check_here(target: Path, existing: Existing, host: HostAddress | None) -> None:
-    """The target's own form, and on this machine what is there."""
+    """Check the target's path and, on this machine, what is there."""
     if host is None:
         check_target(target, existing, LocalTarget())
     elif not target.is_absolute():
@@ -272,13 +271,13 @@ def open_target(
     ssh_key: Path | None,
     jump: SshEndpoint | None,
 ) -> Iterator[tuple[Recovery, RestoreTarget]]:
-    """The repository, and where its files come back to."""
+    """Open the repository and the place to restore to."""
     if host is None:
         with open_repository(request, ahead=True, at=moment) as found:
             yield found, LocalTarget()
         return
     with ThreadPoolExecutor(1) as home:
-        home.submit(int).result()  # the thread begins here, before this one goes to the storage's network
+        home.submit(int).result()  # start the thread here, before this one moves to the storage's network
         with (
             open_repository(request, ahead=True, at=moment) as found,
             open_host_target(
@@ -289,14 +288,14 @@ def open_target(
 
 
 def tell_snapshots(good: OpenedMoment, chosen: dict[str, Any]) -> None:
-    """The chosen one, with all that it claims about itself escaped."""
+    """Describe the chosen snapshot, with everything that it claims about itself escaped."""
     paths = ", ".join(escape_text(path, 60) for path in chosen.get("paths", [])[:4])
     say(
-        f"{len(good.snapshots)} snapshots stood then; restic's check of that moment: {'passed' if good.whole else 'FAILED'}"
+        f"{len(good.snapshots)} snapshots at that moment; restic's check of it: {'passed' if good.whole else 'FAILED'}"
     )
     say(
-        f"snapshot {chosen['id'][:8]}, which says it is of {escape_text(chosen.get('time', ''), 19)} "
-        f"on {escape_text(chosen.get('hostname', ''), 40)}: {paths}"
+        f"snapshot {chosen['id'][:8]}, which claims to be of {escape_text(chosen.get('time', ''), 19)} "
+        f"from {escape_text(chosen.get('hostname', ''), 40)}: {paths}"
     )
 
 
@@ -306,15 +305,16 @@ def rebuild(
     repository: RepositoryOptions,
     at: AtOption = None,
     really: Annotated[
-        bool, typer.Option("--really", help="Act. Without it the steps are only shown.")
+        bool, typer.Option("--really", help="Carry out the steps. Without it they are only shown.")
     ] = False,
     read_data: Annotated[
-        bool, typer.Option("--read-data", help="At the end restic reads every byte of the live repository.")
+        bool,
+        typer.Option("--read-data", help="Have restic read every byte of the live repository at the end."),
     ] = False,
     even_if_damaged: DamagedOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the live repository again what it was: bring back what was hidden or overwritten, hide what came later."""
+    """Make the live repository what it was: bring back what was hidden or overwritten, and hide what came later."""
     moment = parse_at(at)
     with open_repository(repository.access, ahead=True, at=moment) as found:
         # 1. The moment, checked by restic.
@@ -324,9 +324,9 @@ def rebuild(
         tell_plan(found, steps)
         done = None
         if really:
-            # 3. The steps carried out, and the result proven.
+            # 3. The steps carried out, and the result verified.
             with progress_bar() as progress:
-                task = progress.add_task("objects set right", total=len(steps.steps))
+                task = progress.add_task("objects restored", total=len(steps.steps))
                 done = carry_out_and_prove(
                     found, good, steps, read_data=read_data, told=lambda _: progress.advance(task)
                 )
@@ -346,7 +346,7 @@ def rebuild(
 
 
 def rebuilt_as_data(done: Rebuilt) -> dict[str, object]:
-    """What was carried out."""
+    """The result as JSON."""
     return {
         "steps": done.steps,
         "bytes": done.size,
@@ -357,31 +357,31 @@ def rebuilt_as_data(done: Rebuilt) -> dict[str, object]:
 
 
 def tell_rebuilt(done: Rebuilt | None) -> None:
-    """What was carried out, and what proves it."""
+    """Describe what was carried out, and how it was verified."""
     if done is None:
-        say("nothing was changed; to act: the same with --really")
+        say("nothing was changed; to carry out the steps, repeat the command with --really")
         return
     say(
         f"rebuilt: {done.steps} steps, {human_size(done.size)} brought back, {done.snapshots} snapshots, {done.seconds:.1f} s"
     )
     say(
-        "restic's check of the live repository passes, its snapshots are those of then, no version was deleted"
+        "restic's check of the live repository passes, its snapshots are those of that moment, no version was deleted"
     )
     if done.noted:
-        say("a signed note of this stands in the bucket: the next look counts from here on")
+        say("a signed note in the bucket records this: the next look begins here")
 
 
 def tell_plan(found: Recovery, steps: RebuildPlan) -> None:
-    """What would be done, by kind and area."""
+    """Describe the steps, by kind and area."""
     for how in StepKind:
         of = steps.of(how)
         if of:
             areas = Counter(area(step.name) for step in of)
             counts = ", ".join(f"{name} {count}" for name, count in sorted(areas.items()))
             say(f"{how.value}: {len(of)} objects ({counts}), for example {escape_text(of[0].name, 60)}")
-    say(f"as they were: {steps.kept} objects; the storage copies {human_size(steps.copied_bytes)}")
+    say(f"unchanged: {steps.kept} objects; the storage copies {human_size(steps.copied_bytes)}")
     if count_locks(steps):
-        say(f"{count_locks(steps)} locks are hidden too: no backup may run now")
+        say(f"{count_locks(steps)} locks are hidden as well: no backup may be running now")
     last = found.history.last
     if last and (datetime.now(UTC) - last).total_seconds() < _BUSY_SECONDS:
-        say(f"somebody wrote as late as {iso(last)}: cut the source off first (docs/runbook.md)")
+        say(f"the last write was at {iso(last)}: cut the source off first (docs/runbook.md)")

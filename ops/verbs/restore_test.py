@@ -1,4 +1,4 @@
-"""Restore test: from a trusted place, each source's newest snapshot comes back and is what it must be; loud when not."""
+"""Restore test: from a trusted place, restores and verifies each source's newest snapshot, and raises an alarm if that fails."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ _SUBSET = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3})?%|[1-9][0-9]*/[1-9][0-9]*|[1-9
 
 @dataclass(frozen=True, kw_only=True)
 class ExtentOptions(Options):
-    """Which sources are tried, and how much of each."""
+    """Which sources to test, and how much of each."""
 
     lock_was: LockWasOption = None
     source: Annotated[
-        list[str] | None, typer.Option("--source", help="Only this source; several times. Default: all.")
+        list[str] | None, typer.Option("--source", help="Only this source; may be repeated. Default: all.")
     ] = None
     everything: Annotated[bool, typer.Option("--all", help="Restore everything instead of a sample.")] = False
     sample_mib: Annotated[
-        int, typer.Option("--sample-mib", min=1, help="Restore a random sample of at most so much.")
+        int, typer.Option("--sample-mib", min=1, help="Restore a random sample of at most this size in MiB.")
     ] = 64
     read_data_subset: Annotated[
         str,
-        typer.Option("--read-data-subset", help="How much of the data restic's check reads: 5%, 1/20, 2G."),
+        typer.Option("--read-data-subset", help="Part of the data that restic's check reads: 5%, 1/20, 2G."),
     ] = "5%"
     newest_hours: Annotated[
         float | None,
@@ -68,12 +68,12 @@ class ExtentOptions(Options):
     on_failure: Annotated[
         Path | None,
         typer.Option(
-            "--on-failure", help="Program that gets the text on standard input when anything failed."
+            "--on-failure", help="Program to run if anything failed; it gets the report on standard input."
         ),
     ] = None
 
     def extent(self, seed: int) -> Extent:
-        """The same, as a trial takes it."""
+        """The extent as the library takes it."""
         return Extent(
             everything=self.everything,
             sample_bytes=self.sample_mib << 20,
@@ -83,7 +83,7 @@ class ExtentOptions(Options):
         )
 
     def words(self) -> list[str]:
-        """The same, for the command of a systemd unit."""
+        """The options for the command of a systemd unit."""
         words = [f"--sample-mib={self.sample_mib}"]
         words += [] if self.newest_hours is None else [f"--newest-hours={self.newest_hours:g}"]
         words += ["--all"] if self.everything else []
@@ -112,7 +112,7 @@ def run(
     record_file: Annotated[
         Path | None,
         typer.Option(
-            "--record", help="File that gets one JSON line for each source. Default: below XDG_STATE_HOME."
+            "--record", help="File to append one JSON line per source to. Default: below XDG_STATE_HOME."
         ),
     ] = None,
     scratch: Annotated[
@@ -122,15 +122,15 @@ def run(
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="Of the sample. Default: a new one.")
+        int | None, typer.Option("--seed", min=0, help="Seed of the sample. Default: a new one.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Restore, compare and check now. Exit status 1 when any source failed or could not be tried."""
+    """Restore, compare and check now. Exit status 1 if any source failed or could not be tested."""
     request = storage.request(lock_was=extent.lock_was)
     tried = extent.extent(secrets.randbelow(1 << 32) if seed is None else seed)
     with failures_told(extent.on_failure):
-        # 1. The words alone.
+        # 1. The options themselves.
         if extent.on_failure:
             record.check_program(extent.on_failure)
         check_subset(extent.read_data_subset)
@@ -139,7 +139,7 @@ def run(
         results = run_all(request, extent.source or [], tried, scratch, record_file or record.default_file())
     if as_json:
         print_json([record.make_line(one, tried) for one in results])
-    # 3. Whoever must hear of a failure.
+    # 3. The alarm after a failure.
     failed = [one for one in results if one.problems]
     if failed:
         _ring(extent.on_failure, report(failed))
@@ -148,27 +148,27 @@ def run(
 
 @contextmanager
 def failures_told(program: Path | None) -> Iterator[None]:
-    """A restore test that ends before its results is told as well: nothing is proved by it."""
+    """Raise the alarm as well if a restore test ends before it has results: then nothing is proved."""
     try:
         yield
     except KeyboardInterrupt:
-        text = "the restore test was interrupted: nothing is proved; what it had restored is gone"
+        text = "the restore test was interrupted: nothing is proved; what it had restored was removed"
         _ring(program, text)
         print_line(text, "red")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     except LastcopyError as error:
-        _ring(program, f"the restore test was not done:\n{error}")
+        _ring(program, f"the restore test did not finish:\n{error}")
         raise
     except Exception as error:
-        _ring(program, f"the restore test was not done: {type(error).__name__}: {escape_text(error)}")
+        _ring(program, f"the restore test did not finish: {type(error).__name__}: {escape_text(error)}")
         raise
 
 
 def run_all(
     request: AccessRequest, sources: Sequence[str], extent: Extent, scratch: Path | None, file: Path
 ) -> list[RestoreTestResult]:
-    """Every source in turn: told and recorded as soon as it is known. One that fails stops no other."""
-    tools = Tools.get()  # first: it may have to come over this machine's own network
+    """Test every source in turn. Each result is reported and recorded at once, and a failure does not stop the others."""
+    tools = Tools.get()  # first: they may have to be downloaded over this machine's own network
     results = []
     with open_scratch(scratch) as folder, open_accesses(request, sources) as found:
         for name, access in found:
@@ -193,7 +193,7 @@ def _tell(result: RestoreTestResult, extent: Extent) -> None:
         read = "all" if extent.everything else "a sample"
         output.console.print(
             f"    snapshot {(result.snapshot or '')[:8]}, {read}: {result.canaries} canary files and {result.files} others"
-            f" as they must be, {human_size(result.size)} restored, {extent.read_subset} of the data read,"
+            f" are intact, {human_size(result.size)} restored, {extent.read_subset} of the data read,"
             f" {result.seconds.get('whole', 0):.1f} s (restore {result.seconds.get('restore', 0):.1f} s), seed {extent.seed}",
             markup=False,
             soft_wrap=True,
@@ -205,8 +205,8 @@ def _tell(result: RestoreTestResult, extent: Extent) -> None:
 
 
 def report(failed: Sequence[RestoreTestResult]) -> str:
-    """What the alarm program gets."""
-    parts = [f"restore test: {len(failed)} sources failed or could not be tried"]
+    """The text for the alarm program."""
+    parts = [f"restore test: {len(failed)} sources failed or could not be tested"]
     for result in failed:
         parts += [
             f"\n{escape_text(result.source, 40)}: {result.verdict}",
@@ -219,7 +219,7 @@ def _ring(program: Path | None, text: str) -> None:
     wrong = record.send_alarm(program, text) if program else ""
     if wrong:
         output.console.print(
-            f"error: {wrong}; nobody was told of the failure", style="red", markup=False, soft_wrap=True
+            f"error: {wrong}; nobody was notified of the failure", style="red", markup=False, soft_wrap=True
         )
 
 
@@ -227,7 +227,9 @@ def _ring(program: Path | None, text: str) -> None:
 @takes_options
 def print_units(
     extent: ExtentOptions,
-    storage_key: Annotated[str, typer.Option("--storage-key", help="Its file on the trusted place.")],
+    storage_key: Annotated[
+        str, typer.Option("--storage-key", help="Path of the storage key's file at the trusted place.")
+    ],
     stack: StackOption = None,
     kit: KitOption = None,
     passphrase_file: PassphraseOption = None,
@@ -236,17 +238,18 @@ def print_units(
         Path | None,
         typer.Option(
             "--environment-file",
-            help="With --stack: file on the trusted place with the environment in which `pulumi` knows the stack.",
+            help="With --stack: file at the trusted place with the environment variables that `pulumi` needs for the stack.",
         ),
     ] = None,
     schedule: Annotated[str, typer.Option(help="When: a systemd OnCalendar expression.")] = "weekly",
-    user: Annotated[str, typer.Option(help="Whose checkout this is, on the trusted place.")] = "root",
+    user: Annotated[str, typer.Option(help="The user who owns this checkout at the trusted place.")] = "root",
     out: Annotated[
-        Path | None, typer.Option("--out", help="Write the two files into this directory instead.")
+        Path | None,
+        typer.Option("--out", help="Write the units into this directory instead of printing them."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print a systemd service and timer for the trusted place. Secrets come by LoadCredential, never as words."""
+    """Print a systemd service and timer for the trusted place. Secrets are passed with LoadCredential, never as arguments."""
     check_subset(extent.read_data_subset)
     if (stack is None) == (kit is None):
         raise LastcopyError(

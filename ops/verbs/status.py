@@ -1,4 +1,4 @@
-"""`lastcopy status`: who fell silent, grows too fast or shows signs of an attack (A8, S10); with `--hosts` also what hosts say (A9)."""
+"""`lastcopy status`: which sources are silent, grow too fast or show signs of an attack (A8, S10); with `--hosts` also their last backups (A9)."""
 
 from __future__ import annotations
 
@@ -26,32 +26,35 @@ from toolchain.checkout import ROOT
 @takes_options
 def status(
     storage: StorageOptions,
-    source: Annotated[str, typer.Option("--source", help="Only this one. Default: all.")] = "",
+    source: Annotated[str, typer.Option("--source", help="Only this source. Default: all.")] = "",
     silent_hours: Annotated[
         float | None,
         typer.Option(
             "--silent-hours",
             min=0,
-            help="Longer without a snapshot is a problem. Default: each source's silentAfterHours, from its schedule.",
+            help="Report a source without a new snapshot for longer than this. Default: its silentAfterHours, from its schedule.",
         ),
     ] = None,
     growth_gib_per_day: Annotated[
-        float, typer.Option("--growth-gib-per-day", min=0, help="More in 24 hours is a problem.")
+        float,
+        typer.Option(
+            "--growth-gib-per-day", min=0, help="Report a source that adds more than this in 24 hours."
+        ),
     ] = HealthLimits.growth_gib,
     ask_hosts: Annotated[
         bool,
         typer.Option(
             "--hosts",
-            help="Also ask each source's host, by SSH as `pulumi up` does, how its last backup ended: what is in a snapshot the storage cannot see.",
+            help="Also ask each source's host by SSH, as `pulumi up` does, how its last backup ended: the storage cannot see what a snapshot contains.",
         ),
     ] = False,
     config_file: ConfigFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Who fell silent, grows too fast or shows signs of an attack. Exit status 1 when anyone does. Uses no repository's password."""
+    """Show sources that are silent, grow too fast or show signs of an attack. Exit status 1 if there are any. Needs no repository password."""
     request = storage.request(source)
     check_request(request)
-    # 1. The hosts, first: for the sandbox's storage this thread leaves the network in which they are.
+    # 1. The hosts, first: for the sandbox's storage this thread leaves the network that the hosts are in.
     runs = _ask_hosts(request, config_file) if ask_hosts else {}
     # 2. The storage.
     with (
@@ -64,7 +67,7 @@ def status(
             limits = choose_limits(place, silent_hours, growth_gib_per_day)
             one = check_source(Storage(place, ca), place, limits, options)
             seen.append(one.with_last_run(runs.get(name), limits))
-    # 3. What both mean.
+    # 3. The verdict.
     if as_json:
         print_json([as_data(one) for one in seen])
     else:
@@ -82,10 +85,10 @@ def _tell(seen: list[SourceHealth]) -> None:
 
 
 def _ask_hosts(request: AccessRequest, config_file: Path | None) -> dict[str, LastRun]:
-    """What each host says of its last backup. ``config_file``: the settings that name the admin's keys, as `pulumi --config-file` takes it."""
+    """What each host reports about its last backup. ``config_file``: the settings that name the admin's keys, as `pulumi --config-file` takes it."""
     if request.kit is not None:
         raise LastcopyError(
-            "a kit does not know how hosts are reached",
+            "a kit does not say how to reach hosts",
             where="--hosts, --kit",
             allowed="--hosts with a stack",
         )
@@ -110,7 +113,7 @@ def render_table(seen: list[SourceHealth]) -> Table:
         silent = one.silent_hours
         since = f"{sum(one.signs.values())} signs"
         if one.noted:
-            # Not proven: the signature needs the password.
+            # The signature is not checked: that needs the password.
             since += f"; {iso(one.noted[0])[:16]} {escape_text(one.noted[1], 30)} (signature not checked)"
         cells = (
             one.source,

@@ -1,4 +1,4 @@
-"""`lastcopy test-packages`: what the tests need from Debian besides the local stack's own needs. Says what it installs and sets."""
+"""`lastcopy test-packages`: the Debian packages that the tests need in addition to those of the local stack. Prints what it installs and sets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ops.command_line.output import JsonOption, print_json
 
 
 def install_for_tests(as_json: JsonOption = False) -> None:
-    """Install what the tests need from Debian and this machine lacks; services of it do not start."""
+    """Install the Debian packages that the tests need and this machine lacks. Their services are not started."""
     installed = packages.install_for_tests()
     if as_json:
         print_json({"installed": installed})

@@ -37,7 +37,7 @@ def test_a_host_behind_a_jump_host_says_how_its_last_backup_ended(
     stack = Stack.of_shell(Path.cwd(), "prod", tmp_path / "other.yaml")
     run = last_run.read_last_runs(stack, ["web1"], None)["web1"]
     assert (run.result, run.not_read) == ("unexpected", "")
-    assert run.alarm == "LAST BACKUP NOT AS MEANT: /srv is empty; CLOCK WRONG: 900 s ahead of the relay's"
+    assert run.alarm == "LAST BACKUP NOT AS EXPECTED: /srv is empty; CLOCK WRONG: 900 s ahead of the relay's"
     assert (target.logins(), jump.logins()) == (before[0] + 1, before[1] + 1)
     asked = [call.words for call in engine.calls() if call.words[0] == "config"]
     assert [words[-2:] for words in asked] == [["--config-file", str(tmp_path / "other.yaml")]]

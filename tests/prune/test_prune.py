@@ -123,8 +123,8 @@ def test_an_honest_clock_that_was_wrong_is_accepted_once_and_stops_no_later_prun
     refused(grown, says="3 snapshots are suspicious")
 
     for words, says in (
-        ([], "nothing is accepted unnamed"),
-        (["--snapshot", foreign[:8]], f"{foreign[:8]} cannot be accepted: says "),
+        ([], "snapshots to accept must be named"),
+        (["--snapshot", foreign[:8]], f"{foreign[:8]} cannot be accepted: claims "),
         (["--snapshot", good[0][:8]], f"{good[0][:8]} cannot be accepted: "),
     ):
         code, said = run(grown, *words, action="accept")

@@ -136,7 +136,7 @@ def test_the_timer_runs_restore_tests_and_a_failure_rings_the_alarm(host: Host, 
     host.back_up()
     scheduled.wait(lambda: '"result": "failed"' in scheduled.read(record), 90, words)
     scheduled.wait(lambda: f"{service}: Failed with result 'exit-code'" in words(), 20, words)
-    assert "1 of 6 canary files are not what they were (photo.jpg)" in scheduled.read("/run/rung")
+    assert "1 of 6 canary files have changed (photo.jpg)" in scheduled.read("/run/rung")
     assert scheduled.run("stat", "-c", "%a %U", record).stdout == "600 root\n"
     # The next test may have begun already: let it end, with no other after it.
     scheduled.run("systemctl", "stop", f"{NAME}.timer")

@@ -236,7 +236,7 @@ def test_json_behind_two_dashes_is_another_programs(monkeypatch: pytest.MonkeyPa
     done = CliRunner().invoke(app, words)
     assert (done.exit_code, done.stdout) == (ExitCode.REFUSED, "")
     code, told = as_json(*words[:3], "--json", *words[3:])
-    assert (code, told["errors"][0]["what"]) == (ExitCode.REFUSED, "no key of the agent is named")
+    assert (code, told["errors"][0]["what"]) == (ExitCode.REFUSED, "the settings name no key of the agent")
 
 
 def test_with_json_what_the_engine_says_is_no_part_of_standard_output(

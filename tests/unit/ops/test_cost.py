@@ -228,7 +228,7 @@ def test_a_missing_stack_file_is_said() -> None:
         app, ["cost", "--file", "no-such", "--data-gib", "1", "--change-gib-per-day", "1"]
     )
     assert done.exit_code == 1
-    assert "there is no such file" in done.output
+    assert "no such file" in done.output
 
 
 @pytest.mark.parametrize("word", ["egress", "egress=", "=1", "egress=-1", "egress=nan"])

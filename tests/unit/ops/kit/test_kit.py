@@ -124,7 +124,7 @@ def test_a_wrong_passphrase_is_told_and_not_repeated(tmp_path: Path) -> None:
     other = secret_file(tmp_path / "other", "six other words written on paper\n")
     code, said = ops("kit", "show", "--kit", str(out), "--passphrase-file", other)
     assert code == 1
-    assert "what was given does not open it" in said
+    assert "the passphrase or identity does not open it" in said
     assert "six other words" not in said
 
 
@@ -173,7 +173,7 @@ def test_wrong_words_are_refused_before_anything_is_written(
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"format": 2}, "of another format"),
+        ({"format": 2}, "does not know the format of this kit"),
         ({"sources": []}, "sources"),
         ({"where": {"endpoint": "http://plain"}}, "where.endpoint"),
         ({"surprise": PASSWORD}, "surprise"),

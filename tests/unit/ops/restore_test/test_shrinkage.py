@@ -31,9 +31,9 @@ def judged(newest: SnapshotContents, *others: SnapshotContents, percent: int = P
     [
         (snapshot(0), []),
         (snapshot(0, files=501), []),
-        (snapshot(0, files=500), ["it holds 500 files, 1000 before"]),
-        (snapshot(0, size=50 * MIB), [f"it holds {50 * MIB} bytes, {100 * MIB} before"]),
-        (snapshot(0, files=1, paths=("/etc",)), ["it does not hold /srv"]),
+        (snapshot(0, files=500), ["it contains 500 files, 1000 before"]),
+        (snapshot(0, size=50 * MIB), [f"it contains {50 * MIB} bytes, {100 * MIB} before"]),
+        (snapshot(0, files=1, paths=("/etc",)), ["it does not contain /srv"]),
         (snapshot(0, paths=("/srv", "/etc", "/home")), []),
     ],
 )

@@ -31,7 +31,7 @@ def told(**changes: Any) -> LastRun:
         (told(result="outage", exit_code=74), ""),
         (
             told(result="unexpected", exit_code=72, findings=["/a is empty", "/b is a link"]),
-            "LAST BACKUP NOT AS MEANT: /a is empty; /b is a link",
+            "LAST BACKUP NOT AS EXPECTED: /a is empty; /b is a link",
         ),
         (told(result="partial", exit_code=77, message="2 files"), "FILES UNREADABLE FOR DAYS: 2 files"),
         (told(result="refused", exit_code=67, message="no key"), "BACKUPS REFUSED: no key"),
@@ -39,7 +39,7 @@ def told(**changes: Any) -> LastRun:
         (told(clock_ahead_seconds=3600), "CLOCK WRONG: 3600 s ahead of the relay's"),
         (
             told(result="unexpected", exit_code=72, findings=["/a is empty"], clock_ahead_seconds=-301),
-            "LAST BACKUP NOT AS MEANT: /a is empty; CLOCK WRONG: 301 s behind the relay's",
+            "LAST BACKUP NOT AS EXPECTED: /a is empty; CLOCK WRONG: 301 s behind the relay's",
         ),
     ],
 )
@@ -53,7 +53,7 @@ def test_a9_what_needs_a_person_is_a_problem_and_nothing_else(run: LastRun, alar
     )
     assert as_data(heard)["lastRun"]["result"] == run.result
     assert as_data(seen)["lastRun"] is None
-    assert ("NOT AS MEANT" in str(heard.later(1, HealthLimits()).problems)) == ("NOT AS MEANT" in alarm)
+    assert ("NOT AS EXPECTED" in str(heard.later(1, HealthLimits()).problems)) == ("NOT AS EXPECTED" in alarm)
 
 
 def test_a_host_that_falls_silent_is_told_by_the_storage_whatever_it_says() -> None:
