@@ -58,6 +58,13 @@ LockWasOption = Annotated[
         help="The bucket's default retention before its last change, DAYS@TIME (not needed on AWS); may be repeated.",
     ),
 ]
+AtOption = Annotated[
+    str | None,
+    typer.Option("--at", help="The moment to go back to: UTC, ISO 8601. Default: the last good one."),
+]
+DamagedOption = Annotated[
+    bool, typer.Option("--even-if-damaged", help="Continue although restic's check finds damage.")
+]
 
 
 class Options:

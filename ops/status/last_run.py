@@ -100,12 +100,12 @@ def read_last_runs(stack: Stack, names: Sequence[str], sandbox: Path | None) -> 
     managed = [name for name in names if outputs["sources"][name].get("managed")]
     with ExitStack() as opened:
         folder = opened.enter_context(private_folder("status"))
-        doors = (
+        reachable = (
             read_sandbox_endpoints(sandbox, outputs, managed)
             if sandbox is not None
             else read_endpoints(outputs, managed, read_admin_keys(stack.config(), folder))
         )
-        reached = opened.enter_context(open_hosts(doors, folder))
+        reached = opened.enter_context(open_hosts(reachable, folder))
         with ThreadPoolExecutor(_AT_ONCE) as pool:  # a host that does not answer delays no other
             return dict(
                 zip(managed, pool.map(lambda name: read_last_run(reached[name]), managed), strict=True)

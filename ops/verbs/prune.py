@@ -15,6 +15,7 @@ from ops.command_line import output
 from ops.command_line.exit_codes import ExitCode
 from ops.command_line.options import RepositoryOptions, takes_options
 from ops.command_line.output import JsonOption, human_size, print_json, say
+from ops.command_line.repository import open_repository, parse_at
 from ops.errors import LastcopyError, escape_text
 from ops.history.timeline import SNAPSHOTS_A_DAY
 from ops.history.versions import iso
@@ -23,7 +24,6 @@ from ops.prune.prune import CLOCK, Outlook, PruneOptions, PruneResult, accept, l
 from ops.prune.prune import prune as carry_out
 from ops.prune.retention import Keep, parse_span
 from ops.prune.suspicion import LONGEST_BACKUP, PlausibleLimits
-from ops.verbs.recover import open_repository, parse_at
 
 _DEFAULT = Keep()
 

@@ -2,72 +2,30 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from ops.access_request import AccessRequest, check_request, open_access
 from ops.command_line import output
-from ops.command_line.options import RepositoryOptions, takes_options
+from ops.command_line.options import AtOption, DamagedOption, RepositoryOptions, takes_options
 from ops.command_line.output import JsonOption, human_size, print_json, progress_bar, say
-from ops.errors import LastcopyError, escape_text
+from ops.command_line.repository import open_repository, parse_at
+from ops.errors import escape_text
 from ops.history.timeline import SIGNS, find_acts, group_events
-from ops.history.versions import LOCKS, area, iso, parse_moment
-from ops.hosts.connection import SshEndpoint
-from ops.recover.host_target import HostAddress, make_endpoint, open_host_target, parse_host
+from ops.history.versions import LOCKS, area, iso
 from ops.recover.plan import RebuildPlan, StepKind, count_locks
 from ops.recover.rebuild import Rebuilt, plan_rebuild
-from ops.recover.rebuild import rebuild as carry_out_and_prove
-from ops.recover.recovery import OpenedMoment, Recovery, open_recovery
-from ops.recover.restore import Existing, LocalTarget, RestoreTarget, check_target, choose_snapshot
-from ops.recover.restore import restore as restore_to
-from ops.restic.repository import Tools
+from ops.recover.rebuild import rebuild as carry_out_and_verify
+from ops.recover.recovery import Recovery
+from ops.verbs.recover_restore import restore
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
-AtOption = Annotated[
-    str | None,
-    typer.Option("--at", help="The moment to go back to: UTC, ISO 8601. Default: the last good one."),
-]
-DamagedOption = Annotated[
-    bool, typer.Option("--even-if-damaged", help="Continue although restic's check finds damage.")
-]
 _BUSY_SECONDS = 600
-
-
-def parse_at(at: str | None) -> datetime | None:
-    return parse_moment(at, datetime.now(UTC)) if at is not None else None
-
-
-@contextmanager
-def open_repository(
-    request: AccessRequest, *, ahead: bool = False, at: datetime | None = None
-) -> Iterator[Recovery]:
-    """Open the repository and list its history, with a progress bar. ``ahead``, ``at``: see ``open_recovery``."""
-    check_request(request)
-    tools = Tools.get()  # first: they may have to be downloaded over this machine's own network
-    with open_access(request) as access, progress_bar() as progress:
-        task = progress.add_task("versions listed", total=None)
-
-        def told(what: str, seen: int) -> None:
-            progress.update(task, description=what, completed=seen)
-
-        with open_recovery(access, tools, say, told, ahead=ahead, at=at) as found:
-            progress.stop()
-            if found.since:
-                say(
-                    f"known to be good: {iso(found.since[0])} ({escape_text(found.since[1])}); older signs are ignored"
-                )
-            yield found
 
 
 @app.command()
@@ -141,162 +99,7 @@ def render_timeline(found: Recovery) -> Table:
     return table
 
 
-@app.command()
-@takes_options
-def restore(
-    repository: RepositoryOptions,
-    target: Annotated[Path, typer.Option("--target", help="Directory to restore to: new or empty.")],
-    host: Annotated[
-        str | None,
-        typer.Option(
-            "--host",
-            help="Restore to this host, user@address or user@address:port, by SSH as root or with sudo.",
-        ),
-    ] = None,
-    host_key: Annotated[
-        str | None,
-        typer.Option("--host-key", help="The host's public key. Default: the source's."),
-    ] = None,
-    jump_host: Annotated[
-        str | None,
-        typer.Option(
-            "--jump-host", help="Connect to --host through this jump host, user@address or user@address:port."
-        ),
-    ] = None,
-    jump_host_key: Annotated[
-        str | None, typer.Option("--jump-host-key", help="The jump host's public key.")
-    ] = None,
-    ssh_key: Annotated[
-        Path | None,
-        typer.Option("--ssh-key", help="File with the admin's private key. Default: the SSH agent."),
-    ] = None,
-    at: AtOption = None,
-    path: Annotated[list[str] | None, typer.Option("--path", help="Only this path; may be repeated.")] = None,
-    snapshot: Annotated[
-        str | None,
-        typer.Option("--snapshot", help="The snapshot's id. Default: the last one to arrive in the storage."),
-    ] = None,
-    existing: Annotated[
-        str,
-        typer.Option(
-            "--existing", help="If the target contains files: refuse, keep them, or update those that differ."
-        ),
-    ] = "refuse",
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Read every restored file again and compare.")
-    ] = False,
-    even_if_damaged: DamagedOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Restore from the repository as it was, read-only, to a directory on this machine or on a host."""
-    began = time.monotonic()
-    # 1. The options themselves, before any host is contacted.
-    moment = parse_at(at)
-    way = parse_existing(existing)
-    address = None if host is None else parse_host(host)
-    jump = find_jump(jump_host, jump_host_key, ssh_key)
-    check_here(target, way, address)
-    with open_target(repository.access, moment, address, host_key, ssh_key, jump) as (found, place):
-        # 2. The target, before the repository takes an hour.
-        check_target(target, way, place)
-        # 3. The moment, checked by restic, and the snapshot in it.
-        good = found.open_moment(moment, even_if_damaged=even_if_damaged)
-        chosen = choose_snapshot(good, snapshot)
-        tell_snapshots(good, chosen)
-        # 4. The files.
-        with progress_bar() as progress:
-            task = progress.add_task("bytes restored", total=None)
-
-            def told(message: dict[str, Any]) -> None:
-                total, done = message.get("total_bytes"), message.get("bytes_restored", 0)
-                progress.update(task, total=total, completed=done)
-
-            done = restore_to(
-                good, chosen, target if host else target.absolute(), paths=path or (), existing=way,
-                verify=verify, told=told, place=place,
-            )  # fmt: skip
-    whole = time.monotonic() - began
-    say(f"restored {done.files} files and folders, {human_size(done.size)}, below {escape_text(target)}")
-    say(
-        f"recovery time {whole:.1f} s: {done.seconds:.1f} s restore, {whole - done.seconds:.1f} s search and check"
-    )
-    if as_json:
-        print_json(
-            {
-                "source": repository.source,
-                "moment": iso(good.at),
-                "checkPassed": good.whole,
-                "snapshot": done.snapshot,
-                "target": str(target),
-                "files": done.files,
-                "bytes": done.size,
-                "seconds": round(whole, 1),
-                "restoreSeconds": round(done.seconds, 1),
-            }
-        )
-
-
-def parse_existing(word: str) -> Existing:
-    """Parse how to treat existing files in the target."""
-    if word not in get_args(Existing):
-        raise LastcopyError(f"{word!a} is not allowed", where="--existing", allowed="refuse, keep or update")
-    return cast(Existing, word)
-
-
-def find_jump(host: str | None, key: str | None, ssh_key: Path | None) -> SshEndpoint | None:
-    """The endpoint of the named jump host, or None."""
-    return (
-        None
-        if host is None
-        else make_endpoint(parse_host(host, "--jump-host"), key, ssh_key, name="jump-host")
-    )
-
-
-def check_here(target: Path, existing: Existing, host: HostAddress | None) -> None:
-    """Check the target's path and, on this machine, what is there."""
-    if host is None:
-        check_target(target, existing, LocalTarget())
-    elif not target.is_absolute():
-        raise LastcopyError(
-            f"{escape_text(target)} is not absolute", where="--target", allowed="an absolute path on the host"
-        )
-
-
-@contextmanager
-def open_target(
-    request: AccessRequest,
-    moment: datetime | None,
-    host: HostAddress | None,
-    host_key: str | None,
-    ssh_key: Path | None,
-    jump: SshEndpoint | None,
-) -> Iterator[tuple[Recovery, RestoreTarget]]:
-    """Open the repository and the place to restore to."""
-    if host is None:
-        with open_repository(request, ahead=True, at=moment) as found:
-            yield found, LocalTarget()
-        return
-    with ThreadPoolExecutor(1) as home:
-        home.submit(int).result()  # start the thread here, before this one moves to the storage's network
-        with (
-            open_repository(request, ahead=True, at=moment) as found,
-            open_host_target(
-                make_endpoint(host, host_key or found.access.record.host_key, ssh_key, jump=jump), found, home
-            ) as place,
-        ):
-            yield found, place
-
-
-def tell_snapshots(good: OpenedMoment, chosen: dict[str, Any]) -> None:
-    """Describe the chosen snapshot, with everything that it claims about itself escaped."""
-    paths = ", ".join(escape_text(path, 60) for path in chosen.get("paths", [])[:4])
-    say(
-        f"{len(good.snapshots)} snapshots at that moment; restic's check of it: {'passed' if good.whole else 'FAILED'}"
-    )
-    say(
-        f"snapshot {chosen['id'][:8]}, which claims to be of {escape_text(chosen.get('time', ''), 19)} "
-        f"from {escape_text(chosen.get('hostname', ''), 40)}: {paths}"
-    )
+app.command()(restore)
 
 
 @app.command()
@@ -327,7 +130,7 @@ def rebuild(
             # 3. The steps carried out, and the result verified.
             with progress_bar() as progress:
                 task = progress.add_task("objects restored", total=len(steps.steps))
-                done = carry_out_and_prove(
+                done = carry_out_and_verify(
                     found, good, steps, read_data=read_data, told=lambda _: progress.advance(task)
                 )
     tell_rebuilt(done)

@@ -149,7 +149,7 @@ def test_the_timer_runs_restore_tests_and_a_failure_rings_the_alarm(host: Host, 
 def test_a_restore_test_that_cannot_start_rings_the_alarm(scheduled: Booted, tmp_path: Path) -> None:
     """A credential's file is missing, so systemd does not start the test, which then cannot ring the alarm itself."""
     scheduled.run("rm", str(tmp_path / "key"))
-    words = "the restore drill could not run: exit-code"
+    words = "the restore test could not run: exit-code"
     scheduled.wait(
         lambda: words in scheduled.read("/run/rung"), 60, lambda: scheduled.run("journalctl", "-n50").stdout
     )
