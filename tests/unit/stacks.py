@@ -16,7 +16,7 @@ import yaml
 
 from components.aws.first_host_key import first_key
 from components.settings.ssh_keys import read_public_half
-from tests.unit.recording import SAMPLE_KEY, Graph, Recorded, record, shared
+from tests.unit.recording import SAMPLE_KEY, Graph, Recorded, Secret, record, shared
 from tests.unit.settings.support import KEYS, laid_over, private_key, values
 from toolchain.checkout import ROOT
 
@@ -172,6 +172,7 @@ SHAPES = (
     Shape("trial", TRIAL, protect=False, managed=("web1",), unmanaged=("cut1",)),
 )
 LOCAL, OWN, REMOTE, TUNNEL, CLOUD, TRY = SHAPES
+each_shape = pytest.mark.parametrize("shape", SHAPES, ids=[shape.name for shape in SHAPES])
 OWN_WEB1, CLOUD_WEB1 = alone(OWN, "web1"), alone(CLOUD, "web1")
 BORN_WITH = first_key("generated-for-relay-machine-seed-g1".ljust(64, "x")).public  # until the first contact
 PINNED = {
@@ -210,6 +211,26 @@ def run(config: dict[str, Any], last_outputs: Mapping[str, Any] | None = None) -
 def graph_of(shape: Shape, changes: str = "{}") -> Graph:
     """What the program registers for a stack with these changes; recorded once, for all tests."""
     return run(shape.config(changes))
+
+
+def commands(graph: Graph) -> list[Recorded]:
+    """What runs on hosts."""
+    found = graph.of_type("command:remote:Command")
+    assert len(found) > 5
+    return found
+
+
+def opened(value: Any) -> Any:
+    """The value of a secret, or what is none."""
+    return value.value if isinstance(value, Secret) else value
+
+
+def bare(value: Any) -> Any:
+    """As `pulumi stack output --show-secrets` gives it."""
+    value = opened(value)
+    if isinstance(value, dict):
+        return {key: bare(one) for key, one in value.items()}
+    return value
 
 
 def tree(graph: Graph) -> str:

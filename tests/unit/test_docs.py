@@ -15,7 +15,9 @@ import yaml
 
 from components.settings.explain import KEYS, find_key
 from components.settings.reference import Key
-from docs import generate, threat_table
+from docs import generate
+from docs.threat_proofs import PROOFS
+from docs.threat_proofs.proof import PROVEN
 from tests.unit.commands_in_text import mistakes_in_markdown
 from toolchain.checkout import ROOT
 
@@ -329,10 +331,10 @@ def test_a_picture_is_as_its_program_makes_it(name: str) -> None:
 
 
 def test_the_state_of_the_project_is_counted() -> None:
-    states = {row: proof.state for row, proof in threat_table.PROOFS.items()}
-    proven = sum(state == threat_table.PROVEN for state in states.values())
+    states = {row: proof.state for row, proof in PROOFS.items()}
+    proven = sum(state == PROVEN for state in states.values())
     assert f"**{proven} of {len(states)} attacks are tried" in _readme()
-    lacking = [row for row, state in states.items() if state != threat_table.PROVEN]
+    lacking = [row for row, state in states.items() if state != PROVEN]
     assert all("AWS" in states[row] or "as R1" in states[row] for row in lacking), lacking
     assert "AWS" in states["R1"]
 

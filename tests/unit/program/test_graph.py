@@ -10,7 +10,6 @@ import binascii
 import os
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,38 +22,28 @@ from components.host import connection
 from components.host.connection import Host
 from components.host.host_tool import HostTool
 from components.sandbox import local_sandbox
-from components.settings import SettingsError
 from components.source import protected_source, step_values
 from components.source.protected_source import ProtectedSource, ProtectedSourceArgs
 from components.source.repository.restic_repository import ResticRepository, ResticRepositoryArgs
-from components.storage.service_facts import rows_lost
-from components.storage.services import SERVICES
-from ops.errors import LastcopyError
-from ops.kit.kit import make_kit as kit_of
-from ops.storage.access import StorageKey, read_access
 from tests.unit import stacks
 from tests.unit.recording import Graph, Recorded, Secret
-from tests.unit.settings.support import KEYS, leaks, private_key, secrets_in
+from tests.unit.settings.support import leaks, private_key, secrets_in
 from tests.unit.stacks import (
-    CLOUD,
-    CLOUD_WEB1,
     LOCAL,
     OWN,
     OWN_WEB1,
     REMOTE,
     SHAPES,
-    TRY,
     TUNNEL,
     Shape,
+    commands,
+    each_shape,
     graph_of,
+    opened,
 )
 
-NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 GOLDEN = Path(__file__).parent / "golden"
 STORAGE_IS_TOUCHED_BY = ("relay_entry", "repository", "schedule")
-
-
-each_shape = pytest.mark.parametrize("shape", SHAPES, ids=[shape.name for shape in SHAPES])
 
 
 @each_shape
@@ -70,16 +59,6 @@ def test_no_golden_file_is_left_over() -> None:
 
 
 # What holds for every resource. Each check names what breaks it; its sabotage, below, proves that it can.
-
-
-def commands(graph: Graph) -> list[Recorded]:
-    found = graph.of_type("command:remote:Command")
-    assert len(found) > 5
-    return found
-
-
-def opened(value: Any) -> Any:
-    return value.value if isinstance(value, Secret) else value
 
 
 def plain_texts(value: Any) -> Iterator[str]:
@@ -312,222 +291,3 @@ def test_a_careless_component_is_noticed(
 ) -> None:
     monkeypatch.setattr(where, name, careless)
     assert check(shape, stacks.run(shape.config())) != []
-
-
-# What a change of the stack file touches.
-
-
-@pytest.mark.parametrize(
-    ("shape", "source"),
-    [
-        pytest.param(shape, source, id=f"{shape.name}-{source}")
-        for shape in (LOCAL, OWN, REMOTE, CLOUD, TRY)
-        for source in shape.sources
-        if shape is not CLOUD or source == "db1"  # the largest stack, once
-    ],
-)
-def test_removing_a_source_removes_exactly_its_resources(shape: Shape, source: str) -> None:
-    full = graph_of(shape)
-    rest = stacks.run(shape.config(without=source))
-    own = {source, *(one.name for one in stacks.below(full, source))}
-    own |= {one.name for one in full if one.name == f"{source}-programs"}
-    if shape.sandbox:
-        own |= {f"sandbox-{role}-{source}" for role in ("machine", "secret", "identity")}
-    own |= {one.name for one in full if re.match(rf"vault-(identity|alarms-silent)-{source}(-|$)", one.name)}
-    assert stacks.touched(full, rest) == own
-    assert not own & {one.name for one in rest}
-
-
-@pytest.mark.parametrize("shape", [LOCAL, OWN], ids=["local", "s3"])
-def test_a_changed_schedule_touches_that_step_only(shape: Shape) -> None:
-    changed = graph_of(shape, "{sources: [{schedule: hourly}]}")
-    steps = {"web1-schedule", "web1-schedule-units", "web1-schedule-units-command"}
-    assert stacks.touched(graph_of(shape), changed) == steps
-
-
-def test_an_unmanaged_sources_schedule_is_in_its_script_only() -> None:
-    changed = graph_of(OWN, "{sources: [{}, {}, {schedule: hourly}]}")
-    assert stacks.touched(graph_of(OWN), changed) == set()
-    assert changed.exports["enrolmentScripts"] != graph_of(OWN).exports["enrolmentScripts"]
-
-
-def test_the_same_stack_is_told_the_same_way_twice() -> None:
-    assert stacks.touched(graph_of(OWN), stacks.run(OWN.config())) == set()
-
-
-# People and ports.
-
-
-def test_people_stand_before_sshd_asks_for_their_second_factor() -> None:
-    graph = graph_of(TUNNEL)
-    step = graph.named("relay-sshd-people")
-    assert step.inputs["values"]["PEOPLE"] == "alice\nbob\n"
-    assert f"alice restrict,port-forwarding {KEYS['ADMIN-KEY']}\n" in step.inputs["values"]["KEYS"]
-    stdin = opened(graph.named("relay-sshd-people-command").inputs["stdin"])
-    secrets = dict(re.findall(r"^V_(TOTP_\d)=(.*)$", stdin, re.MULTILINE))
-    assert base64.b64decode(secrets["TOTP_0"]).decode() == KEYS["TOTP-SECRET"], "alice's, in PEOPLE's order"
-    assert len(secrets) == 2
-    assert "relay-sshd-people-command" in stacks.before(graph, "relay-sshd-config-command")
-
-
-def test_another_person_touches_the_peoples_step_only() -> None:
-    more = "{admin: {people: [{}, {}, {name: carol, publicKeys: [OLD-SECURITY-KEY], totpSecret: ONSWG4TFOQQGC3TEEBZWKY3SMV2CA5DP}]}}"
-    found = stacks.touched(graph_of(TUNNEL), graph_of(TUNNEL, more))
-    assert found == {"relay-sshd", "relay-sshd-people", "relay-sshd-people-command"}
-
-
-@pytest.mark.parametrize(
-    ("shape", "dialled", "own", "sources_dial"),
-    [
-        (OWN, ("relay.example.com", 22), 22, ("10.0.0.5", 22)),
-        (REMOTE, ("relay.example.com", 2022), 2022, ("relay.example.com", 2022)),
-        (TUNNEL, ("127.0.0.1", 2222), 22, ("relay.example.com", 22)),
-    ],
-    ids=["port 22", "another port", "tunnel"],
-)
-def test_sshd_and_firewall_keep_the_port_that_sshd_itself_has(
-    shape: Shape, dialled: tuple[str, int], own: int, sources_dial: tuple[str, int]
-) -> None:
-    graph = graph_of(shape)
-    for role in ("relay-sshd-config", "relay-sshd-confirm", "relay-firewall-rules", "relay-firewall-confirm"):
-        connection = opened(graph.named(f"{role}-command").inputs["connection"])
-        assert (connection["host"], connection["port"]) == dialled
-    values = graph.named("relay-sshd-config").inputs["values"]
-    assert {f"\nPort {own}\n" in values[name] for name in ("DROPIN_100", "DROPIN_92") if values[name]} == {
-        True
-    }
-    assert f"tcp dport {own} accept" in graph.named("relay-firewall-rules").inputs["values"]["RULES"]
-    told = graph.named("web1-enrolment-client").inputs["values"]["SSH_CONFIG"]
-    assert re.search(rf"HostName {re.escape(sources_dial[0])}\n", told)
-    assert re.search(rf"Port {sources_dial[1]}\n", told)
-
-
-def test_the_relays_directory_and_vpn_reach_its_firewall() -> None:
-    """Both phases: what the first would let through and the second not would be cut off later."""
-    more = "{intermediate: {existing: {directory: ['10.0.0.3:636', '[2001:db8::3]:636'], vpnPorts: [51820]}}}"
-    graph, plain = graph_of(OWN, more), graph_of(OWN)
-    for role in ("relay-firewall-rules", "relay-firewall-confirm"):
-        rules = graph.named(role).inputs["values"]["RULES"]
-        for words in ("10.0.0.3 . 636", "2001:db8::3 . 636", "udp dport { 51820 } accept"):
-            assert words in rules, (role, words)
-        assert "@directory4 accept" in rules
-        assert "directory4" not in plain.named(role).inputs["values"]["RULES"]
-
-
-def test_the_service_its_checksum_and_accepted_losses_reach_the_storage_step_and_the_readers() -> None:
-    graph = stacks.run(
-        OWN.config("{storage: {s3: {provider: Ceph, checksum: trailer, acceptedLosses: [R4]}}}")
-    )
-    values = graph.named("web1-enrolment-entry-storage").inputs["values"]
-    assert values["CHECKSUM"] == "trailer", "as chosen, not as the service likes it"
-    assert set(values["ACCEPTED"].split()) == {"R4", *rows_lost(SERVICES["Ceph"])}
-    told = bare(graph.exports["vault"])
-    assert (told["provider"], told["checksum"]) == ("Ceph", "trailer")
-
-
-def test_a_jump_host_leads_to_every_host_of_the_stack() -> None:
-    """Dialled as its own user; a dial from it is not repeated, so that the first error is the one that is told."""
-    for one in commands(graph_of(REMOTE)):
-        connection = opened(one.inputs["connection"])
-        assert (connection["proxy"]["host"], connection["proxy"]["user"]) == ("jump.example.com", "jumper")
-        assert (connection["dialErrorLimit"], connection["proxy"]["dialErrorLimit"]) == (0, 4)
-    assert "proxy" not in opened(commands(graph_of(OWN))[0].inputs["connection"])
-    one = commands(graph_of(CLOUD_WEB1, JUMP))[0]
-    assert opened(one.inputs["connection"])["proxy"]["host"] == "jump.example.com"
-    ssm = "{intermediate: {ec2: {door: ssm, adminsFrom: REMOVED}}, " + JUMP[1:]
-    relay = graph_of(CLOUD_WEB1, ssm).named("relay-shared-command")
-    assert "proxy" not in opened(relay.inputs["connection"]), "its session ends on this workstation"
-
-
-JUMP = "{admin: {jumpHost: {address: jump.example.com, hostKey: ADMIN-KEY}}}"
-
-
-def test_a_jump_host_is_dialled_with_a_key_of_its_own_where_it_has_one(tmp_path: Path) -> None:
-    file = tmp_path / "jump"
-    file.write_text(private_key.__wrapped__())  # another one
-    file.chmod(0o600)
-    config = CLOUD_WEB1.config(JUMP.replace("hostKey", f"privateKeyFile: {file}, hostKey"))
-    dialled = opened(commands(stacks.run(config))[0].inputs["connection"])
-    assert opened(dialled["proxy"]["privateKey"]) == file.read_text() != opened(dialled["privateKey"])
-
-
-# What the stack hands out.
-
-
-@each_shape
-def test_exports(shape: Shape) -> None:
-    exports = graph_of(shape).exports
-    assert set(exports["sources"]) == set(exports["passwords"]) == set(shape.sources)
-    assert set(exports["enrolmentScripts"]) == set(shape.unmanaged)
-    assert all(isinstance(value, Secret) for value in exports["passwords"].values())
-    assert all(isinstance(value, Secret) for value in exports["enrolmentScripts"].values())
-    assert {name for name in shape.sources if exports["sources"][name]["managed"]} == set(shape.managed)
-    assert not any(isinstance(value, Secret) for value in exports["sources"].values()), "ops reads these"
-    assert ("bucket" in exports["vault"]) == (shape is not REMOTE)
-
-
-@each_shape
-def test_the_outputs_tell_where_each_host_is_dialled(shape: Shape) -> None:
-    """So that no verb of the operator's reads the stack file for it."""
-    graph = graph_of(shape)
-    steps = {"relay": "relay-sshd-config-command"}
-    steps |= {name: f"{name}-schedule-units-command" for name in shape.managed}
-    for name, step in steps.items():
-        told = graph.exports["relay"] if name == "relay" else graph.exports["sources"][name]
-        dialled = opened(graph.named(step).inputs["connection"])
-        assert {key: told[key] for key in ("port", "user", "hostKey")} == {
-            key: dialled[key] for key in ("port", "user", "hostKey")
-        }, name
-        assert told["address"] == dialled["host"]
-        jump = dialled.get("proxy")
-        assert (told.get("jumpHost") is None) == (jump is None) == (shape is not REMOTE)
-        if jump is not None:
-            keys = {"address": "host", "port": "port", "user": "user", "hostKey": "hostKey"}
-            assert told["jumpHost"] == {key: jump[name] for key, name in keys.items()}
-    for name in shape.unmanaged:
-        told = graph.exports["sources"][name]
-        assert {told[key] for key in ("address", "port", "user", "hostKey", "jumpHost")} == {None}
-
-
-@each_shape
-def test_recovery_finds_its_way_from_the_exports(shape: Shape) -> None:
-    """`ops recover` and the kit read what the program exports, whatever its shape."""
-    exports = {name: bare(value) for name, value in graph_of(shape).exports.items()}
-    if shape is REMOTE:
-        with pytest.raises(LastcopyError, match="without versions"):
-            kit_of("prod", exports, {}, NOON, key=None)
-        return
-    kit = kit_of("prod", exports, {"restic": "0.19.1"}, NOON, key=None)
-    assert [source.name for source in kit.sources] == sorted(shape.sources)
-    assert {source.name for source in kit.sources if source.host_key} == set(shape.managed)
-    key = StorageKey.read({"accessKeyId": "EXAMPLE", "secretAccessKey": "0123456789"}, "test")
-    for name in shape.sources:
-        of_kit, of_stack = kit.access(name, key), read_access(exports, name, key)
-        assert (of_kit.where, of_kit.path, of_kit.password) == (
-            of_stack.where,
-            of_stack.path,
-            of_stack.password,
-        )
-        told = exports["sources"][name]
-        assert (of_stack.record.silent_after_hours, of_stack.record.shrink_percent) == (
-            told["silentAfterHours"],
-            told["shrinkPercent"],
-        )
-
-
-def bare(value: Any) -> Any:
-    """As `pulumi stack output --show-secrets` gives it."""
-    value = opened(value)
-    if isinstance(value, dict):
-        return {key: bare(one) for key, one in value.items()}
-    return value
-
-
-def test_a_vault_without_object_lock_is_said_loudly(caplog: pytest.LogCaptureFixture) -> None:
-    stacks.run(REMOTE.config())
-    assert [one.levelname for one in caplog.records if "NO OBJECT LOCK" in one.message] == ["WARNING"]
-
-
-def test_bad_settings_register_nothing() -> None:
-    with pytest.raises(SettingsError, match=r"1 problem in stacks/Pulumi\.unit\.yaml; nothing was changed"):
-        graph_of(OWN, "{protect: maybe}")
