@@ -226,7 +226,7 @@ def _outputs(request: AccessRequest, *, secrets: bool) -> tuple[str, dict[str, A
         stack = choose_stack(ROOT, request.stack, sandbox=request.sandbox)
         return stack.name, stack.outputs(secrets=secrets)
     except StackError as error:
-        raise LastcopyError(str(error), where="--stack", fix="or use the recovery kit: --kit") from None
+        raise error.or_else("or use the recovery kit: --kit") from None
 
 
 def _records(

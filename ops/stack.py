@@ -12,11 +12,12 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import toolchain
+from ops.engine_errors import explain
 from ops.errors import LastcopyError
 from ops.hosts.filtered_agent import offer_named_keys
 
@@ -52,6 +53,12 @@ class Stack:
 
         The engine is the shell's own; if PATH holds none, the toolchain's engine with its plugins is used.
         """
+        if not (root / "Pulumi.yaml").is_file():
+            raise StackError(
+                "this `lastcopy` was installed without its checkout, so it has no program and no stacks",
+                where=str(root),
+                fix="in a checkout of the project: `make` or `pip install -e .`, then `. .venv/bin/activate`",
+            )
         environment = dict(os.environ)
         if shutil.which(ENGINE) is None:
             if name is None and "PULUMI_STACK" not in environment:
@@ -112,11 +119,24 @@ class Stack:
             check=False,
         )
         if check and done.returncode != 0:
-            said = f"{done.stdout or ''}{done.stderr or ''}".strip()
-            raise StackError(
-                f"pulumi {' '.join(words)} ended with exit status {done.returncode}\n{said}\n{self._where()}".strip()
-            )
+            raise self._error(words, done)
         return done
+
+    def _error(self, words: Sequence[str], done: subprocess.CompletedProcess[str]) -> StackError:
+        said = f"{done.stdout or ''}{done.stderr or ''}".strip()
+        refused = explain(said, stack=self.name, backend=self._backend, list_stacks=self._list_stacks)
+        if refused:
+            return StackError(refused.what, where=refused.where, allowed=refused.allowed, fix=refused.fix)
+        what = f"pulumi {' '.join(words)} ended with exit status {done.returncode}\n{said}".strip()
+        fix = "" if said else "its own words above say why; docs/troubleshooting.md explains the usual ones"
+        return StackError(what, where=f"stack {self.name}, backend {self._backend}", fix=fix)
+
+    def _list_stacks(self) -> list[str]:
+        """The names in the backend; none if it cannot be asked."""
+        listed = self.run("stack", "ls", "--json", quiet=True, check=False)
+        return (
+            [str(one["name"]) for one in json.loads(listed.stdout or "[]")] if listed.returncode == 0 else []
+        )
 
     def up(self, *words: str, quiet: bool = False) -> None:
         """Run `pulumi up` without confirmation. ``words``: further options. If there is an ssh agent, only the keys that the settings name are offered."""
@@ -143,11 +163,11 @@ class Stack:
             if name.startswith(PROJECT)
         }
 
-    def _where(self) -> str:
-        """Where the engine looked: a wrong backend is the most common reason why a stack is not found."""
+    @property
+    def _backend(self) -> str:
+        """Where the engine looks: a wrong backend is the most common reason why a stack is not found. A user's name and password are not shown."""
         backend = self.environment.get("PULUMI_BACKEND_URL", "")
-        known = backend if re.fullmatch(r"[a-z0-9]+://[^@]*", backend) else "the one `pulumi whoami -v` shows"
-        return f"  backend: {known}\n  fix:     `pulumi stack ls` in this shell must show the stack (docs/own-hosts.md, step 2)"
+        return backend if re.fullmatch(r"[a-z0-9]+://[^@]*", backend) else "that `pulumi whoami -v` shows"
 
 
 class LocalStack(Stack):
@@ -188,9 +208,6 @@ class LocalStack(Stack):
     def destroy(self) -> None:
         """Run `pulumi destroy` without confirmation."""
         self.run("destroy", *self.configured, "--yes", "--skip-preview")
-
-    def _where(self) -> str:
-        return ""
 
 
 def choose_stack(

@@ -32,6 +32,12 @@ class LastcopyError(Exception):
             for one in self.problems
         ]
 
+    def or_else(self, way: str) -> LastcopyError:
+        """The same, with another way out."""
+        fix = f"{self.fix}; {way}" if self.fix else way
+        problems = () if self.problems == (self,) else self.problems
+        return LastcopyError(self.what, where=self.where, allowed=self.allowed, fix=fix, problems=problems)
+
     def __str__(self) -> str:
         rows = (("where:  ", self.where), ("allowed:", self.allowed), ("fix:    ", self.fix))
         return "\n".join([self.what, *(f"  {label} {text}" for label, text in rows if text)])

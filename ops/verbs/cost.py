@@ -92,6 +92,4 @@ def _settings(options: StackOptions) -> tuple[str, Mapping[str, Any]]:
         stack = options.open()
         return stack.name, stack.config()
     except LastcopyError as error:
-        raise LastcopyError(
-            f"{options.stack or 'the selected stack'}: {error}\n  or read a file without the engine: --file stacks/Pulumi.STACK.yaml"
-        ) from None
+        raise error.or_else("or read a file without the engine: --file stacks/Pulumi.STACK.yaml") from None

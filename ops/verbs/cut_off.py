@@ -28,7 +28,7 @@ def _change(source: str, options: StackOptions, *, cut: bool, as_json: bool) -> 
     try:
         set_cut_off(source, stack, cut=cut)
     except LastcopyError as error:
-        raise LastcopyError(f"{error}\nfix the reported problem and run it again: it continues") from None
+        raise error.or_else("then run it again: it continues") from None
     seconds = time.monotonic() - began
     undo = f"lastcopy {'let-in' if cut else 'cut-off'} --source {source} {options.words(stack)}"
     said = (

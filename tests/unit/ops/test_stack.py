@@ -70,14 +70,15 @@ def test_every_verb_asks_the_shells_own_pulumi(
         }
     )
     done = CliRunner().invoke(app, [*words_of(verb, tmp_path), *(["--stack", "prod"] if named else [])])
-    assert (done.exit_code, "no stack named 'prod' found" in done.output) == (1, True), done.output
+    assert (done.exit_code, "there is no stack prod" in done.output) == (1, True), done.output
     calls = engine.calls()
+    assert calls.pop().words[:2] == ["stack", "ls"], "the error tells which ones there are"
     assert calls[-1].words[:2] in (["stack", "output"], ["config", "--json"])
     assert calls[-1].words[calls[-1].words.index("--stack") + 1] == "prod"
     assert {one.cwd for one in calls} == {str(ROOT)}
     for one in calls:
         assert {name: one.environment.get(name) for name in SHELL} == SHELL
-    assert "backend: s3://someones-state" in done.output, "where it was looked for is told"
+    assert "where:   --stack, in backend s3://someones-state" in done.output
 
 
 def test_with_a_sandbox_the_stack_is_the_checkouts_own(
