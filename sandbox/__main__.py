@@ -36,17 +36,19 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
 @app.command("network-up")
 def network_up(
     folder: DirOption,
-    network: Annotated[str, typer.Option(help="IPv4 range, such as 198.51.100.0/24.")],
-    driver: Annotated[Literal["auto", "nspawn", "podman"], typer.Option(help="What runs machines.")] = "auto",
+    network: Annotated[str, typer.Option(help="IPv4 range for the sandbox, such as 198.51.100.0/24.")],
+    driver: Annotated[
+        Literal["auto", "nspawn", "podman"], typer.Option(help="The driver that runs the machines.")
+    ] = "auto",
     _as_json: JsonOption = False,
 ) -> None:
-    """Make image, network and admin key."""
+    """Create image, network and admin key."""
     _print_facts(Sandbox(folder).network_up(network, driver))
 
 
 @app.command("network-down")
 def network_down(folder: DirOption, _as_json: JsonOption = False) -> None:
-    """Remove all of the sandbox."""
+    """Remove the whole sandbox."""
     _print_facts(Sandbox(folder).network_down())
 
 
@@ -54,14 +56,14 @@ def network_down(folder: DirOption, _as_json: JsonOption = False) -> None:
 def machine_up(
     folder: DirOption,
     name: NameOption,
-    role: Annotated[Role, typer.Option(help="Whether it is the relay or a source.")],
-    debian: Annotated[int, typer.Option(help=f"Its release: {', '.join(map(str, SUITES))}.")] = DEBIAN,
+    role: Annotated[Role, typer.Option(help="The machine's role.")],
+    debian: Annotated[int, typer.Option(help=f"Its Debian release: {', '.join(map(str, SUITES))}.")] = DEBIAN,
     without_tool: Annotated[
-        bool, typer.Option("--no-tool", help="Without rclone (relay) or restic (source).")
+        bool, typer.Option("--no-tool", help="Do not install rclone (relay) or restic (source).")
     ] = False,
     _as_json: JsonOption = False,
 ) -> None:
-    """Make and boot a machine."""
+    """Create and boot a machine."""
     if debian not in SUITES:
         raise SandboxError(
             f"there is no image of Debian {debian}",
@@ -87,8 +89,10 @@ def machine_down(folder: DirOption, name: NameOption, _as_json: JsonOption = Fal
 def storage_up(
     folder: DirOption,
     bucket: Annotated[str, typer.Option(help="The bucket's name.")],
-    lock_mode: Annotated[Literal["COMPLIANCE", "GOVERNANCE"], typer.Option(help="Of its default retention.")],
-    lock_days: Annotated[int, typer.Option(help="Of its default retention.")],
+    lock_mode: Annotated[
+        Literal["COMPLIANCE", "GOVERNANCE"], typer.Option(help="Mode of its default retention.")
+    ],
+    lock_days: Annotated[int, typer.Option(help="Days of its default retention.")],
     _as_json: JsonOption = False,
 ) -> None:
     """Run the object store with a locked bucket."""
@@ -97,7 +101,7 @@ def storage_up(
 
 @app.command("storage-down")
 def storage_down(folder: DirOption, _as_json: JsonOption = False) -> None:
-    """Remove the object store and all in it."""
+    """Remove the object store and all objects."""
     _print_facts(Sandbox(folder).storage_down())
 
 
@@ -105,11 +109,13 @@ def storage_down(folder: DirOption, _as_json: JsonOption = False) -> None:
 def identity_up(
     folder: DirOption,
     source: SourceOption,
-    prefix: Annotated[str, typer.Option(help="Below which its repository is.")],
-    access_key: Annotated[str, typer.Option(help="The id; the secret key comes on standard input.")],
+    prefix: Annotated[str, typer.Option(help="Prefix of its repositories.")],
+    access_key: Annotated[
+        str, typer.Option(help="The access key id; the secret key is read from standard input.")
+    ],
     _as_json: JsonOption = False,
 ) -> None:
-    """Make a source's storage identity; its secret key is read from standard input."""
+    """Create a source's storage identity; its secret key is read from standard input."""
     if sys.stdin.isatty():
         say("reading the secret key from stdin")
     secret = sys.stdin.readline().rstrip("\r\n")
@@ -124,19 +130,19 @@ def identity_down(folder: DirOption, source: SourceOption, _as_json: JsonOption 
 
 @app.command()
 def resume(folder: DirOption, _as_json: JsonOption = False) -> None:
-    """Run again all that was made, after a reboot of this machine."""
+    """Start everything again after a reboot of this machine."""
     _print_facts(Sandbox(folder).resume())
 
 
 @app.command()
 def destroy(folder: DirOption, _as_json: JsonOption = False) -> None:
-    """Remove all of the sandbox."""
+    """Remove the whole sandbox."""
     _print_facts(Sandbox(folder).destroy())
 
 
 @app.command()
 def status(folder: DirOption, _as_json: JsonOption = False) -> None:
-    """Tell what exists, where, and whether it runs."""
+    """Show what exists, where, and whether it runs."""
     facts = Sandbox(folder).status()
     rows = [("NAME", "ROLE", "ADDRESS", "STATE")]
     for machine in facts["machines"]:
@@ -155,7 +161,9 @@ def execute(
     name: NameOption,
     command: Annotated[
         list[str] | None,
-        typer.Argument(metavar="-- COMMAND…", help="What to run; its streams and exit status are its own."),
+        typer.Argument(
+            metavar="-- COMMAND…", help="The command; its streams and exit status are passed through."
+        ),
     ] = None,
     _as_json: JsonOption = False,
 ) -> None:
@@ -168,7 +176,7 @@ def execute(
 
 @app.command("prepare")
 def prepare_host(_as_json: JsonOption = False) -> None:
-    """Install what this host lacks for driver nspawn (Debian, root)."""
+    """Install what this machine lacks for driver nspawn (Debian, root)."""
     _print_facts(prepare())
 
 

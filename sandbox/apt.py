@@ -14,7 +14,7 @@ TAIL = 30  # lines of apt-get's output that are shown
 
 
 def install(packages: Sequence[str], *, purpose: str) -> None:
-    """Install packages, or raise an error that names the command and the privilege that are needed."""
+    """Install packages. Raises SandboxError with the command and the privilege that are needed."""
     line = f"apt-get install --no-install-recommends {' '.join(packages)}"
     if shutil.which("apt-get") is None:
         raise SandboxError(

@@ -101,7 +101,7 @@ def ensure_bucket(folder: Path, origin: str, bucket: SandboxBucket) -> None:
             raise SandboxError(
                 f"bucket {bucket.name} has no versioning",
                 where="--bucket",
-                fix="give another name, or storage-down first",
+                fix="choose another name, or run storage-down first",
             )
         try:
             now = client.get_object_lock_config(bucket.name)
@@ -109,7 +109,7 @@ def ensure_bucket(folder: Path, origin: str, bucket: SandboxBucket) -> None:
             raise SandboxError(
                 f"bucket {bucket.name} has no Object Lock ({error.code})",
                 where="--bucket",
-                fix="give another name, or storage-down first",
+                fix="choose another name, or run storage-down first",
             ) from None
         if (now.mode, now.duration, now.duration_unit) != (bucket.lock_mode, bucket.lock_days, DAYS):
             wanted = ObjectLockConfig(bucket.lock_mode, bucket.lock_days, DAYS)

@@ -1,4 +1,4 @@
-"""The storage's certificate, and the CA that signs it and is then forgotten."""
+"""The storage's certificate, and the CA that signs it, whose key is then discarded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CA, _SERVER = "lastcopy sandbox CA", "storage"
 
 
 def make_certificates(folder: Path, address: str, others: Sequence[str] = ()) -> None:
-    """ca.crt, and a server certificate for `address` and `others` signed by it; the CA's key is never written down."""
+    """Create ca.crt and a server certificate for `address` and `others` that it signs. The CA's key is never written to disk."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 

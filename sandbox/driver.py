@@ -48,7 +48,7 @@ class Driver(Protocol):
     def machine_stop(self, machine: SandboxMachine) -> None: ...
 
     def machine_drop(self, name: str, slot: int | None) -> None:
-        """End the machine and take it off the network."""
+        """Stop the machine and disconnect it from the network."""
 
     def machine_running(self, name: str) -> bool: ...
 
@@ -116,5 +116,5 @@ def driver(name: str, directory: Path, plan: AddressPlan) -> Driver:
     raise SandboxError(
         f"this sandbox was made with driver {name}, which no longer exists",
         where=str(directory),
-        fix=f"remove what has the label lastcopy.sandbox={plan.id} with {name} itself, then this folder",
+        fix=f"use {name} itself to remove everything with the label lastcopy.sandbox={plan.id}, then remove this folder",
     )

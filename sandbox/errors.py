@@ -1,4 +1,4 @@
-"""The sandbox's error, and its words for people."""
+"""The sandbox's error, and its messages for people."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ class SandboxError(LastcopyError):
 
 
 def say(text: str) -> None:
-    """Progress for a person: stderr only, so that stdout stays one line of JSON."""
+    """Print progress for a person on stderr, so that stdout remains one line of JSON."""
     print(f"sandbox: {text}", file=sys.stderr, flush=True)

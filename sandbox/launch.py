@@ -1,7 +1,7 @@
 """Starts a program that outlives this process inside a namespace of the sandbox, and finds it again later.
 
-It gets a session, a mount namespace with an empty /run and a control group (on a systemd host: a scope) of
-its own, so that its mounts vanish with it and what it leaves behind can be found by name or by namespace.
+The program gets a session, a mount namespace with an empty /run and a control group (on a systemd host: a scope) of its own. So its mounts
+disappear with it, and what it leaves behind can be found by name or by namespace.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def start(
 
 
 def _own_cgroup(unit: str) -> tuple[list[str], str]:
-    """A control group of the program's own: the words that come before its command line, and the lines that begin its script."""
+    """A control group for the program: arguments to put before its command line, and lines to begin its script with."""
     remove_cgroups(unit)
     if on_systemd():
         scope = ["systemd-run", "--scope", "--quiet", "--collect", f"--unit={unit}", "-p", "Delegate=yes"]
@@ -119,7 +119,7 @@ def _spawn(argv: Sequence[str], log: Path, environment: Mapping[str, str]) -> in
 
 
 def failure(unit: str, log: Path, record: Path) -> SandboxError:
-    """The error of a program that ended too early: how it ended, when it was our child, and the last that it said."""
+    """The error of a program that ended too early: how it ended, if it was our child, and its last output."""
     said = log.read_text(errors="replace").strip().splitlines()[-12:] if log.exists() else []
     known = read_json(record)
     with contextlib.suppress(ChildProcessError):
@@ -127,5 +127,5 @@ def failure(unit: str, log: Path, record: Path) -> SandboxError:
         if pid:
             said.append(f"(it ended with {os.waitstatus_to_exitcode(status)}; below 0: by that signal)")
     return SandboxError(
-        "\n    ".join([f"{unit} does not run; it said:", *(said or ["nothing"])]), where=str(log)
+        "\n    ".join([f"{unit} does not run; its last output:", *(said or ["nothing"])]), where=str(log)
     )

@@ -56,7 +56,7 @@ def inode(name: str) -> int:
 
 
 def remove(name: str) -> None:
-    """End what runs in a namespace and remove it, with its interfaces."""
+    """End the processes in a namespace and remove it with its interfaces."""
     if mounted(name):
         end_namespace(inode(name))
         run("ip", "netns", "delete", name)
@@ -68,7 +68,7 @@ def tidy() -> None:
     with _names_lock():
         if NAMED.is_dir() and not any(NAMED.iterdir()):
             try_run("umount", str(NAMED))
-            with contextlib.suppress(OSError):  # somebody made a namespace meanwhile: leave it
+            with contextlib.suppress(OSError):  # another run created a namespace meanwhile: keep the folder
                 NAMED.rmdir()
 
 
@@ -81,7 +81,7 @@ def inside(name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def inside_file(file: Path, name: str) -> Iterator[None]:
-    """The same, for a namespace that is given by a file in /proc."""
+    """The same for a namespace given by a file in /proc."""
     libc = ctypes.CDLL(None, use_errno=True)
 
     def enter(handle: int) -> None:
@@ -98,7 +98,9 @@ def inside_file(file: Path, name: str) -> Iterator[None]:
             fix = "run network-up and machine-up"
             raise SandboxError(f"the network of {name} is not up", fix=fix) from None
         except PermissionError:
-            raise SandboxError(f"the network of {name} is not yours", fix="run this as root") from None
+            raise SandboxError(
+                f"the network of {name} belongs to another user", fix="run this as root"
+            ) from None
         stack.callback(os.close, there)
         enter(there)
         try:

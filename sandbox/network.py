@@ -1,4 +1,4 @@
-"""The private network: each host has a link of its own to one router, whose nft table says who may connect to whom.
+"""The private network: each host has a link of its own to one router, whose nft table defines who may connect to whom.
 
 No two hosts share a link, so none can spoof or sniff another. The workstation's own firewall and forwarding are not used. Everything is in namespaces
 whose names contain the sandbox's id, except for one interface.
@@ -40,7 +40,7 @@ def refuse_range_in_use(plan: AddressPlan) -> None:
         taken = IPv4Network(route["dst"])
         if taken.prefixlen >= NOT_A_DEFAULT and taken.overlaps(plan.network):
             where = f"{taken} on {link}"
-            fix = "give another range, such as 198.18.0.0/24"
+            fix = "choose another range, such as 198.18.0.0/24"
             alias = Path(f"/sys/class/net/{link}/ifalias")
             holder = alias.read_text().strip() if link and alias.exists() else ""
             if holder.startswith(ALIAS):

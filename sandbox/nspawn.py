@@ -1,4 +1,4 @@
-"""Driver nspawn: machines are Debian trees that systemd-nspawn boots in network namespaces of ours."""
+"""Driver nspawn: machines are Debian trees that systemd-nspawn boots in our own network namespaces."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ exec systemd-nspawn --register=no --keep-unit --boot --directory="$folder/root" 
   --capability=CAP_NET_ADMIN --console=pipe --resolv-conf=off --timezone=off --link-journal=no \\
   ${tool:+"--bind-ro=$tool:$target"} ${fuse:+"$fuse"}
 """
-# An own hierarchy whatever the workstation mounts; no lock files: the sandbox has its own lock.
+# A cgroup hierarchy of its own, whatever the workstation mounts; no lock files, because the sandbox has its own lock.
 ENVIRONMENT = {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1", "SYSTEMD_NSPAWN_LOCK": "0"}
 BOOT_SECONDS = 90
 STOP_SECONDS = 20
@@ -38,7 +38,7 @@ NEEDS = ("systemd-nspawn", "mmdebstrap", "nft", "ip", "nsenter", "unshare", "set
 
 
 class Nspawn:
-    """Keeps each machine's files in machines/NAME of the runtime folder (upper: all that it wrote), and the rest in the kernel."""
+    """Keeps each machine's files in machines/NAME of the runtime folder (upper: everything it wrote), and everything else in the kernel."""
 
     name = "nspawn"
 
@@ -47,7 +47,7 @@ class Nspawn:
 
     @staticmethod
     def missing() -> list[str]:
-        """What this host lacks for this driver, in words."""
+        """What this host lacks for this driver, in words for people."""
         lacks = [f"`{program}`" for program in NEEDS if shutil.which(program, path=CLEAN["PATH"]) is None]
         return lacks + ([] if os.geteuid() == 0 else ["root"])
 
@@ -86,13 +86,13 @@ class Nspawn:
         write_json(folder / "base.json", image.digest(machine.debian))
 
     def _base(self, machine: SandboxMachine) -> Path:
-        """The base image on which the machine was made; its own files fit no other."""
+        """The base image on which the machine was made. Its own files do not fit another image."""
         today = image.digest(machine.debian)
         made_on = read_json(self.folder(machine.name) / "base.json") or today
         if made_on == today:
             return image.ensure_tree(machine.debian)
         if not image.tree(made_on).is_dir():
-            fix = f"lastcopy sandbox machine-down --dir {self.directory} --name {machine.name}, then up again"
+            fix = f"lastcopy sandbox machine-down --dir {self.directory} --name {machine.name}, then create it again"
             raise SandboxError(
                 f"the base image of {machine.name} is gone", where=str(image.tree(made_on)), fix=fix
             )
@@ -208,7 +208,7 @@ class Nspawn:
             yield
 
     def processes(self, name: str) -> list[Process]:
-        """Every process of that machine, its supervisor included."""
+        """Every process of the machine, including its supervisor."""
         namespace = self.plan.machine_ns(name)
         return in_network_namespace(netns.inode(namespace)) if netns.mounted(namespace) else []
 

@@ -1,4 +1,4 @@
-"""Every name and address of a sandbox follows from its id, its network and a slot. Pure."""
+"""Derives every name and address of a sandbox from its id, its network and a slot. Pure."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def refuse_change(made: SandboxMachine, role: Role, debian: int, tool: bool, dir
         what, where = f"{made.name} was made {'with' if made.tool else 'without'} its tool", "--no-tool"
     else:
         return
-    fix = f"lastcopy sandbox machine-down --dir {directory} --name {made.name}, then up again"
+    fix = f"lastcopy sandbox machine-down --dir {directory} --name {made.name}, then create it again"
     raise SandboxError(what, where=where, fix=fix)
 
 
 def parse_network(text: str) -> IPv4Network:
     """An IPv4 network that is large enough for the fixed hosts and at least a few machines."""
-    fix = "give a free IPv4 range such as 198.51.100.0/24"
+    fix = "choose a free IPv4 range such as 198.51.100.0/24"
     try:
         network = IPv4Network(text)
     except ValueError as error:
@@ -82,7 +82,7 @@ class AddressPlan:
 
     @property
     def prefix(self) -> str:
-        """Starts the name of every namespace, unit and control group of this sandbox, and of no other."""
+        """The prefix of the names of every namespace, unit and control group of this sandbox, and of no other."""
         return f"lc-{self.id}"
 
     @property
@@ -161,7 +161,7 @@ def ruleset(plan: AddressPlan, machines: Iterable[SandboxMachine]) -> str:
             rules.append(f"{source} ip daddr {plan.storage} accept")
         elif relays:
             rules.append(f"{source} ip daddr {{ {', '.join(relays)} }} accept")
-    rules.append("reject with icmpx admin-prohibited")  # an answer at once, not a time-out
+    rules.append("reject with icmpx admin-prohibited")  # answer at once instead of a time-out
     forward = "\n".join(f"    {rule}" for rule in rules)
     return f"""\
 table inet {plan.table}

@@ -91,7 +91,7 @@ table inet {plan.table} {{
 
 
 class Podman:
-    """Runs machines as containers. Containers, networks and the storage's volume have the sandbox's id as a label, by which they are found."""
+    """Runs machines as containers. Containers, networks and the storage's volume are found by a label with the sandbox's id."""
 
     name = "podman"
 
@@ -103,7 +103,7 @@ class Podman:
         self.networks = list(plan.network.subnets(prefixlen_diff=2))
         self.label = f"lastcopy.sandbox={plan.id}"
 
-    # podman itself; our environment is passed on, because a user's podman is found by it
+    # podman gets our environment, because it finds a user's own containers by it
 
     def _try(self, *argv: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         try:

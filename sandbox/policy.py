@@ -1,4 +1,4 @@
-"""Which storage identities the sandbox makes; what they may do is written in components/vault/identities/identity_policy.py. Pure."""
+"""Which storage identities the sandbox accepts; their rights are in components/vault/identities/identity_policy.py. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SECRET_LENGTH = range(8, 41)  # minio's limits
 
 
 def check_identity(prefix: str, access_key: str, secret_key: str, others: dict[str, str]) -> None:
-    """Everything wrong with a new identity, in one error; `others`: the other sources' prefixes."""
+    """Refuse an invalid identity, with every problem in one error. `others`: the other sources' prefixes."""
     wrong = []
     if not PREFIX.fullmatch(prefix):
         wrong.append(

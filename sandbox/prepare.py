@@ -1,4 +1,4 @@
-"""Installs what the workstation lacks for driver nspawn, from Debian's packages."""
+"""Installs the Debian packages that the workstation lacks for driver nspawn."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def prepare() -> dict[str, object]:
     if not packages:
         return {"installed": []}
     if shutil.which("podman") and (os.geteuid() != 0 or shutil.which("apt-get") is None):
-        say("this account cannot install what driver nspawn needs; podman is here and will run the machines")
+        say(
+            "this account cannot install what driver nspawn needs; podman is installed and will run the machines"
+        )
         return {"installed": [], "driver": "podman"}
     apt.install(packages, purpose="driver nspawn")
     left = missing_packages()

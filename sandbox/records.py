@@ -1,4 +1,4 @@
-"""What the runtime folder says of a sandbox and its machines."""
+"""The records of a sandbox and its machines in the runtime folder."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ FORMAT = 1
 
 
 def new_record(directory: Path, network: IPv4Network, driver: str) -> dict[str, Any]:
-    """Of a sandbox that does not exist yet."""
+    """The record of a new sandbox."""
     return {"format": FORMAT, "id": sandbox_id(directory), "network": str(network), "driver": driver}
 
 
 def recorded_machine(name: str, record: dict[str, Any]) -> SandboxMachine:
-    """As it was written down; one of before there was a choice is Debian 13 with its tool."""
+    """A machine from its record. Records from before there was a choice are of Debian 13 with its tool."""
     return SandboxMachine(
         name, record["role"], record["slot"], record.get("debian", 13), record.get("tool", True)
     )

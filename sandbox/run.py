@@ -48,7 +48,7 @@ def _stat(pid: int) -> _Stat | None:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    fields = text.rpartition(")")[2].split()  # the name before ')' may hold anything
+    fields = text.rpartition(")")[2].split()  # the name before ')' may contain anything
     return _Stat(fields[0], int(fields[1]), bool(int(fields[6]) & PF_EXITING), int(fields[19]))
 
 
@@ -85,7 +85,7 @@ class Process:
         return stat is not None and stat.started == self.started and stat.state not in "ZX"
 
     def send(self, number: int) -> None:
-        """Send a signal to exactly this process; nothing happens if it has ended."""
+        """Send a signal to exactly this process. Does nothing if it has ended."""
         try:
             handle = os.pidfd_open(self.pid)
         except ProcessLookupError:
@@ -99,7 +99,7 @@ class Process:
             os.close(handle)
 
     def end(self, *, grace: float) -> None:
-        """Ask it to stop, wait `grace` seconds, then kill it. Returns when it has ended."""
+        """Send SIGTERM, wait `grace` seconds, then kill it. Returns once it has ended."""
         if grace > 0:
             self.send(signal.SIGTERM)
             if self._gone_within(grace):
@@ -147,7 +147,7 @@ def in_network_namespace(inode: int) -> list[Process]:
 
 
 def end_namespace(inode: int) -> None:
-    """End everything that runs in a network namespace, also what is started meanwhile."""
+    """End all processes in a network namespace, including those started meanwhile."""
     deadline = time.monotonic() + 15
     while left := [process for process in in_network_namespace(inode) if process.there()]:
         if time.monotonic() > deadline:

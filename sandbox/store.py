@@ -17,7 +17,7 @@ LOCK_SECONDS = 1800  # the first base image is built under the lock
 
 
 def write_atomic(path: Path, text: str, *, mode: int = 0o600) -> None:
-    """Replace a file atomically. It has its mode from its first byte on."""
+    """Replace a file atomically. It has its mode from the first byte on."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(handle, "w") as file:
@@ -41,7 +41,7 @@ def read_json(path: Path) -> Any:
         raise SandboxError(
             f"unreadable state: {error}",
             where=str(path),
-            fix="lastcopy sandbox destroy --dir …, then up again",
+            fix="lastcopy sandbox destroy --dir …, then create it again",
         ) from None
 
 
@@ -67,11 +67,11 @@ def hold(folder: Path, *, shared: bool = False, make: bool = False) -> Iterator[
         try:
             while not _locked(handle, shared):
                 if not told and time.monotonic() > start + 3:
-                    say(f"waiting for another run that holds {folder}")
+                    say(f"waiting for another run that has locked {folder}")
                     told = True
                 if time.monotonic() > start + LOCK_SECONDS:
                     raise SandboxError(
-                        "another run holds the sandbox", where=str(folder), fix="end that run, try again"
+                        "another run has locked the sandbox", where=str(folder), fix="end that run, try again"
                     )
                 time.sleep(0.05)
             if _same(handle, folder):

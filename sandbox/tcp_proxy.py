@@ -1,4 +1,4 @@
-"""A TCP proxy: a port of 127.0.0.1 whose connections a command carries on (`podman exec … nc HOST PORT`)."""
+"""A TCP proxy: a port of 127.0.0.1 whose connections are carried by a command (`podman exec … nc HOST PORT`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 @contextmanager
 def serve_tcp_proxy(command: Sequence[str]) -> Iterator[int]:
-    """Within: each connection to the port yielded gets a run of `command` of its own, ended with the connection."""
+    """Serve a port, which is yielded. Each connection gets its own process of `command`, which ends with the connection."""
 
     class Carry(socketserver.StreamRequestHandler):
         def handle(self) -> None:
@@ -42,7 +42,7 @@ def serve_tcp_proxy(command: Sequence[str]) -> Iterator[int]:
 
 
 def _copy(source: Any, target: Any) -> None:
-    """Until the source ends or either side is gone, which both end the connection."""
+    """Copy until the source ends or either side is closed; both end the connection."""
     try:
         shutil.copyfileobj(source, target, 16384)
         target.close()

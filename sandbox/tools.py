@@ -9,11 +9,11 @@ from pathlib import Path
 
 from sandbox.errors import SandboxError
 
-TOOLS = {"relay": "rclone", "source": "restic"}  # what a machine of that role has
+TOOLS = {"relay": "rclone", "source": "restic"}  # the tool of a machine with that role
 
 
 def tool(name: str) -> Path:
-    """The path of a program. `LASTCOPY_TOOL_<NAME>` names another one, for tests of other versions."""
+    """The path of a program. `LASTCOPY_TOOL_<NAME>` selects another one, for tests of other versions."""
     variable = f"LASTCOPY_TOOL_{name.upper()}"
     named = os.environ.get(variable)
     if named:

@@ -1,8 +1,8 @@
-"""The verbs: each converges, holds the locks it needs and returns the facts that are printed.
+"""The sandbox's verbs. Each converges, takes the locks it needs and returns the facts that are printed.
 
-Locks, always in this order: the runtime folder (shared by what touches one machine or the storage, exclusive
-for the network and destroy), then the machine or the storage, then for moments the network plan. Boots are
-waited for outside the last, so machines start side by side.
+Locks are taken in this order: the runtime folder (shared for a machine or the storage, exclusive for the network and destroy), then the
+machine or the storage, then briefly the network plan. Waiting for a boot happens outside the last lock, so machines start in
+parallel.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Sandbox:
         self.directory = Path(directory).resolve()
         if set(str(self.directory)) & set(":,\\\"' \n"):  # would end a mount option or a bind
             raise SandboxError(
-                "the folder's path holds a space, quote, ':', ',' or '\\'",
+                "the folder's path contains a space, quote, ':', ',' or '\\'",
                 where=str(self.directory),
                 fix="use another --dir, or move the checkout",
             )
@@ -107,14 +107,14 @@ class Sandbox:
 
     @contextmanager
     def _shared(self) -> Iterator[tuple[AddressPlan, Driver]]:
-        self._open()  # an error that helps, before any lock
+        self._open()  # fail with a helpful error before taking any lock
         with hold(self.directory, shared=True):
             yield self._open()
 
     # network
 
     def network_up(self, network: str, wanted: str = "auto") -> Facts:
-        """Image, network and admin key are there."""
+        """Ensure that image, network and admin key exist."""
         range_ = parse_network(network)
         with hold(self.directory, make=True):
             record = read_json(self._record)
@@ -145,11 +145,11 @@ class Sandbox:
         }
 
     def network_down(self) -> Facts:
-        """As `destroy`: without the network nothing of the sandbox can exist."""
+        """The same as `destroy`: without the network nothing of the sandbox can exist."""
         return self.destroy()
 
     def resume(self) -> Facts:
-        """All that was made runs again, after a reboot of the workstation."""
+        """Start everything again after a reboot of the workstation."""
         record = read_json(self._record)
         if record is None:
             self._open()
@@ -164,9 +164,9 @@ class Sandbox:
     # machines
 
     def machine_up(self, name: str, role: Role, *, debian: int = DEBIAN, tool: bool = True) -> Facts:
-        """The machine exists, is on the network and answers ssh.
+        """Ensure that the machine exists, is on the network and answers ssh.
 
-        ``debian``: its release, 12 or 13. ``tool``: whether its role's tool (rclone or restic) is laid into it.
+        ``debian``: its release, 12 or 13. ``tool``: whether its role's tool (rclone or restic) is installed in it.
         """
         folder = self._machine_folder(name)
         with self._shared() as (plan, chosen), hold(folder, make=True):
@@ -177,7 +177,7 @@ class Sandbox:
                     admin = self.admin_key.with_name("admin_ed25519.pub").read_text().strip()
                     chosen.machine_make(machine, folder / "host_ed25519", admin)
                     record = {"role": role, "slot": machine.slot, "debian": debian, "tool": tool}
-                    write_json(folder / "machine.json", record)  # made: from here it counts
+                    write_json(folder / "machine.json", record)  # from here on the machine exists
                 chosen.network_up(self.machines())
                 chosen.machine_wire(machine)
             chosen.machine_start(machine, self.machines())
@@ -193,7 +193,7 @@ class Sandbox:
         slots: dict[str, int] = read_json(file) or {}
         if name not in slots:
             slots[name] = plan.first_free(slots.values())
-            plan.address(slots[name])  # refuses a full range before it is written down
+            plan.address(slots[name])  # refuses a full range before the slot is recorded
             write_json(file, slots)
         return SandboxMachine(name, role, slots[name], debian, tool)
 
@@ -210,7 +210,7 @@ class Sandbox:
         }
 
     def machine_down(self, name: str) -> Facts:
-        """The machine and all it held are gone; its address stays its own."""
+        """Remove the machine and everything in it; its address remains reserved."""
         folder = self._machine_folder(name)
         if not self.exists():
             return {"name": name, "removed": False}
@@ -221,14 +221,16 @@ class Sandbox:
                 return {"name": name, "removed": False}
             with hold(folder):
                 chosen.machine_drop(name, slot)
-                (folder / "machine.json").unlink(missing_ok=True)  # first: from here it does not count
+                (folder / "machine.json").unlink(
+                    missing_ok=True
+                )  # first: from here on the machine no longer exists
                 with hold(self.directory / "machines"):
                     chosen.network_up(self.machines())
                 shutil.rmtree(folder)
         return {"name": name, "removed": True}
 
     def machine_restart(self, name: str) -> Facts:
-        """Shut down in order and boot again, as a reboot would; what it wrote stays."""
+        """Shut down cleanly and boot again, as in a reboot; the machine's files are kept."""
         with self._shared() as (plan, chosen), hold(self._machine_folder(name)):
             machine = self.machine(name)
             chosen.machine_stop(machine)
@@ -244,7 +246,7 @@ class Sandbox:
     # storage
 
     def storage_up(self, wanted: SandboxBucket) -> Facts:
-        """The storage answers and the bucket has exactly this lock."""
+        """Ensure that the storage answers and the bucket has exactly this lock."""
         if not BUCKET.fullmatch(wanted.name):
             raise SandboxError(
                 f"bucket name {wanted.name!r} is not allowed",
@@ -275,7 +277,7 @@ class Sandbox:
         }
 
     def storage_down(self) -> Facts:
-        """The storage and every object in it are gone, locked or not: the sandbox's storage is for trials."""
+        """Remove the storage and every object in it, locked or not: the sandbox's storage is only for tests."""
         if not self.exists():
             return {"removed": False}
         with self._shared() as (_, chosen):
@@ -289,9 +291,9 @@ class Sandbox:
 
     @contextmanager
     def storage_admin(self) -> Iterator[tuple[str, str, str, str]]:
-        """For tests and drills: origin, path of the CA certificate, root access key and secret key.
+        """For tests and drills: yields origin, path of the CA certificate, root access key and secret key.
 
-        Within, connections of this thread reach the storage although the workstation has no route to it.
+        During the block, connections of this thread reach the storage although the workstation has no route to it.
         """
         folder = self.storage_folder
         with self.driver.storage_dial() as origin:
@@ -300,7 +302,7 @@ class Sandbox:
     # identities
 
     def identity_up(self, source: str, prefix: str, access_key: str, secret_key: str) -> Facts:
-        """The source's storage identity has this key and exactly a source's rights under the prefix."""
+        """Ensure that the source's storage identity has this key and exactly a source's rights below the prefix."""
         with self._storage() as (chosen, folder, bucket):
             known: dict[str, dict[str, str]] = read_json(folder / "identities.json") or {}
             mine = known.get(machine_name(source), {})
@@ -308,7 +310,7 @@ class Sandbox:
             check_identity(prefix, access_key, secret_key, others)
             if any(access_key == entry["access_key"] for name, entry in known.items() if name != source):
                 raise SandboxError(f"access key {access_key} belongs to another source", where="--access-key")
-            # Written down before it is made, so that a run killed in between leaves nothing unknown.
+            # Recorded before it is created, so that a run killed in between leaves nothing unknown.
             retired = sorted(
                 {mine.get("access_key", access_key), *mine.get("retired", "").split()} - {access_key}
             )
@@ -322,7 +324,7 @@ class Sandbox:
         return {"access_key": access_key, "prefix": prefix}
 
     def identity_down(self, source: str) -> Facts:
-        """The source's identity is gone; its objects stay."""
+        """Remove the source's identity; its objects are kept."""
         if not (self.storage_folder / "identities.json").exists():
             return {"source": source, "removed": False}
         with self._storage() as (chosen, folder, _):
@@ -348,7 +350,7 @@ class Sandbox:
     # all
 
     def destroy(self) -> Facts:
-        """Nothing is left: machines, processes, mounts, namespaces, interfaces, rules, files."""
+        """Remove everything: machines, processes, mounts, namespaces, interfaces, rules, files."""
         if not self.directory.exists():
             return {"removed": self._remove_lost()}
         with hold(self.directory):
@@ -358,13 +360,15 @@ class Sandbox:
             elif all(entry.name.startswith(".sandbox.json.") for entry in self.directory.iterdir()):
                 self._remove_lost()
             else:
-                fix = "give the sandbox's --dir"
-                raise SandboxError("this folder is not a sandbox's", where=str(self.directory), fix=fix)
+                fix = "pass the sandbox's folder with --dir"
+                raise SandboxError(
+                    "this folder does not belong to a sandbox", where=str(self.directory), fix=fix
+                )
             shutil.rmtree(self.directory)
         return {"removed": True}
 
     def _remove_lost(self) -> bool:
-        """Remove what is left of a sandbox whose folder somebody deleted; its id follows from the path."""
+        """Remove what is left of a sandbox whose folder was deleted; its id follows from the path."""
         lost = Nspawn(self.directory, AddressPlan(sandbox_id(self.directory), IPv4Network("198.51.100.0/24")))
         if Nspawn.missing() or not lost.exists():
             return False
@@ -372,7 +376,7 @@ class Sandbox:
         return True
 
     def status(self) -> Facts:
-        """What exists, where, and whether it runs."""
+        """Describe what exists, where, and whether it runs."""
         plan, chosen = self._open()
         machines = []
         for machine in self.machines():

@@ -1,6 +1,6 @@
 """Finds, downloads or builds every tool that this project runs: pinned in versions.toml, verified, cached outside git.
 
-The functions import what they need when they are called: it takes some 30 ms, and most of those who import this package never need it.
+The functions import what they need when they are called: that takes some 30 ms, and most callers that import this package never need it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["ToolError", "engine_environment", "engine_for_shell", "ensure"]
 
 
 def ensure(*names: str) -> dict[str, Tool]:
-    """Return every named tool at an allowed version, and get it if necessary; all of them if none is named."""
+    """Return every named tool at an allowed version, and get it if necessary. Without names, return all tools."""
     from toolchain.toolchain import Toolchain
 
     return Toolchain().ensure(*names)
@@ -32,7 +32,7 @@ def engine_environment(root: Path) -> dict[str, str]:
 
 
 def engine_for_shell(root: Path) -> dict[str, str]:
-    """Return what the caller's environment lacks to run `pulumi` in the checkout at `root`: engine and plugins, no backend and no secret."""
+    """Return the variables that the caller's environment lacks to run `pulumi` in the checkout at `root`: engine and plugins, no backend or secret."""
     from toolchain import engine
     from toolchain.toolchain import Toolchain
 

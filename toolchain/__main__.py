@@ -1,4 +1,4 @@
-"""`lastcopy tools`, also `python -m toolchain`: finds, verifies or builds the pinned tools. Results on stdout, all else on stderr."""
+"""`lastcopy tools`, also `python -m toolchain`: finds, verifies or builds the pinned tools. Results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ from toolchain.command_line import JsonOption, verb_group
 from toolchain.errors import ToolError
 from toolchain.toolchain import Toolchain
 
-app = verb_group("The pinned tools: what is here, what is missing, and how a shell or a host gets them.")
+app = verb_group(
+    "The pinned tools: what is available, what is missing, and how to use them in a shell or on a host."
+)
 
 
 @app.command()
 def ensure(
     names: Annotated[list[str] | None, typer.Argument(metavar="NAME…", help="Default: all.")] = None,
-    tests: Annotated[bool, typer.Option("--tests", help="Also what only tests run.")] = False,
+    tests: Annotated[bool, typer.Option("--tests", help="Include the tools that only tests use.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Get what is missing."""
+    """Get the missing tools."""
     tools = list(Toolchain().ensure(*names or (), tests=tests).values())
     if as_json:
         print(json.dumps([_as_data(tool.name, tool.version, tool) for tool in tools]))
@@ -38,14 +40,14 @@ def ensure(
 
 @app.command("list")
 def list_tools(as_json: JsonOption = False) -> None:
-    """Tell what is pinned and what is here. Gets nothing."""
+    """Show which tools are pinned and which are available. Downloads nothing."""
     toolchain = Toolchain()
     found = [(pin, toolchain.have(pin, {})) for pin in toolchain.pins.tools.values()]
     if as_json:
         print(json.dumps([_as_data(pin.name, pin.version, here) for pin, here in found]))
         return
     for pin, here in found:
-        print(f"{pin.name:24} {pin.version:22} {f'{here.origin}: {here.path}' if here else 'not here'}")
+        print(f"{pin.name:24} {pin.version:22} {f'{here.origin}: {here.path}' if here else 'missing'}")
 
 
 def _as_data(name: str, version: str, tool: Tool | None) -> dict[str, str | None]:
@@ -61,7 +63,7 @@ def _as_data(name: str, version: str, tool: Tool | None) -> dict[str, str | None
 def path(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The tool's name.")], as_json: JsonOption = False
 ) -> None:
-    """Print where a tool is; get it if need be."""
+    """Print the path of a tool, and get the tool if necessary."""
     tool = Toolchain().ensure(name)[name]
     print(json.dumps(_as_data(tool.name, tool.version, tool)) if as_json else tool.path)
 
@@ -69,13 +71,13 @@ def path(
 @app.command()
 def host(
     name: Annotated[Literal["rclone", "restic"], typer.Argument(help="The tool.")],
-    architecture: Annotated[str, typer.Option(help="Of the host: dpkg --print-architecture.")],
+    architecture: Annotated[str, typer.Option(help="The host's architecture: dpkg --print-architecture.")],
     folder: Annotated[
-        Path, typer.Option("--to", metavar="DIR", help="The folder to write it to; by default this one.")
+        Path, typer.Option("--to", metavar="DIR", help="The folder to write it to. Default: the current one.")
     ] = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Write a verified rclone or restic for a host without Internet."""
+    """Write a verified rclone or restic for a host without Internet access."""
     file, digest = _for_host(Toolchain(), name, architecture, folder)
     print(json.dumps({"path": str(file), "sha256": digest}) if as_json else f"{file} {digest}")
 
@@ -83,11 +85,11 @@ def host(
 @app.command()
 def env(
     local: Annotated[
-        bool, typer.Option("--local", help="Also this checkout's own state, for its local stack alone.")
+        bool, typer.Option("--local", help="Include this checkout's own state, for its local stack only.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Print export lines to eval: engine and plugins for this shell."""
+    """Print export lines for eval: the engine and its plugins for this shell."""
     unset, changed = _changes(Toolchain(), local=local)
     if as_json:
         print(json.dumps({"unset": unset, "export": changed}))
@@ -99,7 +101,7 @@ def env(
 
 
 def _changes(toolchain: Toolchain, *, local: bool) -> tuple[list[str], dict[str, str]]:
-    """Variables of the shell to remove and to set: the engine; with `local` nothing is left of the shell's own backend and credentials."""
+    """Variables of the shell to remove and to set for the engine. With `local`, the shell's own backend and credentials are removed."""
     wanted = engine.local_environment(toolchain, ROOT) if local else engine.shell_additions(toolchain, ROOT)
     unset = sorted(toolchain.environ.keys() - wanted.keys()) if local else []
     return unset, {
@@ -108,7 +110,7 @@ def _changes(toolchain: Toolchain, *, local: bool) -> tuple[list[str], dict[str,
 
 
 def _for_host(toolchain: Toolchain, name: str, architecture: str, folder: Path) -> tuple[Path, str]:
-    """Writes the tool for a host into the folder; the file and its SHA-256, which the enrolment script takes as arguments."""
+    """Write the tool for a host into the folder. Returns the file and its SHA-256, which are the enrolment script's arguments."""
     tool = toolchain.for_host(name, architecture)
     target = folder / f"{name}-{tool.version}-linux-{architecture}"
     try:

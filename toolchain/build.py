@@ -20,7 +20,7 @@ AUTO_TOOLCHAIN = "1.21.0"  # since this version Go fetches a newer Go by itself
 
 
 class GoBuilder:
-    """Runs `go build`. It uses the user's Go caches if there are any, else caches of its own until `tidy`."""
+    """Runs `go build`. It uses the user's Go caches if there are any, otherwise its own, which `tidy` removes."""
 
     def __init__(self, pins: Pins, sources: Path, cache: Path, environ: Mapping[str, str]):
         self.pins, self.sources, self.cache = pins, sources, cache

@@ -19,7 +19,7 @@ Origin = Literal["PATH", "pulumi plugins", "official release", "built from regis
 
 @dataclass(frozen=True)
 class Tool:
-    """A program that fits its pin. It is run by `path`, never by name."""
+    """A program that satisfies its pin. It is run by `path`, never by name."""
 
     name: str
     version: str
@@ -28,7 +28,7 @@ class Tool:
 
 
 def cache_root(environ: Mapping[str, str]) -> Path:
-    """LASTCOPY_CACHE, else the user's cache directory."""
+    """LASTCOPY_CACHE, or the user's cache directory."""
     chosen = environ.get("LASTCOPY_CACHE")
     if chosen:
         return Path(chosen).absolute()
@@ -47,7 +47,7 @@ class Cache:
     root: Path
 
     def folder(self, name: str, version: str) -> Path:
-        """The path of this version of a tool, whether it is there or not."""
+        """The path of this version of a tool, whether it exists or not."""
         return self.root / "tools" / name / version
 
     def get(self, name: str, version: str, folder_of: str = "") -> Tool | None:
@@ -63,19 +63,19 @@ class Cache:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the lock with which one run at a time gets tools. It is released when the process ends, however that happens."""
+        """Hold the lock under which one run at a time gets tools. It is released when the process ends, however that happens."""
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / "lock").open("w") as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                note(f"waiting for another run that gets tools into {self.root}")
+                note(f"waiting for another run that is getting tools into {self.root}")
                 fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
-        """Yield an empty folder, under the lock. What killed runs left is removed first."""
+        """Yield an empty folder, under the lock. Leftovers of killed runs are removed first."""
         tmp = self.root / "tmp"
         shutil.rmtree(tmp, ignore_errors=True)
         tmp.mkdir(parents=True)
@@ -94,7 +94,7 @@ class Cache:
         (staged / "origin").write_text(origin, encoding="utf-8")
         target = self.folder(name, version)
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists():  # present but not complete
+        if target.exists():  # it exists, but is incomplete
             target.rename(staged.with_name("replaced"))
         staged.chmod(0o755)
         staged.rename(target)

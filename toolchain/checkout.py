@@ -1,4 +1,4 @@
-"""The checkout that everything works on: the project's program, its stacks, its templates and its tests lie below one folder."""
+"""The checkout that everything works on: one folder with the program, its stacks, its templates and its tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How `lastcopy tools` and `lastcopy sandbox` are declared, and how their verbs end; also as `python -m toolchain` and `python -m sandbox`."""
+"""How `lastcopy tools` and `lastcopy sandbox` are declared and how their verbs end, also as `python -m toolchain` and `python -m sandbox`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ JsonOption = Annotated[
     bool,
     typer.Option(
         "--json",
-        help="Print one JSON value on standard output, also for an error; words go to standard error.",
+        help="Print one JSON value on standard output, also for an error; messages go to standard error.",
     ),
 ]
 
@@ -25,7 +25,7 @@ class VerbGroup(TyperGroup):
     """Every verb ends with its error on standard error and exit status 1, an interruption with 130."""
 
     def invoke(self, ctx: Any) -> object:
-        """Runs one verb."""
+        """Run one verb."""
         as_json = "--json" in takewhile(lambda word: word != "--", ctx.args)
         try:
             return super().invoke(ctx)
@@ -35,7 +35,7 @@ class VerbGroup(TyperGroup):
             fix = "run this as the user whose files these are: root for the sandbox's driver nspawn"
             found, code = LastcopyError(str(error), fix=fix), 1
         except KeyboardInterrupt:
-            found, code = LastcopyError("interrupted; run it again to go on where it stopped"), 130
+            found, code = LastcopyError("interrupted; run it again to continue where it stopped"), 130
         print(f"error: {found}", file=sys.stderr)
         if as_json:
             print(json.dumps({"errors": found.as_data()}))

@@ -1,4 +1,4 @@
-"""The engine of this checkout: it has a home folder of its own, so that it neither uses nor hides the user's, and the local stack's state beside it."""
+"""The engine of this checkout. It has its own home folder, so that it neither uses nor hides the user's, and the local stack's state beside it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def local_environment(toolchain: Toolchain, root: Path) -> dict[str, str]:
 
 
 def shell_additions(toolchain: Toolchain, root: Path, *, always: bool = False) -> dict[str, str]:
-    """Return the variables that a shell needs so that `pulumi` runs in the checkout at `root`, and put the engine and its plugins in place.
+    """Return the variables with which `pulumi` runs in the checkout at `root`, and put the engine and its plugins in place.
 
     They choose no backend, secrets provider, credentials or stack: those remain the shell's. Empty if the user's own engine has everything
     already, unless `always` is set.
@@ -81,7 +81,7 @@ def _private(folder: Path) -> Path:
 
 
 def _live_agent(environ: Mapping[str, str]) -> dict[str, str]:
-    """The caller's ssh agent, if it answers: with a dead socket the command plugin fails every step."""
+    """The caller's ssh agent, if it answers. With a dead socket, the command plugin would fail every step."""
     path = environ.get(AGENT, "")
     if not Path(path).is_absolute():
         return {}
@@ -127,13 +127,13 @@ def _beside(target: Path) -> Path:
 
 
 def _passphrase(path: Path) -> Path:
-    """The file with the passphrase that encrypts this checkout's local state: made once, readable by its owner only."""
+    """The file with the passphrase that encrypts this checkout's local state. It is created once and readable only by its owner."""
     if not path.exists():
         new = _beside(path)
         with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:  # noqa: PTH123
             handle.write(secrets.token_urlsafe(32))
         try:
-            os.link(new, path)  # never replaces one that another run just made
+            os.link(new, path)  # never replaces a file that another run has just created
         except FileExistsError:
             pass
         finally:

@@ -1,4 +1,4 @@
-"""The project's one error type, here because every part imports this package and it imports none of them; and what a tool's ways raise."""
+"""The project's one error type, here because every part imports this package and it imports none of them; and the errors of getting a tool."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 
 class LastcopyError(Exception):
-    """Something was refused or failed; nothing was lost by it. Never holds a secret. What differs is a subclass beside its subject.
+    """Something was refused or failed; nothing was lost. Never contains a secret. Special cases are subclasses in their own modules.
 
-    ``what`` is wrong, ``where`` (file, key, option, host), what is ``allowed`` there, and ``fix``: a command or a step that a person can take.
-    ``problems``: where several were found at once, each of them.
+    ``what`` is wrong, ``where`` (file, key, option, host), what is ``allowed`` there, and ``fix``: a command to run or a step to take.
+    ``problems``: the single problems, if several were found at once.
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class LastcopyError(Exception):
         super().__init__(str(self))
 
     def as_data(self) -> list[dict[str, str]]:
-        """Every problem for a program: ``what``, and ``where``, ``allowed`` and ``fix`` where they are known."""
+        """Every problem, for programs: ``what``, and ``where``, ``allowed`` and ``fix`` if they are known."""
         return [
             {name: text for name in ("what", "where", "allowed", "fix") if (text := getattr(one, name))}
             for one in self.problems
@@ -44,11 +44,11 @@ class LastcopyError(Exception):
 
 
 class ToolError(LastcopyError):
-    """A tool could not be found, verified or built. No other way to it is tried."""
+    """A tool could not be found, verified or built. No other way to get it is tried."""
 
 
 class Closed(Exception):
-    """One way to a tool is not possible, for the reason given; the next way is tried."""
+    """One way to get a tool is not possible, for the reason given; the next way is tried."""
 
 
 def refused(tool: str, version: str, reason: str) -> ToolError:

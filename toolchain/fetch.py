@@ -56,7 +56,7 @@ def _open(url: str, seconds: float, headers: dict[str, str] | None = None, metho
 
 
 def reach(url: str, all_urls: Iterable[str]) -> None:
-    """Raise `Closed` if the server of `url` cannot be reached. It takes at most 3 s, and once per process for each server."""
+    """Raise `Closed` if the server of `url` cannot be reached. It takes at most 3 s and is done once per process and server."""
     asked = {_origin(one) for one in (url, *all_urls)} - _verdicts.keys()
     threads = [threading.Thread(target=_probe, args=(origin,), daemon=True) for origin in asked]
     deadline = time.monotonic() + PROBE_SECONDS + 0.5
@@ -99,7 +99,7 @@ def small(url: str) -> bytes:
 
 
 def download(url: str, target: Path, update: Callable[[str], None]) -> None:
-    """Download to `target`, and resume where an earlier run was interrupted."""
+    """Download to `target`, resuming an interrupted download."""
     part = target.with_name(target.name + ".part")
     last: object = "the connection ended early"
     for attempt in range(TRIES):

@@ -17,7 +17,7 @@ ASK_SECONDS = 20
 
 
 def on_path(pins: Pins, pin: Pin, environ: Mapping[str, str]) -> Tool:
-    """Return the first allowed one on PATH. Older ones are skipped and named in the reason."""
+    """Return the first allowed version on PATH. Versions that are not allowed are skipped and named in the reason."""
     if pin.beside:
         engine = on_path(pins, pins.tools[pin.beside], environ)
         program = engine.path.resolve().parent / pin.name
@@ -35,7 +35,7 @@ def on_path(pins: Pins, pin: Pin, environ: Mapping[str, str]) -> Tool:
 
 
 def in_pulumi_home(pin: Pin, environ: Mapping[str, str]) -> Tool:
-    """Return the official plugin from where the user's own engine keeps it."""
+    """Return the official plugin from the folder of the user's own engine."""
     folder = (
         Path(environ.get("PULUMI_HOME") or home(environ) / ".pulumi")
         / "plugins"
@@ -62,7 +62,7 @@ def _programs(name: str, environ: Mapping[str, str]) -> list[Path]:
 def _ask(pin: Pin, program: Path, environ: Mapping[str, str]) -> tuple[str, bool]:
     folder = program.resolve().parent.name
     if pin.plugin and folder.startswith(f"resource-{pin.plugin}-v"):
-        return pin.reads(folder)  # the engine's layout tells the version
+        return pin.reads(folder)  # the folder's name contains the version
     try:
         answer = subprocess.run(
             [program, pin.ask],

@@ -45,7 +45,7 @@ class Build:
 
 @dataclass(frozen=True, kw_only=True)
 class Pin:
-    """Everything that is pinned of one tool. ``platform``: "" for this machine, else the host's, such as ``linux-armhf``."""
+    """The pin of one tool. ``platform``: "" for this machine, otherwise the host's, such as ``linux-armhf``."""
 
     name: str
     version: str
@@ -86,7 +86,7 @@ class Pin:
 
 @dataclass(frozen=True, kw_only=True)
 class Pins:
-    """The whole file."""
+    """The whole file, parsed."""
 
     tools: dict[str, Pin]
     go_oldest: str
@@ -104,7 +104,7 @@ def numbers(version: str) -> tuple[int, ...]:
 
 
 def this_machine() -> tuple[str, str]:
-    """Operating system and processor in Go's names, or the error that names the supported ones."""
+    """Operating system and processor in Go's names. Raises ToolError with the supported ones."""
     system, machine = platform.system().lower(), MACHINES.get(platform.machine().lower())
     if system not in ("linux", "darwin") or machine is None:
         here = f"{platform.system()} on {platform.machine()}"
@@ -113,7 +113,7 @@ def this_machine() -> tuple[str, str]:
 
 
 def load(path: Path = HERE / "versions.toml") -> Pins:
-    """Reads the pins for this machine."""
+    """Read the pins for this machine."""
     data = tomllib.loads(path.read_text(encoding="utf-8"))
     go, where = data.pop("go"), this_machine()
     tools = {name: _pin(name, dict(table), where) for name, table in data.items()}

@@ -20,7 +20,7 @@ def note(text: str) -> None:
 
 @contextmanager
 def step(text: str) -> Iterator[Callable[[str], None]]:
-    """Show long work with the seconds so far. Call what it yields often, with the newest detail."""
+    """Show the progress of long work with the elapsed seconds. Yields a function to call often with the newest detail."""
     start = time.monotonic()
     with (_live if sys.stderr.isatty() else _plain)(text, start) as update:
         yield update

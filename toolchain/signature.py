@@ -27,7 +27,7 @@ def need_gpg(tool: str) -> None:
 def signed_text(
     tool: str, release: Release, sums: bytes, scratch: Path, fetch: Callable[[str], bytes]
 ) -> bytes:
-    """Return exactly the checksums that the pinned key signed. Raise ToolError if it did not sign them."""
+    """Return exactly the checksums that the pinned key signed. Raises ToolError if it did not sign them."""
     signed = scratch / "SUMS"
     signed.write_bytes(sums)
     text = scratch / "SUMS.text"

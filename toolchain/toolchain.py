@@ -1,4 +1,4 @@
-"""Gets a tool: what the user has, else the official release, else a build from package registries."""
+"""Gets a tool: the user's own if it fits, otherwise the official release, otherwise a build from package registries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .errors import Closed, ToolError
 from .pins import HERE, Pin, Pins, load
 from .progress import note, step
 
-STANDIN_SECONDS = 86400.0  # seconds after which the official one is looked for again
+STANDIN_SECONDS = 86400.0  # seconds after which the official plugin is looked for again
 
 
 @dataclass
@@ -33,9 +33,9 @@ class Toolchain:
         self.go = GoBuilder(self.pins, self.sources, self.cache.root, self.environ)
 
     def ensure(self, *names: str, tests: bool = False) -> dict[str, Tool]:
-        """Return every named tool, or raise one ToolError that lists everything that is missing.
+        """Return every named tool. Raises one ToolError that lists everything that is missing.
 
-        If none is named: all that the program and the local stack run, and with `tests` also what only tests run.
+        Without names: all tools that the program and the local stack use, and with `tests` also those that only tests use.
         """
         wanted = self._pins(names, tests)
         got: dict[str, Tool] = {}
@@ -59,7 +59,7 @@ class Toolchain:
     def for_host(self, name: str, architecture: str) -> Tool:
         """Return a tool for a Linux host of an architecture, in Debian's name for it: the official release, or built from the registry.
 
-        A tool on PATH is not used: nobody verified it, and it may need libraries that the host does not have.
+        A tool on PATH is not used: it is unverified, and may need libraries that the host does not have.
         """
         [known] = self._pins((name,), tests=False)
         pin, tried = self.pins.for_host(known.name, architecture), dict[str, str]()

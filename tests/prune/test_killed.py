@@ -84,7 +84,7 @@ def test_sabotage_without_the_note_of_intent_a_killed_prune_is_taken_for_an_atta
     grown: Bed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     killed_when(grown, FORGOTTEN, signal.SIGKILL)
-    monkeypatch.setattr(prune.intent, "unfinished", lambda *_: ())
+    monkeypatch.setattr(prune.intent, "find_unfinished", lambda *_: ())
     refused(grown, says="examine it first")
 
 

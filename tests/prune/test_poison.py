@@ -86,7 +86,7 @@ def test_s9_sabotage_a_prune_that_leaves_bogus_locks_does_not_run(
         grown, "locks", [{"time": now().isoformat(), "hostname": "web1", "username": "root", "pid": 7}]
     )
     monkeypatch.setattr(locks, "YOUNG", timedelta(seconds=-5))
-    monkeypatch.setattr(locks, "remove", lambda *_: None)
+    monkeypatch.setattr(locks, "remove_locks", lambda *_: None)
     code, said = run(grown)
     assert code == 1, said
     assert "already locked" in said

@@ -108,7 +108,7 @@ def test_s8_sabotage_a_prune_that_trusts_claims_drops_good_snapshots(
         claims = {one["id"]: datetime.fromisoformat(one["time"]) for one in told}
         return read({name: claims[name] for name in stored}, told)
 
-    monkeypatch.setattr(prune, "read", trusting)
+    monkeypatch.setattr(prune, "read_snapshots", trusting)
     code, said = run(grown)
     assert code == 0, said
     assert not live(grown) & set(good)

@@ -156,7 +156,7 @@ def test_what_the_storage_does_not_give_is_said_once_for_each_reason(bed: Bed, t
                     assert answer.startswith(b"HTTP/1.1 200"), answer
                     assert answer.endswith(b"\r\n\r\n"), "no content"
     assert len(said) == 1
-    assert said[0].endswith("cannot be read: NoSuchVersion; restic asks again")
+    assert said[0].endswith("cannot be read: NoSuchVersion; restic will try again")
 
 
 def test_a_long_name_of_a_temporary_folder_is_taken(bed: Bed, tmp_path: Path) -> None:

@@ -175,6 +175,6 @@ def test_a_sandbox_whose_folder_was_deleted_can_still_be_destroyed(second: Sandb
 
 def test_destroy_refuses_a_folder_that_is_no_sandbox(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("x")
-    with pytest.raises(SandboxError, match="not a sandbox"):
+    with pytest.raises(SandboxError, match="does not belong to a sandbox"):
         Sandbox(tmp_path).destroy()
     assert (tmp_path / "precious").exists()
