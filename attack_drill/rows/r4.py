@@ -44,12 +44,31 @@ def harmless(bucket: str, lock: Mapping[str, Any] | None) -> Calls:
     return calls
 
 
+Puts = dict[str, tuple[str, dict[str, Any]]]
+"""Attempt -> the client's method and its arguments beside the bucket."""
+
+
 def harmful(bucket: str) -> Calls:
     """Changes of everything that can be set on a bucket."""
-    everybody = {"Effect": "Allow", "Principal": "*", "Action": ["s3:*"], "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]}  # fmt: skip
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [everybody]})
-    shut_out = json.dumps({"Version": "2012-10-17", "Statement": [{**everybody, "Effect": "Deny"}]})
+    puts: Puts = (
+        _change_versions_and_locks()
+        | _change_policy(bucket)
+        | _change_copies_and_keys()
+        | _change_access()
+        | _change_all_else(bucket)
+    )
 
+    def call(name: str, words: dict[str, Any]) -> Any:
+        return lambda s3: getattr(s3, name)(Bucket=bucket, **words)
+
+    return {name: call(*one) for name, one in puts.items()} | {
+        "delete the bucket by force": lambda s3: call_with_headers(
+            s3, "DeleteBucket", FORCE, lambda: s3.delete_bucket(Bucket=bucket)
+        )
+    }
+
+
+def _change_versions_and_locks() -> Puts:
     def expire(**rule: Any) -> dict[str, Any]:
         return {"Rules": [{"ID": ATTACKER, "Status": "Enabled", "Filter": {"Prefix": ""}, **rule}]}
 
@@ -66,6 +85,29 @@ def harmful(bucket: str) -> Calls:
     for mode in ("GOVERNANCE", "COMPLIANCE"):
         rule = {"DefaultRetention": {"Mode": mode, "Days": 2}}
         locks[f"another default lock, {mode.lower()}"] = {"ObjectLockEnabled": "Enabled", "Rule": rule}
+    return {
+        "suspend versioning": ("put_bucket_versioning", {"VersioningConfiguration": {"Status": "Suspended"}}),
+        "suspend versioning and enable MFA delete": (
+            "put_bucket_versioning", {"VersioningConfiguration": {"Status": "Suspended", "MFADelete": "Enabled"}},
+        ),
+        **{name: ("put_bucket_lifecycle_configuration", {"LifecycleConfiguration": one}) for name, one in rules.items()},
+        "no lifecycle": ("delete_bucket_lifecycle", {}),
+        **{name: ("put_object_lock_configuration", {"ObjectLockConfiguration": one}) for name, one in locks.items()},
+    }  # fmt: skip
+
+
+def _change_policy(bucket: str) -> Puts:
+    everybody = {"Effect": "Allow", "Principal": "*", "Action": ["s3:*"], "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]}  # fmt: skip
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [everybody]})
+    shut_out = json.dumps({"Version": "2012-10-17", "Statement": [{**everybody, "Effect": "Deny"}]})
+    return {
+        "policy: everybody may do everything": ("put_bucket_policy", {"Policy": policy}),
+        "policy: nobody may do anything": ("put_bucket_policy", {"Policy": shut_out}),
+        "no policy": ("delete_bucket_policy", {}),
+    }
+
+
+def _change_copies_and_keys() -> Puts:
     replicate = {
         "Role": "arn:aws:iam::000000000000:role/attacker",
         "Rules": [
@@ -76,17 +118,7 @@ def harmful(bucket: str) -> Calls:
         ],
     }  # fmt: skip
     key = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "arn:aws:kms:us-east-1:000000000000:key/attacker"}
-    puts: dict[str, tuple[str, dict[str, Any]]] = {
-        "suspend versioning": ("put_bucket_versioning", {"VersioningConfiguration": {"Status": "Suspended"}}),
-        "suspend versioning and enable MFA delete": (
-            "put_bucket_versioning", {"VersioningConfiguration": {"Status": "Suspended", "MFADelete": "Enabled"}},
-        ),
-        **{name: ("put_bucket_lifecycle_configuration", {"LifecycleConfiguration": one}) for name, one in rules.items()},
-        "no lifecycle": ("delete_bucket_lifecycle", {}),
-        **{name: ("put_object_lock_configuration", {"ObjectLockConfiguration": one}) for name, one in locks.items()},
-        "policy: everybody may do everything": ("put_bucket_policy", {"Policy": policy}),
-        "policy: nobody may do anything": ("put_bucket_policy", {"Policy": shut_out}),
-        "no policy": ("delete_bucket_policy", {}),
+    return {
         "replication elsewhere": ("put_bucket_replication", {"ReplicationConfiguration": replicate}),
         "no replication": ("delete_bucket_replication", {}),
         "encryption with the attacker's key": (
@@ -97,6 +129,11 @@ def harmful(bucket: str) -> Calls:
             {"ServerSideEncryptionConfiguration": {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}},
         ),
         "no encryption": ("delete_bucket_encryption", {}),
+    }  # fmt: skip
+
+
+def _change_access() -> Puts:
+    return {
         "ownership": ("put_bucket_ownership_controls", {"OwnershipControls": {"Rules": [{"ObjectOwnership": "ObjectWriter"}]}}),
         "no ownership": ("delete_bucket_ownership_controls", {}),
         "public access": (
@@ -106,6 +143,11 @@ def harmful(bucket: str) -> Calls:
         "no public access block": ("delete_public_access_block", {}),
         "public list": ("put_bucket_acl", {"ACL": "public-read"}),
         "public write": ("put_bucket_acl", {"ACL": "public-read-write"}),
+    }  # fmt: skip
+
+
+def _change_all_else(bucket: str) -> Puts:
+    return {
         "events to the attacker": (
             "put_bucket_notification_configuration",
             {"NotificationConfiguration": {"QueueConfigurations": [{"QueueArn": "arn:minio:sqs::1:webhook", "Events": ["s3:ObjectCreated:*"]}]}},
@@ -124,15 +166,6 @@ def harmful(bucket: str) -> Calls:
                 "Id": ATTACKER, "Status": "Enabled", "Tierings": [{"Days": 180, "AccessTier": "DEEP_ARCHIVE_ACCESS"}]}},
         ),
     }  # fmt: skip
-
-    def call(name: str, words: dict[str, Any]) -> Any:
-        return lambda s3: getattr(s3, name)(Bucket=bucket, **words)
-
-    return {name: call(*one) for name, one in puts.items()} | {
-        "delete the bucket by force": lambda s3: call_with_headers(
-            s3, "DeleteBucket", FORCE, lambda: s3.delete_bucket(Bucket=bucket)
-        )
-    }
 
 
 def put_back(storage: StorageAdmin, before: Mapping[str, str], lock: Mapping[str, Any] | None) -> list[str]:

@@ -20,6 +20,7 @@ from attack_drill.stolen_identity import (  # fmt: skip
     NOTHING,
     REFUSED,
     Calls,
+    StorageState,
     abbreviate,
     api_call,
     call_with_headers,
@@ -31,6 +32,7 @@ from attack_drill.stolen_identity import (  # fmt: skip
     require_content,
     why_unreachable,
 )
+from ops.storage.access import StorageKey
 
 LISTED = ("Contents", "CommonPrefixes", "Versions", "DeleteMarkers", "Uploads")
 
@@ -184,13 +186,30 @@ def unpacked(s3: Any, bucket: str, own: str, there: str) -> object:
 
 def play(drill: Drill) -> Iterator[RowFinding]:
     key = drill.stolen_key()
-    mine = drill.path().rstrip("/").rpartition("/")[0] + "/"
     other = drill.others[0] if drill.others else None
-    theirs = drill.path(other).rstrip("/").rpartition("/")[0] + "/" if other else "drill-nobody/"
+    theirs = _prefix_of(drill, other) if other else "drill-nobody/"
     some = drill.path(other) + "config" if other else "drill-nobody/g1/config"
     if why := why_unreachable(drill, key):
         yield not_played("calls with the stolen identity", why)
         return
+    yield from _look(drill, key, theirs, some)
+    if other is None:
+        yield not_played("another source's prefix itself", "no other source's host can be reached")
+        return
+    if not drill.may(Level.SCRATCH):
+        yield not_played("writes, copies and deletions there", Level.SCRATCH.words)
+        return
+    yield from _write(drill, key, other, theirs)
+
+
+def _prefix_of(drill: Drill, source: str | None = None) -> str:
+    """A source's own prefix, with its slash; of the victim where no source is named."""
+    return drill.path(source).rstrip("/").rpartition("/")[0] + "/"
+
+
+def _look(drill: Drill, key: StorageKey, theirs: str, some: str) -> Iterator[RowFinding]:
+    """Listings and reads with the stolen identity."""
+    mine = _prefix_of(drill)
     with open_caller(drill, key) as storage:
         bucket = storage.where.bucket
         tree = f"{drill.path()}config"
@@ -206,46 +225,52 @@ def play(drill: Drill) -> Iterator[RowFinding]:
             yield judge_answer(name, code)
         for name, code in storage.try_calls(roundabout(bucket, mine, some), key).items():
             yield judged(name, code != "done", f"answer {code}")
-    if other is None:
-        yield not_played("another source's prefix itself", "no other source's host can be reached")
-        return
-    if not drill.may(Level.SCRATCH):
-        yield not_played("writes, copies and deletions there", Level.SCRATCH.words)
-        return
+
+
+def _write(drill: Drill, key: StorageKey, other: str, theirs: str) -> Iterator[RowFinding]:
+    """Additions, overwrites and deletions in a scratch repository of the other's, judged by what is in the storage afterwards."""
     storage, own, scratch = (
         drill.require_storage(),
         drill.scratch_repository(),
         drill.scratch_repository(other, fresh=True),
     )
+    bucket = storage.where.bucket
     stored = [one for one in storage.versions(scratch.path, contents=False) if not one.marker]
     begun = {"Bucket": bucket, "Key": f"{scratch.path}/data/00/begun"}
     upload = storage.call(lambda s3: s3.create_multipart_upload(**begun)["UploadId"], drill.stolen_key(other))
     try:
         before, own_before = read_state(storage, scratch.path), read_state(storage, own.path)
         calls = writes(bucket, own.path, theirs, scratch.path, stored[-1].key, stored[-1].version, upload)
-        answers = storage.try_calls(calls, key)
-        for name, code in answers.items():
+        for name, code in storage.try_calls(calls, key).items():
             # The storage may unpack it below the own prefix; whether it was stored below the other's is judged below.
             if name == "unpack a tar there":
                 yield judged(name, code in REFUSED or code == "NoSuchKey" or code == NOTHING, f"answer {code}")  # fmt: skip
             else:
                 yield judge_answer(name, code)
-        after = read_state(storage, scratch.path)
-        damage = find_harm(before, after)
-        had = {(one.key, one.version) for one in before.stored}
-        added = [f"new: {one.key}" for one in after.stored if (one.key, one.version) not in had]
-        yield judged(
-            "the other's scratch repository afterwards: nothing lost, changed or added", not damage + added,
-            abbreviate(damage + added) or f"{len(before.stored)} versions as before",
-        )  # fmt: skip
-        secret = {one.digest for one in before.stored if not one.marker}
-        owned = {(one.key, one.version) for one in own_before.stored}
-        loot = [one.key for one in read_state(storage, own.path).stored if (one.key, one.version) not in owned and one.digest in secret]  # fmt: skip
-        yield judged("no content of the other's is below the own prefix", not loot, loot or "no content of the other's")  # fmt: skip
+        yield from _compare(
+            before, read_state(storage, scratch.path), own_before, read_state(storage, own.path)
+        )
         yield judged("the other's upload was not ended", _upload_exists(storage, begun, upload), "asked of the storage")  # fmt: skip
         yield judged("the other's known tree restores", *scratch.try_restore())
     finally:
         storage.call(lambda s3: _give_up(s3, begun, upload))
+
+
+def _compare(
+    before: StorageState, after: StorageState, own_before: StorageState, own_after: StorageState
+) -> Iterator[RowFinding]:
+    """The other's scratch repository and the attacker's own, before and after."""
+    damage = find_harm(before, after)
+    had = {(one.key, one.version) for one in before.stored}
+    added = [f"new: {one.key}" for one in after.stored if (one.key, one.version) not in had]
+    yield judged(
+        "the other's scratch repository afterwards: nothing lost, changed or added", not damage + added,
+        abbreviate(damage + added) or f"{len(before.stored)} versions as before",
+    )  # fmt: skip
+    secret = {one.digest for one in before.stored if not one.marker}
+    owned = {(one.key, one.version) for one in own_before.stored}
+    loot = [one.key for one in own_after.stored if (one.key, one.version) not in owned and one.digest in secret]  # fmt: skip
+    yield judged("no content of the other's is below the own prefix", not loot, loot or "no content of the other's")  # fmt: skip
 
 
 def _upload_exists(storage: Any, begun: dict[str, str], upload: str) -> bool:

