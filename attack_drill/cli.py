@@ -86,7 +86,9 @@ def drill(
     as_json: JsonOption = False,
     json_file_of_earlier_versions: Annotated[Path | None, typer.Argument(hidden=True)] = None,
 ) -> None:
-    """Play the attacker of each row of the threat model against a running stack. The exit status is 1 if a row breaks.
+    """Play the attacker of each row of the threat model against a running stack.
+
+    The exit status is 1 if a row breaks.
 
     Without --scratch nothing is tried that could do harm if it succeeded, so it may run on production. Rows that need more say so and count as
     not proven. Verdicts are based on what is in the storage and on the hosts afterwards.

@@ -25,7 +25,8 @@ SourceOption = Annotated[str, typer.Option("--source", help="The source's name."
 
 
 app = verb_group(
-    "The local machines that stand in for a relay, its sources and their storage. One JSON line of facts on standard output."
+    "Make and remove the local machines that stand in for a relay, its sources and their storage.\n\n"
+    "Each verb prints one JSON line of facts on standard output."
 )
 
 

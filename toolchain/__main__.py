@@ -19,7 +19,7 @@ from toolchain.errors import ToolError
 from toolchain.toolchain import Toolchain
 
 app = verb_group(
-    "The pinned tools: what is available, what is missing, and how to use them in a shell or on a host."
+    "See and get the pinned tools, for this shell or for a host: pulumi, rclone, restic and others."
 )
 
 

@@ -22,7 +22,9 @@ from ops.errors import LastcopyError
 if TYPE_CHECKING:
     from typer._click import Command, Context  # Typer brings its own click
 
-OPERATORS, DEVELOPERS = "For operators", "For developers of this project"
+# Chapters of `--help` and docs/commands.md: three for operators, then that for developers.
+EMERGENCY, ROUTINE, SET_UP = "When something is wrong", "As a routine", "To set up"
+DEVELOPERS = "For developers of this project"
 NO_VERSION_DELETED = "interrupted; no version was deleted. Run it again: a rebuild or prune continues where it stopped, a restore with --existing update"
 
 
@@ -35,7 +37,7 @@ class Verb:
 
     name: str
     where: str
-    panel: str = OPERATORS
+    panel: str
     aliases: tuple[str, ...] = ()
     is_hidden: bool = False
     interrupted: str = ""
@@ -56,30 +58,32 @@ class Verb:
 
 
 VERBS = (
-    Verb(name="status", where="ops.verbs.status:status", interrupted=NO_VERSION_DELETED),
-    Verb(name="recover", where="ops.verbs.recover:app", interrupted=NO_VERSION_DELETED),
-    Verb(name="kit", where="ops.verbs.kit:app", interrupted=NO_VERSION_DELETED),
+    Verb(name="status", where="ops.verbs.status:status", panel=EMERGENCY, interrupted=NO_VERSION_DELETED),
+    Verb(name="cut-off", where="ops.verbs.cut_off:cut_off", panel=EMERGENCY),
+    Verb(name="let-in", where="ops.verbs.cut_off:let_in", panel=EMERGENCY),
+    Verb(name="recover", where="ops.verbs.recover:app", panel=EMERGENCY, interrupted=NO_VERSION_DELETED),
+    Verb(name="kit", where="ops.verbs.kit:app", panel=ROUTINE, interrupted=NO_VERSION_DELETED),
     Verb(
         name="restore-test",
         where="ops.verbs.restore_test:app",
+        panel=ROUTINE,
         aliases=("restore-drill",),
         interrupted=NO_VERSION_DELETED,
     ),
-    Verb(name="prune", where="ops.verbs.prune:prune", interrupted=NO_VERSION_DELETED),
-    Verb(name="cut-off", where="ops.verbs.cut_off:cut_off"),
-    Verb(name="let-in", where="ops.verbs.cut_off:let_in"),
     Verb(
         name="attack-drill",
         where="attack_drill.cli:drill",
+        panel=ROUTINE,
         aliases=("drill",),
         interrupted="interrupted; everything that the drill created was removed",
     ),
-    Verb(name="agent", where="ops.verbs.agent:agent"),
-    Verb(name="cost", where="ops.verbs.cost:cost"),
-    Verb(name="aws-state", where="ops.verbs.aws_state:aws_state"),
+    Verb(name="prune", where="ops.verbs.prune:prune", panel=ROUTINE, interrupted=NO_VERSION_DELETED),
+    Verb(name="tools", where="toolchain.__main__:app", panel=SET_UP),
+    Verb(name="agent", where="ops.verbs.agent:agent", panel=SET_UP),
+    Verb(name="aws-state", where="ops.verbs.aws_state:aws_state", panel=SET_UP),
+    Verb(name="cost", where="ops.verbs.cost:cost", panel=SET_UP),
     Verb(name="local", where="ops.verbs.local:app", panel=DEVELOPERS),
     Verb(name="sandbox", where="sandbox.__main__:app", panel=DEVELOPERS),
-    Verb(name="tools", where="toolchain.__main__:app", panel=DEVELOPERS),
     Verb(name="check", where="ops.verbs.check:check", panel=DEVELOPERS),
     Verb(name="test-packages", where="ops.verbs.test_packages:install_for_tests", panel=DEVELOPERS),
     Verb(name="hand-over", where="ops.verbs.hand_over:hand_over", panel=DEVELOPERS, is_hidden=True),
@@ -154,7 +158,10 @@ app = typer.Typer(cls=Verbs, no_args_is_help=True, pretty_exceptions_show_locals
 
 @app.callback()
 def lastcopy() -> None:
-    """Operate restic backups that nobody on the backed-up machine can delete, change or locate."""
+    """Operate restic backups that nobody on the backed-up machine can delete, change or locate.
+
+    Every verb has --help and --json. What to run when: docs/runbook.md; exit codes and JSON: docs/commands.md.
+    """
 
 
 def command_line() -> Command:

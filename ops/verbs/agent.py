@@ -21,7 +21,10 @@ def agent(
     options: StackOptions,
     _as_json: ErrorsAsJsonOption = False,
 ) -> None:
-    """Run a command with an ssh agent that offers only the keys of lastcopy:admin.agentKeys, because sshd accepts six attempts."""
+    """Run a command with an ssh agent that offers only the keys of lastcopy:admin.agentKeys.
+
+    sshd closes the connection after six keys that it does not know.
+    """
     keys = read_agent_keys(options.open().config())
     behind = os.environ.get("SSH_AUTH_SOCK")
     if not keys:

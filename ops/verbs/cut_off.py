@@ -12,7 +12,10 @@ from ops.errors import LastcopyError
 
 @takes_options
 def cut_off(source: SourceOption, options: StackOptions, as_json: JsonOption = False) -> None:
-    """Cut a source off: its key no longer opens anything, and its sessions end. Other sources and its own host are not changed; its backups are kept."""
+    """Cut a source off: its key no longer opens anything, and its sessions end.
+
+    Other sources and its own host are not changed; its backups are kept.
+    """
     _change(source, options, cut=True, as_json=as_json)
 
 

@@ -1,4 +1,4 @@
-"""Write and read the recovery kit: what a person needs if stack, state, relay and sources are gone."""
+"""Write or read the recovery kit: what a person needs if stack, state, relay and sources are gone."""
 
 from __future__ import annotations
 
@@ -54,7 +54,10 @@ def write(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the encrypted kit and a page to print. Repeat this after every change of sources, passwords or storage."""
+    """Write the encrypted kit and a page to print.
+
+    Repeat this after every change of sources, passwords or storage.
+    """
     # 1. Everything that can be refused without the stack: existing files, wrong recipients, an unreadable key.
     paper = page_file or out.with_name(f"{out.name}.html")
     for path in (out, paper):

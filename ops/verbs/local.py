@@ -17,7 +17,9 @@ from toolchain.checkout import ROOT
 
 SANDBOX = ROOT / ".local" / "sandbox" / "local"
 TREE = "/srv/data"
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Set up the whole chain on this machine, and remove it."
+)
 machines = Machines(ROOT, SANDBOX)
 inside = machines.run
 

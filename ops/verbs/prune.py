@@ -107,7 +107,10 @@ def prune(
     ] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Drop old snapshots by the storage's own clock, and the data that only they needed. Refuses if anything is suspicious. Deletes no version."""
+    """Drop old snapshots by the storage's own clock, and the data that only they needed.
+
+    Refuses if anything is suspicious. Deletes no version.
+    """
     # 1. The options themselves.
     check_snapshots(action, snapshot)
     wishes = PruneOptions(

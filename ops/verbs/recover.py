@@ -1,4 +1,4 @@
-"""Show what was done to a repository, restore from it as it was, rebuild it in place. No version is ever deleted."""
+"""See what was done to a repository, restore from it as it was, or rebuild it in place. No version is ever deleted."""
 
 from __future__ import annotations
 

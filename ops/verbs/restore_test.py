@@ -1,4 +1,4 @@
-"""Restore test: from a trusted place, restores and verifies each source's newest snapshot, and raises an alarm if that fails."""
+"""Restore and verify each source's newest snapshot from a trusted place, and raise an alarm if that fails."""
 
 from __future__ import annotations
 
@@ -249,7 +249,10 @@ def print_units(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print a systemd service and timer for the trusted place. Secrets are passed with LoadCredential, never as arguments."""
+    """Print a systemd service and timer for the trusted place.
+
+    Secrets are passed with LoadCredential, never as arguments.
+    """
     check_subset(extent.read_data_subset)
     if (stack is None) == (kit is None):
         raise LastcopyError(

@@ -51,7 +51,10 @@ def status(
     config_file: ConfigFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show sources that are silent, grow too fast or show signs of an attack. Exit status 1 if there are any. Needs no repository password."""
+    """Show which sources are silent, grow too fast or show signs of an attack.
+
+    Exit status 1 if there are any. Needs a storage key that may list versions, and no repository password.
+    """
     request = storage.request(source)
     check_request(request)
     # 1. The hosts, first: for the sandbox's storage this thread leaves the network that the hosts are in.

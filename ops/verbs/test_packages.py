@@ -7,7 +7,10 @@ from ops.command_line.output import JsonOption, print_json
 
 
 def install_for_tests(as_json: JsonOption = False) -> None:
-    """Install the Debian packages that the tests need and this machine lacks. Their services are not started."""
+    """Install the Debian packages that the tests need and this machine lacks.
+
+    Their services are not started.
+    """
     installed = packages.install_for_tests()
     if as_json:
         print_json({"installed": installed})
