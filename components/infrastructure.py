@@ -1,4 +1,4 @@
-"""Where a stack's parts are: from settings to the relay's host, the vault and the sources' hosts."""
+"""Creates or finds the parts of a stack: the relay's host, the vault and the sources' hosts."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from components.vault.vault_access import Vault
 
 @dataclass(frozen=True, kw_only=True)
 class Infrastructure:
-    """The machines and the storage of one stack, whether the program makes them or finds them.
+    """The machines and the storage of one stack, created by the program or existing before.
 
-    ``relay`` is the host as the operator dials it, ``relay_endpoint`` as the sources do. ``sources`` maps each source's name to its host,
-    None where the operator cannot reach it. ``sshd_port`` is the relay's own, which a tunnel or a port mapping may show as another one.
-    ``directory`` lists the servers (``address:port``) that the relay's accounts come from; ``vpn_ports`` the relay's UDP ports on which a
-    VPN ends that log-ins come through.
+    ``relay`` is the relay's host as the operator reaches it, ``relay_endpoint`` its address for the sources. ``sources`` maps each source's name to
+    its host, or to None if the operator cannot reach it. ``sshd_port`` is the port on which the relay's sshd listens, which may differ from the
+    operator's behind a tunnel or a port mapping. ``directory`` lists the servers (``address:port``) that the relay's accounts come from;
+    ``vpn_ports`` the relay's UDP ports of VPNs that logins come through.
     """
 
     relay: Host
@@ -49,10 +49,10 @@ class Infrastructure:
 
 
 def create_infrastructure(settings: Settings) -> Infrastructure:
-    """Create what the settings ask for in the sandbox or in AWS, and take the rest as it is.
+    """Create what the settings ask for in the sandbox or on AWS, and use existing hosts and storage for the rest.
 
     Raises:
-        ValueError: for combinations that ``load_settings`` refuses, with a better error.
+        ValueError: for combinations that ``load_settings`` already refuses, with a better error.
     """
     match settings:
         case Settings(intermediate=SandboxVm() as machine, storage=SandboxVault() as storage):
@@ -91,7 +91,7 @@ def _in_aws(
     machine: ExistingHost | Ec2Vm,
     storage: AwsBucket | S3Bucket | RcloneRemoteSection,
 ) -> Infrastructure:
-    # The one place that loads pulumi_aws: it is slow, and most stacks do without.
+    # Imported here only: pulumi_aws loads slowly, and most stacks do not need it.
     from components.aws import aws_infrastructure as aws
 
     options = aws.open_account(account, settings.environment)

@@ -1,1 +1,1 @@
-"""Hosts: how a machine is reached and changed, and the tools that it runs."""
+"""Hosts: how to connect to a machine and change it, and the tools that it runs."""

@@ -1,4 +1,4 @@
-"""A host of the operator's own, as the stack's settings describe it."""
+"""The operator's own hosts, as the stack's settings describe them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from components.settings import Admin, ExistingHost, JumpHost, ManagedHost, Sett
 
 
 def configured_relay(settings: Settings, host: ExistingHost) -> Host:
-    """The relay on an existing machine, reached as the admin's user."""
+    """The relay on an existing machine, with the connection of the admin."""
     return _configured_host("relay", settings, host, settings.admin.user, private_key(settings.admin))
 
 
 def configured_source(settings: Settings, name: str, host: ManagedHost) -> Host:
-    """A source, reached as the user and with the key of its own settings, or of the admin's."""
+    """A source on an existing machine, with the user and key of its own settings or of the admin."""
     return _configured_host(
         name, settings, host, host.user, private_key(settings.admin, host.private_key_file)
     )
@@ -39,7 +39,8 @@ def _configured_host(
         host_key=host.host_key,
         private_key=key,
         jump=None if jump_host is None else jump(jump_host, settings.admin),
-        # Once from a jump host: its kernel tries for two minutes where nothing answers, and the plugin repeats a failed handshake
+        # Only one try through a jump host: its kernel waits for two minutes for a host that does not answer, and the plugin repeats a failed
+        # handshake on the same broken connection, which hides that the host key was wrong (A1).
         # on the same broken connection, which hides that the host key was another one (A1).
         dials=0 if jump_host is not None else Host.dials,
         fetches=host.tools_from == "makers",
@@ -47,7 +48,7 @@ def _configured_host(
 
 
 def jump(host: JumpHost, admin: Admin) -> Jump:
-    """The jump host, reached as its own user and with its own key, or with the admin's."""
+    """The jump host, with the user and key of its own settings or of the admin."""
     return Jump(
         address=host.address,
         port=host.port,
@@ -58,7 +59,7 @@ def jump(host: JumpHost, admin: Admin) -> Jump:
 
 
 def private_key(admin: Admin, override: str | None = None) -> pulumi.Output[str] | None:
-    """The admin's private key as a secret, or None where the SSH agent holds it; ``override``: another key's file."""
+    """The admin's private key as a secret, or None if the SSH agent holds it. ``override`` is the file of another key."""
     path = override or admin.private_key_file
     if path is not None:
         return pulumi.Output.secret(Path(path).expanduser().read_text())
@@ -68,5 +69,5 @@ def private_key(admin: Admin, override: str | None = None) -> pulumi.Output[str]
 
 
 def secret(value: SecretStr) -> pulumi.Output[str]:
-    """The one way out of the settings for a secret: it remains one from here on."""
+    """Turn a secret of the settings into a Pulumi secret. Nothing else unwraps it."""
     return pulumi.Output.secret(value.get_secret_value())

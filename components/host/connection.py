@@ -1,4 +1,4 @@
-"""How a machine is reached: its address, its pinned host key, and the jump host on the way."""
+"""Connections to machines: address, pinned host key, and jump host."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _DIALS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Jump:
-    """A jump host: another host is dialled from it, inside its connection. Its own host key is pinned as well (A1).
+    """A jump host: the connection to another host goes through it. Its own host key is pinned as well (A1).
 
-    It forwards bytes and can read or change none of them: the inner connection checks the other host's key end to end.
+    It forwards bytes, but can neither read nor change them: the inner connection checks the other host's key end to end.
     """
 
     address: pulumi.Input[str]
@@ -38,11 +38,11 @@ class Jump:
         )
 
     def summary(self) -> dict[str, pulumi.Input[str] | pulumi.Input[int]]:
-        """As `Host.summary`."""
+        """The jump host's part of `Host.summary`."""
         return {"address": self.address, "port": self.port, "user": self.user, "hostKey": self.host_key}
 
     def dial(self) -> pulumi.Output[dict[str, Any]]:
-        """The connection as plain values, see `Host.dial`."""
+        """The jump host's part of `Host.dial`."""
         return pulumi.Output.all(
             address=self.address,
             port=self.port,
@@ -62,15 +62,15 @@ class ProgramStore:
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """A machine reached by SSH whose host key is known before the first dial (A1).
+    """A machine that is reached by SSH and whose host key is known before the first connection (A1).
 
-    ``ready`` are the resources that must exist before it can be dialled; ``machine`` is the one with which it disappears, so that a
-    destroy does not dial a host that is gone. ``incarnation`` names the one machine behind the address, where another may take its place:
-    every step is made anew on the next one. ``instance_metadata``: whether root may ask the cloud about the machine (169.254.169.254);
-    the sources' processes never may. ``fetches``: whether the host gets tools and packages from the Internet by itself; where not, the
-    tools are handed over from here, and a step that misses a package is refused. ``jump``: the jump host from which it is dialled.
-    ``dials``: how often a refused or lost dial is repeated, with waits of up to 5 s in between. ``store``: where the host keeps the
-    programs of its steps; None: each step brings its own.
+    ``ready`` lists the resources that must exist before a connection. ``machine`` is the resource that the host disappears with, so that a
+    destroy does not connect to a host that is gone. ``incarnation`` identifies the machine behind the address, if another one can take its
+    place: every step is created again on the next machine. ``instance_metadata``: whether root may reach the cloud's metadata service
+    (169.254.169.254); the sources' processes never may. ``fetches``: whether the host gets tools and packages from the Internet itself. If not,
+    tools are sent from this workstation, and a step that needs a missing package is refused. ``jump``: the jump host in between.
+    ``dials``: how often a refused or lost connection is tried, with pauses of up to 5 s. ``store``: where the host keeps the
+    programs of its steps; None: each step contains its programs.
     """
 
     name: str
@@ -89,13 +89,13 @@ class Host:
     store: ProgramStore | None = None
 
     def summary(self) -> dict[str, object]:
-        """Where this workstation dials the machine, for ``ops``: the outputs ``relay`` and ``sources``. Nothing is secret."""
+        """Where this workstation reaches the machine, as the outputs ``relay`` and ``sources`` tell ``ops``. It contains no secret."""
         jump = None if self.jump is None else self.jump.summary()
         told = {"address": self.address, "port": self.port, "user": self.user, "hostKey": self.host_key}
         return {**told, "jumpHost": jump}
 
     def connection(self) -> remote.ConnectionArgs:
-        """Typed on purpose: an unknown field in a loose dict would print the private key in the error."""
+        """The connection for the command plugin. It is typed, because the error about an unknown field in a dict would print the private key."""
         return remote.ConnectionArgs(
             host=self.address,
             port=self.port,
@@ -108,7 +108,7 @@ class Host:
         )
 
     def dial(self) -> pulumi.Output[dict[str, Any]]:
-        """The connection as plain values, for a program on this workstation that dials the host itself; as a whole a secret."""
+        """The connection as plain values, for a program on this workstation that connects to the host itself. The whole is a secret."""
         known: pulumi.Output[dict[str, Any]] = pulumi.Output.all(
             name=self.name,
             address=self.address,

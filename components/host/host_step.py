@@ -1,7 +1,7 @@
-"""HostStep: the one way in which this program changes a machine.
+"""HostStep: the only way in which this program changes a machine.
 
-Nothing but this module and the connection imports ``pulumi_command.remote``. What a step wants to be true goes to the host on stdin (never in argv,
-environment or a file that others can read), and one JSON line of public facts comes back.
+Only this module and the connection import ``pulumi_command.remote``. The desired state goes to the host on stdin (never in argv,
+the environment or a file that others can read), and one JSON line of public facts comes back.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from pulumi_command import remote
 from components.host.connection import Host
 from components.host.program_texts import program_files, script_program, script_text, stored_step_text
 
-# Everything but `triggers`: the engine takes the new values of these, too, when the triggers replace the step.
+# Everything except `triggers`: when the triggers replace the step, the engine takes the new values of these inputs, too.
 _ONCE = ("connection", "create", "stdin", "logging", "addPreviousOutputInEnv")
 
 
 @dataclass(frozen=True, kw_only=True)
 class HostStepArgs:
-    """``script``: the file ``<script>.sh`` below components/. ``values`` are public, ``secrets`` are not; no name may be in both.
+    """``script`` names the file ``<script>.sh`` below components/. ``values`` are public, ``secrets`` are not; no name may be in both.
 
-    ``undo``: the script's ``step_remove`` runs when the step leaves the stack. ``once``: the step can be dialled only once in a machine's
-    life; later changes of its text or connection do not run it again. ``seconds``: after so many the host ends it.
+    ``undo``: run the script's ``step_remove`` when the step leaves the stack. ``once``: the step can run only once in a machine's
+    life; later changes of its text or connection do not run it again. ``seconds``: the host ends the step after this time.
     """
 
     host: Host
@@ -42,16 +42,16 @@ class HostStepArgs:
 
 
 class HostStep(pulumi.ComponentResource):
-    """One idempotent change of one host, re-run in place whenever what it should say changes.
+    """One idempotent change of one host. It runs again in place whenever its values or programs change.
 
     Pulumi type ``lastcopy:host:HostStep``; child ``<name>-command`` (pulumi-command remote.Command).
-    Public values are this component's inputs, so that ``pulumi preview --diff`` shows a reviewer which line of which file will change; the
-    programs that the step runs or installs are named there with the beginning of their SHA-256. Secrets travel beside the values on stdin
-    and are encrypted in the state. Output ``facts``: the public values that the script reported. A failed step leaves no resource and the
+    Public values are inputs of this component, so that ``pulumi preview --diff`` shows a reviewer which line of which file will change; the
+    programs that the step runs or installs appear there with the beginning of their SHA-256. Secrets travel on stdin, too,
+    and are encrypted in the state. Output ``facts``: the public values that the script reported. A failed step leaves no resource, and the
     next run repeats it; scripts converge (A7).
-    On a host with a ``store`` stdin holds values and the digests of its programs, which is all that the state keeps of them; on another
-    one, the whole text. On a host with an ``incarnation`` another machine means a new step, and the old one's undoing is skipped with the old machine.
-    Does not see drift made on the host by hand: the engine's refresh cannot. Run with ``check`` in place of ``apply``, the same text
+    If the host has a ``store``, stdin and the state hold only values and the digests of the programs; otherwise the whole text. If the host has an
+    ``incarnation``, a new machine means a new step, and the old step's removal is skipped with the old machine.
+    Manual changes on the host are not noticed: the engine's refresh cannot see them. The same text, run with ``check`` instead of ``apply``,
     reports drift and changes nothing.
     """
 
@@ -93,7 +93,7 @@ class HostStep(pulumi.ComponentResource):
                 ),
             ),
         )
-        # Facts are public by the scripts' contract; everything else that a command prints stays secret.
+        # By the scripts' contract facts are public. Everything else that a command prints stays secret.
         self.facts = pulumi.Output.unsecret(self._command.stdout).apply(_facts)
         self.register_outputs({"facts": self.facts})
 
@@ -121,7 +121,7 @@ def _labels(script: str) -> dict[str, str]:
 
 
 def _line(args: HostStepArgs, mode: str) -> pulumi.Output[str]:
-    # `timeout` because the engine's own time-outs cannot stop a remote process.
+    # `timeout`, because the engine's own timeouts cannot stop a remote process.
     run = f'timeout -k 10 {args.seconds} /bin/sh -s -- {mode} "$SSH_CONNECTION"'
     return pulumi.Output.from_input(args.host.user).apply(
         lambda user: f"exec {run}" if user == "root" else f"exec sudo -n {run}"

@@ -1,4 +1,4 @@
-"""HostTool: a host runs rclone or restic at or above its floor, or the step refuses."""
+"""HostTool: a host runs rclone or restic no older than allowed, or the step refuses."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class HostToolArgs:
 
 
 class HostTool(pulumi.ComponentResource):
-    """The tool on this host is not known to be broken: at or above its floor, or refused with the advisory's id (A4).
+    """The tool on this host has no known flaw: it is at or above the minimum version, or is refused with the advisory's id (A4).
 
-    Pulumi type ``lastcopy:host:HostTool``; children ``<name>-install`` (HostStep host_tool) and, for a host that fetches nothing,
-    before it ``<name>-hand-over`` (local.Command): this workstation fetches and verifies the release for the host's architecture and
-    sends it by SSH. A fitting version that is already there is used; else the official release must carry the makers' signature
-    with the fingerprint pinned in toolchain/versions.toml, or was built from the Go module proxy here. The program itself never
+    Pulumi type ``lastcopy:host:HostTool``; children ``<name>-install`` (HostStep host_tool) and, before it, for a host that fetches nothing
+    itself, ``<name>-hand-over`` (local.Command): this workstation fetches and verifies the release for the host's architecture and
+    sends it by SSH. A suitable version that is already installed is used. Otherwise the official release is installed, with the makers' signature
+    by the fingerprint pinned in toolchain/versions.toml, or built on this workstation from the Go module proxy. The program itself never
     passes through the state. Outputs: ``version``, ``path``.
-    Does not protect against a fitting version number on a binary that root on the host put there.
+    Does not protect against a binary that root on the host put there and that reports a suitable version.
     """
 
     version: pulumi.Output[str]
@@ -53,9 +53,9 @@ class HostTool(pulumi.ComponentResource):
 
     def _hand_over(self, name: str, args: HostToolArgs, values: Mapping[str, str]) -> local.Command:
         host = args.host
-        # Told apart by what the step is told, so that both run again together.
+        # Triggered by the step's text, so that both run again together.
         told = hashlib.sha256(script_text("host_tool", values).encode()).hexdigest()
-        # A secret, as what it is made of.
+        # Secret, because it contains secrets.
         order: pulumi.Output[str] = host.dial().apply(
             lambda dial: json.dumps({**dial, "tool": args.tool, "told": told})
         )

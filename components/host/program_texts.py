@@ -1,7 +1,7 @@
-"""Programs: the texts that run on a host, each known by its SHA-256, made of the files below components/. Needs no Pulumi.
+"""The programs that run on hosts: text made from the files below components/ and identified by its SHA-256. Needs no Pulumi.
 
-A *script* is what a step runs: lib.sh, the preludes that it names in a line ``# prelude: NAME NAME``, and its own file. A *program file* is
-what a script installs on the host; the script names it in a line ``# program: VALUE FILE``, and reads it as the value of that name.
+A *script* is what a step runs: lib.sh, the preludes that the script names in a line ``# prelude: NAME NAME``, and the script itself. A *program
+file* is what a script installs on the host; the script declares it in a line ``# program: VALUE FILE``, and reads it as the value of that name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PROGRAM_FILES = re.compile(r"^# program: ([A-Z][A-Z0-9_]*) ([a-z][a-z-]*)$", re
 _IS_A_SCRIPT = re.compile(r"^step_apply\(\)", re.MULTILINE)
 _VALUE_NAME = re.compile(r"[A-Z][A-Z0-9_]*\Z")
 STORE = "/usr/local/lib/lastcopy/programs"
-# Nothing of a script runs before this, its last line, has arrived.
+# Nothing of a script runs before this last line has arrived.
 _START = 'main "$@" </dev/null'
 
 
@@ -41,12 +41,12 @@ class Program:
 
     @property
     def label(self) -> str:
-        """As a reviewer sees it."""
+        """The program's name for reviewers."""
         return f"{self.name} sha256:{self.sha256[:8]}"
 
 
 def script_path(script: str) -> Path:
-    """The one file ``<script>.sh`` below components/, beside the component that sends it."""
+    """The file ``<script>.sh`` below components/, in the folder of the component that sends it."""
     found = _scripts_below(COMPONENTS).get(script, ())
     if len(found) != 1:
         raise ValueError(f"components/**/{script}.sh: {len(found)} files, 1 needed")
@@ -55,7 +55,7 @@ def script_path(script: str) -> Path:
 
 @cache
 def _scripts_below(folder: Path) -> Mapping[str, Sequence[Path]]:
-    """Where the scripts are, by name. Looked for once: every step of every host asks several times. Their texts are read anew."""
+    """Paths of the scripts by name. Cached, because every step of every host asks several times. The texts themselves are not cached."""
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*.sh")):
         found.setdefault(path.stem, []).append(path)
@@ -63,7 +63,7 @@ def _scripts_below(folder: Path) -> Mapping[str, Sequence[Path]]:
 
 
 def script_program(script: str) -> Program:
-    """The script with all that it shares with others. It defines functions and starts nothing."""
+    """The script with everything that it shares with others. It defines functions and starts nothing."""
     own = script_path(script).read_text()
     preludes = " ".join(_PRELUDES.findall(own)).split()
     texts = [script_path("lib").read_text(), f"STEP={script}"]
@@ -72,7 +72,7 @@ def script_program(script: str) -> Program:
 
 
 def program_files(script: str) -> dict[str, Program]:
-    """The program files that a script installs, by the name of the value that it reads them as."""
+    """The program files that a script installs, by the name of the value under which it reads them."""
     path = script_path(script)
     return {
         value: Program(name=file, text=path.with_name(file).read_text())
@@ -81,7 +81,7 @@ def program_files(script: str) -> dict[str, Program]:
 
 
 def programs_of(areas: Iterable[str]) -> list[Program]:
-    """Every script of these folders below components/, with its program files."""
+    """Every script in these folders below components/, with its program files."""
     found = []
     for area in areas:
         for path in sorted((COMPONENTS / area).rglob("*.sh")):
@@ -91,18 +91,18 @@ def programs_of(areas: Iterable[str]) -> list[Program]:
 
 
 def script_text(script: str, values: Mapping[str, str]) -> str:
-    """The whole text of a step for a host that has no programs yet: the script, its values, and last the line that starts it.
+    """The whole text of a step for a host that has no programs yet: the script, its values, and finally the line that starts it.
 
-    Values are base64, so no value can end a quote or become a command; one that is given replaces the program file of that name.
+    Values are in base64, so that no value can end a quote or become a command. A given value replaces the program file of that name.
     """
     known = {name: file.text for name, file in program_files(script).items()} | dict(values)
     return "\n".join([script_program(script).text, *value_lines(known), _START, ""])
 
 
 def stored_step_text(script: str, values: Mapping[str, str], *, sender: str) -> str:
-    """The text of a step for a host whose store has its programs: their digests, its values, and last the line that starts it.
+    """The text of a step for a host whose store has its programs: their digests, its values, and finally the line that starts it.
 
-    ``sender``: the URN of the resource that sends programs to this host, for the error that asks for it.
+    ``sender`` is the URN of the resource that sends programs to this host, for the error that asks to send them again.
     """
     head = [line for line in script_path("stored_step").read_text().splitlines() if line and line[0] != "#"]
     program = script_program(script)
@@ -121,7 +121,7 @@ def stored_step_text(script: str, values: Mapping[str, str], *, sender: str) -> 
 
 
 def archive(programs: Iterable[Program]) -> bytes:
-    """The programs as a compressed tar archive, each named by its digest; the same bytes for the same programs."""
+    """The programs as a compressed tar archive, each named after its digest. The same programs give the same bytes."""
     packed = io.BytesIO()
     with (
         gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as compressed,

@@ -1,8 +1,8 @@
-"""The guard of every file that is rendered for a host: whatever a value holds, it adds no line and no option to the file.
+"""Guards every file that is rendered for a host: no value can add a line or an option to the file.
 
-Settings have validated each value where it entered, with a better error, and their rules are not repeated here. This is the second fence, at
-the boundary where text becomes a file that root's programs read: it holds where a value was read from a host that may be an attacker's, and
-where a rule of the settings is ever loosened.
+Settings have already validated each value, with a better error, and their rules are not repeated here. This is a second check, at
+the point where text becomes a file that programs of root read. It also covers values that were read from a host, which an attacker may
+control, and would still hold if a rule of the settings were loosened.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ _WORD = re.compile(r"[A-Za-z0-9_@.:/+][A-Za-z0-9_@.:/+-]*")
 
 
 def require_name(text: str, what: str) -> str:
-    """The text, if it is a word that can be part of an account and of a path. ValueError names ``what``, never the text."""
+    """Return the text if it is a word that can be part of an account name and of a path. The ValueError names ``what``, never the text."""
     return _require(_NAME, text, what)
 
 
 def require_word(text: str, what: str) -> str:
-    """The text, if it is one word to a shell, to sshd and to systemd, and no option."""
+    """Return the text if it is a single word to a shell, to sshd and to systemd, and not an option."""
     return _require(_WORD, text, what)
 
 
 def require_line(text: str, what: str) -> str:
-    """The text, if it is one line to every program that splits lines, and not empty."""
+    """Return the text if it is not empty and a single line to every program that splits lines."""
     if not text or any(
         ord(char) < 32 or 127 <= ord(char) < 160 or char in "\u2028\u2029\ufeff" for char in text
     ):

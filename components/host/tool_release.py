@@ -1,4 +1,4 @@
-"""The releases of rclone and restic that hosts run: floors, places and fingerprints of toolchain/versions.toml. Needs no Pulumi."""
+"""The releases of rclone and restic that hosts run: minimum versions, addresses and fingerprints from toolchain/versions.toml. Needs no Pulumi."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from toolchain.checkout import ROOT
 
 _PINS = ROOT / "toolchain" / "versions.toml"
 
-# The relay's floor is not only a matter of taste; each of these was seen or read (threat row A4).
+# Why older versions are refused (threat row A4).
 _ADVISORIES = {
     "rclone": "GHSA-45pq-889g-fcgh (before 1.74.5, paths with .. leave the served folder) and rclone PR 9925"
     " (before 1.76.0, append-only can be raced and a failed look-up lets an overwrite through)",
@@ -20,7 +20,7 @@ _ADVISORIES = {
 
 @cache
 def pins() -> dict[str, Any]:
-    """toolchain/versions.toml: the one place where versions, addresses and fingerprints stand."""
+    """toolchain/versions.toml, the only place for versions, addresses and fingerprints."""
     return tomllib.loads(_PINS.read_text())
 
 
@@ -30,9 +30,9 @@ def floor(tool: str) -> str:
 
 
 def release_values(tool: str, *, fetches: bool = True) -> dict[str, str]:
-    """What the host needs to know to get and verify the official release; ``{arch}`` is filled in there.
+    """What the host needs to know to fetch and verify the official release; it fills in ``{arch}`` itself.
 
-    ``fetches``: whether the host may ask the Internet at all.
+    ``fetches``: whether the host may use the Internet at all.
     """
     pin = pins()[tool]
     release, host = pin["release"], pin["host"]

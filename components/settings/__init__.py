@@ -1,4 +1,4 @@
-"""Stack configuration as frozen, typed settings: every rule with its error text, and no resources."""
+"""Stack configuration as frozen, typed settings: all rules with their error texts, no resources."""
 
 from components.settings.admin import Admin
 from components.settings.aws import AwsAccount

@@ -1,4 +1,4 @@
-"""Rules across the parts of a stack: how the operator and the people reach the relay, and whose keys are whose."""
+"""Rules across the sections of a stack: how the operator and other people reach the relay, and that no key is used twice."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from components.settings.values import is_loopback
 
 
 def require_way_in(stack: Settings) -> Iterator[Finding]:
-    """The operator has a key for hosts of their own."""
+    """The operator must have a key for existing hosts."""
     given = stack.admin.ways_in()
     if not isinstance(stack.intermediate, SandboxVm) and not given:
         fix = Fix(add={"privateKeyFile": "~/.ssh/backup-admin"})
@@ -25,7 +25,7 @@ def require_way_in(stack: Settings) -> Iterator[Finding]:
 
 
 def refuse_way_into_sandbox(stack: Settings) -> Iterator[Finding]:
-    """The sandbox makes its own account and key, so none is given."""
+    """No key is given for the sandbox, which makes its own account and key."""
     if isinstance(stack.intermediate, SandboxVm):
         user = ["user"] if "user" in stack.admin.model_fields_set else []
         for key in (*user, *stack.admin.ways_in()):
@@ -34,7 +34,7 @@ def refuse_way_into_sandbox(stack: Settings) -> Iterator[Finding]:
 
 
 def require_tunnel_for_second_factor(stack: Settings) -> Iterator[Finding]:
-    """With a second factor the engine, which has none, comes in only behind a person who showed it (ADR 0004)."""
+    """With a second factor the engine, which has none, comes in only through a tunnel of a person who has one (ADR 0004)."""
     factor, relay = stack.admin.second_factor, stack.intermediate
     if factor == "none":
         return
@@ -63,7 +63,7 @@ def _require_tunnel(relay: ExistingHost, factor: str) -> Finding:
 
 
 def refuse_keys_of_people(stack: Settings, source: Source, loc: Loc) -> Iterator[Finding]:
-    """A source's key is nobody's: whoever controls the source could open tunnels to the relay."""
+    """A source must not use a person's key: whoever controls the source could then open tunnels to the relay."""
     if not isinstance(source.host, UnmanagedSource):
         return
     keys = {read_key_data(key) for person in stack.admin.people for _, key in _keys_of(person)}
@@ -73,7 +73,7 @@ def refuse_keys_of_people(stack: Settings, source: Source, loc: Loc) -> Iterator
 
 
 def require_user_of_image(stack: Settings) -> Iterator[Finding]:
-    """A machine in AWS has the account of Debian's images only."""
+    """A machine on AWS has only the account of Debian's images."""
     if isinstance(stack.intermediate, Ec2Vm) and stack.admin.user != DEFAULT_USER:
         what, allowed = "is not the account of Debian's images", f"{DEFAULT_USER} with intermediate.ec2"
         yield Finding(("admin", "user"), what, allowed, Fix(value=DEFAULT_USER))

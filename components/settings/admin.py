@@ -1,4 +1,4 @@
-"""Settings of the operator: the way into the hosts, and who may open tunnels to the relay."""
+"""Settings of the operator: access to the hosts, and the people who may open tunnels to the relay."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WAY_IN = f"exactly one of: {', '.join(WAYS_IN)}"
 
 
 class Admin(Model):
-    """How the operator reaches the relay and the managed sources. The sandbox brings its own user and key."""
+    """How the operator reaches the relay and the managed sources. The sandbox makes its own user and key."""
 
     EXAMPLE: ClassVar[object] = {"user": "admin", "privateKeyFile": "~/.ssh/backup-admin"}
 
@@ -43,7 +43,7 @@ class Admin(Model):
     )
     private_key: Annotated[PrivateKey | None, Hint(file="~/.ssh/backup-admin")] = Field(
         None,
-        description="Secret: the unencrypted private key itself, in PEM form, where there is no file (CI).",
+        description="Secret: the unencrypted private key itself, in PEM form, if there is no file (CI).",
         examples=[SECRET],
     )
     agent: StrictBool = Field(
@@ -52,14 +52,14 @@ class Admin(Model):
     )
     agent_keys: tuple[AdminKey, ...] = Field(
         (),
-        description="Public keys of the agent that are meant, with agent only. Default: all are offered, of which sshd accepts"
-        " six; see docs/hosts.md.",
+        description="Public keys of the agent that are to be used; only with agent. Default: all are offered, and "
+        "sshd ends the login after six; see docs/hosts.md.",
         examples=[[PUBLIC_KEY_EXAMPLE]],
     )
     jump_host: JumpHost | None = Field(
         None,
-        description="Jump host for relay and managed sources, where they name none of their own. Not for loopback"
-        " addresses, which are a tunnel's end on this workstation.",
+        description="Jump host for relay and managed sources, unless they name their own. Not used for loopback "
+        "addresses, which are the end of a tunnel on this workstation.",
     )
     second_factor: SecondFactor = Field(
         "none",
@@ -72,7 +72,7 @@ class Admin(Model):
     )
 
     def ways_in(self) -> list[str]:
-        """The keys that say how to log in; one of them is meant."""
+        """The settings that can hold the key; exactly one is needed."""
         given = (self.private_key_file is not None, self.private_key is not None, self.agent)
         return [way for way, is_given in zip(WAYS_IN, given, strict=True) if is_given]
 
@@ -126,7 +126,7 @@ class Admin(Model):
                 yield Finding((*at, "publicKeys", number), "is not the key of a security key", allowed)
 
     def _refuse_secrets_twice(self) -> Iterator[Finding]:
-        """Names, keys and TOTP secrets belong to one person each."""
+        """Each name, key and TOTP secret belongs to only one person."""
         seen: set[tuple[str, str]] = set()
         for index, person in enumerate(self.people):
             for loc, value in _belongings(person):
@@ -137,7 +137,7 @@ class Admin(Model):
 
 
 def _belongings(person: Person) -> Iterator[tuple[Loc, str]]:
-    """What one person has that no other may have, as far as it is valid."""
+    """The valid values of a person that nobody else may have."""
     name = read_if_known(lambda: person.name)
     if name is not None:
         yield ("name",), name

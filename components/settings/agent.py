@@ -1,7 +1,7 @@
 """The ssh agent at SSH_AUTH_SOCK: which keys it holds, and whether a login gets as far as the right one.
 
-`pulumi up` offers every key of the agent, in the agent's order: its plugin can be told no other way. sshd counts each as a failed try and ends the
-login after MaxAuthTries of them, 6 by default. OpenSSH's agent protocol: draft-ietf-sshm-ssh-agent.
+`pulumi up` offers every key of the agent, in the agent's order: its plugin cannot be told otherwise. sshd counts each as a failed attempt and ends
+the login after MaxAuthTries of them, 6 by default. OpenSSH's agent protocol: draft-ietf-sshm-ssh-agent.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ TRIES = 6
 """sshd's MaxAuthTries, where nobody changed it: the sixth key can still be the right one."""
 
 _LIST, _LISTED = 11, 12
-_LONGEST = 256 * 1024  # of one message, as OpenSSH's own agent has it
+_LONGEST = 256 * 1024  # of one message; the same limit as OpenSSH's agent
 _SECONDS = 5
 
 
 def list_agent_keys() -> list[str] | None:
-    """The base64 parts of the agent's keys in the order in which they are offered; None where no agent answers."""
+    """The base64 parts of the agent's keys in the order in which they are offered, or None if no agent answers."""
     with socket.socket(socket.AF_UNIX) as agent:
         agent.settimeout(_SECONDS)
         try:
@@ -49,7 +49,7 @@ def _exactly(agent: socket.socket, size: int) -> bytes:
 
 
 def _listed(answer: bytes) -> list[str] | None:
-    """Of an answer: kind, number, then key and comment of each."""
+    """The keys in an answer of the agent; each is followed by a comment."""
     if answer[:1] != bytes([_LISTED]):
         return None
     fields, rest = [], answer[5:]
@@ -61,7 +61,7 @@ def _listed(answer: bytes) -> list[str] | None:
 
 
 def find_agent_problems(admin: Admin, explainer: Explainer) -> Iterator[Problem]:
-    """What would keep the agent from opening a host, in the preview already."""
+    """Find what would keep the agent from logging in to a host, already in the preview."""
     is_used = read_if_known(lambda: admin.agent) or False
     held = list_agent_keys() if is_used or os.environ.get("SSH_AUTH_SOCK") else []
     if held is None and is_used:
@@ -69,7 +69,7 @@ def find_agent_problems(admin: Admin, explainer: Explainer) -> Iterator[Problem]
         what, allowed = "no ssh agent answers at SSH_AUTH_SOCK", "a running agent"
         yield explainer.problem(Finding(("admin", "agent"), what, allowed, fix))
     elif held is None:
-        # The command plugin gives up on every step where SSH_AUTH_SOCK leads nowhere, also without a use for it.
+        # The command plugin fails every step if SSH_AUTH_SOCK is set and no agent answers, even if the agent is not used.
         yield Problem(
             where="environment variable SSH_AUTH_SOCK",
             what="no ssh agent answers there, and every step on a host would fail for that",
@@ -98,7 +98,7 @@ def _find_out_of_reach(held: Sequence[str], wanted: Sequence[str], explainer: Ex
 
 
 def warn_of_many_keys(admin: Admin) -> str | None:
-    """The warning where nobody said which of the agent's many keys is meant."""
+    """The warning if the agent has many keys and the settings do not say which to use."""
     held = (list_agent_keys() or []) if admin.agent and not admin.agent_keys else []
     if len(held) <= TRIES:
         return None

@@ -1,4 +1,4 @@
-"""Settings of the AWS account, and the forms of the names that AWS gives to things."""
+"""Settings of the AWS account, and the forms of AWS names."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Arn:
 
     @classmethod
     def read(cls, text: str) -> Self | None:
-        """The parts, None where the text is no ARN of the standard partition."""
+        """The parts, or None if the text is not an ARN of the standard partition."""
         form = r"arn:aws:([a-z0-9-]+):([a-z0-9-]*):([0-9]{12}):([A-Za-z0-9_+=,.@/:-]+)"
         found = re.fullmatch(form, text, re.ASCII)
         return None if found is None else cls(*found.groups())
@@ -37,13 +37,13 @@ class Arn:
 
 def _region(value: str) -> str:
     if value.startswith(("cn-", "us-gov-", "us-iso", "eu-iso", "eusc-")):
-        # Other names in ARNs and endpoints, other Debian images: nothing of it was ever tried.
+        # Other partitions have other ARNs, endpoints and Debian images, and were never tried.
         raise refuse(f"{quote_harmless(value)} belongs to another partition of AWS", allowed=_REGION)
     return value
 
 
 def _account_as_text(value: object) -> object:
-    """`pulumi config set --path` makes a number of twelve digits; here it is a name."""
+    """`pulumi config set --path` turns twelve digits into a number; the account is text."""
     return str(value) if type(value) is int else value
 
 
@@ -95,12 +95,12 @@ Email = Annotated[
 
 
 class AwsAccount(Model):
-    """Where in AWS the program works; credentials of another account are refused."""
+    """The AWS account and region of the stack; credentials of another account are refused."""
 
     EXAMPLE: ClassVar[object] = {"region": REGION, "account": ACCOUNT}
 
     region: Region = Field(
-        description="Region of everything that is made in AWS, such as eu-central-1.", examples=[REGION]
+        description="Region of everything that is made on AWS, such as eu-central-1.", examples=[REGION]
     )
     account: Account = Field(
         description="Account number, 12 digits; credentials of another account are refused.",

@@ -1,4 +1,4 @@
-"""Settings of the vault that the program makes in AWS: its lock, who may lift it, what it costs."""
+"""Settings of the vault that the program makes on AWS: its lock, who may lift it, and storage classes."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ TEST_DAYS = 7
 
 
 class DefaultRetention(Model):
-    """What the bucket locks by itself, and the most that anybody may ask for."""
+    """The bucket's default lock, and the longest lock that anybody may set."""
 
     mode: LockMode = Field(
         "COMPLIANCE",
-        description="COMPLIANCE: nobody shortens the lock. GOVERNANCE: the break-glass role can.",
+        description="COMPLIANCE: nobody can shorten the lock. GOVERNANCE: the break-glass role can.",
     )
     days: LockDays = Field(
         30, description="How long each object is locked from its upload, in days, 1 to 36500."
     )
     maximum_days: LockDays | None = Field(
         None,
-        description="Longest lock that anybody may ask for, in days; default: twice days. Bounds what an"
-        " attacker can make you pay.",
+        description="Longest lock that anybody may set, in days; default: twice days. Limits what an attacker can "
+        "make you pay.",
         examples=[60],
     )
 
     def cap(self) -> int:
-        """The longest lock that the bucket's policy lets through, in days."""
+        """The longest lock that the bucket's policy allows, in days."""
         return min(2 * self.days, MOST_LOCK_DAYS) if self.maximum_days is None else self.maximum_days
 
     def rules(self) -> Iterator[Iterator[Finding]]:
@@ -52,7 +52,7 @@ class DefaultRetention(Model):
 
 
 class StorageClassMove(Model):
-    """After how many days objects above 1 MiB, which are packs, move to a cheaper class that restic can still read at once."""
+    """The age in days at which objects above 1 MiB, which are packs, move to a cheaper class that restic can still read directly."""
 
     EXAMPLE: ClassVar[object] = {"afterDays": 30, "class": "STANDARD_IA"}
 
@@ -67,12 +67,12 @@ class StorageClassMove(Model):
 
 
 class Alarms(Model):
-    """Who is notified when backups stop, grow or are tampered with."""
+    """Who is notified if backups stop, grow or are tampered with."""
 
     EXAMPLE: ClassVar[object] = {"email": "ops@example.com"}
 
     email: Email | None = Field(
-        None, description="Address that is notified; it has to confirm once.", examples=["ops@example.com"]
+        None, description="E-mail address to notify; it must be confirmed once.", examples=["ops@example.com"]
     )
     topic: TopicArn | None = Field(
         None,
@@ -81,14 +81,14 @@ class Alarms(Model):
     )
     silent_hours: Annotated[StrictInt, Field(ge=1, le=MOST_SILENT_HOURS)] | None = Field(
         None,
-        description="Alarm when a source made no new snapshot for so many hours, 1 to 168, for all sources alike."
-        " Default: each source's silentAfterHours.",
+        description="Alarm if a source has made no new snapshot for this many hours, 1 to 168, for all sources. "
+        "Default: each source's silentAfterHours.",
         examples=[28],
     )
     growth_gib_per_day: Annotated[StrictInt, Field(ge=1, le=1048576)] = Field(
         100,
         alias="growthGiBPerDay",
-        description="Alarm when the bucket grows by more than so many GiB in a day.",
+        description="Alarm if the bucket grows by more than this many GiB in a day.",
     )
 
     def rules(self) -> Iterator[Iterator[Finding]]:
@@ -111,7 +111,7 @@ def _without_dots(value: str) -> str:
 
 
 class AwsBucket(Model):
-    """An S3 bucket that the program makes, or adopts, and locks, with an identity for every source."""
+    """An S3 bucket that the program makes or adopts, and locks, with an identity for every source."""
 
     EXAMPLE: ClassVar[object] = {
         "bucket": "example-backups-prod",
@@ -123,15 +123,15 @@ class AwsBucket(Model):
     )
     origin: Literal["new", "adopted"] = Field(
         "new",
-        description="new: the program makes it. adopted: it exists, with versioning and Object Lock on, and stays"
-        " when the stack is destroyed.",
+        description="new: the program makes the bucket. adopted: it exists with versioning and Object Lock enabled, "
+        "and is kept when the stack is destroyed.",
     )
     prefix: Prefix = Field(
-        "", description="Place inside the bucket that holds all sources; empty: the bucket itself."
+        "", description="Path inside the bucket that contains all sources; empty: the bucket itself."
     )
     lock: DefaultRetention = Field(DefaultRetention(), description="The bucket's Object Lock.")
     break_glass: RoleArn = Field(
-        description="ARN of the one role that the bucket's policy spares: same account, used by a person with MFA.",
+        description="ARN of the only role exempt from the bucket's policy: same account, used by a person with MFA.",
         examples=[f"arn:aws:iam::{ACCOUNT}:role/break-glass"],
     )
     kms_key: KeyArn | None = Field(
@@ -146,13 +146,13 @@ class AwsBucket(Model):
     )
     purpose: Literal["production", "test"] = Field(
         "production",
-        description="test: `pulumi destroy` deletes the bucket with all backups. Needs GOVERNANCE, 7 days at most"
-        " and protect false.",
+        description="test: `pulumi destroy` deletes the bucket with all backups. Needs GOVERNANCE, at most 7 days "
+        "and protect false.",
     )
     alarms: Alarms | None = Field(None, description="Alarms of the vault; default: none.")
 
     def rules(self) -> Iterator[Iterator[Finding]]:
-        """S3's own rules for moves; it would refuse them in the middle of a run."""
+        """S3's own rules for moves, which it would otherwise report in the middle of a run."""
         yield self._refuse_classes_twice()
         yield self._require_age_between_classes()
         for index, move in enumerate(self.storage_classes):

@@ -1,4 +1,4 @@
-"""Rules across the parts of a stack in AWS."""
+"""Rules across the sections of a stack on AWS."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _VAULT = ("storage", "aws")
 
 
 def require_account(stack: Settings) -> Iterator[Finding]:
-    """The AWS account is named exactly where something is made in it."""
+    """The AWS account is given if and only if something is made on AWS."""
     used = []
     if isinstance(stack.intermediate, Ec2Vm):
         used.append("intermediate.ec2")
@@ -32,7 +32,7 @@ def require_account(stack: Settings) -> Iterator[Finding]:
 
 
 def require_one_account(stack: Settings) -> Iterator[Finding]:
-    """A role, key or topic of another account or region would fail in the middle of a run, or obey somebody else."""
+    """A role, key or topic of another account or region would fail in the middle of a run, or belong to somebody else."""
     aws = stack.aws
     if aws is None:
         return
@@ -64,7 +64,7 @@ def _require_account(aws: AwsAccount, loc: Loc, read: Callable[[], str | None]) 
 
 
 def require_protection_in_production(stack: Settings) -> Iterator[Finding]:
-    """The passwords of a production vault's repositories outlive `pulumi destroy` (A5)."""
+    """The repositories' passwords of a production vault must survive `pulumi destroy` (A5)."""
     vault = stack.storage
     if isinstance(vault, AwsBucket) and vault.purpose == "production" and not stack.protect:
         what = "is false, but storage.aws.purpose is production: its passwords would go with `pulumi destroy`"
@@ -79,13 +79,13 @@ _TEST = (
 
 
 def refuse_protection_in_test(stack: Settings) -> Iterator[Finding]:
-    """Only what says twice that it is a test can be destroyed with its backups (A5)."""
+    """Only a stack that is marked as a test in two places can be destroyed with its backups (A5)."""
     if _is_test(stack) and stack.protect:
         yield Finding(("protect",), f"is true, {_IS_TEST}", _TEST, Fix(value=False))
 
 
 def refuse_compliance_in_test(stack: Settings) -> Iterator[Finding]:
-    """A test vault has a lock that can be lifted."""
+    """The lock of a test vault can be lifted."""
     vault = stack.storage
     if isinstance(vault, AwsBucket) and _is_test(stack) and vault.lock.mode == "COMPLIANCE":
         what = f"is COMPLIANCE, which nobody lifts, {_IS_TEST}"
@@ -93,7 +93,7 @@ def refuse_compliance_in_test(stack: Settings) -> Iterator[Finding]:
 
 
 def refuse_long_lock_in_test(stack: Settings) -> Iterator[Finding]:
-    """A test vault has a short lock."""
+    """The lock of a test vault is short."""
     vault = stack.storage
     if isinstance(vault, AwsBucket) and _is_test(stack) and vault.lock.days > TEST_DAYS:
         what = f"is {vault.lock.days}, {_IS_TEST}"
@@ -101,7 +101,7 @@ def refuse_long_lock_in_test(stack: Settings) -> Iterator[Finding]:
 
 
 def refuse_adoption_in_test(stack: Settings) -> Iterator[Finding]:
-    """A bucket that was there before is never destroyed, so it is no test vault."""
+    """An existing bucket is never destroyed, so it cannot be a test vault."""
     vault = stack.storage
     if isinstance(vault, AwsBucket) and _is_test(stack) and vault.origin == "adopted":
         what = f"is adopted, so it is never destroyed, {_IS_TEST}"
@@ -113,7 +113,7 @@ def _is_test(stack: Settings) -> bool:
 
 
 def require_lock_beyond_silence(stack: Settings) -> Iterator[Finding]:
-    """Silence is noticed before the last snapshot's lock ends. A schedule with longer pauses is a warning, not an error."""
+    """Silence must be reported before the last snapshot's lock ends. A schedule with longer pauses causes only a warning."""
     vault = stack.storage
     if not isinstance(vault, AwsBucket) or vault.alarms is None:
         return
@@ -128,7 +128,7 @@ def require_lock_beyond_silence(stack: Settings) -> Iterator[Finding]:
 
 
 def require_lock_beyond_session(stack: Settings, source: Source, loc: Loc) -> Iterator[Finding]:
-    """A backup's first pack is still locked when its snapshot is written: the program relies on it."""
+    """A backup's first pack must still be locked when its snapshot is written: the program relies on it."""
     vault = stack.storage
     if isinstance(vault, AwsBucket) and source.limits.hours > 24 * vault.lock.days:
         days, most = vault.lock.days, 24 * vault.lock.days
@@ -137,7 +137,7 @@ def require_lock_beyond_session(stack: Settings, source: Source, loc: Loc) -> It
 
 
 def refuse_prefix_of_locks(stack: Settings) -> Iterator[Finding]:
-    """The path part ``locks`` tells the vault's policies what may be deleted; IAM bounds how long a policy may be."""
+    """The vault's policies allow deletion below a path part ``locks``, so a prefix must not contain it; and IAM limits the length of a policy."""
     if not isinstance(stack.storage, AwsBucket):
         return
     prefix, loc = stack.storage.prefix, (*_VAULT, "prefix")
@@ -150,14 +150,14 @@ def refuse_prefix_of_locks(stack: Settings) -> Iterator[Finding]:
 
 
 def refuse_name_of_locks(stack: Settings, source: Source, loc: Loc) -> Iterator[Finding]:
-    """No source has the name by which the vault's policies know what may be deleted."""
+    """No source may be called ``locks``, because the vault's policies allow deletion below that name."""
     if isinstance(stack.storage, AwsBucket) and source.name == "locks":
         what = "is locks, the place of what may be deleted: no backup would be safe there"
         yield Finding((*loc, "name"), what, "another name", Fix(value="locks1"))
 
 
 def refuse_unused_identity_generation(stack: Settings, source: Source, loc: Loc) -> Iterator[Finding]:
-    """An identity is counted up only where the program makes it."""
+    """The generation of an identity is set only if the program makes the identity."""
     if "identity_generation" not in source.model_fields_set:
         return
     place = (*loc, "identityGeneration")

@@ -1,4 +1,4 @@
-"""Rules for systemd's calendar events and time spans, so that nonsense is met here and not on the source."""
+"""Rules for systemd's calendar events and time spans, so that mistakes are found here and not on the source."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _UNITS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hr": 3600}
 
 
 def is_calendar(text: str) -> bool:
-    """Whether systemd accepts this as OnCalendar: [weekdays] [date] [time] [zone], or one of its words."""
+    """Whether systemd accepts the text as OnCalendar: [weekdays] [date] [time] [zone], or one of its words."""
     return OnCalendar.parse(text) is not None
 
 
@@ -30,7 +30,7 @@ def _calendar(value: str) -> str:
 
 
 def parse_time_span(text: str) -> int | None:
-    """The length of a systemd time span in seconds, or None when it is none."""
+    """The length of a systemd time span in seconds, or None if the text is not one."""
     if not re.fullmatch(r"\d{1,6} ?(s|sec|m|min|h|hr)?( ?\d{1,6} ?(s|sec|m|min|h|hr))*", text, re.ASCII):
         return None
     return sum(int(number) * _UNITS[unit or "s"] for number, unit in re.findall(r"(\d+) ?([a-z]*)", text))

@@ -1,6 +1,6 @@
-"""Every rule across the parts of a stack.
+"""The list of all rules across the sections of a stack.
 
-A rule is a function of the whole stack, or of the stack and one of its sources. It reads typed, valid values; where it reads one that is
+A rule is a function of the whole stack, or of the stack and one of its sources. It reads typed, valid values; if it reads one that is
 missing or was refused, it ends, and the others go on (components/settings/model.py).
 """
 
@@ -51,7 +51,7 @@ SOURCE_RULES: tuple[Callable[[Settings, Source, Loc], Iterator[Finding]], ...] =
 
 
 def find_contradictions(stack: Settings) -> Iterator[Finding]:
-    """Everything in which the valid parts of a stack contradict each other."""
+    """Find all contradictions between the valid parts of a stack."""
     for rule in STACK_RULES:
         yield from run_until_unknown(rule(stack))
     for index, source in enumerate(read_if_known(lambda: stack.sources) or ()):

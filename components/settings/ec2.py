@@ -1,4 +1,4 @@
-"""Settings of the relay that the program makes in AWS: the machine, its network, who may connect."""
+"""Settings of the relay that the program makes on AWS: the machine, its network, and who may connect."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _client_range(value: str) -> str:
 
 
 def _is_wide(value: str) -> bool:
-    """Whether the network is the whole Internet, or so large a part of it that it must be said why."""
+    """Whether the network is the whole Internet, or so large a part of it that a reason is required."""
     found = parse_network(value)
     return found is not None and found.prefixlen < 8
 
@@ -87,7 +87,7 @@ ClientRange = Annotated[StrictStr, AfterValidator(_client_range), Looks(r"^[0-9.
 
 
 class Ec2Vm(Model):
-    """A relay that the program makes in AWS: Debian, encrypted disk, fixed address, SSH from given networks only."""
+    """A relay that the program makes on AWS: Debian, an encrypted disk, a fixed address, SSH only from the given networks."""
 
     EXAMPLE: ClassVar[object] = {
         "adminPublicKey": PUBLIC_KEY_EXAMPLE,
@@ -104,28 +104,29 @@ class Ec2Vm(Model):
     )
     ami: Annotated[StrictStr, _id_of("ami")] | None = Field(
         None,
-        description="Image; default: the newest Debian 13 when the machine is made, kept from then on.",
+        description="Image; default: the newest Debian 13 at the time the machine is made, and the same afterwards.",
         examples=["ami-0123456789abcdef0"],
     )
     disk_gib: Annotated[StrictInt, Field(ge=8, le=16384)] = Field(
         16, alias="diskGiB", description="Size of the encrypted root disk in GiB, 8 to 16384."
     )
     admin_public_key: Annotated[PublicKey, Hint(how=HOW_TO_GET_THE_PUBLIC_KEY)] = Field(
-        description="Public half of lastcopy:admin's key: one line, ssh-ed25519 AAAA…; for account admin. A new one needs a new"
-        " generation.",
+        description="Public half of lastcopy:admin's key: one line, ssh-ed25519 AAAA…; for account admin. A new key "
+        "needs a new generation.",
         examples=[PUBLIC_KEY_EXAMPLE],
     )
     network: Annotated[StrictStr, AfterValidator(_vpc_range), LOOKS_LIKE_IPV4_NETWORK] | None = Field(
-        NETWORK, description="IPv4 network of a VPC of its own, /16 to /28, private; not with subnet."
+        NETWORK,
+        description="Private IPv4 network of the VPC that the program makes, /16 to /28; not with subnet.",
     )
     subnet: Annotated[StrictStr, _id_of("subnet")] | None = Field(
         None,
-        description="An existing public subnet, in place of a network of its own.",
+        description="An existing public subnet, instead of a new network.",
         examples=["subnet-0123456789abcdef0"],
     )
     admins_from: tuple[ClientRange, ...] = Field(
         (),
-        description="IPv4 networks that the operators' SSH comes from; may be empty with door ssm only.",
+        description="IPv4 networks that the operators' SSH comes from; may be empty only with door ssm.",
         examples=[["203.0.113.0/24"]],
     )
     sources_from: Annotated[tuple[ClientRange, ...], Field(min_length=1)] = Field(
@@ -134,7 +135,7 @@ class Ec2Vm(Model):
     )
     open_to_all_because: Annotated[StrictStr, AfterValidator(_reason)] | None = Field(
         None,
-        description="Why 0.0.0.0/0 or a network larger than a /8 may connect; needed where one is named above.",
+        description="Reason why 0.0.0.0/0 or a network larger than a /8 may connect; needed if one is listed above.",
         examples=["sources roam, their addresses are not known"],
     )
     door: Literal["ssh", "ssm"] = Field(
@@ -144,12 +145,12 @@ class Ec2Vm(Model):
     )
     alarm_email: Email | None = Field(
         None,
-        description="Address that is notified when the machine fails; it recovers by itself in any case.",
+        description="E-mail address to notify when the machine fails; it recovers automatically in any case.",
         examples=["ops@example.com"],
     )
 
     def completed(self) -> Self:
-        """In an existing subnet there is no network of its own."""
+        """An existing subnet excludes a network of the program's own."""
         return self if self.subnet is None else self.model_copy(update={"network": None})
 
     def rules(self) -> Iterator[Iterator[Finding]]:
@@ -172,7 +173,7 @@ class Ec2Vm(Model):
             yield Finding(("adminsFrom",), what, "with door ssh only", Fix(remove=True))
 
     def _require_reason_for_wide_networks(self) -> Iterator[Finding]:
-        """Everybody may connect where two keys agree, never by one."""
+        """A second deliberate key is required before everybody may connect."""
         ranges = {
             "adminsFrom": read_if_known(lambda: self.admins_from),
             "sourcesFrom": read_if_known(lambda: self.sources_from),
@@ -187,6 +188,6 @@ class Ec2Vm(Model):
             yield Finding(("openToAllBecause",), what, "only where one is", Fix(remove=True))
 
     def architecture(self) -> Literal["arm64", "amd64"]:
-        """As Debian names it; AWS marks its own ARM processors by a g behind the generation's number."""
+        """The architecture in Debian's words; AWS marks its own ARM processors by a g after the generation number."""
         family = self.instance_type.split(".")[0]
         return "arm64" if re.match(r"a1$|[a-z]+[0-9]+g", family) else "amd64"

@@ -1,4 +1,4 @@
-"""From findings to problems that a person can repair: where, what, the allowed form, the fix."""
+"""Turns findings into problems that a person can fix: place, mistake, allowed form, fix."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KEYS = list_keys(Settings)
 
 
 def find_key(loc: Loc) -> Key | None:
-    """The key of this place, None where no setting belongs."""
+    """The key of this place, or None if no setting belongs there."""
     found: Key | None = None
     below: Mapping[str, Key] = KEYS
     for part in loc:
@@ -41,17 +41,17 @@ def find_key(loc: Loc) -> Key | None:
 
 
 def _echoes_another(finding: Finding, findings: Sequence[Finding]) -> bool:
-    """Whether it says only that a value is missing or has a wrong form where another one says why."""
+    """Whether it only repeats that a value is missing or malformed, and another finding gives the reason."""
     if finding.kind == RULE:
         return False
     loc = finding.loc
-    if finding.kind == TOO_SHORT:  # so says pydantic of a list whose entries were refused
+    if finding.kind == TOO_SHORT:  # pydantic says so of a list whose entries were refused
         return any(len(other.loc) > len(loc) and other.loc[: len(loc)] == loc for other in findings)
     return any(other.kind == RULE and other.loc == loc for other in findings)
 
 
 def _place(finding: Finding) -> tuple[int, ...]:
-    """Sorts by the order of the keys at every level; a key that nobody knows comes last."""
+    """Sort by the order of the keys at every level; unknown keys come last."""
     found: list[int] = []
     below: Mapping[str, Key] = KEYS
     for part in finding.loc:
@@ -64,7 +64,7 @@ def _place(finding: Finding) -> tuple[int, ...]:
 
 
 class Explainer:
-    """Words the problems of one stack file."""
+    """Describes the problems of one stack file."""
 
     def __init__(self, stack_file: str) -> None:
         self.stack_file = stack_file
@@ -78,15 +78,15 @@ class Explainer:
         return list(dict.fromkeys(self.problem(finding) for finding in sorted(told, key=_place)))
 
     def place(self, loc: Loc) -> str:
-        """A place in the stack file, as problems name it."""
+        """A place in the stack file, as problems show it."""
         return f"{self.stack_file}: {format_path(loc)}"
 
     def command(self, words: str) -> str:
-        """A command of ours for this stack."""
+        """A lastcopy command for this stack."""
         return " ".join([words, *self._stack])
 
     def problem(self, finding: Finding) -> Problem:
-        """The problem with its allowed form and its repair spelled out."""
+        """The problem, with its allowed form and its fix."""
         if finding.kind == UNKNOWN_KEY:
             return self._unknown(finding.loc)
         key = find_key(finding.loc)
@@ -98,7 +98,7 @@ class Explainer:
         )
 
     def _unknown(self, loc: Loc) -> Problem:
-        """A key that nobody reads. Its value is never shown, and the key only where it is a plain word."""
+        """An unknown key. Its value is never shown, and the key itself only if it is a plain word."""
         parent, name = loc[:-1], str(loc[-1])
         above = find_key(parent)
         known = list(above.children if above else KEYS)
@@ -150,7 +150,7 @@ class Explainer:
         return self._yaml(loc, example, "write in {}, below config, for the whole of this key:")
 
     def _command(self, verb: str, loc: Loc, value: str | int | bool | None = None) -> str:
-        """A `pulumi config` command. A secret's value is typed at a prompt or piped in, never an argument."""
+        """A `pulumi config` command. A secret's value is entered at a prompt or piped in, and never an argument."""
         key = find_key(loc)
         words = ["pulumi config", verb]
         if len(loc) > 1:
@@ -184,7 +184,7 @@ class Explainer:
 
 
 def _without_secrets(value: object) -> tuple[object, list[Loc]]:
-    """The example without its secrets, and their places."""
+    """The example without its secrets, and the places of the secrets."""
     if isinstance(value, Mapping):
         kept: dict[str, object] = {}
         found: list[Loc] = []

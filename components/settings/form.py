@@ -1,4 +1,4 @@
-"""Forms of texts: one pattern for the rule and for the JSON Schema that editors read."""
+"""Forms of text: one pattern for both the rule and the JSON Schema that editors read."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Form:
 
     @property
     def whole(self) -> str:
-        """The pattern as JSON Schema searches for it: with both ends of the text."""
+        """The pattern for JSON Schema, which searches: anchored at both ends."""
         return f"^(?:{self.pattern})$"
 
     def check(self, value: str) -> str:
-        """The value, when the whole of it matches."""
+        """Return the value if all of it matches."""
         if not re.fullmatch(self.pattern, value, re.ASCII):
             told = quote_harmless(value, wrong_at=self._first_wrong(value))
             raise refuse(self.what or f"{told} is not of the allowed form", allowed=self.allowed)
@@ -57,7 +57,7 @@ class Form:
 
 @dataclass(frozen=True)
 class Looks:
-    """Beside a text's type: what the JSON Schema can say of a value whose rule is more than a pattern."""
+    """Annotates text with what the JSON Schema can say of a value whose rule is more than a pattern."""
 
     pattern: str
 

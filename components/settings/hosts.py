@@ -1,4 +1,4 @@
-"""Settings of machines: the relay's and the sources'."""
+"""Settings of the relay's and the sources' machines."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ ToolsFrom = Literal["makers", "workstation"]
 def _tools_from(tool: str) -> Any:
     return Field(
         "makers",
-        description=f"Where {tool} comes from: makers, the host fetches their signed release; or workstation, this workstation does and hands"
-        " it over by SSH, for a host without a way to the Internet. That host fetches nothing itself, no packages either.",
+        description=f"Where {tool} comes from: makers, the host fetches their signed release; or workstation, this workstation fetches it"
+        " and sends it by SSH, for a host without Internet access. Such a host fetches nothing itself, not even packages.",
     )
 
 
@@ -47,44 +47,45 @@ def _debian() -> Any:
 
 
 class ExistingHost(Model):
-    """A Debian machine of your own that becomes the relay."""
+    """An existing Debian machine that becomes the relay."""
 
     EXAMPLE: ClassVar[object] = {"address": "relay.example.com", "hostKey": PUBLIC_KEY_EXAMPLE}
 
     address: Address = Field(
-        description="Host name or IP address that this workstation dials.", examples=["relay.example.com"]
+        description="Host name or IP address at which this workstation reaches it.",
+        examples=["relay.example.com"],
     )
-    port: Port = Field(SSH_PORT, description="Port that this workstation dials, 1 to 65535.")
+    port: Port = Field(SSH_PORT, description="Port at which this workstation reaches it, 1 to 65535.")
     ssh_port: Port = Field(
         SSH_PORT,
-        description="Port of the relay's own sshd, 1 to 65535; must be said where port is not 22. A tunnel or a"
-        " port mapping may show it as another one.",
+        description="Port of the relay's own sshd, 1 to 65535; required if port is not 22, because port may then be "
+        "that of a tunnel or a port mapping.",
     )
     host_key: Annotated[PublicKey, Hint(how=HOW_TO_PIN)] = Field(
         description=_HOST_KEY, examples=[PUBLIC_KEY_EXAMPLE]
     )
     jump_host: JumpHostOrNone | None = Field(
         None,
-        description="Jump host that leads to the relay; none: dialled directly. Default: lastcopy:admin.jumpHost.",
+        description="Jump host for the relay; none: a direct connection. Default: lastcopy:admin.jumpHost.",
         examples=[JumpHost.EXAMPLE],
     )
     sources_reach_it_at: ReachedAt | None = Field(
         None,
-        description="address or address:port that the sources dial, where it differs from the operator's.",
+        description="address or address:port at which the sources reach it, if different from the operator's.",
         examples=["10.0.0.5:22"],
     )
     tools_from: ToolsFrom = _tools_from("rclone")
 
     directory: tuple[Server, ...] = Field(
         (),
-        description="IP:port of each server of the directory (LDAP, Kerberos) that the relay's admin account comes from; the"
-        " firewall keeps them reachable for root and sssd.",
+        description="IP:port of each server of the directory (LDAP, Kerberos) that the relay's admin account comes "
+        "from; the firewall lets root and sssd reach them.",
         examples=[["10.0.0.3:636"]],
     )
     vpn_ports: tuple[Port, ...] = Field(
         (),
-        description="UDP ports of the relay on which a VPN ends that the operator or the sources come through, such as"
-        " WireGuard's ListenPort; the firewall lets the packets that carry it pass.",
+        description="UDP ports of a VPN that ends on the relay and that the operator or the sources come through, "
+        "such as WireGuard's ListenPort; the firewall opens them.",
         examples=[[51820]],
     )
 
@@ -93,7 +94,7 @@ class ExistingHost(Model):
         yield self._require_address_for_sources()
 
     def _require_sshd_port(self) -> Iterator[Finding]:
-        """The port decides what sshd and firewall are set to: a guess would lock the operator out."""
+        """The port determines the configuration of sshd and of the firewall: a wrong guess would lock the operator out."""
         if self.port != SSH_PORT and "ssh_port" not in self.model_fields_set:
             what = f"is missing: port {self.port} is dialled, which a tunnel or a port mapping may lead to another one"
             say = "the port on which the relay's sshd itself listens, not the tunnel's:"
@@ -106,7 +107,7 @@ class ExistingHost(Model):
             yield Finding(("sourcesReachItAt",), what, "address or address:port that the sources dial")
 
     def as_sources_see_it(self) -> HostPort:
-        """Where a source dials the relay."""
+        """The relay's address and port for sources."""
         if self.sources_reach_it_at is None:
             return HostPort(self.address, self.port)
         return parse_host_port(self.sources_reach_it_at, default=self.ssh_port)
@@ -127,7 +128,8 @@ class ManagedHost(Model):
     EXAMPLE: ClassVar[object] = {"address": "web1.example.com", "hostKey": PUBLIC_KEY_EXAMPLE}
 
     address: Address = Field(
-        description="Host name or IP address that this workstation dials.", examples=["web1.example.com"]
+        description="Host name or IP address at which this workstation reaches it.",
+        examples=["web1.example.com"],
     )
     port: Port = Field(SSH_PORT, description="Port of its SSH server, 1 to 65535.")
     user: Account = Field(
@@ -139,12 +141,12 @@ class ManagedHost(Model):
     )
     private_key_file: KeyFile | None = Field(
         None,
-        description="File with the private key for this host, where it is not the one of lastcopy:admin.",
+        description="File with the private key for this host, if it is not that of lastcopy:admin.",
         examples=["~/.ssh/backup-web1"],
     )
     jump_host: JumpHostOrNone | None = Field(
         None,
-        description="Jump host that leads to this source; none: dialled directly. Default: lastcopy:admin.jumpHost.",
+        description="Jump host for this source; none: a direct connection. Default: lastcopy:admin.jumpHost.",
         examples=[JumpHost.EXAMPLE],
     )
     tools_from: ToolsFrom = _tools_from("restic")
@@ -160,21 +162,21 @@ class SandboxSource(Model):
 
 
 class UnmanagedSource(Model):
-    """A source that the operator cannot reach: the program hands out an enrolment script for its root."""
+    """A source that the operator cannot reach by SSH: the program makes an enrolment script for its root."""
 
     public_key: Annotated[PublicKey, Hint(how=HOW_TO_MAKE_A_KEY)] = Field(
-        description="Public key of a source that is not reached from here: one line, ssh-ed25519 AAAA….",
+        description="Public key of a source that is enrolled by script, not by SSH: one line, ssh-ed25519 AAAA….",
         examples=[PUBLIC_KEY_EXAMPLE],
     )
 
 
 class SandboxSettings(Model):
-    """The local machines' network and driver. Only with sandbox members."""
+    """The network and driver of the local machines. Only with sandbox members."""
 
     network: SandboxRange = Field(
         SANDBOX_NETWORK,
-        description="IPv4 network for the sandbox's machines, /16 to /27, private, for tests or for documentation.",
+        description="IPv4 network for the sandbox's machines, /16 to /27: private, or reserved for tests or documentation.",
     )
     driver: Literal["auto", "nspawn", "podman"] = Field(
-        "auto", description="What runs the machines: auto (what is there), nspawn or podman."
+        "auto", description="What runs the machines: auto (whichever is installed), nspawn or podman."
     )

@@ -1,4 +1,4 @@
-"""Settings of jump hosts: machines through which the operator's SSH goes on to a host that cannot be dialled directly."""
+"""Settings of jump hosts: machines through which the operator reaches hosts that this workstation cannot connect to directly."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ NONE: Literal["none"] = "none"
 
 
 class JumpHost(Model):
-    """A host through which another one is dialled. Its sshd must allow TCP forwarding; it sees neither content nor keys."""
+    """A host through which another host is reached. Its sshd must allow TCP forwarding; it sees neither content nor keys."""
 
     EXAMPLE: ClassVar[object] = {"address": "jump.example.com", "hostKey": PUBLIC_KEY_EXAMPLE}
 
     address: Address = Field(
-        description="Host name or IP address that this workstation dials.", examples=["jump.example.com"]
+        description="Host name or IP address at which this workstation reaches it.",
+        examples=["jump.example.com"],
     )
     port: Port = Field(SSH_PORT, description="Port of its SSH server, 1 to 65535.")
     user: Account | None = Field(
@@ -36,7 +37,7 @@ class JumpHost(Model):
     )
     private_key_file: KeyFile | None = Field(
         None,
-        description="File with the private key for the jump host, where it is not the one of lastcopy:admin.",
+        description="File with the private key for the jump host, if it is not that of lastcopy:admin.",
         examples=["~/.ssh/backup-jump"],
     )
 
@@ -61,9 +62,9 @@ JumpHostOrNone = Annotated[JumpHost | Literal["none"], PlainValidator(_jump_host
 def choose_jump_host(
     address: str, own: JumpHost | Literal["none"] | None, default: JumpHost | None
 ) -> JumpHost | None:
-    """The jump host that leads to a host at ``address``: its own, else the admin's default, else none.
+    """The jump host for a host at ``address``: its own, otherwise the admin's default, otherwise none.
 
-    A loopback address is the end of a tunnel on this workstation, which no jump host could dial: the default does not count for it.
+    A loopback address is the end of a tunnel on this workstation, which no jump host can reach: the default does not apply to it.
     """
     if own is None:
         return None if is_loopback(address) else default

@@ -1,6 +1,6 @@
-"""Rules across the parts of a stack: every jump host leads somewhere.
+"""Rules across the sections of a stack: every jump host is usable.
 
-Neither through the relay, nor through the very host behind it, nor out of the sandbox.
+It is neither the relay, nor the host behind it, and it is not used for the sandbox.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _IS_THE_RELAY = ("is the relay itself, whose sshd forwards nothing", _ANOTHER, F
 
 
 def refuse_useless_default(stack: Settings) -> Iterator[Finding]:
-    """The admin's jump host is neither the relay nor given for the sandbox."""
+    """The admin's jump host is not the relay, and is not given for the sandbox."""
     jump, relay = stack.admin.jump_host, stack.intermediate
     if jump is not None and isinstance(relay, SandboxVm):
         what = "the sandbox's machines are dialled directly"
@@ -31,7 +31,7 @@ def refuse_useless_default(stack: Settings) -> Iterator[Finding]:
 
 
 def refuse_useless_jump_of_relay(stack: Settings) -> Iterator[Finding]:
-    """The relay's own jump host is another machine, and dials it at an address of its own."""
+    """The relay's jump host is another machine, and reaches the relay at an address that is not loopback."""
     relay = stack.intermediate
     if isinstance(relay, ExistingHost) and isinstance(relay.jump_host, JumpHost):
         loc = ("intermediate", "existing", "jumpHost")
@@ -42,7 +42,7 @@ def refuse_useless_jump_of_relay(stack: Settings) -> Iterator[Finding]:
 
 
 def refuse_useless_jump_of_source(stack: Settings, source: Source, loc: Loc) -> Iterator[Finding]:
-    """A source's jump host is neither the relay nor the source itself, and dials it at an address of its own."""
+    """A source's jump host is neither the relay nor the source itself, and reaches the source at an address that is not loopback."""
     host, place = source.host, (*loc, "host", "jumpHost")
     if not isinstance(host, ManagedHost):
         return
@@ -71,7 +71,7 @@ def _leads_to_loopback(loc: Loc) -> Finding:
 def is_same_machine(
     one: JumpHost | ManagedHost | ExistingHost, other: JumpHost | ManagedHost | ExistingHost
 ) -> bool:
-    """Whether both are one machine: by host key, or by what is dialled."""
+    """Whether both are the same machine: by host key, or by address and port."""
     if is_same_endpoint(one, other):
         return True
     keys = read_if_known(lambda: (read_key_data(one.host_key), read_key_data(other.host_key)))
@@ -81,6 +81,6 @@ def is_same_machine(
 def is_same_endpoint(
     one: JumpHost | ManagedHost | ExistingHost, other: JumpHost | ManagedHost | ExistingHost
 ) -> bool:
-    """Whether both are dialled at one address and port; False where that is not known."""
+    """Whether both have the same address and port; False if that is not known."""
     dialled = read_if_known(lambda: [(host.address.lower(), host.port) for host in (one, other)])
     return dialled is not None and dialled[0] == dialled[1]

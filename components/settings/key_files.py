@@ -1,4 +1,4 @@
-"""Private keys in files: found useless in the preview, not in the middle of a run."""
+"""Private keys in files: unusable ones are reported in the preview, not in the middle of a run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from components.settings.stack import Settings
 
 
 def refuse_useless_key_files(stack: Settings) -> Iterator[Finding]:
-    """Every named file holds an unencrypted private key that only its owner can read."""
+    """Every named file contains an unencrypted private key that only its owner can read."""
     for loc, path in _list_key_files(stack):
         for what in _find_file_problems(Path(path)):
             fix = Fix(say="repair the file, or name another one:")
@@ -85,7 +85,7 @@ def _find_file_problems(path: Path) -> Iterator[str]:
 
 
 def refuse_other_admin_key(stack: Settings) -> Iterator[Finding]:
-    """A machine whose first boot is given another key than the engine has would be made, and then never reached."""
+    """The key of a machine's first boot is the engine's key: otherwise nobody could log in to the new machine."""
     relay, admin = stack.intermediate, stack.admin
     if not isinstance(relay, Ec2Vm):
         return
@@ -94,7 +94,7 @@ def refuse_other_admin_key(stack: Settings) -> Iterator[Finding]:
         try:
             text = Path(admin.private_key_file).expanduser().read_text(errors="replace")
         except (OSError, RuntimeError):
-            return  # `refuse_useless_key_files` says what is wrong
+            return  # `refuse_useless_key_files` reports the reason
     half = read_public_half(text)
     if half is not None and half != read_key_data(relay.admin_public_key):
         what = "is not the public half of lastcopy:admin's key: nobody could log in to the machine"

@@ -1,4 +1,4 @@
-"""What the last run left behind, so that no change of the stack file leaves the backups behind."""
+"""Compares the settings with the last run's outputs, so that no change of the stack file abandons the backups."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from components.settings.stack import Settings
 
 
 def read_last_vault() -> Mapping[str, Any]:
-    """The stack's own output ``vault`` as its state has it; empty before the first run that ended well.
+    """The stack's own output ``vault`` in its state, or empty before the first successful run.
 
-    The engine reads it for the program: no file, no cloud, a few hundredths of a second, the same with every backend.
+    The engine reads it for the program: without a file or a cloud, in a few hundredths of a second, and with every backend.
     """
     name = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
     answer = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": name}).value
@@ -25,9 +25,9 @@ def read_last_vault() -> Mapping[str, Any]:
 
 
 def refuse_other_vault(settings: Settings) -> Iterator[Finding]:
-    """Changes that would put another vault in the place of a production one.
+    """Refuse changes that would replace a production vault with another one.
 
-    The second fence is the engine's ``protect``, which knows what this output does not: a vault whose first run was cut off.
+    The second safeguard is the engine's ``protect``, which also covers a vault whose first run was interrupted.
     """
     bucket, aws = settings.storage, settings.aws
     if not isinstance(bucket, AwsBucket) or aws is None:

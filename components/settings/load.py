@@ -1,4 +1,4 @@
-"""The two ways to settings: `load_settings` for the program, `parse_settings` for values that are at hand."""
+"""The two ways to get settings: `load_settings` for the program, `parse_settings` for given values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SCALARS = ("environment", "protect")
 
 
 def parse_settings(raw: Mapping[str, object], *, stack_file: str) -> Settings:
-    """Settings from values keyed as in YAML without ``lastcopy:``. SettingsError has every problem."""
+    """Settings from values keyed as in YAML, without ``lastcopy:``. SettingsError contains every problem."""
     settings = _read_settings(raw)
     problems = Explainer(stack_file).problems([*settings.findings, *find_contradictions(settings)])
     if problems:
@@ -35,8 +35,8 @@ def parse_settings(raw: Mapping[str, object], *, stack_file: str) -> Settings:
 def load_settings(config: pulumi.Config | None = None) -> Settings:
     """The running stack's settings.
 
-    SettingsError has every problem; besides those of `parse_settings`: secrets stored in plain, useless key files, an agent that does not
-    answer, and another vault than the last run's.
+    SettingsError contains every problem, including secrets stored in plain text, unusable key files, an agent that does not
+    answer, and a vault other than that of the last run.
     """
     config = config or pulumi.Config(PROJECT)
     stack_file = f"stacks/Pulumi.{pulumi.get_stack()}.yaml"
@@ -57,7 +57,7 @@ def load_settings(config: pulumi.Config | None = None) -> Settings:
 
 
 def _read_settings(raw: Mapping[str, object]) -> Settings:
-    """The settings, partial where something was refused."""
+    """The settings, partial if anything was refused."""
     return Settings.model_validate(raw, context=KEEP_PARTIAL)
 
 
@@ -66,7 +66,7 @@ def _find_agent_problems(settings: Settings, explainer: Explainer) -> Iterator[P
 
 
 def _read_config(config: pulumi.Config) -> dict[str, object]:
-    """The stack's values, also of unknown keys; the engine gives them as text, maps and lists as JSON."""
+    """All values of the stack, including unknown keys. The engine passes them as text, and maps and lists as JSON."""
     known = {**runtime_config.get_config_env(), **runtime_config.CONFIG.get()}
     names = [name.removeprefix(f"{config.name}:") for name in known if name.startswith(f"{config.name}:")]
     raw: dict[str, object] = {}

@@ -1,8 +1,8 @@
-"""The base of all settings models: frozen, closed, and reporting every problem instead of the first one.
+"""The base of all settings models: frozen, without unknown keys, and reporting all problems instead of the first one.
 
-Every field is validated by itself. A model whose fields are not all valid is *partial*: its valid fields can be read, any other raises
-`UnknownValue`. Rules over several values are written for valid ones, in plain typed code; where one of them is unknown, the rule ends, and
-all others go on.
+Every field is validated on its own. A model with invalid fields is *partial*: its valid fields can be read, any other raises
+`UnknownValue`. Rules over several values are written for valid values, in plain typed code; if a rule reads an unknown value, it ends, and
+the other rules go on.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class UnknownValue(AttributeError):
 
 
 def run_until_unknown(found: Iterator[_T]) -> Iterator[_T]:
-    """What a rule finds before it reads a value that is missing or was refused."""
+    """The findings of a rule up to the point where it reads a value that is missing or was refused."""
     try:
         yield from found
     except UnknownValue:
@@ -58,7 +58,7 @@ def run_until_unknown(found: Iterator[_T]) -> Iterator[_T]:
 
 
 def read_if_known(read: Callable[[], _T]) -> _T | None:
-    """What ``read`` returns, None where it reads a value that is missing or was refused."""
+    """What ``read`` returns, or None if it reads a value that is missing or was refused."""
     try:
         return read()
     except UnknownValue:
@@ -66,7 +66,7 @@ def read_if_known(read: Callable[[], _T]) -> _T | None:
 
 
 class Model(BaseModel):
-    """A frozen group of settings with camelCase keys as in YAML; a key it does not know is refused."""
+    """A frozen group of settings with camelCase keys as in YAML. Unknown keys are refused."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", alias_generator=to_camel, hide_input_in_errors=True
@@ -77,22 +77,22 @@ class Model(BaseModel):
     _findings: tuple[Finding, ...] = PrivateAttr(())
 
     def rules(self) -> Iterator[Iterator[Finding]]:
-        """The rules over several of this model's values, each of which ends where it reads an unknown one."""
+        """The rules over several of this model's values. A rule ends if it reads an unknown value."""
         yield from ()
 
     def completed(self) -> Self:
-        """The model with what follows from its own values, where a default depends on another value."""
+        """The model with defaults that depend on its other values."""
         return self
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What was refused here and below. Empty, unless the model is partial."""
+        """What was refused in this model and below it. Empty unless the model is partial."""
         return self._findings
 
     @field_validator("*", mode="wrap")
     @classmethod
     def _validate_field(cls, value: object, handler: ValidatorFunctionWrapHandler) -> object:
-        """One refused value does not keep the other fields from being validated: `_validate_all` takes it out again."""
+        """Keep a refused value from ending the validation of other fields: `_validate_all` removes it again."""
         if value is _MISSING:
             return _Refused((Finding((), "is missing", kind="missing"),))
         try:
@@ -118,7 +118,7 @@ class Model(BaseModel):
 
     @classmethod
     def _read(cls, raw: object, handler: ModelWrapValidatorHandler[Self]) -> tuple[Self, list[Finding]]:
-        """The model, without the values that were refused, and a finding for everything that is wrong."""
+        """The model without the values that were refused, and a finding for everything that is wrong."""
         is_map = isinstance(raw, Mapping)
         left = {str(key): value for key, value in raw.items()} if isinstance(raw, Mapping) else {}
         fields = _fields_of(cls)
@@ -134,7 +134,7 @@ class Model(BaseModel):
             found += run_until_unknown(rule)
         return model, found
 
-    if not TYPE_CHECKING:  # mypy would take any name for an attribute
+    if not TYPE_CHECKING:  # otherwise mypy would accept any attribute name
 
         def __getattr__(self, name: str) -> Any:
             if name in type(self).model_fields:
@@ -147,7 +147,7 @@ _MISSING, _DEFAULT = object(), object()
 
 @dataclass(frozen=True)
 class _Refused:
-    """In the place of a value that was refused."""
+    """Takes the place of a value that was refused."""
 
     findings: tuple[Finding, ...]
 
@@ -194,7 +194,7 @@ class OneOf:
         return key in list_fields(self.members[key])
 
     def loc_of(self, model: Model) -> Loc:
-        """Where the member's own keys are, seen from the field."""
+        """The place of the member's own keys, relative to the field."""
         key = self.key_of(model)
         return () if self.is_written_as_value(key) else (key,)
 
@@ -211,7 +211,7 @@ class OneOf:
         return model
 
     def _member(self, raw: object, found: list[Finding]) -> Model | None:
-        """The chosen member; None where there is none, or more than one. What is wrong with the choice itself is added to ``found``."""
+        """The chosen member, or None if there is none or more than one. Mistakes in the choice itself are added to ``found``."""
         allowed = f"exactly one of: {self.names}"
         if not isinstance(raw, Mapping):
             found.append(Finding((), "is not a map", allowed))
@@ -224,7 +224,7 @@ class OneOf:
             found.append(Finding((), f"has {' and '.join(chosen)}, which exclude each other", allowed, fix))
         elif not chosen and not unknown:
             found.append(Finding((), f"has none of {self.names}", allowed))
-        if len(chosen) != 1:  # of several, one goes: no word on what is inside
+        if len(chosen) != 1:  # several were given and one must go: no details of what is inside
             return None
         (key,) = chosen
         value = {key: raw[key]} if self.is_written_as_value(key) else raw[key]
@@ -237,13 +237,13 @@ def list_fields(model: type[Model]) -> dict[str, FieldInfo]:
 
 
 def find_union(field: FieldInfo) -> OneOf | None:
-    """The choice of which a field holds one member."""
+    """The choice, if the field holds one of several members."""
     return next((mark for mark in field.metadata if isinstance(mark, OneOf)), None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Field:
-    """One field of a model, as it is written."""
+    """One field of a model, as it is written in YAML."""
 
     name: str
     alias: str
@@ -255,13 +255,13 @@ class _Field:
         return () if self.union is not None and self.union.inline else (self.alias,)
 
     def take(self, written: dict[str, object]) -> object:
-        """What was written for the field, taken out of the keys that are left."""
+        """Take the field's values out of the keys that are left."""
         if self.union is not None and self.union.inline:
             return {key: written.pop(key) for key in self.union.members if key in written}
         return written.pop(self.alias, _MISSING if self.required else _DEFAULT)
 
     def take_findings(self, model: Model) -> Iterator[Finding]:
-        """The findings for the field and in the models that it holds; a refused value is taken out of the model."""
+        """Take the findings for the field and for the models in it; a refused value is taken out of the model."""
         value = getattr(model, self.name)
         if isinstance(value, _Refused):
             del model.__dict__[self.name]

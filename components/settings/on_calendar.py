@@ -1,7 +1,7 @@
-"""OnCalendar: when a systemd calendar event comes, computed as systemd does, without a host.
+"""OnCalendar: the times of a systemd calendar event, computed as systemd does, without a host.
 
-The grammar is the part of systemd.time(7) that schedules of backups need: weekdays, date, time, zone, and the words from hourly to
-yearly; `~`, fractions of seconds and `@` are not in it. What is accepted here systemd accepts as well, and both name the same times:
+It covers the part of systemd.time(7) that backup schedules need: weekdays, date, time, zone, and the words from hourly to
+yearly, but not `~`, fractions of seconds and `@`. systemd accepts everything that is accepted here, and both compute the same times:
 tests/unit/settings/test_on_calendar.py asks `systemd-analyze calendar`.
 """
 
@@ -33,14 +33,14 @@ _ITEM = re.compile(r"(\d{1,4})(?:\.\.(\d{1,4}))?(?:/(\d{1,4}))?", re.ASCII)
 _YEAR, _MONTH, _DAY = range(1970, 2200), range(1, 13), range(1, 32)
 _HOUR, _SIXTY = range(24), range(60)
 _ONE_DAY = timedelta(days=1)
-_CLOCK_CHANGE = timedelta(hours=2)  # the most that a zone puts its clock forward or back (Antarctica/Troll)
+_CLOCK_CHANGE = timedelta(hours=2)  # the largest change of a zone's clock (Antarctica/Troll)
 _MANY = 288  # runs a day: every five minutes
-# Eight years hold two leap days and every rule for daylight saving time that a zone has today.
+# Eight years contain two leap days and all current rules for daylight saving time.
 _YEARS = range(2027, 2035)
 
 
 def find_zone(name: str) -> ZoneInfo | None:
-    """The time zone of this name; None where this machine does not know one."""
+    """The zone of this name, or None if this machine does not know it."""
     if not _ZONE.fullmatch(name):
         return None
     try:
@@ -51,7 +51,7 @@ def find_zone(name: str) -> ZoneInfo | None:
 
 @dataclass(frozen=True, kw_only=True)
 class OnCalendar:
-    """One calendar event. ``zone``: the name that it carries; None: it is meant in the host's own time zone."""
+    """One calendar event. ``zone`` is the zone that it names; None means the host's own time zone."""
 
     weekdays: frozenset[int]
     years: frozenset[int]
@@ -64,7 +64,7 @@ class OnCalendar:
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """The event, or None where the text is none."""
+        """The event, or None if the text is not a calendar event."""
         words = text.split(" ")
         zone = words.pop() if len(words) > 1 and _ZONE.fullmatch(words[-1]) else None
         if len(words) == 1:
@@ -90,16 +90,16 @@ class OnCalendar:
         )
 
     def runs(self, first: date, last: date, zone: ZoneInfo) -> Iterator[datetime]:
-        """When it comes in that zone, in UTC, from the first day to the last one. What a clock skips does not come."""
+        """The times of the event in that zone, in UTC, from the first day to the last. Times that a clock skips are left out."""
         for day in self._days(first, last):
             yield from _existing(day, self._times, zone)
 
     def longest_gap(self, zone: ZoneInfo | None = None) -> timedelta | None:
-        """The longest time between two runs; None where it comes once at most. ``zone``: whose clock changes count; none: no clock's."""
+        """The longest time between two runs, or None if it occurs at most once. ``zone``: whose clock changes count; None: no clock changes."""
         return _longest_gap(self, zone)
 
     def loses_runs(self, zone: ZoneInfo, since: date) -> date | None:
-        """The next day on which that zone's clock is put forward over runs, so that the pause is much longer than usual; None: there is none."""
+        """The next day on which that zone's clock is put forward over runs, which makes the pause much longer than usual; None if there is none."""
         usual, longest = self.longest_gap(), self.longest_gap(zone)
         if usual is None or longest is None or longest <= usual + _CLOCK_CHANGE:
             return None
@@ -160,7 +160,7 @@ class OnCalendar:
 
 @lru_cache(maxsize=256)
 def _longest_gap(event: OnCalendar, zone: ZoneInfo | None) -> timedelta | None:
-    """It walks over years of days; sources with one schedule share the walk."""
+    """Computed over years of days and cached, because sources with the same schedule share it."""
     longest: timedelta | None = None
     before: datetime | None = None
     for day in event._days(*event._window):
@@ -175,7 +175,7 @@ def _longest_gap(event: OnCalendar, zone: ZoneInfo | None) -> timedelta | None:
 
 
 def _existing(day: date, times: tuple[time, ...], zone: ZoneInfo) -> Iterator[datetime]:
-    """The day's times in UTC, without those that its clock skips. A time that comes twice counts once, as for systemd."""
+    """The day's times in UTC, without those that its clock skips. A time that occurs twice counts once, as in systemd."""
     for at in times:
         local = datetime.combine(day, at, zone)
         moment = local.astimezone(UTC)
@@ -184,7 +184,7 @@ def _existing(day: date, times: tuple[time, ...], zone: ZoneInfo) -> Iterator[da
 
 
 def _weekdays(text: str) -> frozenset[int] | None:
-    """``Mon``, ``Mon,Thu``, ``Mon..Fri``; None: no weekdays."""
+    """``Mon``, ``Mon,Thu``, ``Mon..Fri``; None if the text is not weekdays."""
     found: set[int] = set()
     for item in text.split(","):
         first, dots, last = item.partition("..")

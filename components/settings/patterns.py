@@ -1,18 +1,18 @@
-"""restic's exclude patterns: which of them restic refuses, known before any host is asked. Pure."""
+"""restic's exclude patterns: finds patterns that restic refuses, without asking a host. Pure."""
 
 from __future__ import annotations
 
 import posixpath
 
-LONGEST = 4096  # restic reads its exclude file by lines of at most 64 KiB
+LONGEST = 4096  # restic reads its exclude file in lines of at most 64 KiB
 
 
 def find_malformed_part(pattern: str) -> str | None:
-    """The component that is no pattern, such as ``foo[``, or None where restic accepts the whole.
+    """The component that is malformed, such as ``foo[``, or None if the whole pattern is valid.
 
     restic 0.19.1 cleans the path, splits it at slashes and gives each component to Go's ``filepath.Match``
     (internal/filter/filter.go). Match looks no further than it has to, so restic accepts some malformed patterns and
-    warns of them file by file; here a component is malformed wherever the grammar of ``filepath.Match`` is broken.
+    warns about them for each file. Here a component is malformed if it breaks the grammar of ``filepath.Match`` anywhere.
     """
     text = pattern.removeprefix("!")
     cleaned = posixpath.normpath(text)
@@ -26,7 +26,7 @@ def _well_formed(component: str) -> bool:
 
 
 def _chunks(component: str) -> list[str]:
-    """What is between the stars, as Go's ``scanChunk`` finds them: a star in brackets is an ordinary character."""
+    """The parts between the stars, as Go's ``scanChunk`` finds them. A star in brackets is an ordinary character."""
     chunks, begin, at, in_range = [], 0, 0, False
     while at < len(component):
         match component[at]:
@@ -62,7 +62,7 @@ def _chunk_well_formed(chunk: str) -> bool:
 
 
 def _class_end(chunk: str, at: int) -> int | None:
-    """Behind the closing bracket of the class whose first character is at ``at``; None where it is malformed."""
+    """The position after the closing bracket of the class whose first character is at ``at``, or None if it is malformed."""
     if chunk[at : at + 1] == "^":
         at += 1
     first = True
@@ -81,7 +81,7 @@ def _class_end(chunk: str, at: int) -> int | None:
 
 
 def _class_character(chunk: str, at: int) -> int | None:
-    """Behind one possibly escaped character of a class, which must not be the chunk's last (Go's ``getEsc``)."""
+    """The position after one, possibly escaped, character of a class, which must not be the chunk's last (Go's ``getEsc``)."""
     if at >= len(chunk) or chunk[at] in "-]":
         return None
     if chunk[at] == "\\":

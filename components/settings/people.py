@@ -1,4 +1,4 @@
-"""Settings of the people who open tunnels to the relay, and their second factor (A6)."""
+"""Settings of the people who open tunnels to the relay, and of their second factor (A6)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _name(value: str) -> str:
 
 
 def _canonical(text: str) -> str:
-    """The secret as PAM's module keeps it; authenticators show it in groups and in small letters."""
+    """The secret in the form that PAM's module stores; authenticators show it in groups and in lower case."""
     return text.replace(" ", "").upper().rstrip("=")
 
 

@@ -1,4 +1,4 @@
-"""Secrets that can be read in the stack file, because pulumi did not encrypt them."""
+"""Secrets that can be read in the stack file, because Pulumi did not encrypt them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from components.settings.reference import Key
 
 
 def refuse_plain_secrets(raw: Mapping[str, object], namespace: str, stack_file: Path) -> Iterator[Finding]:
-    """``raw``: the values as the engine hands them over, decrypted.
+    """Refuse secrets in plain text. ``raw``: the values from the engine, decrypted.
 
-    The engine tells only whether *some* value below a top-level key is encrypted; the stack file tells which.
+    The engine only says whether *any* value below a top-level key is encrypted; the stack file shows which.
     """
     stored = _read_stored(stack_file, namespace)
     for loc in _secrets(KEYS, raw):
@@ -29,7 +29,7 @@ def refuse_plain_secrets(raw: Mapping[str, object], namespace: str, stack_file: 
 
 
 def _secrets(keys: Mapping[str, Key], raw: object, loc: Loc = ()) -> Iterator[Loc]:
-    """Where the written values hold secrets."""
+    """The places of secrets in the written values."""
     if isinstance(raw, list):
         for index, item in enumerate(raw):
             yield from _secrets(keys, item, (*loc, index))
@@ -43,13 +43,13 @@ def _secrets(keys: Mapping[str, Key], raw: object, loc: Loc = ()) -> Iterator[Lo
 
 
 def _read_stored(file: Path, namespace: str) -> Mapping[str, object]:
-    """The stack file's own view, where secrets are ``{secure: …}``; empty where there is no such file."""
+    """The stack file itself, in which secrets are ``{secure: …}``. Empty if there is no such file."""
     if not file.is_file():
         return {}
     try:
         content = yaml.safe_load(file.read_text())
     except yaml.YAMLError:
-        return {}  # the engine has read its own file already; this look is a second one
+        return {}  # the engine has already read this file, so an error here is not new
     config = content.get("config") if isinstance(content, Mapping) else None
     if not isinstance(config, Mapping):
         return {}
@@ -57,7 +57,7 @@ def _read_stored(file: Path, namespace: str) -> Mapping[str, object]:
 
 
 def _follow(value: object, loc: Loc) -> object:
-    """What is at this place, None where nothing or an encrypted whole is."""
+    """The value at this place, or None if there is none or an encrypted value above it."""
     for part in loc:
         if isinstance(part, int):
             value = value[part] if isinstance(value, list) and part < len(value) else None

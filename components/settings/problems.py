@@ -1,4 +1,4 @@
-"""What a rule says when it refuses a value, and the one error that carries every problem of a stack."""
+"""What a rule reports when it refuses a value, and the one error that contains every problem of a stack."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ SECRET = "<secret>"  # noqa: S105 - marks a secret in an example; never a value
 
 @dataclass(frozen=True, kw_only=True)
 class Fix:
-    """How to repair a value. Empty: set the key to its example; a secret is typed at a prompt.
+    """How to fix a value. Empty: set the key to its example; a secret is entered at a prompt.
 
-    ``add`` is YAML to write at the place, beside what is there; ``remove`` takes out what is ``at`` (below the place).
+    ``add`` is YAML to add at the place; ``remove`` removes what is ``at`` (below the place).
     """
 
     say: str = ""
@@ -35,10 +35,10 @@ class Fix:
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with the value at one place. ``allowed`` empty: what the key's description says.
+    """What is wrong with the value at one place. ``allowed`` empty: the key's description says what is allowed.
 
-    ``kind``: which rule says so, RULE for those of this project, otherwise the type of pydantic's error. ``what`` must hold nothing
-    that could be secret: quote with `quote_harmless` only.
+    ``kind``: which rule reports it: RULE for those of this project, otherwise the type of pydantic's error. ``what`` must not contain anything
+    that could be secret: quote only with `quote_harmless`.
     """
 
     loc: Loc
@@ -48,17 +48,17 @@ class Finding:
     kind: str = RULE
 
     def below(self, loc: Loc) -> Finding:
-        """The same finding in a section that is itself at ``loc``."""
+        """The same finding, in a section that is itself at ``loc``."""
         return replace(self, loc=(*loc, *self.loc))
 
 
 def refuse(what: str, *, allowed: str = "", fix: Fix | None = None) -> PydanticCustomError:
-    """The error that a rule for one value raises. ``what`` must hold nothing that could be secret: quote with `quote_harmless` only."""
+    """The error that a rule for one value raises. ``what`` must not contain anything that could be secret: quote only with `quote_harmless`."""
     return to_error(Finding((), what, allowed, fix or Fix()))
 
 
 def to_error(finding: Finding) -> PydanticCustomError:
-    """The finding as pydantic carries it to the model's end; its place is pydantic's to tell."""
+    """The finding as pydantic carries it to the end of the model; pydantic adds the place."""
     return PydanticCustomError(RULE, "{what}", {"what": finding.what, "finding": finding})
 
 
@@ -120,7 +120,7 @@ def format_path(loc: Loc) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One refused setting: its place, what is wrong with it, what is allowed, and what repairs it."""
+    """One refused setting: its place, what is wrong with it, what is allowed, and how to fix it."""
 
     where: str
     what: str
@@ -136,7 +136,7 @@ class Problem:
 
 
 class SettingsError(pulumi.RunError):
-    """Every problem at once, never a secret's value. Pulumi prints it without a stack trace."""
+    """All problems at once, without the value of any secret. Pulumi prints it without a stack trace."""
 
     problems: tuple[Problem, ...]
 

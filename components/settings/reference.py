@@ -1,4 +1,4 @@
-"""Every key that a stack file may hold, with its description, its example and how to get a value: read from the models."""
+"""Every key of a stack file, with its description, its example and how to get a value: read from the models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from components.settings.model import Model, OneOf, find_union, list_fields
 
 @dataclass(frozen=True, kw_only=True)
 class Hint:
-    """Beside a field's type: ``how`` tells the way to a value, ``file`` names the file that is piped in where the value has several lines."""
+    """Annotates a field: ``how`` says how to get a value, ``file`` names the file to pipe in for a value of several lines."""
 
     how: str = ""
     file: str = ""
@@ -23,7 +23,7 @@ class Hint:
 
 @dataclass(frozen=True, kw_only=True)
 class Key:
-    """One key that a stack file may hold, and those below it."""
+    """One key of a stack file, and the keys below it."""
 
     description: str
     hint: Hint
@@ -33,7 +33,7 @@ class Key:
 
 
 def list_keys(model: type[Model]) -> dict[str, Key]:
-    """Every key of a model as it is written in YAML."""
+    """Every key of a model, as written in YAML."""
     found: dict[str, Key] = {}
     for alias, field in list_fields(model).items():
         union = find_union(field)
@@ -58,7 +58,7 @@ def _key(field: FieldInfo, union: OneOf | None) -> Key:
 
 
 def find_child(field: FieldInfo) -> type[Model] | None:
-    """The model of which a field holds one or several, None where it holds values."""
+    """The model of which a field holds one or several, or None if it holds plain values."""
     kinds = _leaves(field.annotation)
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Model)), None)
 

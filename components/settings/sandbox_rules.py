@@ -1,4 +1,4 @@
-"""Rules across the parts of a stack: the sandbox holds the whole chain or none of it."""
+"""Rules across the sections of a stack: the sandbox contains the whole chain or none of it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def refuse_storage_elsewhere(stack: Settings) -> Iterator[Finding]:
 
 
 def refuse_source_elsewhere(stack: Settings, source: Source, loc: Loc) -> Iterator[Finding]:
-    """A source that is reached by SSH is in the sandbox exactly where the relay is."""
+    """A source that is reached by SSH is in the sandbox if and only if the relay is."""
     local = isinstance(stack.intermediate, SandboxVm)
     if not local and isinstance(source.host, SandboxSource):
         fix = Fix(remove=True, at=("sandbox",), add={"host": ManagedHost.EXAMPLE})
@@ -40,7 +40,7 @@ def refuse_source_elsewhere(stack: Settings, source: Source, loc: Loc) -> Iterat
 
 
 def refuse_unused_sandbox(stack: Settings) -> Iterator[Finding]:
-    """The sandbox's network and driver are set only where it is used."""
+    """The sandbox's network and driver are set only if the sandbox is used."""
     if isinstance(stack.intermediate, ExistingHost | Ec2Vm) and stack.sandbox.model_fields_set:
         yield Finding(("sandbox",), "nothing here is in the sandbox", _WHOLE, Fix(remove=True))
 

@@ -1,6 +1,6 @@
-"""The JSON Schema of a stack file, made from the settings models: editors complete and check every key with it.
+"""The JSON Schema of a stack file, made from the settings models, with which editors complete and check every key.
 
-It knows what one value can say: types, choices, patterns, limits. Rules over several values are `pulumi preview`'s to tell.
+It covers what can be said of a single value: types, choices, patterns, limits. `pulumi preview` checks rules over several values.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ def build_stack_file_schema(namespace: str) -> JsonSchemaValue:
 
 
 def _words(schema: JsonSchemaValue) -> JsonSchemaValue:
-    """What an editor shows of a key."""
+    """The title, description and examples that an editor shows for a key."""
     return {word: schema[word] for word in ("description", "default", "examples") if word in schema}
 
 
 class _Models:
-    """The schemas of the models that were asked for, by their names."""
+    """The schemas of the models used so far, by name."""
 
     def __init__(self) -> None:
         self.found: dict[str, JsonSchemaValue] = {}
@@ -100,7 +100,7 @@ class _Models:
     def _ref(self, model: type[Model]) -> JsonSchemaValue:
         name = model.__name__
         if name not in self.found:
-            self.found[name] = {}  # keeps the place: the model may be met again below
+            self.found[name] = {}  # reserves the name: the model may occur again below
             self.found[name] = self.of(model)
         return {"$ref": f"#/$defs/{name}"}
 
@@ -136,7 +136,7 @@ class _Models:
 
 
 def _sizes(field: FieldInfo) -> JsonSchemaValue:
-    """How many entries a list must and may have."""
+    """The minimum and maximum number of entries of a list."""
     found: JsonSchemaValue = {}
     for mark in field.metadata:
         if isinstance(mark, MinLen):
@@ -158,7 +158,7 @@ def _literals(kind: Any) -> tuple[object, ...]:
 
 
 def _leaf(field: FieldInfo) -> JsonSchemaValue:
-    """What pydantic says of a value, without null: a key that is not wanted is left out."""
+    """pydantic's schema of a value, without null: an unwanted key is left out."""
     kind: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
     schema = TypeAdapter[object](kind).json_schema()
     others = [one for one in schema.get("anyOf", ()) if one != {"type": "null"}]
@@ -176,7 +176,7 @@ def _annotations(field: FieldInfo, key: Key, *, is_group: bool) -> JsonSchemaVal
 
 
 def _encrypted(example: object) -> object:
-    """The example as a stack file has it."""
+    """The example as it looks in a stack file."""
     if isinstance(example, Mapping):
         return {name: _encrypted(value) for name, value in example.items()}
     if isinstance(example, list):

@@ -13,7 +13,7 @@ from components.settings.model import Model, run_until_unknown
 from components.settings.problems import Finding, Fix, quote_harmless, refuse
 from components.settings.values import BackupPath
 
-# What the restore test compares (ops/restore_test/canary.py) must not be left out by name or size.
+# The files that the restore test compares (ops/restore_test/canary.py) must not be left out by name or size.
 CANARY_NAMES = (
     "README.txt",
     "letter.txt",
@@ -70,23 +70,23 @@ def to_minutes(time_of_day: str) -> int:
 
 
 class RateHours(Model):
-    """Limits of certain hours of the day, by the source's own clock."""
+    """Limits for certain hours of the day, by the source's own clock."""
 
     EXAMPLE: ClassVar[object] = {"from": "08:00", "to": "18:00", "uploadKiBps": 2048}
 
     from_: TimeOfDay = Field(
-        alias="from", description='When they begin: "HH:MM" by the source\'s clock.', examples=["08:00"]
+        alias="from", description='Beginning: "HH:MM" by the source\'s clock.', examples=["08:00"]
     )
-    to: TimeOfDay = Field(description='When they end: "HH:MM"; may be on the next day.', examples=["18:00"])
+    to: TimeOfDay = Field(description='End: "HH:MM"; may be on the next day.', examples=["18:00"])
     upload_kibps: KIBPS | None = Field(
         None,
         alias="uploadKiBps",
-        description="Upload in these hours in KiB/s, 16 or more. Default: as at all other hours.",
+        description="Upload in these hours in KiB/s, at least 16. Default: the same as in all other hours.",
     )
     download_kibps: KIBPS | None = Field(
         None,
         alias="downloadKiBps",
-        description="Download in these hours in KiB/s, 16 or more. Default: as at all other hours.",
+        description="Download in these hours in KiB/s, at least 16. Default: the same as in all other hours.",
     )
 
     def rules(self) -> Iterator[Iterator[Finding]]:
@@ -103,7 +103,7 @@ class RateHours(Model):
             yield Finding((), "limits nothing", "uploadKiBps, downloadKiBps or both", fix)
 
     def minutes(self) -> frozenset[int]:
-        """The minutes of the day that are meant."""
+        """The minutes of the day to which the limits apply."""
         begin, end = to_minutes(self.from_), to_minutes(self.to)
         return frozenset(at % _DAY for at in range(begin, end if begin < end else end + _DAY))
 
@@ -116,17 +116,17 @@ class Rate(Model):
     upload_kibps: KIBPS | None = Field(
         None,
         alias="uploadKiBps",
-        description="Upload of a scheduled backup in KiB/s, 16 or more. Default: no limit.",
+        description="Upload of a scheduled backup in KiB/s, at least 16. Default: no limit.",
     )
     download_kibps: KIBPS | None = Field(
         None,
         alias="downloadKiBps",
-        description="Download of a scheduled backup in KiB/s, 16 or more. Default: no limit.",
+        description="Download of a scheduled backup in KiB/s, at least 16. Default: no limit.",
     )
     hours: Annotated[tuple[RateHours, ...], Field(max_length=12)] = Field(
         (),
-        description="Other limits at certain hours of the day. A backup that runs when they change is begun again with"
-        " the new ones; what it had uploaded is not uploaded twice.",
+        description="Other limits at certain hours of the day. A backup that runs when they change is restarted with "
+        "the new ones; uploaded data is not uploaded again.",
         examples=[[RateHours.EXAMPLE]],
     )
 
@@ -140,9 +140,9 @@ class Rate(Model):
 
 
 def _overlap(index: int, hours: RateHours, taken: dict[int, int]) -> Iterator[Finding]:
-    """``taken``: which entry of the list has a minute of the day."""
+    """The overlap with earlier entries. ``taken``: the entry to which each minute of the day belongs."""
     if hours.from_ == hours.to:
-        return  # their own rule says so
+        return  # reported by their own rule
     others = {taken.setdefault(minute, index) for minute in sorted(hours.minutes())} - {index}
     if others:
         what = f"overlaps with hours[{min(others)}]"
@@ -150,19 +150,20 @@ def _overlap(index: int, hours: RateHours, taken: dict[int, int]) -> Iterator[Fi
 
 
 class Expect(Model):
-    """When the outcome of a backup that made a snapshot still needs a person."""
+    """When a backup that made a snapshot still needs a person's attention."""
 
     shrink_percent: Annotated[StrictInt, Field(ge=0, le=100)] = Field(
         50,
-        description="So much less than the snapshot before, in files or bytes, of the whole or in the files of one path, and"
-        " the run ends as unexpected: 1 to 100 percent; 0: never. Below 20 files and 10 MiB nothing is said.",
+        description="A run ends as unexpected if it stored this much less than the previous snapshot, in files or "
+        "bytes in total, or in files of a path: 1 to 100 percent; 0: never. Differences below 20 files "
+        "and 10 MiB are ignored.",
     )
     partial_days: Annotated[StrictInt, Field(ge=0, le=366)] = Field(
         7,
-        description="Days for which runs may end with files that could not be read, before the unit fails: 0 to 366.",
+        description="Days for which backups may end with unreadable files before the unit fails: 0 to 366.",
     )
     may_be_empty: tuple[BackupPath, ...] = Field(
         (),
-        description="Paths, or mount points below them, that may hold no file. Any other is reported when nothing of it is stored.",
+        description="Paths, or mount points below them, that may contain no files. Any other is reported if nothing of it is stored.",
         examples=[["/srv/spool"]],
     )

@@ -1,4 +1,4 @@
-"""What follows from a source's schedule: when it counts as silent (A8), and the nights on which it makes no backup at all."""
+"""What follows from a source's schedule: when it counts as silent (A8), and the nights without a backup."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from datetime import date, timedelta
 from components.settings.calendar import parse_time_span
 from components.settings.on_calendar import OnCalendar, find_zone
 
-MARGIN = 2  # hours: one backup may take so much longer than the one before it
-MOST_HOURS = 88_000  # ten years: a schedule that comes on leap days is within it
+MARGIN = 2  # hours: a backup may take this much longer than the previous one
+MOST_HOURS = 88_000  # ten years, so that schedules on leap days are covered
 _HOUR = timedelta(hours=1)
 
 
 def find_silence_limit(schedule: str, randomized_delay: str, margin: int = MARGIN) -> int | None:
-    """Whole hours: the longest pause between two runs, the delay, and the margin. None: not a schedule, or it comes once at most.
+    """The limit in whole hours: the longest pause between two runs, the delay, and the margin. None if it is not a schedule or occurs at most once.
 
-    An event without a zone is meant in the host's own, which is not known here: one hour more, for a clock that is put back.
+    An event without a zone is in the host's own zone, which is not known here: one hour is added for a clock that is put back.
     """
     event, delay = OnCalendar.parse(schedule), parse_time_span(randomized_delay)
     if event is None or delay is None:
@@ -30,7 +30,7 @@ def find_silence_limit(schedule: str, randomized_delay: str, margin: int = MARGI
 
 
 def warn_of_lost_night(source: str, schedule: str, zone_name: str, today: date) -> str | None:
-    """A warning where that zone's clock is put forward over the schedule, so that systemd skips the run; None where it never is."""
+    """A warning if that zone's clock is put forward over the schedule, so that systemd skips the run; otherwise None."""
     event, zone = OnCalendar.parse(schedule), find_zone(zone_name)
     day = None if event is None or zone is None else event.loses_runs(zone, today)
     if day is None:

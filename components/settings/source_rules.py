@@ -1,4 +1,4 @@
-"""Rules across the parts of a stack: nothing that proves who somebody is belongs to two of them."""
+"""Rules across the sections of a stack: sources do not share what identifies them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _secret_access_key(source: Source) -> str | None:
 
 @dataclass(frozen=True)
 class _Unique:
-    """What only one source may have. ``read``: the value, None where there is none to compare."""
+    """A value that only one source may have. ``read`` returns it, or None if there is nothing to compare."""
 
     loc: Loc
     read: Callable[[Source], str | None]
@@ -75,7 +75,7 @@ _UNIQUE = (
 
 
 def refuse_duplicates(stack: Settings) -> Iterator[Finding]:
-    """Name, password, keys, identity and machine belong to one source each."""
+    """Each name, password, key, identity and machine belongs to only one source."""
     for unique in _UNIQUE:
         first: dict[str, int] = {}
         for index, source in enumerate(stack.sources):
@@ -86,7 +86,7 @@ def refuse_duplicates(stack: Settings) -> Iterator[Finding]:
 
 
 def require_identity(stack: Settings, source: Source, loc: Loc) -> Iterator[Finding]:
-    """In a bucket of the operator's own, each source has an identity, or shares the bucket's."""
+    """In a bucket of the operator, each source has an identity, or shares that of the bucket."""
     if isinstance(stack.storage, S3Bucket) and source.identity is None and stack.storage.identity is None:
         allowed = f"{IDENTITIES}, or storage.s3.identity shared by those without"
         fix = Fix(add={"identity": Identity.EXAMPLE})
@@ -94,7 +94,7 @@ def require_identity(stack: Settings, source: Source, loc: Loc) -> Iterator[Find
 
 
 def refuse_unused_identity(stack: Settings, source: Source, loc: Loc) -> Iterator[Finding]:
-    """A source has an identity only where the storage is asked with it."""
+    """A source has an identity only if the storage uses it."""
     if source.identity is None or not isinstance(stack.storage, RcloneRemoteSection | SandboxVault):
         return
     why = (
@@ -121,7 +121,7 @@ def refuse_shared_identity(stack: Settings, source: Source, loc: Loc) -> Iterato
 
 
 def refuse_relay_as_source(stack: Settings, source: Source, loc: Loc) -> Iterator[Finding]:
-    """The relay is not backed up by itself, nor is a clone of it."""
+    """The relay, or a clone of it, is not a source."""
     relay, host = stack.intermediate, source.host
     if not isinstance(relay, ExistingHost) or not isinstance(host, ManagedHost):
         return

@@ -1,4 +1,4 @@
-"""Settings of one backed-up host: its name, what it backs up and when, its bounds on the relay."""
+"""Settings of one backed-up host: its name, what it backs up and when, and its limits on the relay."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from components.settings.silence import MOST_HOURS, find_silence_limit
 from components.settings.storage import Identity
 from components.settings.values import BackupPath, Cidr, Exclude, Generation, Password, Program, SourceName
 
-NOBODYS_ADDRESS = "192.0.2.1/32"  # kept for documentation: RFC 5737
+NOBODYS_ADDRESS = "192.0.2.1/32"  # reserved for documentation: RFC 5737
 DEFAULT_SCHEDULE = (
     "*-*-* 04:00:00"  # no zone's clock is put forward over it (tests/unit/settings/test_on_calendar.py)
 )
@@ -25,7 +25,7 @@ HOSTS = OneOf(inline=True, host=ManagedHost, sandbox=SandboxSource, publicKey=Un
 
 
 class Limits(Model):
-    """What one source's account on the relay may use at the same time, so that the others still back up."""
+    """What one source's account on the relay may use, so that other sources can still back up."""
 
     sessions: Annotated[StrictInt, Field(ge=1, le=64)] = Field(
         4, description="Sessions at the same time, 1 to 64."
@@ -47,7 +47,7 @@ class Limits(Model):
     upload_gib_per_day: Annotated[StrictInt, Field(ge=1, le=1 << 20)] | None = Field(
         None,
         alias="uploadGiBPerDay",
-        description="What it may send to the storage from midnight to midnight UTC in GiB, 1 to 1048576. Default: no limit.",
+        description="How much it may send to the storage per day (UTC) in GiB, 1 to 1048576. Default: no limit.",
     )
 
 
@@ -86,92 +86,96 @@ class Source(Model):
         description="What is backed up: absolute paths, at least one.", examples=[["/srv"]]
     )
     exclude: tuple[Exclude, ...] = Field(
-        (), description="Patterns that are left out, as for restic --exclude.", examples=[["*.tmp"]]
+        (), description="Patterns of files to leave out, as for restic --exclude.", examples=[["*.tmp"]]
     )
     one_file_system: StrictBool = Field(
         False,
-        description="true: other file systems mounted below a path are left out, as by restic --one-file-system.",
+        description="true: leave out other file systems mounted below a path, as restic --one-file-system does.",
     )
     exclude_caches: StrictBool = Field(
         False,
-        description="true: folders that hold a CACHEDIR.TAG are left out, as by restic --exclude-caches.",
+        description="true: leave out folders that contain a CACHEDIR.TAG, as restic --exclude-caches does.",
     )
     exclude_if_present: Annotated[tuple[TagFile, ...], Field(max_length=16)] = Field(
         (),
-        description="Names of files that leave out the folder in which they are, as for restic --exclude-if-present.",
+        description="Names of files that exclude the folder which contains them, as for restic --exclude-if-present.",
         examples=[[".nobackup"]],
     )
     exclude_larger_than: Size | None = Field(
         None,
-        description="Size from which files are left out, 1M or more, as for restic --exclude-larger-than. Default: none is.",
+        description="Leave out files of at least this size, 1M or more, as for restic --exclude-larger-than. Default: no limit.",
         examples=["4G"],
     )
-    expect: Expect = Field(Expect(), description="When the outcome of a backup still needs a person.")
+    expect: Expect = Field(
+        Expect(), description="When a backup that made a snapshot still needs a person's attention."
+    )
     rate: Rate = Field(Rate(), description="How fast scheduled backups may use the network.")
     schedule: Calendar = Field(
         DEFAULT_SCHEDULE, description="When it is backed up: a systemd OnCalendar expression."
     )
     randomized_delay: TimeSpan = Field(
-        DEFAULT_DELAY, description="Random delay before each run, so that not all start at once: a time span."
+        DEFAULT_DELAY,
+        description="Random delay before each run, so that not all sources start at once: a time span.",
     )
     silent_after_hours: Annotated[StrictInt, Field(ge=1, le=MOST_HOURS)] | None = Field(
         None,
-        description="Without a new snapshot for so many hours it counts as silent, for `ops status`, the restore test and"
-        " the alarms. Default: from its schedule, the longest pause plus the delay plus 2 hours.",
+        description="Hours without a new snapshot after which it counts as silent, for `lastcopy status`, the "
+        "restore test and the alarms. Default: the schedule's longest pause, plus the delay, plus 2 "
+        "hours.",
         examples=[28],
     )
     sandboxing: Literal["full", "reduced"] = Field(
         "full",
-        description="How the backup's own processes are confined on the source: full, or reduced to what a container can do that"
-        " makes no mount namespaces (see docs/hosts.md); every run warns.",
+        description="How the processes of a backup are confined on the source: full, or reduced for a container that "
+        "cannot make mount namespaces (see docs/hosts.md); every run warns.",
     )
     pre_hook: Program | None = Field(
         None,
-        description="Executable on the source that runs before; if it fails, so does the run.",
+        description="Executable on the source that runs before a backup; if it fails, the backup fails.",
         examples=["/usr/local/sbin/dump-databases"],
     )
     post_hook: Program | None = Field(
         None,
-        description="Executable on the source that runs afterwards, in any case.",
+        description="Executable on the source that runs after a backup, in any case.",
         examples=["/usr/local/sbin/after-backup"],
     )
     from_: tuple[Cidr, ...] = Field(
         (),
         alias="from",
-        description="Addresses or networks that the source's key may come from; empty: any.",
+        description="Addresses or networks from which the source's key is accepted; empty: any.",
         examples=[["203.0.113.7/32"]],
     )
     cut_off: StrictBool = Field(
         False,
-        description="true: the source's key opens nothing and its sessions end; its host is not asked, `from` is kept.",
+        description="true: the source's key is refused and its sessions end, without access to its host; `from` is kept.",
     )
     generation: Generation = Field(
         1, description="A new number starts a new repository and leaves the old one as it is."
     )
     password: Password | None = Field(
         None,
-        description="Secret: the repository's password, at least 20 characters. Default: one is made.",
+        description="Secret: the repository's password, at least 20 characters. Default: a new random password.",
         examples=[SECRET],
     )
     identity: Identity | None = Field(None, description="Storage identity of this source alone.")
     identity_generation: Generation = Field(
         1,
-        description="With storage.aws: a new number gives the source a new storage key without a gap and deletes"
-        " the old one; a backup that runs then is cut and tried again a minute later.",
+        description="With storage.aws: a new number gives the source a new storage key without a gap, then deletes "
+        "the old one; a running backup is interrupted and tried again a minute later.",
     )
     limits: Limits = Field(Limits(), description="What this source may use on the relay.")
     restic: Restic = Field(Restic(), description="restic's tuning.")
 
     @property
     def silent_hours(self) -> int:
-        """Without a new snapshot for so many hours something is wrong, as far as its settings say (A8)."""
+        """Hours without a new snapshot after which something is wrong, according to the settings (A8)."""
         return (
             self.silent_after_hours or find_silence_limit(self.schedule, self.randomized_delay) or MOST_HOURS
         )
 
     @property
     def allowed_from(self) -> tuple[str, ...]:
-        """From where its key opens anything: an address that nobody has, while it is cut off."""
+        """The addresses that the source's key is accepted from; while it is cut off, an address that nobody has."""
         return (NOBODYS_ADDRESS,) if self.cut_off else self.from_
 
     def rules(self) -> Iterator[Iterator[Finding]]:
@@ -187,7 +191,7 @@ class Source(Model):
                 yield Finding(("paths", index), "is in the list twice", "each path once", fix)
 
     def _require_paths_for_exceptions(self) -> Iterator[Finding]:
-        """A slip in ``expect.mayBeEmpty`` would go unnoticed until the day on which it matters."""
+        """A typo in ``expect.mayBeEmpty`` would go unnoticed until it matters."""
         for index, given in enumerate(self.expect.may_be_empty):
             if not any(f"{given}/".startswith(f"{path.rstrip('/')}/") for path in self.paths):
                 what = "is none of the paths, and is below none"
@@ -196,9 +200,9 @@ class Source(Model):
                 )
 
     def _require_limits_for_connections(self) -> Iterator[Finding]:
-        """If the relay allows less than restic asks for, restic hangs (restic issue 2925): refuse that here."""
+        """If the relay allows less than restic asks for, restic hangs (restic issue 2925), so this is refused."""
         sessions, connections = self.limits.sessions, self.restic.connections
-        # 16 threads are what an idle Go program of rclone's size takes; each connection may hold one more.
+        # An idle Go program of rclone's size has 16 threads; each connection may use one more.
         needs = (
             ("processes", lambda: self.limits.processes, sessions * (16 + connections)),
             ("openFiles", lambda: self.limits.open_files, 64 + 8 * connections),
@@ -212,7 +216,7 @@ class Source(Model):
                 yield Finding(("limits", key), what, allowed, Fix(value=least))
 
     def _require_time_for_a_run(self) -> Iterator[Finding]:
-        """Shorter than the schedule's own pauses, silence would be reported every time."""
+        """If the limit were shorter than the pauses of the schedule, silence would be reported every time."""
         given = self.silent_after_hours
         if given is None:
             return

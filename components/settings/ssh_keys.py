@@ -1,4 +1,4 @@
-"""Rules for SSH keys: one whole key of the right kind; a private one in its place is never repeated."""
+"""Rules for SSH keys: a complete public key of the right kind. A private key in its place is never repeated."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HOW_TO_MAKE_A_SECURITY_KEY = (
 
 
 def _fields(blob: bytes) -> list[bytes] | None:
-    """The length-prefixed fields of an SSH wire-format key, or None when they do not add up."""
+    """The length-prefixed fields of an SSH wire-format key, or None if the lengths do not match."""
     fields, rest = [], blob
     while rest:
         size = int.from_bytes(rest[:4])
@@ -45,7 +45,7 @@ def _fields(blob: bytes) -> list[bytes] | None:
 
 
 def _is_key(kind: str, text: str) -> bool:
-    """Whether the base64 text is a whole key of this kind: right name, whole key, nothing left over."""
+    """Whether the base64 text is a complete key of this kind: the right name, and nothing missing or left over."""
     try:
         blob = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -60,7 +60,7 @@ def _is_key(kind: str, text: str) -> bool:
 
 
 def read_key_data(public_key: str) -> str:
-    """The base64 part of a valid public key: the same for one key whatever its comment says."""
+    """The base64 part of a valid public key, which is the same for a key whatever its comment."""
     return public_key.split()[1]
 
 
@@ -102,7 +102,7 @@ def _admin_key(value: str) -> str:
 
 
 def find_private_key_problems(text: str) -> Iterator[str]:
-    """What is wrong with a private key, in words that repeat nothing of it."""
+    """What is wrong with a private key, without repeating anything of it."""
     body = re.fullmatch(
         r"-----BEGIN ([A-Z ]*)PRIVATE KEY-----\n(.+?)-----END \1PRIVATE KEY-----\s*", text, re.DOTALL
     )
@@ -122,7 +122,7 @@ def find_private_key_problems(text: str) -> Iterator[str]:
 
 
 def read_public_half(text: str) -> str | None:
-    """The base64 part of the public key that an OpenSSH private key of kind ed25519 carries, None for any other text."""
+    """The base64 part of the public key in an OpenSSH private key of kind ed25519, or None for any other text."""
     body = re.search(r"-----BEGIN OPENSSH PRIVATE KEY-----\n(.+?)-----END", text, re.DOTALL)
     opened = _opened(body[1]) if body else None
     blob = base64.b64encode(opened[1]).decode() if opened else ""
@@ -130,13 +130,13 @@ def read_public_half(text: str) -> str | None:
 
 
 def _openssh_cipher(text: str) -> bytes | None:
-    """How an OpenSSH private key is encrypted; None when it is not a whole one."""
+    """The cipher of an OpenSSH private key, or None if it is not a complete one."""
     opened = _opened(text)
     return None if opened is None else opened[0]
 
 
 def _opened(text: str) -> tuple[bytes, bytes] | None:
-    """Cipher and public key of an OpenSSH private key, None when it is not a whole one (PROTOCOL.key in OpenSSH's source)."""
+    """Cipher and public key of an OpenSSH private key, or None if it is not a complete one (PROTOCOL.key in OpenSSH's source)."""
     try:
         blob = base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
@@ -147,7 +147,7 @@ def _opened(text: str) -> tuple[bytes, bytes] | None:
         size = int.from_bytes(rest[:4])
         head.append(rest[4 : 4 + size])
         rest = rest[4 + size :]
-    fields = _fields(rest[4:])  # behind the number of keys: the public and the private one
+    fields = _fields(rest[4:])  # after the number of keys: the public and the private key
     whole = magic == b"openssh-key-v1\0" and fields is not None and len(fields) == 2
     return (head[0], fields[0]) if whole and fields else None
 

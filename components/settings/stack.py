@@ -24,12 +24,12 @@ STORAGE = OneOf(s3=S3Bucket, aws=AwsBucket, rclone=RcloneRemoteSection, sandbox=
 
 
 def _none_if_empty(value: object) -> object:
-    """Pulumi.yaml declares ``{}`` as the default of a map that a stack file leaves out."""
+    """Pulumi.yaml declares ``{}`` as the default of an omitted map."""
     return None if value == {} else value
 
 
 class Settings(Model):
-    """One stack's settings: frozen, complete, free of contradictions that show without reaching a host."""
+    """One stack's settings: frozen, complete, and free of contradictions that can be found without reaching a host."""
 
     EXAMPLE: ClassVar[object] = None
 
@@ -42,7 +42,7 @@ class Settings(Model):
     )
     admin: Admin = Field(
         Admin(),
-        description="How the operator reaches the hosts; not for the sandbox, which brings its own way.",
+        description="How the operator reaches the hosts; not for the sandbox, which makes its own account and key.",
     )
     aws: Annotated[AwsAccount | None, BeforeValidator(_none_if_empty)] = Field(
         None, description="The AWS account; only with storage.aws or intermediate.ec2, which need it."
@@ -63,16 +63,16 @@ class Settings(Model):
     )
 
     def completed(self) -> Self:
-        """A managed source without a user of its own is reached as the admin's user."""
+        """A managed source without its own user is reached as the admin's user."""
         user = self.admin.user
         return self.model_copy(update={"sources": tuple(_with_user(one, user) for one in self.sources)})
 
     def jump_host(self, host: ExistingHost | ManagedHost) -> JumpHost | None:
-        """The jump host that leads to this host, None where it is dialled directly."""
+        """The jump host for this host, or None if it is reached directly."""
         return choose_jump_host(host.address, host.jump_host, self.admin.jump_host)
 
     def managed_hosts(self) -> Iterator[tuple[Loc, ManagedHost]]:
-        """The hosts of the sources that are reached by SSH, as far as they are valid, with their places."""
+        """The valid hosts of sources that are reached by SSH, with their places."""
         for index, source in enumerate(self.sources):
             yield from run_until_unknown(_managed_host(index, source))
 

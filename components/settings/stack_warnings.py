@@ -1,4 +1,4 @@
-"""Settings that are allowed and weaken the promise: said on every run, each with its remedy."""
+"""Warnings about settings that are allowed but weaken the promise, on every run, each with its remedy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from components.storage.services import SERVICES
 
 
 def list_warnings(settings: Settings) -> tuple[str, ...]:
-    """What is allowed but weakens the promise, each with its remedy; said on every run."""
+    """The warnings about settings that are allowed but weaken the promise, each with its remedy."""
     return tuple(_warnings(settings))
 
 
@@ -76,7 +76,7 @@ _ZONES = ("Europe/Berlin", "Europe/London", "Europe/Athens", "Africa/Cairo", "Pa
 
 
 def _schedule_warnings(settings: Settings) -> Iterator[str]:
-    """Nights without a backup, where the zone is known here. A managed host tells its own: BackupSchedule warns of that."""
+    """Nights without a backup, if the zone is known here. For a managed host BackupSchedule warns, because the host reports its zone."""
     today = datetime.now(UTC).date()
     for source in settings.sources:
         event = OnCalendar.parse(source.schedule)
@@ -92,7 +92,7 @@ def _schedule_warnings(settings: Settings) -> Iterator[str]:
 
 
 def _silence_warnings(settings: Settings, storage: AwsBucket) -> Iterator[str]:
-    """Alarms that ring although all is well, and those that come after the last snapshot's lock has ended."""
+    """Alarms that fire although all is well, and alarms that come after the lock of the last snapshot has ended."""
     if storage.alarms is None:
         return
     given, alarms = storage.alarms.silent_hours, "lastcopy:storage.aws.alarms"

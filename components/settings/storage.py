@@ -1,4 +1,4 @@
-"""Settings of the vault: where the objects end, and how long nobody can delete them."""
+"""Settings of the vault: where the objects are stored, and for how long nobody can delete them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ Certificate = Annotated[StrictStr, AfterValidator(_certificate)]
 HOW_TO_GET_A_SECTION = (
     "`rclone config show REMOTE | tail -n +2 >section.conf`, and remove that file afterwards:"
 )
-# Backends that need a second section, keep nothing, or keep it where root of the relay deletes it.
+# Backends that need a second section, keep nothing, or keep it where root on the relay can delete it.
 _UNFIT = {
     "alias": "wraps another remote",
     "cache": "wraps another remote",
@@ -70,7 +70,7 @@ _UNFIT = {
 
 
 def _section(value: SecretStr) -> SecretStr:
-    """One section body of rclone.conf. No word of it is ever repeated: any of them may be a secret."""
+    """The body of one rclone.conf section. Nothing of it is ever repeated: any word may be a secret."""
     allowed = "the lines below one [section] header of rclone.conf, `key = value` each, with a `type`"
     found: list[str] = []
     kind = None
@@ -101,7 +101,7 @@ def _section(value: SecretStr) -> SecretStr:
 
 
 class Identity(Model):
-    """A pair of keys of the storage; it may delete under `locks/` of its own prefix only."""
+    """An access key of the storage. Its identity may delete only below `locks/` of its own prefix."""
 
     EXAMPLE: ClassVar[object] = {"accessKeyId": "AKIAEXAMPLE", "secretAccessKey": SECRET}
 
@@ -112,14 +112,14 @@ class Identity(Model):
 
 
 class ObjectLock(Model):
-    """What the bucket must already promise; checked before anything is written."""
+    """What the bucket must already guarantee; checked before anything is written."""
 
     mode: LockMode = Field(
         "COMPLIANCE",
-        description="COMPLIANCE: nobody shortens the lock. GOVERNANCE: whoever has the permission can.",
+        description="COMPLIANCE: nobody can shorten the lock. GOVERNANCE: whoever has the permission can.",
     )
     minimum_days: LockDays = Field(
-        30, description="Least default retention of the bucket, in days, 1 to 36500."
+        30, description="Minimum default retention of the bucket, in days, 1 to 36500."
     )
 
 
@@ -130,14 +130,14 @@ _AWS_HOST = re.compile(
 
 
 def _aws_region(endpoint: str) -> str:
-    """The region of one of AWS's own endpoints, "" for any other. The one without a region in its name is us-east-1's."""
+    """The region of one of AWS's own endpoints, or "" for any other. The endpoint without a region in its name is that of us-east-1."""
     if re.fullmatch(r"https://s3\.amazonaws\.com(?::443)?/?", endpoint):
         return "us-east-1"
     found = _AWS_HOST.fullmatch(endpoint)
     return found[1] if found else ""
 
 
-# The rows whose loss the storage step refuses (components/relay/storage_check/storage_check.sh); of other losses it warns.
+# The rows whose loss the storage step refuses (components/relay/storage_check/storage_check.sh). It only warns of other losses.
 Loss = Literal["R1", "R2", "R4", "S5"]
 
 
@@ -157,12 +157,12 @@ class S3Bucket(Model):
     region: Annotated[
         StrictStr, Form(r"[a-z0-9-]{1,32}", "1 to 32 of a-z 0-9 -, such as us-east-1, or auto")
     ] = Field(
-        description="The bucket's region; us-east-1 or auto where the service has none.",
+        description="The bucket's region; us-east-1 or auto if the service has none.",
         examples=["us-east-1"],
     )
     bucket: Bucket = Field(description="The bucket's name.", examples=["example-backups"])
     prefix: Prefix = Field(
-        "", description="Place inside the bucket that holds all sources; empty: the bucket itself."
+        "", description="Path inside the bucket that contains all sources; empty: the bucket itself."
     )
     provider: ServiceName = Field(
         "Other",
@@ -175,19 +175,19 @@ class S3Bucket(Model):
     )
     ca_certificate: Annotated[Certificate | None, Hint(file="ca.pem")] = Field(
         None,
-        description="PEM certificates that sign the endpoint's, where they are not in the system's store.",
+        description="PEM certificates that sign the endpoint's certificate, if they are not in the system's store.",
         examples=["-----BEGIN CERTIFICATE-----…"],
     )
-    lock: ObjectLock = Field(ObjectLock(), description="What the bucket's Object Lock must promise.")
+    lock: ObjectLock = Field(ObjectLock(), description="What the bucket's Object Lock must guarantee.")
     identity: Identity | None = Field(
         None,
-        description="Storage identity that sources without their own share; only the relay keeps them apart.",
+        description="Storage identity shared by sources without their own; only the relay keeps them apart.",
     )
 
     accepted_losses: tuple[Loss, ...] = Field(
         (),
-        description="Rows of docs/threat-model.md (R1, R2, R4, S5) that this storage cannot hold: a warning on every run, where the "
-        "storage step would refuse it.",
+        description="Rows of docs/threat-model.md (R1, R2, R4, S5) that this storage does not meet: the storage step "
+        "warns on every run instead of refusing it.",
         examples=[["R4"]],
     )
 
@@ -204,7 +204,7 @@ class S3Bucket(Model):
             yield Finding(("region",), what, allowed, Fix(value=of, say=say))
 
     def _refuse_service_without_lock(self) -> Iterator[Finding]:
-        """A service that cannot hold the design at all is refused by its name, with what would be lost on it."""
+        """A service that cannot meet the design at all is refused by name, with the consequences."""
         service = SERVICES[self.provider]
         if service.cannot_work:
             what = (
@@ -232,14 +232,14 @@ class RcloneRemoteSection(Model):
         examples=[SECRET],
     )
     path: RemotePath = Field(
-        description="Bucket or folder of the remote that holds all sources.", examples=["backups"]
+        description="Bucket or folder of the remote that contains all sources.", examples=["backups"]
     )
     egress: Annotated[tuple[Egress, ...], Field(min_length=1)] = Field(
-        description="host:port of everything that the relay must reach for this storage; all else is closed.",
+        description="host:port of everything that the relay must reach for this storage; everything else is blocked.",
         examples=[["storage.example.com:443"]],
     )
     without_object_lock: Literal["accepted"] = Field(
-        description="The word accepted: whoever controls the relay can delete every backup.",
+        description="The word accepted, as a reminder: whoever controls the relay can delete every backup.",
         examples=["accepted"],
     )
 

@@ -1,4 +1,4 @@
-"""Rules for single values. What passes holds no control character and cannot start an option."""
+"""Rules for single values. A value that passes contains no control character and cannot start an option."""
 
 from __future__ import annotations
 
@@ -80,14 +80,14 @@ def _ip(value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether this is an address of the machine that dials it."""
+    """Whether this is a loopback address or name."""
     found = _ip(address)
     return found.is_loopback if found is not None else address.lower() == "localhost"
 
 
 @dataclass(frozen=True)
 class HostPort:
-    """An address and a port; as text, an IPv6 address is in brackets."""
+    """An address and a port. As text, an IPv6 address is in brackets."""
 
     address: str
     port: int
@@ -97,7 +97,7 @@ class HostPort:
 
 
 def parse_host_port(value: str, *, default: int | None = None) -> HostPort:
-    """Reads ``host:port`` or ``[v6]:port``; the port may be left out where there is a default."""
+    """Read ``host:port`` or ``[v6]:port``. The port may be omitted if there is a default."""
     optional = "" if default is None else ", or an address alone"
     allowed = f"host:port, or [IPv6]:port{optional}; {PORT}"
     if default is not None and _ip(value) is not None:
@@ -127,7 +127,7 @@ def _server(value: str) -> str:
 
 
 def parse_network(value: str) -> IPNetwork | None:
-    """The network that the text names, None where it names none."""
+    """The network, or None if the text is not one."""
     try:
         return ipaddress.ip_network(value) if "%" not in value else None
     except ValueError:
@@ -152,7 +152,7 @@ _SANDBOX_RANGES = tuple(
         SANDBOX_NETWORK,
         "203.0.113.0/24",
         "192.0.2.0/24",
-        "198.18.0.0/15",  # RFC 2544: kept for tests
+        "198.18.0.0/15",  # RFC 2544: reserved for tests
         "10.0.0.0/8",
         "172.16.0.0/12",
         "192.168.0.0/16",
@@ -220,7 +220,7 @@ def _key_file(value: str) -> str:
 
 
 def _prefix(value: str) -> str:
-    """A place inside the storage, without the trailing slash that people add."""
+    """A path inside the storage, without a trailing slash."""
     parts = value.removesuffix("/").split("/") if value else []
     if not all(
         re.fullmatch(r"[A-Za-z0-9._-]+", part, re.ASCII) and part not in (".", "..") for part in parts
@@ -257,7 +257,7 @@ def _endpoint(value: str) -> str:
             "is not encrypted: the storage's keys and the data's names would be readable on the way",
             allowed=allowed,
         )
-    # Nothing of this value is repeated: it may hold a user and a password.
+    # Nothing of this value is repeated: it may contain a user and a password.
     if not re.fullmatch(r"https://[A-Za-z0-9.:\[\]-]+/?", value, re.ASCII):
         raise refuse("is not a plain https address", allowed=allowed)
     place = urlsplit(value).netloc
@@ -266,7 +266,7 @@ def _endpoint(value: str) -> str:
 
 
 def is_carried_by_rclone(value: str) -> bool:
-    """Whether rclone.conf gives the value back as it is: quotes, backslashes and %( have a meaning there."""
+    """Whether rclone.conf returns the value unchanged: quotes, backslashes and %( have a meaning there."""
     return not value.startswith(('"', "'", "`")) and not value.endswith("\\") and "%(" not in value
 
 
@@ -335,6 +335,6 @@ AccessKeyId = Annotated[
 SecretAccessKey = Annotated[SecretStr, AfterValidator(_secret_access_key)]
 Password = Annotated[SecretStr, AfterValidator(_password)]
 LockMode = Literal["COMPLIANCE", "GOVERNANCE"]
-MOST_LOCK_DAYS = 36500  # a hundred years, the most that S3 takes
+MOST_LOCK_DAYS = 36500  # a hundred years, the longest that S3 accepts
 LockDays = Annotated[StrictInt, Field(ge=1, le=MOST_LOCK_DAYS)]
 Generation = Annotated[StrictInt, Field(ge=1, le=999999)]
