@@ -122,7 +122,8 @@ A verdict is based on what was in the storage and on the hosts afterwards, not o
 <div class="head" style="--edge:var({edge})"><p><b>{escape(_conclusion(run))}</b></p>{_conditions(run)}</div>
 {groups}
 <h2>How to read this</h2>
-<p><span class="verdict proven">proven</span>: every attempt was made and held, and what must work did work over the same channel.
+<p>Open a row to see each attempt and what was seen.
+<span class="verdict proven">proven</span>: every attempt was made and held, and what must work did work over the same channel.
 <span class="verdict part">in part</span>: what was tried held, but something was not tried; the row says what and why.
 <span class="verdict part">not proven</span>: nothing was tried. <span class="verdict bad">BROKEN</span>: an attack succeeded.
 <span class="verdict bad">ERROR</span>: the drill could not tell; treat it as broken until it can.</p>

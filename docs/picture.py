@@ -62,10 +62,11 @@ BOXES = (
         what="S3 bucket: versions, Object Lock",
         has=("every version of every object", "a lock that nobody can shorten"),
         hostile="After any attack",
-        kept=("every locked version is there", "restores the time before it"),
+        kept=("every locked version is there", "hidden data can be restored"),
     ),
 )
 WIDE, GAP, TOP, TALL = 272, 72, 56, 250
+ARROW = TOP + 84
 
 
 def picture(theme: Theme) -> str:
@@ -115,13 +116,14 @@ def _boundary(x: int, number: int, theme: Theme) -> str:
     middle = ' text-anchor="middle" font-size="12" font-weight="600"'
     return (
         _text(x, 20, f"boundary {number}", theme.boundary, middle)
-        + f'\n<path d="M{x} 32V{TOP + TALL + 20}" stroke="{theme.boundary}" stroke-width="2" stroke-dasharray="6 5"/>'
+        # Open behind the arrow's name.
+        + f'\n<path d="M{x} 32V{ARROW - 30}M{x} {ARROW + 8}V{TOP + TALL + 20}" stroke="{theme.boundary}" stroke-width="2" stroke-dasharray="6 5"/>'
     )
 
 
 def _arrow(left: int, label: str, theme: Theme) -> str:
     """Across a boundary, above its dashes."""
-    y, start, end = TOP + 84, left + 6, left + GAP - 6
+    y, start, end = ARROW, left + 6, left + GAP - 6
     middle = (
         f' text-anchor="middle" font-size="12" paint-order="stroke" stroke="{theme.box}" stroke-width="4"'
     )
