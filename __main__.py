@@ -10,7 +10,7 @@ from components.relay.sshd.hardened_sshd import HardenedSshd, HardenedSshdArgs
 from components.settings import list_warnings, load_settings
 from components.source.protected_source import ProtectedSource, ProtectedSourceArgs
 
-settings = load_settings()  # reports every problem at once, before any resource exists
+settings = load_settings()  # reports all problems at once, before any resource exists
 infrastructure = create_infrastructure(settings)
 vault = infrastructure.vault
 programs = Programs("programs")
