@@ -9,8 +9,10 @@ from components.relay.service.rclone_remote import RcloneRemote, RcloneRemoteArg
 from components.relay.sshd.hardened_sshd import HardenedSshd, HardenedSshdArgs
 from components.settings import list_warnings, load_settings
 from components.source.protected_source import ProtectedSource, ProtectedSourceArgs
+from components.source_positions import omit_source_positions
 
-settings = load_settings()  # reports all problems at once, before any resource exists
+omit_source_positions()
+settings = load_settings()  # reports every problem at once, before any resource exists
 infrastructure = create_infrastructure(settings)
 vault = infrastructure.vault
 programs = Programs("programs")

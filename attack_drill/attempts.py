@@ -54,10 +54,10 @@ def run_attempts(
     """Run attempts on a host.
 
     Args:
-        host: The host to run them on.
+        host: Where.
         attempts: The commands.
-        seconds: The time limit of each attempt.
-        side_by_side: How many run in parallel.
+        seconds: How long each may take.
+        side_by_side: How many run at a time.
 
     Returns:
         How each ended, in the order of the attempts.

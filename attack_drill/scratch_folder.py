@@ -1,4 +1,4 @@
-"""The drill's own folders on a host."""
+"""Folders of the drill's own on a host."""
 
 from __future__ import annotations
 

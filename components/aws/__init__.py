@@ -1,1 +1,1 @@
-"""A stack's resources on AWS: the provider's settings and the relay's machine."""
+"""What a stack has in AWS: the provider's settings and the relay's machine."""

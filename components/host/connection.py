@@ -9,6 +9,8 @@ from typing import Any, Literal
 import pulumi
 from pulumi_command import remote
 
+from components.host.private_key import shorten
+
 _DIAL_SECONDS = 10
 _DIALS = 4
 
@@ -32,7 +34,7 @@ class Jump:
             port=self.port,
             user=self.user,
             host_key=self.host_key,
-            private_key=_secret(self.private_key),
+            private_key=_short_secret(self.private_key),
             dial_error_limit=_DIALS,
             per_dial_timeout=_DIAL_SECONDS,
         )
@@ -101,7 +103,7 @@ class Host:
             port=self.port,
             user=self.user,
             host_key=self.host_key,
-            private_key=_secret(self.private_key),
+            private_key=_short_secret(self.private_key),
             dial_error_limit=self.dials,
             per_dial_timeout=_DIAL_SECONDS,
             proxy=None if self.jump is None else self.jump.connection(),
@@ -121,5 +123,5 @@ class Host:
         return pulumi.Output.secret(known)
 
 
-def _secret(value: pulumi.Input[str] | None) -> pulumi.Output[str] | None:
-    return None if value is None else pulumi.Output.secret(value)
+def _short_secret(key: pulumi.Input[str] | None) -> pulumi.Output[str] | None:
+    return None if key is None else pulumi.Output.secret(key).apply(shorten)

@@ -14,7 +14,7 @@ import pulumi
 from pulumi_command import remote
 
 from components.host.connection import Host
-from components.host.program_texts import program_files, script_program, script_text, stored_step_text
+from components.host.program_texts import program_files, script_text, stored_program, stored_step_text
 
 # Everything except `triggers`: when the triggers replace the step, the engine takes the new values of these inputs, too.
 _ONCE = ("connection", "create", "stdin", "logging", "addPreviousOutputInEnv")
@@ -58,7 +58,6 @@ class HostStep(pulumi.ComponentResource):
     facts: pulumi.Output[dict[str, str]]
 
     def __init__(self, name: str, args: HostStepArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        opts = opts or pulumi.ResourceOptions()
         host = args.host
         values = {**args.values, **({} if host.fetches else {"FETCHES": "no"})}
         super().__init__(
@@ -71,7 +70,8 @@ class HostStep(pulumi.ComponentResource):
                 "secretNames": sorted(args.secrets),
                 "programs": _labels(args.script),
             },
-            opts,
+            # All that the command comes after: a child is made after its component and removed before what that depends on.
+            pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=_prerequisites(host))),
         )
         self._command = remote.Command(
             f"{name}-command",
@@ -82,15 +82,11 @@ class HostStep(pulumi.ComponentResource):
             triggers=None if host.incarnation is None else [host.incarnation],
             add_previous_output_in_env=False,
             logging=remote.Logging.NONE,
-            opts=pulumi.ResourceOptions.merge(
-                pulumi.ResourceOptions(depends_on=opts.depends_on),
-                pulumi.ResourceOptions(
-                    parent=self,
-                    depends_on=[*host.ready, *([host.store.sender] if host.store else [])],
-                    additional_secret_outputs=["stdout", "stderr"],
-                    deleted_with=host.machine,
-                    ignore_changes=list(_ONCE) if args.once else None,
-                ),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                additional_secret_outputs=["stdout", "stderr"],
+                deleted_with=host.machine,
+                ignore_changes=list(_ONCE) if args.once else None,
             ),
         )
         # By the scripts' contract facts are public. Everything else that a command prints stays secret.
@@ -98,26 +94,26 @@ class HostStep(pulumi.ComponentResource):
         self.register_outputs({"facts": self.facts})
 
 
+def _prerequisites(host: Host) -> list[pulumi.Resource]:
+    return [*host.ready, *([host.store.sender] if host.store else [])]
+
+
 def _stdin(args: HostStepArgs, values: Mapping[str, pulumi.Input[str]]) -> pulumi.Output[str]:
     texts: pulumi.Output[dict[str, str]] = pulumi.Output.all(**values, **args.secrets)
-    store = args.host.store
-    if store is None:
-        return pulumi.Output.secret(texts.apply(lambda known: script_text(args.script, known)))
-    needed = [script_program(args.script), *program_files(args.script).values()]
-    if missing := [one.name for one in needed if one.sha256 not in store.digests]:
+    host, script = args.host, args.script
+    if host.store is None:
+        return pulumi.Output.secret(texts.apply(lambda known: script_text(script, known)))
+    program = stored_program(script)
+    if program.sha256 not in host.store.digests:
         raise ValueError(
-            f"step {args.script} on host {args.host.name}: not among the programs sent to it: {missing}"
+            f"step {script} on host {host.name}: not among the programs sent to it: {program.name}"
         )
-    return pulumi.Output.secret(
-        pulumi.Output.all(texts, store.sender.urn).apply(
-            lambda known: stored_step_text(args.script, known[0], sender=known[1])
-        )
-    )
+    return pulumi.Output.secret(texts.apply(lambda known: stored_step_text(script, known, host=host.name)))
 
 
 def _labels(script: str) -> dict[str, str]:
     files = {value: file.label for value, file in program_files(script).items()}
-    return {"script": script_program(script).label, **files}
+    return {"script": stored_program(script).label, **files}
 
 
 def _line(args: HostStepArgs, mode: str) -> pulumi.Output[str]:

@@ -16,7 +16,10 @@ import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
+
+from components.host.safe_text import require_name
 
 COMPONENTS = Path(__file__).parents[1]
 _PRELUDES = re.compile(r"^# prelude: ([a-z_ ]+)$", re.MULTILINE)
@@ -80,14 +83,29 @@ def program_files(script: str) -> dict[str, Program]:
     }
 
 
+def stored_program(script: str) -> Program:
+    """The script as a host's store has it: with its program files, and with what reads a step's values. It starts nothing either."""
+    files = [f"V_{value}={shlex.quote(file.text)}" for value, file in sorted(program_files(script).items())]
+    usual = usual_lines(script)
+    reader = [line for line in script_path("stored_step").read_text().splitlines() if line[:1] != "#"]
+    own = [f"usual={shlex.quote(chr(10).join(usual))}", f"usual_count={max(1, len(usual))}", *reader]
+    return Program(name=f"{script}.sh", text="\n".join([script_program(script).text, *files, *own, ""]))
+
+
 def programs_of(areas: Iterable[str]) -> list[Program]:
-    """Every script in these folders below components/, with its program files."""
-    found = []
-    for area in areas:
-        for path in sorted((COMPONENTS / area).rglob("*.sh")):
-            if _IS_A_SCRIPT.search(path.read_text()):
-                found += [script_program(path.stem), *program_files(path.stem).values()]
-    return found
+    """Every script of these folders below components/, as a host's store has it."""
+    return [
+        stored_program(path.stem)
+        for area in areas
+        for path in sorted((COMPONENTS / area).rglob("*.sh"))
+        if _IS_A_SCRIPT.search(path.read_text())
+    ]
+
+
+def usual_lines(script: str) -> list[str]:
+    """Lines that values of this script's steps usually have: the file ``<script>.usual`` beside it, where there is one."""
+    path = script_path(script).with_suffix(".usual")
+    return path.read_text().splitlines() if path.exists() else []
 
 
 def script_text(script: str, values: Mapping[str, str]) -> str:
@@ -99,25 +117,60 @@ def script_text(script: str, values: Mapping[str, str]) -> str:
     return "\n".join([script_program(script).text, *value_lines(known), _START, ""])
 
 
-def stored_step_text(script: str, values: Mapping[str, str], *, sender: str) -> str:
-    """The text of a step for a host whose store has its programs: their digests, its values, and finally the line that starts it.
+def stored_step_text(script: str, values: Mapping[str, str], *, host: str) -> str:
+    """The text of a step for a host whose store has its program: the digest, its values, and last the line that starts it.
 
-    ``sender`` is the URN of the resource that sends programs to this host, for the error that asks to send them again.
+    The state keeps it twice, so it is short. The program is read once: what was checked is what runs. ``host``: the name of the host, for
+    the error that asks for its programs to be sent again.
     """
-    head = [line for line in script_path("stored_step").read_text().splitlines() if line and line[0] != "#"]
-    program = script_program(script)
-    files = [
-        f"load V_{value} {file.name} {file.sha256}" for value, file in sorted(program_files(script).items())
-    ]
-    body = [
-        f"sender={shlex.quote(sender)}",
-        f"load program {program.name} {program.sha256}",
-        'eval "$(printf %s "$program" | base64 -d)"',
-        *value_lines(values),
-        *files,
+    program, sender = stored_program(script), f"urn:**::{require_name(host, 'the host')}-programs"
+    refusal = f"error: {program.name} on host $(uname -n) is missing or is not the program that was sent; nothing was run"
+    lines = [
+        "s(){",
+        f"d={program.sha256};f={STORE}/$d",
+        "p=$(cat $f;echo .)",
+        '[ "$(stat -c%u $f) $(printf %s "${p%.}"|sha256sum)" = "0 $d  -" ]||{',
+        f'echo "{refusal}',
+        f"  fix: pulumi up --replace '{sender}'\">&2;exit 1;}}",
+        'eval "${p%.}"',
+        f"values {shlex.quote(abridge(value_text(values), usual_lines(script)))}",
         _START,
+        "}",
+        's "$@"',
     ]
-    return "\n".join([*head, "step() {", *body, "}", 'step "$@"', ""])
+    return "\n".join([*lines, ""])
+
+
+def value_text(values: Mapping[str, str]) -> list[str]:
+    """Values as lines: each after a line ``:NAME``. A line of a value that would mean something else has a ``+`` before it."""
+    _require_value_names(values)
+    lines = []
+    for name, text in sorted(values.items()):
+        if "\0" in text:
+            raise ValueError(f"value {name} holds a NUL, which no shell can")
+        lines += [f":{name}", *(f"+{line}" if line[:1] in (*":@+",) else line for line in text.split("\n"))]
+    return lines
+
+
+def abridge(lines: Sequence[str], usual: Sequence[str]) -> str:
+    """The lines, each run of usual ones as one line ``@FIRST-LAST``; stored_step.sh turns it back."""
+    short, at = list[str](), 0
+    while at < len(lines):
+        first, count = _longest_run(lines[at:], usual)
+        literal, reference = lines[at : at + max(1, count)], f"@{first + 1}-{first + count}"
+        short += [reference] if count and len(reference) < len("\n".join(literal)) else literal
+        at += len(literal)
+    return "\n".join(short)
+
+
+def _longest_run(lines: Sequence[str], usual: Sequence[str]) -> tuple[int, int]:
+    """Where among the usual lines the most of the first lines are, and how many."""
+    counts = [
+        sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(lines, usual[first:], strict=False)))
+        for first in range(len(usual))
+    ]
+    most = max(counts, default=0)
+    return (counts.index(most), most) if most else (0, 0)
 
 
 def archive(programs: Iterable[Program]) -> bytes:
@@ -141,7 +194,10 @@ def digest_of(programs: Iterable[Program]) -> str:
 
 def value_lines(values: Mapping[str, str]) -> list[str]:
     """The assignments that hand values to a script."""
-    wrong = [name for name in values if not _VALUE_NAME.match(name)]
-    if wrong:
-        raise ValueError(f"value names must be A-Z, 0-9 and _: {wrong}")
+    _require_value_names(values)
     return [f"V_{name}={base64.b64encode(text.encode()).decode()}" for name, text in sorted(values.items())]
+
+
+def _require_value_names(values: Mapping[str, str]) -> None:
+    if wrong := [name for name in values if not _VALUE_NAME.match(name)]:
+        raise ValueError(f"value names must be A-Z, 0-9 and _: {wrong}")

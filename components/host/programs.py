@@ -57,8 +57,10 @@ class Programs(pulumi.ComponentResource):
 
 
 def _files() -> dict[str, str]:
-    """Every file that programs consist of, by its path below components/."""
-    paths = (path for path in COMPONENTS.rglob("*") if path.is_file() and path.suffix in ("", ".sh"))
+    """Every file that programs are made of, by its path below components/."""
+    paths = (
+        path for path in COMPONENTS.rglob("*") if path.is_file() and path.suffix in ("", ".sh", ".usual")
+    )
     return {str(path.relative_to(COMPONENTS)): path.read_text() for path in sorted(paths)}
 
 

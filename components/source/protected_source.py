@@ -17,13 +17,13 @@ from components.source.enrolment.source_enrolment import RelayEndpoint, SourceEn
 from components.source.repository.restic_repository import ResticRepository, ResticRepositoryArgs
 from components.source.schedule.backup_schedule import BackupSchedule, BackupScheduleArgs
 
-# Of a source without SSH access, in the form of Host.summary.
+# Of a source that the admin cannot reach: as Host.summary.
 _UNREACHED = dict.fromkeys(("address", "port", "user", "hostKey", "jumpHost"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProtectedSourceArgs:
-    """``host``: None if the admin cannot reach it."""
+    """``host``: None where the admin cannot reach it."""
 
     source: Source
     host: Host | None
@@ -33,11 +33,11 @@ class ProtectedSourceArgs:
 
 
 class ProtectedSource(pulumi.ComponentResource):
-    """One source backs up into its own repository, which it can fill but not destroy (S1 to S7).
+    """One source backs up into a repository of its own, which it can fill but not destroy (S1 to S7).
 
     Pulumi type ``lastcopy:source:ProtectedSource``. Children: ``<name>-restic`` (HostTool),
     ``<name>-enrolment`` (SourceEnrolment), ``<name>-repository`` (ResticRepository), ``<name>-schedule``
-    (BackupSchedule), ``<name>-cutoff`` (HostStep, removed first). An unmanaged source has no tool and no schedule. All names are derived from the
+    (BackupSchedule), ``<name>-cutoff`` (HostStep, removed first); an unmanaged source has no tool and no schedule. All names come from the
     source's, so adding, removing or changing one source touches no other.
     Outputs: ``public_key``, ``repository_id``, ``key_id`` (None for an unmanaged source), ``password``
     (secret), ``enrolment_script`` (secret; None for a managed source), ``summary`` (what may be public).
@@ -57,9 +57,9 @@ class ProtectedSource(pulumi.ComponentResource):
         super().__init__("lastcopy:source:ProtectedSource", name, {"source": args.source.name}, opts)
         self._name, self._args = name, args
         child = pulumi.ResourceOptions(parent=self)
-        made: list[pulumi.Resource] = []
+        tools = []
         if args.host is not None:
-            made.append(HostTool(f"{name}-restic", HostToolArgs(host=args.host, tool="restic"), child))
+            tools.append(HostTool(f"{name}-restic", HostToolArgs(host=args.host, tool="restic"), child))
         enrolment = SourceEnrolment(
             f"{name}-enrolment",
             SourceEnrolmentArgs(
@@ -67,30 +67,31 @@ class ProtectedSource(pulumi.ComponentResource):
             ),
             child,
         )
-        made.append(enrolment)
         repository = ResticRepository(
             f"{name}-repository",
-            ResticRepositoryArgs(source=args.source, host=args.host, protect=args.protect, after=[*made]),
+            ResticRepositoryArgs(
+                source=args.source, host=args.host, protect=args.protect, after=[*tools, enrolment]
+            ),
             child,
         )
-        made.append(repository)
-        if args.host is not None:
+        if args.host is None:
+            self._create_cutoff([enrolment, repository])
+        else:
             schedule = BackupSchedule(
                 f"{name}-schedule",
                 BackupScheduleArgs(source=args.source, host=args.host),
                 pulumi.ResourceOptions(parent=self, depends_on=[repository]),
             )
-            made.append(schedule)
-        self._create_cutoff(made)
+            self._create_cutoff([schedule])  # made after all the others
         self._set_outputs(enrolment, repository)
 
-    def _create_cutoff(self, made: Sequence[pulumi.Resource]) -> None:
-        """Created last, so removed first: the key is revoked before any step connects to the source, which may be dead or hostile (S11)."""
+    def _create_cutoff(self, after: Sequence[pulumi.Resource]) -> None:
+        """Made last, so it goes first: the key is dead before any step dials the source, which may be dead or hostile itself (S11)."""
         values = {"SOURCE": self._args.source.name}
         HostStep(
             f"{self._name}-cutoff",
             HostStepArgs(host=self._args.relay.host, script="cutoff", values=values, undo=True),
-            pulumi.ResourceOptions(parent=self, depends_on=made),
+            pulumi.ResourceOptions(parent=self, depends_on=after),
         )
 
     def _set_outputs(self, enrolment: SourceEnrolment, repository: ResticRepository) -> None:

@@ -141,11 +141,11 @@ def _errors_told(interrupted: str, *, as_json: bool) -> Iterator[None]:
                 [{"what": error.format_message(), "where": where, "fix": f"{where} --help"}]
             )
         raise
-    except KeyboardInterrupt as stopped:
-        text = str(stopped) or interrupted or "interrupted"
-        output.errors.print(text, markup=False, soft_wrap=True)
+    except KeyboardInterrupt:
+        if interrupted:
+            output.errors.print(interrupted, markup=False)
         if as_json:
-            output.print_json_errors([{"what": text}])
+            output.print_json_errors([{"what": interrupted or "interrupted"}])
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     finally:
         for number, handler in before.items():

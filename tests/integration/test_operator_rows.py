@@ -16,6 +16,7 @@ from contextlib import contextmanager
 import pytest
 
 from attack_drill.proc_watch import ProcWatch
+from components.host.private_key import shorten
 from tests.integration.checkout import Running
 from tests.waiting import wait_until
 
@@ -33,8 +34,10 @@ def secrets(running: Running) -> dict[str, str]:
         for resource in state["deployment"]["resources"]
         if resource["type"] == "random:index/randomPassword:RandomPassword"
     }
-    found["admin key"] = (running.machines.directory / "admin_ed25519").read_text().splitlines()[2]
-    assert len(found) == 5, sorted(found)  # two passwords, two storage keys, one admin key
+    key = (running.machines.directory / "admin_ed25519").read_text()
+    found["admin key"] = key.splitlines()[2]
+    found["admin key, as the steps dial with it"] = shorten(key).splitlines()[1]
+    assert len(found) == 6, sorted(found)  # two passwords, two storage keys, one admin key in two forms
     assert all(len(secret) >= 32 for secret in found.values())
     return found
 

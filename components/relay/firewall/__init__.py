@@ -1,1 +1,1 @@
-"""The relay's firewall: which traffic may enter and leave it."""
+"""What may come to the relay, and what may leave it."""

@@ -1,1 +1,1 @@
-"""The relay's sshd: who may log in, and how."""
+"""Who may log in at the relay, and how."""

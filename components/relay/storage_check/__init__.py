@@ -1,1 +1,1 @@
-"""The check that the storage provides what the design needs, before anything is written."""
+"""The proof that the storage holds what the design needs, before anything is written."""

@@ -21,7 +21,7 @@ def gone(error: ClientError) -> bool:
 
 
 def _drop(call: Any, **names: str) -> None:
-    """Deleting something that does not exist counts as done."""
+    """Deleting what is not there is done already."""
     try:
         call(**names)
     except ClientError as error:
@@ -110,7 +110,7 @@ def _drop_policy(cloud: Cloud, made: str, state: Props) -> None:  # noqa: ARG001
 
 # access keys
 
-MOST_KEYS = 2  # IAM's quota per user, which moto does not have
+MOST_KEYS = 2  # IAM's quota per user, which moto does not know
 
 
 def _make_key(cloud: Cloud, props: Props) -> Made:

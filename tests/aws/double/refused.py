@@ -1,5 +1,5 @@
-"""The only error that the double raises deliberately."""
+"""The one error that the double raises on purpose."""
 
 
 class Refused(Exception):
-    """The double refuses, in the role of AWS; the engine shows the text."""
+    """The double, or AWS's part that it plays, says no; the text is what the engine shows."""

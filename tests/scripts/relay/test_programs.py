@@ -20,7 +20,7 @@ from components.host.program_texts import (
     digest_of,
     programs_of,
     script_path,
-    script_program,
+    stored_program,
     stored_step_text,
 )
 from components.host.programs import RELAY_AREAS, SOURCE_AREAS
@@ -29,11 +29,11 @@ from ops.hosts.connection import HostError, SshEndpoint, SshHost, open_hosts
 from tests.scripts.relay.chain import Answer, Chain, Step
 from toolchain.checkout import ROOT
 
-SENDER = "urn:pulumi:test::lastcopy::lastcopy:host:Programs$command:local:Command::relay-programs"
+SENDER = "urn:**::relay-programs"
 MARKED = "/root/ran"
 HARMLESS = Program(
     name="harmless.sh",
-    text=f'main() {{ echo "$1 $(value A)" >{MARKED}; }}\nvalue() {{ eval "printf %s \\"\\$V_$1\\"" | base64 -d; }}\n',
+    text=f'values() {{ given=$1; }}\nmain() {{ echo "$1 $given" >{MARKED}; }}\n',
 )
 
 
@@ -77,7 +77,7 @@ def run(chain: Chain, text: str, mode: str = "apply") -> Answer:
 
 
 def stored(step: Step) -> str:
-    return stored_step_text(step.script, step.values, sender=SENDER)
+    return stored_step_text(step.script, step.values, host="relay")
 
 
 @pytest.fixture
@@ -138,8 +138,8 @@ def damaged(chain: Chain, host: SshHost, change: str) -> Answer:
 
 def harmless(**replaced: str) -> str:
     """A step of a program that leaves a mark."""
-    step = stored_step_text("cutoff", {"A": "value"}, sender=SENDER)
-    cutoff = script_program("cutoff")
+    step = stored_step_text("cutoff", {"A": "value"}, host="relay")
+    cutoff = stored_program("cutoff")
     text = step.replace(cutoff.sha256, HARMLESS.sha256).replace(cutoff.name, HARMLESS.name)
     for old, new in replaced.items():
         assert old in text
@@ -150,12 +150,12 @@ def harmless(**replaced: str) -> str:
 def test_the_program_that_was_sent_runs_with_its_values(chain: Chain, host: SshHost) -> None:
     store.send_archive(host, [HARMLESS], "mark")
     assert run(chain, harmless()).code == 0
-    assert chain.sh(f"cat {MARKED}") == "apply value\n"
+    assert chain.sh(f"cat {MARKED}") == "apply :A\nvalue\n"
 
 
 CHANGES = {
     "changed": "echo 'echo other >>/root/ran' >>{file}",
-    "another one": "printf 'main() {{ echo other >/root/ran; }}' >{file}",
+    "another one": "printf 'values() {{ :; }}; main() {{ echo other >/root/ran; }}' >{file}",
     "cut": "truncate -s -1 {file}",
     "missing": "rm {file}",
     "another account's": "chown nobody {file}",
@@ -175,7 +175,7 @@ def test_sabotage_without_the_check_a_changed_program_runs(chain: Chain, host: S
     store.send_archive(host, [HARMLESS], "mark")
     chain.sh(CHANGES["another one"].format(file=f"{STORE}/{HARMLESS.sha256}"))
     [check] = [line for line in harmless().splitlines() if "sha256sum" in line]
-    assert run(chain, harmless().replace(check, "  true || {")).code == 0
+    assert run(chain, harmless().replace(check, "true||{")).code == 0
     assert chain.sh(f"cat {MARKED}") == "other\n"
 
 
@@ -228,7 +228,7 @@ def test_an_older_program_stays_for_the_step_that_names_it(chain: Chain, host: S
     store.send_archive(host, [HARMLESS], "mark")
     sent(chain)
     assert run(chain, harmless(), "remove").code == 0
-    assert chain.sh(f"cat {MARKED}") == "remove value\n"
+    assert chain.sh(f"cat {MARKED}") == "remove :A\nvalue\n"
 
 
 def test_removal_takes_all_of_one_sending_and_nothing_of_a_later_one(chain: Chain) -> None:

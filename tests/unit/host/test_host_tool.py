@@ -13,6 +13,7 @@ from components.host.connection import Host, Jump
 from components.host.host_step import HostStep, HostStepArgs
 from components.host.host_tool import HostTool, HostToolArgs
 from tests.unit.recording import SAMPLE_KEY, Graph, Secret, record
+from tests.unit.stacks import before
 
 
 def graph(*, fetches: bool, key: str | None = "PRIVATE", jump: Jump | None = None) -> Graph:
@@ -31,7 +32,7 @@ def test_the_tool_is_handed_over_before_the_host_is_asked_for_it() -> None:
     made = graph(fetches=False)
     command = made.named("web1-restic-hand-over")
     assert (command.type, command.parent) == ("command:local:Command", "web1-restic")
-    assert "web1-restic-hand-over" in made.named("web1-restic-install-command").depends_on
+    assert "web1-restic-hand-over" in before(made, "web1-restic-install-command")
     assert shlex.split(command.inputs["create"])[-3:] == ["-m", "ops", "hand-over"]
     assert not {"update", "delete", "environment", "dir"} & command.inputs.keys()
     assert command.inputs["triggers"] == ["i-1"], "another machine behind the address has no tool"

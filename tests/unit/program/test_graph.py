@@ -21,6 +21,7 @@ from pulumi_command import remote
 from components.host import connection
 from components.host.connection import Host
 from components.host.host_tool import HostTool
+from components.host.private_key import shorten
 from components.sandbox import local_sandbox
 from components.source import protected_source, step_values
 from components.source.protected_source import ProtectedSource, ProtectedSourceArgs
@@ -81,7 +82,8 @@ def plain_texts(value: Any) -> Iterator[str]:
 
 def secrets_are_secret(shape: Shape, graph: Graph) -> list[str]:
     """No secret of the stack, given or made, is in plain among inputs, outputs and exports (A2)."""
-    secrets = {*secrets_in(shape.config()), private_key(), "generated-for-", "secret-of-"} - {"PRIVATE-KEY"}
+    keys = {private_key(), shorten(private_key())}
+    secrets = {*secrets_in(shape.config()), *keys, "generated-for-", "secret-of-"} - {"PRIVATE-KEY"}
     places = [(one.name, one.inputs) for one in graph]
     places += [*graph.outputs.items(), *graph.exports.items()]
     return [
