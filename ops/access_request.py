@@ -65,7 +65,7 @@ class AccessRequest:
     lock_was: tuple[str, ...] = ()
 
     def options_for(self, stack: str, config_file: Path | None = None) -> CommandOptions:
-        """The same ways in, for a command that a person is told to run. ``stack``: its name, where it was not asked for by name."""
+        """The same options, for a command shown to a person. ``stack``: its name, if it was not given as an option."""
         sandbox = ("--sandbox", str(self.sandbox)) if self.sandbox else ()
         # The folder names the stack of a sandbox.
         name = ("--stack", self.stack or stack) if self.stack or not self.sandbox else ()

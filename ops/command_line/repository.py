@@ -28,10 +28,10 @@ def open_repository(
     with open_access(request) as access, progress_bar() as progress:
         task = progress.add_task("versions listed", total=None)
 
-        def told(what: str, seen: int) -> None:
+        def report(what: str, seen: int) -> None:
             progress.update(task, description=what, completed=seen)
 
-        with open_recovery(access, tools, say, told, ahead=ahead, at=at) as found:
+        with open_recovery(access, tools, say, report, ahead=ahead, at=at) as found:
             progress.stop()
             if found.since:
                 say(

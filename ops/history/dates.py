@@ -86,9 +86,9 @@ def _began(end: datetime, retentions: Sequence[Retention]) -> Iterator[datetime]
         yield from retentions[-1].possible_starts(end)
 
 
-def find_common_shift(told: History, true: History) -> int | None:
+def find_common_shift(reported: History, true: History) -> int | None:
     """The number of whole days by which nearly all misdated versions are off, or None: a sign that the default retention was changed."""
-    was = {entry.id: entry.at for entries in told.names.values() for entry in entries}
+    was = {entry.id: entry.at for entries in reported.names.values() for entry in entries}
     wrong = [entry for entries in true.names.values() for entry in entries if entry.misdated]
     shifts = Counter(round((entry.at - was[entry.id]) / DAY) for entry in wrong)
     days, count = shifts.most_common(1)[0] if shifts else (0, 0)

@@ -115,13 +115,13 @@ def _bursts(found: list[Act], where: str, kind: Kind, least: int, window: timede
     if kind is Kind.KEYS:
         plain = plain[1:]  # the first key is from `restic init`; an attack may come minutes later
     dense: set[int] = set()
-    start = told = 0
+    start = marked = 0
     for end, index in enumerate(plain):
         while found[index].entry.at - found[plain[start]].entry.at > window:
             start += 1
         if end - start + 1 >= least:
-            dense.update(plain[max(start, told) : end + 1])  # each once: linear time
-            told = end + 1
+            dense.update(plain[max(start, marked) : end + 1])  # each once: linear time
+            marked = end + 1
     for i, act in enumerate(found):
         yield Act(kind=kind, entry=act.entry) if i in dense else act
 
@@ -157,8 +157,8 @@ def _event(group: list[Act]) -> Event:
 
 def propose(history: History, since: datetime | None = None) -> Proposal:
     """The last good moment. ``since``: a moment that is known to be good; earlier signs do not count."""
-    told = find_acts(history)
-    signs = [act for act in told if act.kind in SIGNS and (since is None or act.entry.at > since)]
+    found = find_acts(history)
+    signs = [act for act in found if act.kind in SIGNS and (since is None or act.entry.at > since)]
     if history.last is None:
         return Proposal(at=None, why="the storage holds no history at this place", sign=None)
     if not signs:

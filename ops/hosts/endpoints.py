@@ -75,32 +75,32 @@ def _common_key(admin: Mapping[str, Any], folder: Path) -> Path | None:
 
 def read_endpoints(outputs: Mapping[str, Any], sources: Sequence[str], keys: AdminKeys) -> list[SshEndpoint]:
     """The endpoints of the relay and these sources. Raises LastcopyError if an older program wrote the outputs, without the hosts' addresses."""
-    told = {RELAY: outputs.get(RELAY, {}), **{name: outputs["sources"][name] for name in sources}}
-    silent = [name for name, one in told.items() if any(one.get(key) is None for key in _NEEDED)]
+    described = {RELAY: outputs.get(RELAY, {}), **{name: outputs["sources"][name] for name in sources}}
+    silent = [name for name, one in described.items() if any(one.get(key) is None for key in _NEEDED)]
     if silent:
         raise LastcopyError(
             f"the stack's outputs do not say how to reach {', '.join(silent)}: they were written by an older program",
             where="outputs relay and sources",
             fix="pulumi up",
         )
-    return [_endpoint(name, one, keys) for name, one in told.items()]
+    return [_endpoint(name, one, keys) for name, one in described.items()]
 
 
-def _endpoint(name: str, told: Mapping[str, Any], keys: AdminKeys) -> SshEndpoint:
-    jump = told.get("jumpHost")
+def _endpoint(name: str, described: Mapping[str, Any], keys: AdminKeys) -> SshEndpoint:
+    jump = described.get("jumpHost")
     through = None if jump is None else _dialled(f"jump-{name}", jump, keys.of_jump_to(name), keys)
-    return _dialled(name, told, keys.of(name), keys, through)
+    return _dialled(name, described, keys.of(name), keys, through)
 
 
 def _dialled(
     name: str,
-    told: Mapping[str, Any],
+    described: Mapping[str, Any],
     key_file: Path | None,
     keys: AdminKeys,
     jump: SshEndpoint | None = None,
 ) -> SshEndpoint:
     return SshEndpoint(
-        name=name, address=str(told["address"]), port=int(told["port"]), user=str(told["user"]), host_key=str(told["hostKey"]),
+        name=name, address=str(described["address"]), port=int(described["port"]), user=str(described["user"]), host_key=str(described["hostKey"]),
         key_file=key_file, agent_keys=() if key_file else keys.agent, jump=jump,
     )  # fmt: skip
 

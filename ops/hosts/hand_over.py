@@ -44,8 +44,8 @@ class HandOverRequest:
 
     @classmethod
     def read(cls, text: str) -> HandOverRequest:
-        told = json.loads(text)
-        return cls(dial=told, tool=told["tool"])
+        request = json.loads(text)
+        return cls(dial=request, tool=request["tool"])
 
 
 def hand_over_tool(host: SshHost, tool: str) -> dict[str, str]:

@@ -44,22 +44,24 @@ class PlausibleLimits:
     hosts: tuple[str, ...] = ()
 
 
-def read_snapshots(stored: Mapping[str, datetime], told: Iterable[Mapping[str, Any]]) -> tuple[Snapshot, ...]:
+def read_snapshots(
+    stored: Mapping[str, datetime], listed: Iterable[Mapping[str, Any]]
+) -> tuple[Snapshot, ...]:
     """Join the live snapshots (id -> arrival) with what restic could read of them. Oldest arrival first."""
-    known = {str(one["id"]): one for one in told}
+    known = {str(one["id"]): one for one in listed}
     found = [_read(name, at, known.get(name)) for name, at in stored.items()]
     return tuple(sorted(found, key=lambda one: (one.arrived, one.id)))
 
 
-def _read(name: str, at: datetime, told: Mapping[str, Any] | None) -> Snapshot:
-    if told is None:
+def _read(name: str, at: datetime, listed: Mapping[str, Any] | None) -> Snapshot:
+    if listed is None:
         return Snapshot(id=name, arrived=at, readable=False)
-    paths = told.get("paths") or ()
+    paths = listed.get("paths") or ()
     return Snapshot(
         id=name,
         arrived=at,
-        claimed=_time(str(told.get("time", ""))),
-        host=str(told.get("hostname", "")),
+        claimed=_time(str(listed.get("time", ""))),
+        host=str(listed.get("hostname", "")),
         paths=tuple(sorted(str(path) for path in paths)) if isinstance(paths, list) else (),
     )
 
@@ -134,14 +136,14 @@ def _day(at: datetime) -> str:
 def _crowds(snapshots: Sequence[Snapshot], window: timedelta, most: int) -> dict[int, int]:
     """Snapshots that belong to a burst of more than ``most`` within one window: index -> size of the burst. Takes linear time."""
     dense = [False] * len(snapshots)
-    start = told = 0
+    start = marked = 0
     for end, one in enumerate(snapshots):
         while one.arrived - snapshots[start].arrived > window:
             start += 1
         if end - start + 1 > most:
-            for index in range(max(start, told), end + 1):
+            for index in range(max(start, marked), end + 1):
                 dense[index] = True
-            told = end + 1
+            marked = end + 1
     found: dict[int, int] = {}
     for is_dense, run in groupby(range(len(snapshots)), key=lambda index: dense[index]):
         crowd = list(run)

@@ -151,7 +151,7 @@ class HostTarget:
         self.host.run("xargs", "-0", "-r", "rm", "-f", "--", stdin=names)
 
     def restore(
-        self, repository: Repository, words: Sequence[str], told: Callable[[dict[str, Any]], None]
+        self, repository: Repository, words: Sequence[str], report: Callable[[dict[str, Any]], None]
     ) -> ResticResult:
         if repository.served is None:
             raise AssertionError("only a past moment is served")
@@ -167,7 +167,7 @@ class HostTarget:
                 self.host.words("sh", "-c", _RUN, "sh", run, lib, tool, *restic),
                 {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
                 repository.folder,
-                told,
+                report,
                 stdin=f"{repository.access.password.get_secret_value()}\n",
             )
         if answer.code == 255:

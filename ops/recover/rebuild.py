@@ -66,13 +66,13 @@ class _StepRunner:
         return self.may_remove_markers
 
 
-def carry_out(storage: Storage, found: RebuildPlan, told: Callable[[Step], None] = lambda _: None) -> None:
+def carry_out(storage: Storage, found: RebuildPlan, report: Callable[[Step], None] = lambda _: None) -> None:
     """Carry out every step. Each area is finished before the next begins, and the configuration comes last."""
     hands = _StepRunner(storage)
 
     def one(step: Step) -> None:
         hands.do(step)
-        told(step)
+        report(step)
 
     for _, group in groupby(
         found.steps, key=lambda step: (step.kind is StepKind.HIDE, step.name.split("/")[0])
@@ -93,7 +93,7 @@ def rebuild(
     found: RebuildPlan,
     *,
     read_data: bool = False,
-    told: Callable[[Step], None] = lambda _: None,
+    report: Callable[[Step], None] = lambda _: None,
 ) -> Rebuilt:
     """Carry out the plan and verify the result.
 
@@ -101,7 +101,7 @@ def rebuild(
     LastcopyError otherwise.
     """
     began = time.monotonic()
-    carry_out(recovery.storage, found, told)
+    carry_out(recovery.storage, found, report)
     after = recovery.reload()
     _nothing_left(plan_rebuild(after, good.at))
     answer = after.check(None, read_data=read_data)

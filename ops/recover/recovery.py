@@ -211,7 +211,7 @@ def open_recovery(
     access: Access,
     tools: Tools,
     say: Say,
-    told: Callable[[str, int], None] = lambda *_: None,
+    report: Callable[[str, int], None] = lambda *_: None,
     parent: Path | None = None,
     *,
     ahead: bool = False,
@@ -219,13 +219,13 @@ def open_recovery(
 ) -> Iterator[Recovery]:
     """Open a repository with its complete history. The private folder (below ``parent``, or TMPDIR) is removed afterwards.
 
-    ``told`` gets what is being counted and the count. ``ahead``: the caller will open the moment ``at`` (None: the last good one), so its check
+    ``report`` gets what is being counted and the count. ``ahead``: the caller will open the moment ``at`` (None: the last good one), so its check
     may start with the dates that the storage reports. It is discarded if the locks show other dates.
     """
     with open_workspace(access, parent) as folder:
         ca = folder / "ca.pem"
         storage = Storage(access, ca if ca.exists() else None)
-        listed = storage.history(lambda seen: told("versions listed", seen))
+        listed = storage.history(lambda seen: report("versions listed", seen))
         if not listed.names:
             raise LastcopyError(
                 f"the storage holds no history of {access.where.bucket}/{access.path}",
@@ -247,7 +247,7 @@ def open_recovery(
                 )  # fmt: skip
 
             begun = early.enter_context(known(listed).start_check(at)) if ahead else None
-            history = _by_writing(access, storage, listed, say, lambda seen: told("locks read", seen))
+            history = _by_writing(access, storage, listed, say, lambda seen: report("locks read", seen))
             if history.misdated:
                 early.close()
                 begun = None
@@ -259,13 +259,13 @@ def _by_writing(
     storage: Storage,
     history: History,
     say: Say = lambda _: None,
-    told: Callable[[int], None] = lambda _: None,
+    report: Callable[[int], None] = lambda _: None,
 ) -> History:
     """The history with the times of writing, if the storage may report other dates (dates.py). AWS accepts no date from a writer."""
     if access.where.provider == "AWS":
         return history
     try:
-        locks = storage.locks(history, told)
+        locks = storage.locks(history, report)
     except AccessRefused:
         say(
             "this key may not read locks (s3:GetBucketObjectLockConfiguration, s3:GetObjectRetention): the dates of versions cannot be verified"

@@ -50,7 +50,7 @@ class RestoreTarget(Protocol):
         """Remove these files; a missing file is not an error."""
 
     def restore(
-        self, repository: Repository, words: Sequence[str], told: Callable[[dict[str, Any]], None]
+        self, repository: Repository, words: Sequence[str], report: Callable[[dict[str, Any]], None]
     ) -> ResticResult:
         """Run `restic restore` with these arguments."""
 
@@ -84,9 +84,9 @@ class LocalTarget:
             file.unlink(missing_ok=True)
 
     def restore(
-        self, repository: Repository, words: Sequence[str], told: Callable[[dict[str, Any]], None]
+        self, repository: Repository, words: Sequence[str], report: Callable[[dict[str, Any]], None]
     ) -> ResticResult:
-        return repository.follow(*words, told=told)
+        return repository.follow(*words, report=report)
 
 
 def check_target(target: Path, existing: Existing, place: RestoreTarget) -> None:
@@ -147,7 +147,7 @@ def restore(
     paths: Sequence[str] = (),
     existing: Existing = "refuse",
     verify: bool = False,
-    told: Callable[[dict[str, Any]], None] = lambda _: None,
+    report: Callable[[dict[str, Any]], None] = lambda _: None,
     place: RestoreTarget | None = None,
 ) -> Restored:
     """Restore the snapshot, or some of its paths, below ``target``. After an error, a new run with ``update`` continues."""
@@ -161,7 +161,7 @@ def restore(
         nonlocal last
         if message.get("message_type") == "summary":
             last = message
-        told(message)
+        report(message)
 
     began = time.monotonic()
     # --sparse: restore holes as holes; otherwise a sparse disk image might not fit on the disk that it came from.

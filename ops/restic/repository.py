@@ -135,9 +135,9 @@ class Repository:
                 raise
         return ResticResult(code=running.returncode, out=out, words=_last_words(errors or out))
 
-    def follow(self, *words: str, told: Callable[[dict[str, Any]], None]) -> ResticResult:
-        """Run one command with ``--json`` and pass each line of its output to ``told`` as it arrives. It is terminated if the caller is interrupted."""
-        return follow_command(self.words(*words, "--json"), self.environment(), self.folder, told)
+    def follow(self, *words: str, report: Callable[[dict[str, Any]], None]) -> ResticResult:
+        """Run one command with ``--json`` and pass each line of its output to ``report`` as it arrives. It is terminated if the caller is interrupted."""
+        return follow_command(self.words(*words, "--json"), self.environment(), self.folder, report)
 
     @contextmanager
     def start(self, *words: str) -> Iterator[Callable[[], ResticResult]]:
@@ -186,10 +186,10 @@ def follow_command(
     words: Sequence[str],
     environment: Mapping[str, str],
     folder: Path,
-    told: Callable[[dict[str, Any]], None],
+    report: Callable[[dict[str, Any]], None],
     stdin: str | None = None,
 ) -> ResticResult:
-    """Run a command and pass each line of JSON to ``told`` as it arrives. ``stdin``: text to send; the pipe stays open until the command ends."""
+    """Run a command and pass each line of JSON to ``report`` as it arrives. ``stdin``: text to send; the pipe stays open until the command ends."""
     said: list[str] = []
     with (
         tempfile.TemporaryFile("w+", errors="replace", dir=folder) as errors,
@@ -213,7 +213,7 @@ def follow_command(
                 if message is None:
                     said.append(line)
                 else:
-                    told(message)
+                    report(message)
             running.wait()
         except BaseException:
             running.terminate()

@@ -163,17 +163,17 @@ def _identity(result: RestoreTestResult, found: Recovery, repository: Repository
             fix=fixes.get(answer.code, _LOOK),
         )
     config = json.loads(answer.out)
-    known, told = found.access.record.repository_id, str(config.get("id", ""))
-    if known is not None and known != told:
+    known, actual = found.access.record.repository_id, str(config.get("id", ""))
+    if known is not None and known != actual:
         result.wrong(
-            f"another repository is in the place of the source's: {escape_text(told[:8])}, not {known[:8]}",
+            f"another repository is in the place of the source's: {escape_text(actual[:8])}, not {known[:8]}",
             f"the repository was exchanged: {_LOOK}",
         )
     if known is None:
         result.notices.append(
-            f"the repository's id is not recorded, so its own claim was used: {escape_text(told[:8])}"
+            f"the repository's id is not recorded, so its own claim was used: {escape_text(actual[:8])}"
         )
-    return known or told
+    return known or actual
 
 
 def _arrivals(history: History) -> dict[str, datetime]:
@@ -215,7 +215,7 @@ def _newest(
 
     def listed(name: str) -> tuple[ResticResult, Sample]:
         sample = Sample(extent.seed, extent.sample_bytes)
-        return repository.follow("ls", name, told=sample.offer), sample
+        return repository.follow("ls", name, report=sample.offer), sample
 
     name = order[-1]
     answer, sample = listed(name)
@@ -280,7 +280,7 @@ def _restore(
 
     # --sparse, as in every restore of ours: holes must not fill the scratch directory.
     words = ("restore", "--sparse", result.snapshot or "", "--target", str(target), "--verify", *includes)
-    answer = repository.follow(*words, told=hear)
+    answer = repository.follow(*words, report=hear)
     result.size = int(last.get("bytes_restored", 0))
     if answer.ok:
         return

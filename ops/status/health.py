@@ -167,10 +167,10 @@ def _problems(seen: SourceHealth, limits: HealthLimits) -> list[HealthProblem]:
             )
         )
     if seen.signs:
-        told = ", ".join(f"{count} objects {kind.value}" for kind, count in seen.signs.items())
+        counts = ", ".join(f"{count} objects {kind.value}" for kind, count in seen.signs.items())
         found.append(
             HealthProblem(
-                what=f"SIGNS OF AN ATTACK: {told}",
+                what=f"SIGNS OF AN ATTACK: {counts}",
                 fix=f"{cut}; {recover}. If a prune was interrupted, run it again",
             )
         )

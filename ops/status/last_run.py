@@ -53,28 +53,28 @@ class LastRun:
         """What needs a person's attention, or nothing."""
         too_long = self.code == PARTIAL_TOO_LONG
         word = "FILES UNREADABLE FOR DAYS" if too_long else _NEEDS_A_PERSON.get(self.result, "")
-        told = [f"{word}: {'; '.join(self.findings) or self.message}"] if word else []
+        alarms = [f"{word}: {'; '.join(self.findings) or self.message}"] if word else []
         if self.clock_ahead:
             # The trusted prune refuses a snapshot with an impossible time until a person accepts it.
             side = "ahead of" if self.clock_ahead > 0 else "behind"
-            told.append(f"CLOCK WRONG: {abs(self.clock_ahead)} s {side} the relay's")
-        return "; ".join(told)
+            alarms.append(f"CLOCK WRONG: {abs(self.clock_ahead)} s {side} the relay's")
+        return "; ".join(alarms)
 
 
 def parse_last_run(text: str) -> LastRun:
     """Parse whatever the host sent."""
     try:
-        told = json.loads(text)
+        record = json.loads(text)
     except (ValueError, RecursionError):
         return LastRun(not_read=f"{STATUS} is not JSON")
-    if not isinstance(told, Mapping):
+    if not isinstance(record, Mapping):
         return LastRun(not_read=f"{STATUS} contains no record")
-    code, findings, ahead = told.get("exit_code"), told.get("findings"), told.get("clock_ahead_seconds")
+    code, findings, ahead = record.get("exit_code"), record.get("findings"), record.get("clock_ahead_seconds")
     return LastRun(
-        result=escape_text(told.get("result", ""), 20),
+        result=escape_text(record.get("result", ""), 20),
         code=code if type(code) is int else 0,
-        ended=escape_text(told.get("last_end", ""), 20),
-        message=escape_text(told.get("message", ""), 600),
+        ended=escape_text(record.get("last_end", ""), 20),
+        message=escape_text(record.get("message", ""), 600),
         findings=tuple(escape_text(one, 400) for one in findings[:20]) if isinstance(findings, list) else (),
         clock_ahead=ahead if type(ahead) is int and abs(ahead) < _CENTURY else 0,
     )

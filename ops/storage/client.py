@@ -93,11 +93,11 @@ class Storage:
         self._access, self._ca_file = access, ca_file
         self._s3 = make_client(access.where, access.key, ca_file, attempts=4)
 
-    def history(self, told: Callable[[int], None] = lambda _: None) -> History:
-        """Every version and delete marker of the repository. ``told`` gets the number listed so far."""
-        return History(self.entries(self.prefix, told))
+    def history(self, report: Callable[[int], None] = lambda _: None) -> History:
+        """Every version and delete marker of the repository. ``report`` gets the number listed so far."""
+        return History(self.entries(self.prefix, report))
 
-    def entries(self, prefix: str, told: Callable[[int], None] = lambda _: None) -> Iterator[Entry]:
+    def entries(self, prefix: str, report: Callable[[int], None] = lambda _: None) -> Iterator[Entry]:
         """Every version and delete marker below ``prefix``; their names are relative to it."""
         order = 0
         with _translated("the versions cannot be listed", f"bucket {self.bucket}"):
@@ -119,7 +119,7 @@ class Storage:
                             order=order,
                             latest=row.get("IsLatest", False),
                         )
-                told(order)
+                report(order)
 
     def clock(self) -> datetime:
         """The storage's own time in whole seconds, for comparison with the times of its objects. Raises LastcopyError."""
@@ -134,11 +134,11 @@ class Storage:
             ) from None
 
     def locks(
-        self, history: History, told: Callable[[int], None] = lambda _: None
+        self, history: History, report: Callable[[int], None] = lambda _: None
     ) -> tuple[dict[str, datetime], Retention] | None:
         """When the lock of each version outside locks/ ends, and the default retention. None if the bucket has no default retention.
 
-        This takes one request per version; ``told`` gets the number done. Packs with a single version are left out: a forged pack has a name that no
+        This takes one request per version; ``report`` gets the number done. Packs with a single version are left out: a forged pack has a name that no
         honest index contains, whatever its date, and forged indexes are not left out.
         """
         with _translated("the bucket's lock cannot be read", f"bucket {self.bucket}"):
@@ -172,7 +172,7 @@ class Storage:
             for done, (version, until) in enumerate(pool.map(ask, versions), start=1):
                 if until is not None:
                     found[version] = until
-                told(done)
+                report(done)
         return found, retention
 
     def parts(self, entry: Entry, first: int, last: int, size: int) -> Iterator[bytes]:

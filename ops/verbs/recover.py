@@ -131,7 +131,7 @@ def rebuild(
             with progress_bar() as progress:
                 task = progress.add_task("objects restored", total=len(steps.steps))
                 done = carry_out_and_verify(
-                    found, good, steps, read_data=read_data, told=lambda _: progress.advance(task)
+                    found, good, steps, read_data=read_data, report=lambda _: progress.advance(task)
                 )
     tell_rebuilt(done)
     if as_json:

@@ -90,13 +90,13 @@ def restore(
         with progress_bar() as progress:
             task = progress.add_task("bytes restored", total=None)
 
-            def told(message: dict[str, Any]) -> None:
+            def report(message: dict[str, Any]) -> None:
                 total, done = message.get("total_bytes"), message.get("bytes_restored", 0)
                 progress.update(task, total=total, completed=done)
 
             done = restore_to(
                 good, chosen, target if host else target.absolute(), paths=path or (), existing=way,
-                verify=verify, told=told, place=place,
+                verify=verify, report=report, place=place,
             )  # fmt: skip
     whole = time.monotonic() - began
     say(f"restored {done.files} files and folders, {human_size(done.size)}, below {escape_text(target)}")

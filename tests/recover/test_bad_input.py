@@ -228,7 +228,7 @@ def test_an_interrupted_restore_ends_its_programs_and_goes_on(bed: Bed, tmp_path
     with bed.recovery() as found:
         good = found.open_moment(None, even_if_damaged=False)
         with pytest.raises(KeyboardInterrupt):
-            restore(good, choose_snapshot(good, None), target, told=cut)
+            restore(good, choose_snapshot(good, None), target, report=cut)
         mine = str(found.folder).encode()
         wait_until(
             lambda: not any(mine in _command(process) for process in Path("/proc").glob("[0-9]*")), 20, pause=0.05,
