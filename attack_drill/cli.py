@@ -84,14 +84,20 @@ def drill(
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show every attempt, not only rows.")] = False,
     as_json: JsonOption = False,
-    json_file_of_earlier_versions: Annotated[Path | None, typer.Argument(hidden=True)] = None,
+    json_file_of_earlier_versions: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE", help="Only behind --json, as in earlier versions: the same as --json-file FILE."
+        ),
+    ] = None,
 ) -> None:
     """Play the attacker of each row of the threat model against a running stack.
 
     The exit status is 1 if a row breaks.
 
-    Without --scratch nothing is tried that could do harm if it succeeded, so it may run on production. Rows that need more say so and count as
-    not proven. Verdicts are based on what is in the storage and on the hosts afterwards.
+    Without --scratch nothing is tried that could do harm if it succeeded, so it may run on production.
+
+    Rows that need more say so and count as not proven. Verdicts are based on what is in the storage and on the hosts afterwards.
     """
     if json_file_of_earlier_versions:
         # `--json FILE`, as earlier versions had it.

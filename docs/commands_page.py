@@ -39,7 +39,7 @@ def _leaves(command: Any, panel: str, words: tuple[str, ...]) -> Iterator[tuple[
 
 
 def _section(words: tuple[str, ...], command: Any) -> str:
-    arguments = [one for one in command.params if one.param_type_name == "argument" and not one.hidden]
+    arguments = [one for one in command.params if one.param_type_name == "argument"]
     options = [one for one in command.params if one.param_type_name == "option" and not one.hidden]
     usage = " ".join([PROGRAM, *words, *map(_argument, arguments), *(["[OPTIONS]"] if options else [])])
     parts = [f"### {' '.join(words)}", f"```\n{usage}\n```", _prose(command.help or "")]
