@@ -12,7 +12,7 @@ from components.source.protected_source import ProtectedSource, ProtectedSourceA
 from components.source_positions import omit_source_positions
 
 omit_source_positions()
-settings = load_settings()  # reports every problem at once, before any resource exists
+settings = load_settings()  # reports all problems at once, before any resource exists
 infrastructure = create_infrastructure(settings)
 vault = infrastructure.vault
 programs = Programs("programs")

@@ -54,10 +54,10 @@ def run_attempts(
     """Run attempts on a host.
 
     Args:
-        host: Where.
+        host: The host to run them on.
         attempts: The commands.
-        seconds: How long each may take.
-        side_by_side: How many run at a time.
+        seconds: The time limit of each attempt.
+        side_by_side: How many run in parallel.
 
     Returns:
         How each ended, in the order of the attempts.

@@ -22,14 +22,14 @@ def log_in(
     """Log in and run a command.
 
     Args:
-        host: Where to.
+        host: The host.
         *options: ssh options that go before the host's own.
         command: What to run there.
-        seconds: How long to wait for its end.
+        seconds: The time limit.
         stdin: What the command reads.
 
     Returns:
-        How it ended. A refused login is a result, not an error; exit code 124 means that time ran out.
+        How it ended. A refused login is a result, not an error; exit code 124 means a timeout.
     """
     words = login_command(host, *options, command=command)
     try:
@@ -44,5 +44,5 @@ def log_in(
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return CommandResult(code=124, out="", err="no answer in time")
+        return CommandResult(code=124, out="", err="timed out")
     return CommandResult(code=done.returncode, out=done.stdout, err=done.stderr)

@@ -47,8 +47,8 @@ class Drill:
         storage: The storage as its administrator sees it, which is what attempts are judged by; None without that key.
         level: The greatest harm that an attempt may do if it succeeds.
         folder: A private folder on this machine, removed afterwards.
-        say: Shows a line to the operator.
-        sandbox: The local stack's folder, where the stack is a local one.
+        say: Shows a message to the operator.
+        sandbox: The local stack's folder, if the stack is a local one.
     """
 
     stack: Stack
@@ -80,7 +80,7 @@ class Drill:
 
     @property
     def repositories(self) -> Mapping[str, RepositoryRecord]:
-        """What the stack's outputs say of each source's repository."""
+        """The records of the sources' repositories in the stack's outputs."""
         return read_records(self.outputs)
 
     @property
@@ -117,10 +117,10 @@ class Drill:
         return Session(host.words(*SSH, "relay"), patience=patience)
 
     def scratch_repository(self, source: str | None = None, *, fresh: bool = False) -> ScratchRepository:
-        """A repository of the drill's own beside the source's, removed when the drill ends.
+        """A scratch repository beside the source's own, removed when the drill ends.
 
         Args:
-            source: Beside whose repository; by default the attacked source's.
+            source: The source beside whose repository it is made; by default the attacked source.
             fresh: Make one that no other row uses, for rows that leave garbage behind.
         """
         if not self.may(Level.SCRATCH):
@@ -130,7 +130,7 @@ class Drill:
             made = ScratchRepository(source=name, host=self.hosts[name], relay=self.relay)
             self._scratch_repositories.append(
                 made
-            )  # before it is complete: what is half made is removed as well
+            )  # before it is complete, so that an incomplete one is removed as well
             made.make()
             if fresh:
                 return made
@@ -157,10 +157,10 @@ class Drill:
         return self.storage
 
     def clean_up(self) -> None:
-        """Remove everything that the drill made, each part even if another could not be removed.
+        """Remove everything that the drill made. A failure to remove one part does not stop the others.
 
         Raises:
-            LastcopyError: Something is left, and what removes it.
+            LastcopyError: Something is left over; the error says how to remove it.
         """
         problems = []
         for made in self._scratch_repositories:
@@ -189,7 +189,7 @@ class Drill:
 
 @contextmanager
 def open_drill(options: DrillOptions, stack: Stack, say: Say) -> Iterator[Drill]:
-    """Connect to everything that the rows need; afterwards nothing of the drill is left on any host.
+    """Connect to everything that the rows need. Nothing of the drill is left on any host afterwards.
 
     Raises:
         DrillError: The stack was not made for trials but trials were asked for, or the source cannot be reached.
@@ -282,11 +282,11 @@ def _open_storage(options: DrillOptions, outputs: Mapping[str, Any], folder: Pat
 
 
 def _keys(options: DrillOptions, config: Mapping[str, Any], folder: Path) -> AdminKeys:
-    """As `pulumi up` comes in, unless another key is given for all hosts."""
+    """The keys with which `pulumi up` connects, unless another key is given for all hosts."""
     if "sandbox" in (config.get("intermediate") or {}):
         raise DrillError(
             "this stack's hosts are machines of a sandbox",
             where="--sandbox",
-            fix="give its folder: --sandbox .local/sandbox/STACK",
+            fix="pass its folder: --sandbox .local/sandbox/STACK",
         )
     return AdminKeys(common=options.ssh_key) if options.ssh_key else read_admin_keys(config, folder)

@@ -6,4 +6,4 @@ from ops.errors import LastcopyError
 
 
 class DrillError(LastcopyError):
-    """The drill cannot go on, or a host did not do what the drill needs. It proves nothing about a row."""
+    """The drill cannot continue, or a host did not do what the drill needs. It proves nothing about a row."""

@@ -81,7 +81,7 @@ class EntryStep:
 
     @classmethod
     def of(cls, made: ScratchRepository, folder: str) -> EntryStep:
-        from components.host.program_texts import script_text  # here: recovery runs where no Pulumi is
+        from components.host.program_texts import script_text  # imported late: recovery runs without Pulumi
 
         text = script_text("relay_entry", {**made.entry, "SOURCE": made.name})
         made.relay.run("sh", "-c", 'umask 077; cat >"$1/step"', "sh", folder, stdin=text)

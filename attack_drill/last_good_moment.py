@@ -1,4 +1,4 @@
-"""Recovery of a scratch repository from its last good moment, as `ops recover` does it, compared with the source's tree."""
+"""Recovery of a scratch repository from its last good moment, as `lastcopy recover` does it, compared with the source's tree."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ops.storage.access import Access, RepositoryRecord
 
 @dataclass(frozen=True, kw_only=True)
 class RecoveryOutcome:
-    """What recovery gave back.
+    """The result of a recovery.
 
     Args:
         moment: The last good moment; None if none was found.

@@ -94,7 +94,7 @@ class OperatorSide:
         return self.with_recovery(lambda found: look_ahead(found, wishes(*set_aside)))
 
     def prune(self, *set_aside: str, seen_until: datetime | None = None) -> tuple[PruneResult | None, str]:
-        """Run `ops prune run --keep-last 1`. Returns what was done, or None and why it was refused."""
+        """Run `lastcopy prune run --keep-last 1`. Returns what was done, or None and why it was refused."""
         try:
             return self.with_recovery(
                 lambda found: prune(look_ahead(found, wishes(*set_aside, seen_until=seen_until)))
@@ -103,7 +103,7 @@ class OperatorSide:
             return None, str(refusal)
 
     def try_recover(self, snapshot: str) -> tuple[bool, str]:
-        """Run `ops recover restore` with the last good moment that it finds by itself.
+        """Run `lastcopy recover restore` with the last good moment that it finds by itself.
 
         Returns:
             Whether the snapshot is restored byte for byte, and what was seen.

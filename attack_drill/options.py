@@ -1,4 +1,4 @@
-"""What the operator asked of one run of the attack drill."""
+"""The options of one run of the attack drill."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class DrillOptions:
     """The command's options as they were given.
 
     Args:
-        stack: Its name; None for the checkout's own.
+        stack: Its name; None for the one that is selected.
         source: The source whose root the attacker is; None for the first one that can be reached.
         sandbox: The local stack's folder, where the stack is a local one.
         storage_key: A file with the storage admin's key, ``-`` for standard input.

@@ -1,4 +1,4 @@
-"""Records every command line and environment that appears on this machine, those of a local sandbox's machines included."""
+"""Records every command line and environment that appears on this machine, including those of a local sandbox's machines."""
 
 from __future__ import annotations
 
@@ -44,6 +44,6 @@ class ProcWatch:
         """What was seen that contains ``secret``, cut short so that a failing test does not print all of it."""
         return [
             seen.replace(b"\0", b" ").decode(errors="replace")[:80]
-            for seen in list(self.seen)  # a copy: the thread goes on adding to it
+            for seen in list(self.seen)  # a copy, because the thread keeps adding to it
             if secret.encode() in seen
         ]

@@ -53,7 +53,7 @@ def sshd_values(
         guard: Seconds until the relay rolls the change back, unless a new login confirms it.
         trusted: Networks that sshd does not ban after failed logins, so that each of many tries is judged for itself.
     """
-    from components.relay.sshd import sshd_config as sshd  # here: recovery runs where no Pulumi is
+    from components.relay.sshd import sshd_config as sshd  # imported late: recovery runs without Pulumi
 
     live = drill.relay.run("cat", LIVE).out
     port = re.search(r"^Port (\d+)$", live, re.MULTILINE)

@@ -28,7 +28,7 @@ class DrillRun:
         started: When it began.
         ended: When it ended.
         results: The rows that were played.
-        asked: How many rows were to be played; with fewer results the drill was interrupted.
+        asked: How many rows were requested; with fewer results the drill was interrupted.
     """
 
     stack: str

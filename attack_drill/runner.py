@@ -1,4 +1,4 @@
-"""Plays rows one after the other. An error in one is reported as that row's, and the next row is played."""
+"""Plays rows one after the other. An error in one row is reported as that row's result, and the next row is played."""
 
 from __future__ import annotations
 

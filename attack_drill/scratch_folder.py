@@ -1,4 +1,4 @@
-"""Folders of the drill's own on a host."""
+"""The drill's own folders on a host."""
 
 from __future__ import annotations
 

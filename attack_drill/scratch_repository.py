@@ -1,4 +1,4 @@
-"""A repository of the drill's own that is reached exactly as the source's is, so that the source's own is never touched.
+"""The drill's scratch repository. It is reached exactly as the source's own repository, which is never touched.
 
 It is below the source's prefix beside its repository (``web1/drill-1a2b3c`` beside ``web1/g1``). It has an account of its own, whose entry on the
 relay is a copy of the source's current one (so a weakened entry is weak here as well), and a key made on the source. Its objects stay under the
@@ -134,7 +134,7 @@ class ScratchRepository:
         """Copy the source's current entry for this account and path, by the program's own step."""
         from components.relay.entry.source_account_files import (
             public_key as canonical,
-        )  # here: recovery runs where no Pulumi is
+        )  # imported late: recovery runs without Pulumi
 
         read = self.relay.shell(
             f"cat {ENTRIES}/{self.source}/serve.conf; echo; cat {KEYS}/bk-{self.source}"

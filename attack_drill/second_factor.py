@@ -152,7 +152,7 @@ def enroll_person(drill: Drill, factor: Factor) -> Iterator[EnrolledPerson]:
 
     The person has a security key, as fido2 needs it, and a key in a file, which fido2 must refuse.
     """
-    from components.relay.sshd import sshd_config as sshd  # here: recovery runs where no Pulumi is
+    from components.relay.sshd import sshd_config as sshd  # imported late: recovery runs without Pulumi
 
     person = EnrolledPerson(
         drill=drill, name=f"drill-{secrets.token_hex(3)}", key=drill.folder / "person", device=SecurityKey(), seed=new_totp_seed(),

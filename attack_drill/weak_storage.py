@@ -146,7 +146,7 @@ WEAKNESSES: Sequence[Weakness] = (
     Weakness(name="locks nothing", row="R2", refused=True, told="yet what is written is not locked", then=_no_lock),
     Weakness(name="stores what does not fit its checksum", row="A10", told="an upload whose checksum is wrong is stored", then=_spoiled),
     Weakness(name="demands another checksum", row="A10", refused=True, told="checksum", instead=_another_checksum),
-    Weakness(name="tells a missing object as forbidden", row="A10", refused=True, told="for an object that is not there", then=_forbidden_is_missing),
+    Weakness(name="reports a missing object as forbidden", row="A10", refused=True, told="for an object that is not there", then=_forbidden_is_missing),
     Weakness(
         name="lets the identity list others", row="R8", told="may list what is not its source's",
         then=_allows(lambda asked: asked.lists, S3Reply(status=200, body=_LIST)),
@@ -231,7 +231,7 @@ def weak_storage(
         folder: Where the proxy's certificate is made.
         network: The network on whose 127.0.0.1 it listens, entered by the proxy's thread.
     """
-    from sandbox.certificates import make_certificates  # here: recovery runs without the sandbox's parts
+    from sandbox.certificates import make_certificates  # imported late: recovery runs without the sandbox
 
     make_certificates(folder, "127.0.0.1")
     context = ssl.create_default_context(cafile=None if ca is None else str(ca))

@@ -50,14 +50,14 @@ def _versions(stand: Farm) -> dict[str, str]:
 
 
 def run(
-    size: Annotated[int, typer.Option(min=16, help="Incompressible data in MiB.")] = 1024,
-    rounds: Annotated[int, typer.Option(min=1, help="How often every contender runs.")] = 5,
+    size: Annotated[int, typer.Option(min=16, help="Size of the incompressible test data in MiB.")] = 1024,
+    rounds: Annotated[int, typer.Option(min=1, help="How many times every contender runs.")] = 5,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Smoke test: 64 MiB, one round. Its figures mean nothing.")
+        bool, typer.Option("--quick", help="Smoke test: 64 MiB, one round. Its figures are meaningless.")
     ] = False,
     restore: Annotated[bool, typer.Option(help="Measure restores as well.")] = True,
     everything: Annotated[
-        bool, typer.Option("--all", help="Time `make test` too (up to 20 minutes).")
+        bool, typer.Option("--all", help="Time `make test` as well (up to 20 minutes).")
     ] = False,
     sweeping: Annotated[
         bool, typer.Option("--sweep", help="Compare the product with one setting changed at a time.")
@@ -66,19 +66,19 @@ def run(
         bool,
         typer.Option(
             "--recovery",
-            help="Only: restore after the whole attack, beside a plain restore of the same data.",
+            help="Only measure a restore after the whole attack, and a plain restore of the same data for comparison.",
         ),
     ] = False,
-    only: Annotated[str, typer.Option(help="With --sweep: only variants whose name holds this.")] = "",
+    only: Annotated[str, typer.Option(help="With --sweep: only variants whose names contain this.")] = "",
     network: Annotated[
-        str, typer.Option(help="IPv4 range of the bench's machines; left out: a free documentation range.")
+        str, typer.Option(help="IPv4 range of the bench's machines; default: a free documentation range.")
     ] = "",
     write_docs: Annotated[
         bool, typer.Option("--write-docs", help="Write the figures into docs/benchmarks.md.")
     ] = False,
 ) -> None:
-    """Compare the relay with restic directly to S3, the plain recipe and borg, and print the figures beside their goals."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the farm is torn down then, too
+    """Compare the relay with restic directly to S3, the plain recipe and borg, and print the figures with their goals."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the farm is removed in this case, too
     if quick:
         size, rounds = 64, 1
     if write_docs and (quick or sweeping):

@@ -36,13 +36,13 @@ FILE_MIB = 16
 
 
 class BenchError(RuntimeError):
-    """The benchmark cannot go on. The message says why, and what to do."""
+    """The benchmark cannot continue. The message says why, and what to do."""
 
 
 def checked(
     command: list[str], *, stdin: bytes = b"", env: dict[str, str] | None = None, cwd: Path | None = None
 ) -> str:
-    """A command's stdout; a failure shows what it said."""
+    """A command's stdout. A failure raises BenchError with its output."""
     done = subprocess.run(command, input=stdin, capture_output=True, env=env, cwd=cwd, check=False)
     if done.returncode != 0:
         said = (done.stdout + done.stderr).decode(errors="replace")[-3000:]
@@ -82,7 +82,7 @@ class Farm:
         return [path for root in roots for path in root.glob(f"{prefix}*") if (path / "cpu.stat").exists()]
 
     def cpu_seconds(self) -> float:
-        """What relay and storage have used so far, and every command that this process has waited for."""
+        """CPU seconds that relay and storage have used so far, and those of every command that this process has waited for."""
         used = 0.0
         for group in self._groups(self.box.plan.prefix):
             found = re.search(r"^usage_usec (\d+)$", (group / "cpu.stat").read_text(), re.MULTILINE)
@@ -119,11 +119,11 @@ class Farm:
             doomed = [DeleteObject(entry.object_name, entry.version_id) for entry in found]
             errors = list(client.remove_objects(BUCKET, doomed, bypass_governance_mode=True))
         if errors:
-            raise BenchError(f"{len(errors)} objects below {prefix} stay: {errors[0].code}")
+            raise BenchError(f"{len(errors)} objects below {prefix} could not be removed: {errors[0].code}")
 
 
 def _make_local(checkout: Path) -> tuple[float, float]:
-    """`make local`, literally; its seconds and those of `pulumi up` in it."""
+    """Run `make local` itself. Returns its seconds and those of `pulumi up` in it."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     began = time.monotonic()
     said = checked(
@@ -147,7 +147,7 @@ def _template(checkout: Path, network: str) -> None:
 
 
 def _old_rclone(work: Path) -> tuple[bytes, str]:
-    """Debian's own rclone, or why there is none. It is fetched before the farm's network exists."""
+    """Debian's own rclone, or the reason why there is none. It is downloaded before the farm's network exists."""
     folder = work / "old-rclone"
     folder.mkdir()
     try:
@@ -236,7 +236,7 @@ def _start_seed_sshd(farm: Farm) -> None:
 
 @contextmanager
 def farm(mebibytes: int, network: str) -> Iterator[Farm]:
-    """Build a farm with its data, and remove all of it afterwards."""
+    """Build a farm with its data, and remove everything afterwards."""
     if os.geteuid() != 0:
         raise BenchError(
             "the benchmark enters the sandbox machines' namespaces and needs root; fix: sudo make bench"

@@ -38,16 +38,16 @@ def _pytest(*words: str) -> None:
         [sys.executable, "-m", "pytest", "-q", *words], cwd=ROOT, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        raise BenchError(f"tests fail, so their time means nothing:\n{done.stdout[-2000:]}")
+        raise BenchError(f"tests fail, so their time is meaningless:\n{done.stdout[-2000:]}")
 
 
 def unit_tests() -> Goal:
-    """As `make check` runs them."""
+    """Time the unit tests as `make check` runs them."""
     return Goal("unit tests", _seconds(lambda: _pytest("-n", "2", "tests/unit")), 20)
 
 
 def all_tests() -> Goal:
-    """`make test` without what only the first run on a machine does."""
+    """Time `make test` without the steps that only the first run on a machine needs."""
 
     def run() -> None:
         done = subprocess.run(
@@ -59,7 +59,7 @@ def all_tests() -> Goal:
         )
         if done.returncode != 0:
             raise BenchError(
-                f"make test fails, so its time means nothing:\n{done.stdout[-2000:]}{done.stderr[-1000:]}"
+                f"make test fails, so its time is meaningless:\n{done.stdout[-2000:]}{done.stderr[-1000:]}"
             )
 
     return Goal("make test, warm", _seconds(run) / 60, 20, "min")

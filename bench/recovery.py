@@ -1,9 +1,9 @@
-"""How long `ops recover restore` takes after the whole attack, beside a plain restore of the same data that nobody attacked.
+"""How long `lastcopy recover restore` takes after the whole attack, compared with a plain restore of the same data without an attack.
 
-All restore the same repository from one storage on this machine's loopback, in turns, without any cache; a plain restore goes over rclone, as a source's
-does, and, for the record, straight to S3. What is timed is the whole command as a person types it: for the recovery opening the kit, listing every version,
-finding the moment, restic's check, and the restore. The kit is sealed for an age identity: a passphrase costs a second or more, on purpose, whatever is
-restored.
+All restore the same repository from one storage on this machine's loopback interface, in turns, without a cache. A plain restore goes through
+rclone, as a source's does, and also directly to S3 for reference. The whole command is timed as a person types it: for the recovery that
+includes opening the kit, listing every version, finding the moment, restic's check, and the restore. The kit is sealed for an age
+identity, because a passphrase costs a second or more by design, whatever is restored.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from toolchain.checkout import ROOT
 
 PLAIN = "restic restore, nobody attacked"
 STRAIGHT = "the same, restic straight to S3"
-OURS = "ops recover restore, after the attack"
+OURS = "lastcopy recover restore, after the attack"
 GOAL = 1.3
 Way = Callable[[Path], float]  # restores below a target and returns the seconds
 
@@ -62,7 +62,7 @@ def _seconds(command: Sequence[str], environment: Mapping[str, str]) -> float:
     seconds = time.monotonic() - began
     if done.returncode != 0:
         said = (done.stdout + done.stderr).decode(errors="replace")[-2000:]
-        raise BenchError(f"a restore ended with {done.returncode}, so its time means nothing:\n{said}")
+        raise BenchError(f"a restore ended with {done.returncode}, so its time is meaningless:\n{said}")
     return seconds
 
 
@@ -122,7 +122,7 @@ def measure(mebibytes: int, rounds: int, said: Callable[[str], None]) -> list[Co
                 target = attacked.folder / "back"
                 rows[name].restore.append(all_ways[name](target))
                 if sound.came_back(target) != sound.tree:
-                    raise BenchError(f"{name}: what came back is not what was backed up")
+                    raise BenchError(f"{name}: the restored data differs from the backed-up data")
                 shutil.rmtree(target)
                 said(f"round {number + 1} of {rounds}: {name}: {rows[name].restore[-1]:.1f} s")
     return list(rows.values())

@@ -1,4 +1,4 @@
-"""What was measured: as a table, as JSON, as the figures block of docs/benchmarks.md."""
+"""Renders the measurements: as a table, as JSON, and as the figures block of docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def recovery_block(report: Report) -> str:
 
 
 def rewrite(document: str, figures: str, marks: tuple[str, str] = (BEGIN, END)) -> str:
-    """The document with its figures block exchanged; it must have exactly one."""
+    """The document with its figures block replaced; it must have exactly one."""
     begin, end = marks
     if document.count(begin) != 1 or document.count(end) != 1:
         raise ValueError(f"the document needs one line {begin!r} and one line {end!r}")

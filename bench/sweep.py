@@ -1,4 +1,4 @@
-"""Tuning by measurement: the product as it is, compared with the product with one setting changed at a time."""
+"""Tuning by measurement: compares the product as it is with the product after one changed setting at a time."""
 
 from __future__ import annotations
 
@@ -143,11 +143,11 @@ def _changes_something(farm: Farm, variant: Variant) -> bool:
 
 
 def contenders(farm: Farm, only: str) -> Sequence[Contender]:
-    """Straight, the product as it is, and each variant that differs from it and whose name holds ``only``."""
+    """Straight, the product as it is, and each variant that differs from it and whose name contains ``only``."""
     fitting = [variant for variant in VARIANTS if only in variant.name]
     chosen = [Changed(farm, variant) for variant in fitting if _changes_something(farm, variant)]
     if not chosen:
         raise BenchError(
-            f"no variant's name holds {only!r}, or all of them are what the product already does"
+            f"no variant's name contains {only!r}, or all such variants equal the product as it is"
         )
     return [Ours(farm), Straight(farm, options=our_restic_settings(farm)), *chosen]

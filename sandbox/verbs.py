@@ -1,8 +1,7 @@
 """The sandbox's verbs. Each converges, takes the locks it needs and returns the facts that are printed.
 
-Locks are taken in this order: the runtime folder (shared for a machine or the storage, exclusive for the network and destroy), then the
-machine or the storage, then briefly the network plan. Waiting for a boot happens outside the last lock, so machines start in
-parallel.
+Locks are taken in this order: the runtime folder (shared for a machine or the storage, exclusive for the network and destroy), then the machine
+or the storage, then briefly the network plan. Boots are awaited outside the last lock, so machines start in parallel.
 """
 
 from __future__ import annotations
@@ -291,10 +290,7 @@ class Sandbox:
 
     @contextmanager
     def storage_admin(self) -> Iterator[tuple[str, str, str, str]]:
-        """For tests and drills: yields origin, path of the CA certificate, root access key and secret key.
-
-        During the block, connections of this thread reach the storage although the workstation has no route to it.
-        """
+        """Let this thread reach the storage. Yields origin, path of the CA certificate, root access key and secret key. For tests and drills."""
         folder = self.storage_folder
         with self.driver.storage_dial() as origin:
             yield origin, str(folder / "certs" / "ca.crt"), *storage_server.root_credentials(folder)

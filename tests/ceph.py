@@ -1,6 +1,6 @@
-"""A real Ceph RGW from Debian's packages: one monitor, one OSD in memory, one gateway, on loopback and in a folder of their own.
+"""A real Ceph RGW from Debian's packages: one monitor, one OSD in memory and one gateway, on loopback and in a temporary folder.
 
-No service of this machine, no root device and no kernel module takes part. Up in about 1.5 s, 150 MB in all.
+It uses no service, block device or kernel module of this machine. It starts in about 1.5 s and takes 150 MB.
 """
 
 from __future__ import annotations
@@ -60,20 +60,20 @@ paxos_min_wait = 0.01
 CAPS = {
     "mon.": {"mon": "allow *"},
     "client.admin": dict.fromkeys(("mon", "osd", "mds", "mgr"), "allow *"),
-    # `ceph osd new` accepts an OSD that is known already with exactly these.
+    # `ceph osd new` accepts an existing OSD with exactly these values.
     "osd.0": {"mon": "allow profile osd", "mgr": "allow profile osd", "osd": "allow *"},
 }
 
 
 @dataclass
 class Ceph(Server):
-    """Ceph's gateway: users of its own, whom the bucket's policy lets in, as at the services that run it."""
+    """Ceph's gateway with its own users, to whom the bucket's policy gives access, as with the services that run Ceph."""
 
     version: str = ""
     admin: Sequence[str] = ()
 
     def add_user(self, name: str) -> Identity:
-        """A user whom no policy lets in yet."""
+        """Add a user to whom no policy gives access yet."""
         made = Identity(name, secrets.token_hex(8), secrets.token_hex(16))
         _run(*self.admin, "user", "create", "--uid", name, "--display-name", name,
              "--access-key", made.access_key, "--secret-key", made.secret_key)  # fmt: skip
@@ -89,7 +89,7 @@ class Ceph(Server):
 
 @contextmanager
 def ceph(folder: Path, certs: Path | None = None) -> Iterator[Ceph]:
-    """The three servers, ended with the block: all that they keep is in memory and in the folder. ``certs``: those of another server, for its CA."""
+    """The servers, stopped at the end of the block. They keep everything in memory and in the folder. ``certs``: those of another server, for its CA."""
     port, gateway = free_port(), free_port()
     for place in ("mon", "osd", "certs"):
         (folder / place).mkdir(mode=0o700)
@@ -134,7 +134,7 @@ def ceph(folder: Path, certs: Path | None = None) -> Iterator[Ceph]:
         keyring = str(folder / "keyring")
         _run(*monitor, "--conf", str(conf), "--mkfs", "--monmap", f"{folder}/monmap", "--keyring", keyring)
         start(lambda: _run(*tool, "mon", "stat"), *monitor)
-        # The same UUID in both, or the OSD is booting for ever.
+        # The same UUID in both, otherwise the OSD boots forever.
         its_uuid = str(uuid.uuid4())
         key = _run("ceph-authtool", "-p", "-n", "osd.0", keyring).strip()
         _run(*tool, "osd", "new", its_uuid, "-i", "-", stdin=json.dumps({"cephx_secret": key}))
@@ -149,7 +149,7 @@ def ceph(folder: Path, certs: Path | None = None) -> Iterator[Ceph]:
 
 
 def _make_keys(folder: Path) -> None:
-    """One keyring for all: the monitor's, the administrator's and the OSD's."""
+    """One keyring for the monitor, the administrator and the OSD."""
     keyring = str(folder / "keyring")
     for number, (name, caps) in enumerate(CAPS.items()):
         create = [] if number else ["--create-keyring"]
@@ -164,7 +164,7 @@ def _is_up(tool: Sequence[str]) -> None:
 
 @contextmanager
 def _running(argv: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """One of the servers for as long as the block lasts. Killed at its end: in order, each would take two seconds to give up its peers."""
+    """Run one of the servers during the block. They are killed at the end, because an orderly stop takes two seconds each."""
     with log.open("wb") as out:
         process = subprocess.Popen(
             argv,
@@ -182,7 +182,7 @@ def _running(argv: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]
 
 
 def _run(*argv: str, stdin: str = "") -> str:
-    """One of Ceph's own tools to its end; an error holds what it said."""
+    """Run one of Ceph's own tools; an error contains its output."""
     done = subprocess.run(
         argv, env=ENVIRONMENT, input=stdin, capture_output=True, text=True, check=False, timeout=60
     )
@@ -192,10 +192,10 @@ def _run(*argv: str, stdin: str = "") -> str:
 
 
 def main() -> None:
-    """`python -m tests.ceph`: a gateway with one locked bucket, for a network that is not this process's.
+    """`python -m tests.ceph`: a gateway with one locked bucket, for a network namespace other than this process's.
 
-    The first line of stdin gives folder, certs, bucket and the names of sources (JSON). Printed are the endpoint and each source's key; it ends with
-    its stdin.
+    The first line of stdin gives folder, certs, bucket and the names of sources (JSON). It prints the endpoint and each source's key, and ends
+    when stdin ends.
     """
     given = json.loads(sys.stdin.readline())
     with ceph(Path(given["folder"]), Path(given["certs"])) as server:

@@ -1,7 +1,7 @@
-"""What runs side by side: what shares machines, servers or an engine is one group, and a group stays on one worker.
+"""Test groups for pytest-xdist: tests that share machines, servers or an engine are one group, which stays on one worker.
 
-`make test` starts four workers (pytest-xdist), on two cores as well: a test on machines waits almost half of its time. Without workers all of
-this changes nothing but the order.
+`make test` starts four workers, even on two cores, because a test on machines waits almost half of its time. Without workers all of
+this only changes the order.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ sys.dont_write_bytecode = False
 pytest_plugins = ["tests.plugins.nightly", "tests.plugins.times"]
 
 HERE = Path(__file__).parent
-# How long an example takes is the machine's business: what is slow there is not wrong. A parametrized test is one test with several executors.
+# The duration of an example depends on the machine, so it is not checked. A parametrized test counts as one test with several executors.
 _ANY_SPEED = settings(
     deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors]
 )
-# The same examples on every run: a suite that runs at each commit does not rest on luck. New ones are looked for nightly.
+# The same examples on every run, so that a suite which runs at each commit does not depend on luck. New ones are tried nightly.
 settings.register_profile("fast", _ANY_SPEED, max_examples=25, derandomize=True)
 settings.register_profile("thorough", _ANY_SPEED, max_examples=300)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
-# Each is what begins with one of its paths, below tests/. Longest first, so that no worker is left alone with one at the end; what is not
-# named here comes last, file by file. The attack drill's rows are two groups, each with a stack of its own: they are a third of all.
+# A group contains the tests whose paths, below tests/, begin with one of its entries. Longest first, so that no worker is left alone with one at
+# the end; all other tests come last, file by file. The attack drill's rows are two groups, each with its own stack: they take a third of the time.
 GROUPS: tuple[tuple[str, ...], ...] = (
     ("drill/test_s_", "drill/test_trusted_"),
     ("drill/",),
@@ -55,7 +55,7 @@ GROUPS: tuple[tuple[str, ...], ...] = (
 
 
 def group(test: Path) -> tuple[int, str]:
-    """Place in the order, and the name that keeps tests on one worker. ``test``: the file, below tests/."""
+    """The group's place in the order, and the name that keeps its tests on one worker. ``test``: the file, below tests/."""
     path = test.as_posix()
     for place, beginnings in enumerate(GROUPS):
         if path.startswith(beginnings):
@@ -64,7 +64,7 @@ def group(test: Path) -> tuple[int, str]:
 
 
 class ByGroup(LoadScopeScheduling):
-    """xdist's own `--dist loadgroup` rests on names that pytest 9.2 no longer lets it change; the folder says as much."""
+    """Schedules by folder, because xdist's own `--dist loadgroup` relies on names that pytest 9.2 no longer lets it change."""
 
     def _split_scope(self, nodeid: str) -> str:
         return group((HERE.parent / nodeid.split("::")[0]).relative_to(HERE))[1]
@@ -79,7 +79,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """The SDKs and the tests stay until the end: the collector need not walk over them again and again (a quarter of the unit tests' CPU time)."""
+    """Freeze the SDKs and the tests, so that the garbage collector does not walk over them again and again (a quarter of the unit tests' CPU time)."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)

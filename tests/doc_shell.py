@@ -1,6 +1,6 @@
-"""Commands of the docs, executed as they are written: by one bash, one command after the other, in a clean home.
+"""Runs commands of the docs exactly as written: in one bash, one command after the other, in a clean home.
 
-What a person does between two commands (an editor, a secret that is asked for, names that stand for his own) a test brings; nothing else is changed.
+A test supplies what a person does between two commands (an editor, a secret at a prompt, real names for the examples); nothing else is changed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# Each command comes as a number on standard input: its text, its own standard input and what it says are files of that number.
+# Each command arrives as a number on standard input: its text, its own standard input and its output are files of that number.
 _LOOP = """\
 set -eu
 mount --bind "$1/hosts" /etc/hosts
@@ -32,7 +32,7 @@ done
 
 
 def blocks(file: Path, heading: str) -> list[str]:
-    """The shell blocks of one chapter, from its heading to the next of its kind."""
+    """The shell blocks of one chapter, from its heading to the next heading of the same level."""
     level = heading.split(" ", 1)[0]
     _, found, rest = f"\n{file.read_text()}".partition(f"\n{heading}\n")
     assert found, f"{file}: no heading {heading!r}"
@@ -41,7 +41,7 @@ def blocks(file: Path, heading: str) -> list[str]:
 
 
 def commands(block: str) -> Iterator[str]:
-    """One after the other, as bash takes them: with continued lines, functions and here-documents whole."""
+    """The commands of a block as bash splits them: continued lines, functions and here-documents stay whole."""
     gathered = ""
     for line in block.splitlines(keepends=True):
         gathered += line
@@ -55,7 +55,7 @@ def commands(block: str) -> Iterator[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """A command that ended."""
+    """A command that has ended."""
 
     command: str
     code: int
@@ -63,14 +63,14 @@ class Ended:
     err: str
 
     def ok(self) -> Ended:
-        """Itself, if it succeeded."""
+        """Returns itself, and fails if the command failed."""
         assert self.code == 0, f"$ {self.command}{self.out}{self.err}"
         return self
 
 
 @dataclass(kw_only=True)
 class DocShell:
-    """A bash in ``checkout``, whose user's home is ``home`` for every program, and for which ``hosts`` (name -> address) resolve."""
+    """A bash in ``checkout``. ``home`` is its user's home for every program, and the names in ``hosts`` (name -> address) resolve."""
 
     folder: Path
     checkout: Path
@@ -81,10 +81,12 @@ class DocShell:
     _bash: subprocess.Popen[str] = field(init=False)
 
     def resolve(self, hosts: Mapping[str, str]) -> None:
-        """From now on these resolve, too."""
+        """Make further names resolve."""
         self.hosts = {**self.hosts, **hosts}
         names = "".join(f"{address} {name}\n" for name, address in self.hosts.items())
-        (self.folder / "hosts").write_text(f"127.0.0.1 localhost\n{names}")  # the file itself: it is mounted
+        (self.folder / "hosts").write_text(
+            f"127.0.0.1 localhost\n{names}"
+        )  # the file itself, because it is mounted
 
     def start(self) -> None:
         self.resolve({})
@@ -96,12 +98,12 @@ class DocShell:
             ["unshare", "--mount", "--propagation", "private", "bash", "--noprofile", "--norc", "-c", _LOOP, "bash",
              str(self.folder), str(self.checkout)],
             env={"HOME": str(self.home), "LC_ALL": "C.UTF-8", "TERM": "dumb", **self.environment},
-            # Without a terminal: what asks for a code or a yes is answered on standard input.
+            # Without a terminal: prompts for a code or a yes are answered on standard input.
             start_new_session=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
     def run(self, command: str, *, stdin: str = "", seconds: float = 300) -> Ended:
-        """One command to its end, in the shell itself: what it exports stays."""
+        """Run one command to its end, in the shell itself, so that exported variables stay."""
         self._ran += 1
         assert self._bash.stdin is not None
         assert self._bash.stdout is not None
@@ -127,7 +129,7 @@ class DocShell:
 
 @contextmanager
 def doc_shell(shell: DocShell) -> Iterator[DocShell]:
-    """Started, and ended with the block. `lastcopy` is that of the shell's checkout, wherever the packages were installed from."""
+    """Start the shell, and end it with the block. `lastcopy` is that of the shell's checkout, wherever the packages were installed from."""
     shell.start()
     shell.run('lastcopy() { .venv/bin/python -m ops "$@"; }').ok()
     try:

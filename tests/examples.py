@@ -1,4 +1,4 @@
-"""How many examples a property test tries. Without a word of its own, as many as the profile says (tests/conftest.py)."""
+"""How many examples a property test tries: by default as many as the profile says (tests/conftest.py)."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from attack_drill.weak_storage import WEAKNESSES, Weakness, WeakStorage, weak_st
 from ops.private_folder import private_folder
 
 # Each of these ends the storage step before its other checks.
-ALONE = ("gives no versions", "demands another checksum", "tells a missing object as forbidden", "moves objects to an archive")  # fmt: skip
+ALONE = ("gives no versions", "demands another checksum", "reports a missing object as forbidden", "moves objects to an archive")  # fmt: skip
 
 
 def values(drill: Drill, endpoint: str, ca: str) -> dict[str, str]:

@@ -126,7 +126,7 @@ def _at_work(drill: Drill) -> Iterator[RowFinding]:
 
 def _step(drill: Drill) -> RowFinding:
     """Send a step that contains a secret as the engine sends it: the check of the storage, which changes nothing."""
-    from components.host.program_texts import script_text  # here: recovery runs where no Pulumi is
+    from components.host.program_texts import script_text  # imported late: recovery runs without Pulumi
 
     where = drill.where
     if not where.bucket:

@@ -34,7 +34,7 @@ def _restic(version: str) -> str:
 
 
 def play(drill: Drill) -> Iterator[RowFinding]:
-    from components.host.tool_release import floor  # here: recovery runs where no Pulumi is
+    from components.host.tool_release import floor  # imported late: recovery runs without Pulumi
 
     newest = {"rclone": floor("rclone"), "restic": floor("restic")}
     with (
@@ -151,7 +151,7 @@ def _wrapper(drill: Drill, folder: str, newest: str) -> Iterator[RowFinding]:
 
 
 def _tool_steps(drill: Drill, on_relay: str, on_source: str) -> Iterator[RowFinding]:
-    """Run `pulumi up`'s step that finds or downloads a tool. It must never accept an old one, and must name it if no release can be had."""
+    """Run `pulumi up`'s step that finds or downloads a tool. It must never accept an old one, and must name it if no release is available."""
     from components.host.program_texts import script_text
     from components.host.tool_release import release_values
 
@@ -174,14 +174,14 @@ def _tool_steps(drill: Drill, on_relay: str, on_source: str) -> Iterator[RowFind
             [one.code == 3 and '"path":' not in one.out and '"version":' not in one.out for one in ran],
         )
         if not drill.may(Level.TRIAL):
-            yield not_played(f"the tool step with an old {tool} and no release to be had", Level.TRIAL.words)
+            yield not_played(f"the tool step with an old {tool} and no release available", Level.TRIAL.words)
             continue
         # Nothing listens at that address, so nothing can be downloaded and installed.
         nowhere = script_text("host_tool", {**values, "ARCHIVE": "http://127.0.0.1:9/none"})
         refused = run_with_fakes(host, folder, places, [say(versions[2])], "exec sh -s -- apply", nowhere)[0]
         why = ADVISORY if tool == "rclone" else values["FLOOR"]
         yield judged(
-            f"an old {tool}, and no release to be had",
+            f"an old {tool}, and no release available",
             refused.code == 1 and why in refused.err and "fix:" in refused.err,
             refused.err,
         )

@@ -88,7 +88,7 @@ def _hidden_silence(drill: Drill) -> Iterator[RowFinding]:
 def look_at(
     drill: Drill, operator: RepositoryLocation, limits: status.HealthLimits = LIMITS
 ) -> status.SourceHealth:
-    """Run `ops status` on one repository, in the thread that reaches the storage."""
+    """Run `lastcopy status` on one repository, in the thread that reaches the storage."""
     storage = drill.require_storage()
     ca: Path | None = storage.ca
     return storage.call(lambda _: status.check_source(Storage(operator, ca), operator, limits))

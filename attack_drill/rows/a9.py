@@ -58,7 +58,7 @@ class Ended:
         return f"exit code {self.code}, {self.run.result}: {'; '.join(self.run.findings) or self.run.message}"
 
     def told(self, *words: str) -> bool:
-        """Whether it failed, its record contains all the words, and `ops status --hosts` reports it."""
+        """Whether it failed, its record contains all the words, and `lastcopy status --hosts` reports it."""
         said = " ".join((*self.run.findings, self.run.message))
         return self.code not in (0, 3) and bool(self.run.alarm) and all(word in said for word in words)
 

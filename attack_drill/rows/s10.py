@@ -187,8 +187,8 @@ def _cut_off(drill: Drill) -> Iterator[RowFinding]:
     try:
         set_cut_off(name, drill.stack, cut=True, quiet=True)
         seconds = time.monotonic() - began
-        yield judged("ops cut-off: its key opens nothing", not opens(name), f"after {seconds:.1f} s")
-        yield judged("ops cut-off: another source still works", opens(other), other)
+        yield judged("lastcopy cut-off: its key opens nothing", not opens(name), f"after {seconds:.1f} s")
+        yield judged("lastcopy cut-off: another source still works", opens(other), other)
     finally:
         set_cut_off(name, drill.stack, cut=False, quiet=True)
-    yield control("ops let-in: its key opens it again", opens(name), name)
+    yield control("lastcopy let-in: its key opens it again", opens(name), name)

@@ -81,7 +81,7 @@ def _keys(operator: OperatorSide) -> Iterator[RowFinding]:
 
 
 def _locks(operator: OperatorSide) -> Iterator[RowFinding]:
-    """A thousand lock files that are none."""
+    """A thousand lock files that are not locks."""
     seen_until = operator.newest_time()
     taken = operator.upload_as_source(
         "locks", [content_named(f"no lock {number}".encode()) for number in range(LOCKS)]

@@ -117,7 +117,7 @@ def run(
     ] = False,
 ) -> None:
     """Play the S rows against the product and its peers on a farm of their own."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the farm is torn down then, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the farm is removed in this case, too
     console = Console(highlight=False)
     with farm(MIB, "") as stand:
         results, absent = measure(stand, lambda text: console.print(f"    {text}", markup=False))

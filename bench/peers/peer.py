@@ -1,4 +1,4 @@
-"""A peer with what an attacker on its source has."""
+"""A peer, and what an attacker on its source has."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ HELD = "held"
 
 @dataclass(kw_only=True)
 class Peer:
-    """One contender with what an attacker on its source has: an ssh that reaches the relay, and (restic) a repository."""
+    """One contender and what an attacker on its source has: an ssh command that reaches the relay, and (restic) a repository."""
 
     name: str
     farm: Farm
     judge: StorageAdmin
     way: Ours | Seed
     ssh: str  # shell words, without a command
-    other: str  # of another source, below the bucket
+    other: str  # another source's repository, below the bucket
     good: str = ""  # the id of the snapshot that existed before the attacks
 
     def stand(self) -> None:
-        """An empty repository with one good backup; ours records its key's id, as `pulumi up` does."""
+        """Create an empty repository and one good backup. Ours records its key's id, as `pulumi up` does."""
         self.way.prepare()
         self.way.backup()
         self.good = json.loads(self.farm.on(SOURCE, f"{self.way.restic} snapshots --json"))[0]["id"]
@@ -51,12 +51,12 @@ class Peer:
         return (done.stdout + done.stderr).decode(errors="replace")
 
     def restores(self) -> str:
-        """HELD, or why the good snapshot is not restored byte for byte."""
+        """Returns HELD, or why the good snapshot could not be restored byte for byte."""
         self.farm.on(SOURCE, f"rm -rf {RESTORED} {self.way.cache}")
         sums = f"cd {DATA} && sha256sum * | sha256sum"
         try:
             self.farm.on(SOURCE, f"{self.way.restic} restore {self.good} --quiet --target {RESTORED}")
             back = self.farm.on(SOURCE, sums.replace(DATA, f"{RESTORED}{DATA}"))
         except BenchError as error:
-            return f"fell: it no longer restores ({str(error).strip().splitlines()[-1][:80]})"
+            return f"fell: it can no longer be restored ({str(error).strip().splitlines()[-1][:80]})"
         return HELD if back == self.farm.on(SOURCE, sums) else "fell: the restored data differs"

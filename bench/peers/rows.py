@@ -140,7 +140,7 @@ def s6(peer: Peer) -> str:
 
 
 def s7(peer: Peer) -> str:
-    """What the source is told, when all is well and while the storage cannot be reached."""
+    """What the source learns about the storage, in normal operation and while the storage cannot be reached."""
     address = str(peer.farm.box.plan.storage)
     words = (address, ":9000", BUCKET, "AccessDenied", "minio")
 
@@ -188,7 +188,7 @@ def s9(peer: Peer) -> str:
     opened = peer.on_source(
         f"rm -rf {peer.way.cache}; timeout 60 sh -c {shlex.quote(f'{peer.way.restic} snapshots --no-lock --json')} 2>&1"
     )
-    return HELD if '"short_id"' in opened else "fell: restic finds no key any more"
+    return HELD if '"short_id"' in opened else "fell: restic no longer finds a key"
 
 
 def s10(peer: Peer) -> str:

@@ -1,1 +1,1 @@
-"""What a stack has in AWS: the provider's settings and the relay's machine."""
+"""A stack's resources on AWS: the provider's settings and the relay's machine."""

@@ -1,4 +1,4 @@
-"""What one stack has in AWS: from settings to components. Imported only where a stack asks for AWS: pulumi_aws is slow to load."""
+"""Creates the components of a stack on AWS from its settings. Imported only if a stack uses AWS, because pulumi_aws loads slowly."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from components.vault.bucket.locked_bucket import LockedBucket, LockedBucketArgs
 from components.vault.identities.source_identity import SourceIdentity, SourceIdentityArgs
 from components.vault.vault_access import S3Vault, StorageIdentity
 
-SETTLES_SECONDS = 120  # a new key works within seconds as a rule; AWS names no bound for IAM
+SETTLES_SECONDS = 120  # a new key usually works within seconds, but AWS gives no upper limit
 
 
 def open_account(account: AwsAccount, environment: str) -> pulumi.ResourceOptions:
-    """The options with which every resource in AWS is made: an explicit provider, which takes no other account's credentials.
+    """The options for every resource on AWS: an explicit provider, which refuses other accounts' credentials.
 
-    The engine's default provider would take whatever the environment offers.
+    The engine's default provider would use whatever the environment offers.
 
     Raises:
-        pulumi.RunError: this shell has no valid session of the account; no resource in AWS was registered.
+        pulumi.RunError: this shell has no valid session of the account; no resource on AWS was registered.
     """
     tags = {"lastcopy:project": pulumi.get_project(), "lastcopy:stack": pulumi.get_stack()}
     role = account.assume_role
@@ -39,7 +39,7 @@ def open_account(account: AwsAccount, environment: str) -> pulumi.ResourceOption
         region=account.region,
         allowed_account_ids=[account.account],
         profile=account.profile,
-        # Typed on purpose: a plain dict goes out as it is, `role_arn`, which the provider does not know.
+        # Typed, because a plain dict would be sent as it is, and the provider does not know `role_arn`.
         assume_roles=None if role is None else [ProviderAssumeRoleArgs(role_arn=role)],
         default_tags=ProviderDefaultTagsArgs(tags={**tags, "lastcopy:environment": environment}),
     )
@@ -48,7 +48,7 @@ def open_account(account: AwsAccount, environment: str) -> pulumi.ResourceOption
 
 
 def _refuse_without_session(account: AwsAccount, provider: Provider) -> None:
-    """Ask AWS once before any resource exists: else every resource would fail with AWS's own words for it."""
+    """Ask AWS once before any resource exists: otherwise every resource would fail with AWS's own error message."""
     try:
         get_caller_identity(opts=pulumi.InvokeOptions(provider=provider))
     except Exception as error:
@@ -63,7 +63,7 @@ def _refuse_without_session(account: AwsAccount, provider: Provider) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    """The provider's own sentence, without the engine's frame around it."""
+    """The provider's own message, without the engine's text around it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:300] if lines else type(error).__name__
 
@@ -75,7 +75,7 @@ def create_vault(
     made_elsewhere: Mapping[str, StorageIdentity],
     options: pulumi.ResourceOptions,
 ) -> S3Vault:
-    """The locked bucket, its alarms, and an identity for every source; ``made_elsewhere`` are adopted as they are."""
+    """The locked bucket, its alarms, and an identity for every source; ``made_elsewhere`` are used as they are."""
     bucket = _create_bucket(account, storage, options)
     identities = {
         source.name: made_elsewhere.get(source.name) or _create_identity(storage, source, bucket, options)
@@ -177,7 +177,7 @@ def _after(first: pulumi.Resource, options: pulumi.ResourceOptions) -> pulumi.Re
 def create_relay_machine(
     settings: Settings, account: AwsAccount, machine: Ec2Vm, options: pulumi.ResourceOptions
 ) -> Ec2Relay:
-    """The relay's machine, which the admin's key opens."""
+    """The relay's machine, to which the admin's key gives access."""
     admin = settings.admin
     return Ec2Relay(
         "relay-machine",

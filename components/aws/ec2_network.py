@@ -1,4 +1,4 @@
-"""Ec2Network: the network of the relay's machine in AWS."""
+"""Ec2Network: the network of the relay's machine on AWS."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pulumi_aws import ec2
 
 @dataclass(frozen=True, kw_only=True)
 class Ec2NetworkArgs:
-    """``cidr``: private IPv4 network, /16 to /28."""
+    """``cidr``: a private IPv4 network, /16 to /28."""
 
     region: str
     cidr: str
 
 
 class Ec2Network(pulumi.ComponentResource):
-    """A network that holds the relay and nothing else, and whose way to S3 does not leave AWS.
+    """A network for the relay alone, from which the traffic to S3 does not leave AWS.
 
-    Pulumi type ``lastcopy:relay:Ec2Network``. Children: ``<name>-vpc`` (Vpc), ``<name>-default`` (DefaultSecurityGroup, emptied: what is
-    put here by hand and without thought reaches nothing), ``<name>-gateway`` (InternetGateway), ``<name>-subnet``, ``<name>-routes``
-    (RouteTable: all but the own network by the gateway), ``<name>-association`` (RouteTableAssociation), ``<name>-s3`` (VpcEndpoint of type
-    Gateway: names and addresses of S3 stay the public ones, so the relay's own firewall, which knows the storage by its name, fits).
-    Outputs: ``vpc_id``, ``subnet_id``. A machine in it reaches nothing before the whole component exists: depend on it.
-    Does not decide who may connect: that is the machine's security group.
+    Pulumi type ``lastcopy:relay:Ec2Network``. Children: ``<name>-vpc`` (Vpc), ``<name>-default`` (DefaultSecurityGroup, without rules, so that
+    something added by hand without thought reaches nothing), ``<name>-gateway`` (InternetGateway), ``<name>-subnet``, ``<name>-routes``
+    (RouteTable: everything outside the network goes to the gateway), ``<name>-association`` (RouteTableAssociation), ``<name>-s3`` (VpcEndpoint of type
+    Gateway: names and addresses of S3 stay the public ones, so the relay's own firewall, which knows the storage by its name, still works).
+    Outputs: ``vpc_id``, ``subnet_id``. A machine in it reaches nothing before the whole component exists: depend on the component.
+    Does not decide who may connect: the machine's security group does.
     """
 
     vpc_id: pulumi.Output[str]

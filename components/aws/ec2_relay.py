@@ -1,4 +1,4 @@
-"""Ec2Relay: the relay's machine in AWS."""
+"""Ec2Relay: the relay's machine on AWS."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from components.relay.entry.source_account_files import public_key
 DEBIAN = "136693071363"  # the account that publishes Debian's images
 SSM_TUNNEL = ("127.0.0.1", 2222)  # the operator's end of an SSM session
 _UPDATES = (80, 443)
-_DIALS = 40  # a machine that has just been started answers within two minutes
+_DIALS = 40  # a new machine answers within two minutes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ec2RelayArgs:
-    """``generation``: a new number replaces the machine. ``ami`` None: the newest Debian 13 when the machine is made, kept from then on.
+    """``generation``: a new number replaces the machine. ``ami`` None: the newest Debian 13 at the time the machine is made, and the same afterwards.
 
-    ``admin_public_key``, ``admin_user`` and ``operators_by`` take effect at a machine's first boot: change them
-    together with ``generation``. Exactly one of ``network`` (IPv4 in CIDR form, a VPC of its own) and ``subnet`` (an existing public one).
-    ``storage_ports``: TCP ports at which the storage is reached, beside 80 and 443 that updates need.
-    ``private_key``: the admin's; None where the ssh agent holds it. ``jump``: the jump host from which it is dialled, with ``operators_by`` ssh.
-    ``open_to_all_because`` becomes the SSH rule's description, where the console and the policy pack look for it.
+    ``admin_public_key``, ``admin_user`` and ``operators_by`` take effect only at a machine's first boot: change them
+    together with ``generation``. Exactly one of ``network`` (IPv4 in CIDR form, for a new VPC) and ``subnet`` (an existing public subnet).
+    ``storage_ports``: TCP ports of the storage, besides 80 and 443, which updates need.
+    ``private_key``: the admin's; None if the ssh agent holds it. ``jump``: the jump host in between, with ``operators_by`` ssh.
+    ``open_to_all_because`` becomes the SSH rule's description, where the console and the policy pack show or check it.
     """
 
     region: str
@@ -59,29 +59,29 @@ class Ec2RelayArgs:
     open_to_all_because: str | None = None
 
     def ssh_networks(self) -> list[str]:
-        """The networks that reach port 22; with SSM the operators come another way."""
+        """The networks that reach port 22; with SSM the operators connect in another way."""
         known = {*self.sources_from, *(self.admins_from if self.operators_by == "ssh" else ())}
         return [str(network) for network in sorted(ipaddress.IPv4Network(one) for one in known)]
 
 
 class Ec2Relay(pulumi.ComponentResource):
-    """A machine that only the given networks can dial, whose host key nobody else ever held, and that can be replaced in one run (A1, A5, A7).
+    """A machine that only the given networks can reach, whose host key nobody else ever had, and that can be replaced in one run (A1, A5, A7).
 
     Pulumi type ``lastcopy:relay:Ec2Relay``. Children: ``<name>-network`` (Ec2Network; not with a given subnet), ``<name>-doors``
     (SecurityGroup: in, port 22 from those networks; out, TCP 80, 443 and the storage's ports; rules added by hand are removed),
-    ``<name>-address`` (Eip: what sources dial, the same for every generation), ``<name>-seed-g<N>`` (random.RandomPassword),
+    ``<name>-address`` (Eip: the sources' address for the relay, the same for every generation), ``<name>-seed-g<N>`` (random.RandomPassword),
     ``<name>-vm-g<N>`` (Instance), ``<name>-reachable`` (EipAssociation), ``<name>-recovery`` and ``<name>-restart`` (MetricAlarm), with an
     e-mail address ``<name>-alarms`` (Topic) and ``<name>-alarms-mail`` (TopicSubscription), with SSM ``<name>-role``, ``<name>-role-ssm``,
     ``<name>-profile``; ``<name>-host-key`` and ``<name>-first-key-gone`` (HostStep host_key).
-    Outputs: ``host``, pinned; ``seen_by_sources``, the address and port that sources dial; ``instance_id``.
+    Outputs: ``host``, pinned; ``seen_by_sources``, the relay's address and port for sources; ``instance_id``.
 
-    The first dial is pinned to an ECDSA key that is made from the seed and given in the user data; from the first contact on the pin is an
+    The first connection is pinned to an ECDSA key that is made from the seed and passed in the user data; afterwards the pin is an
     ed25519 key that was made on the machine (docs/decisions/0008). Until then, whoever may read user data in this account
-    (ec2:DescribeInstanceAttribute) *and* is on the network path could pose as the new machine: the one reason to keep the account to yourself.
+    (ec2:DescribeInstanceAttribute) *and* is on the network path could pose as the new machine: a reason to use a separate account.
     In production the address is protected, so ``pulumi destroy`` refuses the whole stack. The machine is not: it holds nothing that is not
-    in the stack, and a protected one could not be replaced in one run. Its termination protection stops the console and other tools; the
-    provider lifts it (``force_destroy``) only when this program itself replaces it.
-    Metadata service: version 2 only, one hop; the relay's firewall keeps sources' processes from it always and root where SSM does not need it.
+    in the stack, and a protected machine could not be replaced in one run. Its termination protection stops the console and other tools; the
+    provider removes it (``force_destroy``) only when this program itself replaces the machine.
+    Metadata service: version 2 only, one hop; the relay's firewall always blocks it for sources' processes, and for root unless SSM needs it.
     How to replace a machine, and the first run with SSM: docs/aws.md.
     Does not protect against whoever administers this AWS account: they can read and change the machine's disk.
     """
@@ -126,7 +126,7 @@ class Ec2Relay(pulumi.ComponentResource):
         network = self._find_network()
         ssm = args.operators_by == "ssm"
         production = args.purpose == "production"
-        # User data counts at the first boot only: a change would only restart the machine. And the address below looks like the subnet's.
+        # User data takes effect only at the first boot, so a change would only restart the machine. And the address below looks like a setting of the subnet.
         settled = ["userData", "associatePublicIpAddress", *(["ami"] if args.ami is None else [])]
         return ec2.Instance(
             f"{self._name}-vm-g{args.generation}",
@@ -134,7 +134,7 @@ class Ec2Relay(pulumi.ComponentResource):
             instance_type=args.instance_type,
             subnet_id=network.subnet_id,
             vpc_security_group_ids=[self._create_security_group(network.vpc_id).id],
-            # Until the lasting address is associated, for the first boot's packages.
+            # For the first boot's packages, until the lasting address is associated.
             associate_public_ip_address=True,
             iam_instance_profile=create_ssm_profile(self._name, self._tags, self._child).name
             if ssm
@@ -145,7 +145,7 @@ class Ec2Relay(pulumi.ComponentResource):
             instance_initiated_shutdown_behavior="stop",
             disable_api_termination=production,
             force_destroy=production,
-            user_data=seed.apply(self._user_data),  # a secret, since the seed is one
+            user_data=seed.apply(self._user_data),  # secret, because the seed is
             user_data_replace_on_change=False,
             tags=self._tags,
             opts=pulumi.ResourceOptions(parent=self, depends_on=network.created, ignore_changes=settled),
@@ -219,7 +219,7 @@ class Ec2Relay(pulumi.ComponentResource):
         reachable: pulumi.Resource,
         public_ip: pulumi.Output[str],
     ) -> Host:
-        """First contact: pinned from the first dial, and pinned to a key that only the machine has from the second on."""
+        """First contact: the first connection is pinned, too, and from the second on the pin is a key that only the machine has."""
         args = self._args
         address, port = (public_ip, 22) if args.operators_by == "ssh" else SSM_TUNNEL
         born_with: pulumi.Output[str] = pulumi.Output.unsecret(
@@ -267,7 +267,7 @@ class Ec2Relay(pulumi.ComponentResource):
 
 
 def ssh_rule_description(reason: str | None) -> str:
-    """The SSH rule's description, as AWS takes it: 255 of a few characters at most."""
+    """The SSH rule's description in AWS's form: at most 255 of a limited set of characters."""
     if reason is None:
         return "SSH"
     return re.sub(r"[^A-Za-z0-9 ._:/()#,@\[\]+=&;{}!$*-]", "_", f"SSH, open to all because {reason}")[:255]
@@ -275,7 +275,7 @@ def ssh_rule_description(reason: str | None) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class _Network:
-    """``created``: what must exist before a machine in the subnet reaches anything."""
+    """``created``: what must exist before a machine in the subnet can reach anything."""
 
     vpc_id: pulumi.Input[str]
     subnet_id: pulumi.Input[str] | None

@@ -1,4 +1,4 @@
-"""The host key that a machine in a cloud is born with, made from a seed. Pure, no engine; `cryptography` is imported when asked for."""
+"""The first host key of a machine in a cloud, made from a seed. Pure, no engine; imports `cryptography` only when needed."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ _MINIMUM = 32
 
 @dataclass(frozen=True, kw_only=True)
 class FirstKey:
-    """An ECDSA P-256 host key: the private half as PEM, the public one as `ecdsa-sha2-nistp256 AAAA…`."""
+    """An ECDSA P-256 host key: the private half as PEM, the public half as `ecdsa-sha2-nistp256 AAAA…`."""
 
     private: str
     public: str
 
 
 def first_key(seed: str) -> FirstKey:
-    """The same key for the same seed, byte for byte, or every run would want other user data.
+    """The same key for the same seed, byte for byte; otherwise every run would change the user data.
 
-    ECDSA on purpose: the machine's lasting key is ed25519, and sshd can offer one key of each kind at once. So there is no moment at which
-    neither the old pin nor the new one gets in, and the handover may be cut off anywhere (components/aws/host_key.sh).
-    PEM (SEC 1) on purpose: OpenSSH's own private format holds random bytes.
+    It is an ECDSA key because the machine's lasting key is ed25519, and sshd can offer one key of each type at once. So there is no moment at which
+    neither the old pin nor the new one works, and the handover may be interrupted anywhere (components/aws/host_key.sh).
+    It is in PEM (SEC 1) because OpenSSH's own private format contains random bytes.
     """
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -29,7 +29,7 @@ def first_key(seed: str) -> FirstKey:
 
     if len(seed) < _MINIMUM:
         raise ValueError(f"the seed of a host key has {_MINIMUM} or more characters")
-    # 48 bytes for a number below 2**256: what the remainder favours is less than 2**-128.
+    # 48 bytes for a number below 2**256: the bias of the remainder is less than 2**-128.
     stretched = HKDF(algorithm=hashes.SHA256(), length=48, salt=None, info=b"lastcopy first host key").derive(
         seed.encode()
     )

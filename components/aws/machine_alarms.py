@@ -1,4 +1,4 @@
-"""What happens when the relay's machine fails."""
+"""Alarms and automatic recovery for the relay's machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def create_machine_alarms(
     tags: Mapping[str, str],
     opts: pulumi.ResourceOptions,
 ) -> None:
-    """On broken hardware AWS moves the machine, disk and address are kept; a machine that hangs is restarted."""
+    """If the hardware fails, AWS moves the machine, which keeps its disk and address; a machine that hangs is restarted."""
     told: list[pulumi.Input[str]] = []
     if email is not None:
         topic = sns.Topic(f"{name}-alarms", tags=tags, opts=opts)

@@ -1,4 +1,4 @@
-"""The instance profile with which the relay's machine takes sessions of AWS Systems Manager."""
+"""The instance profile with which the relay's machine accepts sessions of AWS Systems Manager."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TRUST = {
 def create_ssm_profile(
     name: str, tags: Mapping[str, str], opts: pulumi.ResourceOptions
 ) -> iam.InstanceProfile:
-    """What the SSM agent may do, and nothing else: register and hold sessions."""
+    """It allows only what the SSM agent needs: to register and to keep sessions."""
     role = iam.Role(f"{name}-role", assume_role_policy=json.dumps(_TRUST), tags=tags, opts=opts)
     iam.RolePolicyAttachment(
         f"{name}-role-ssm",

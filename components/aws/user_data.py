@@ -1,6 +1,6 @@
-"""The user data of a new relay in AWS: `#cloud-config` for cloud-init on Debian 13. Pure text, no engine.
+"""The user data of a new relay on AWS: `#cloud-config` for cloud-init on Debian 13. Pure text, no engine.
 
-It uses no other keys than these: ssh_deletekeys, ssh_keys (ecdsa_private, ecdsa_public),
+It uses only these keys: ssh_deletekeys, ssh_keys (ecdsa_private, ecdsa_public),
 ssh_pwauth, disable_root, users (one: name, shell, lock_passwd, sudo, ssh_authorized_keys), package_update, packages, write_files (path,
 permissions, content), runcmd (lists of words; only with SSM).
 """
@@ -15,8 +15,8 @@ import yaml
 from components.aws.first_host_key import FirstKey
 from components.host.safe_text import require_line, require_word
 
-LIMIT = 16384  # bytes that EC2 takes
-REBOOT_AT = "05:30"  # UTC, as Debian's image keeps the time
+LIMIT = 16384  # bytes that EC2 accepts
+REBOOT_AT = "05:30"  # UTC, as in Debian's image
 
 HEAD = "#cloud-config\n# Made by lastcopy (Ec2Relay). Counts at the first boot only; the host key in it is replaced on first contact.\n"
 
@@ -32,7 +32,7 @@ Unattended-Upgrade::Automatic-Reboot-Time "{REBOOT_AT}";
 
 @dataclass(frozen=True, kw_only=True)
 class UserDataPlan:
-    """``first_key``: the host key of the first dial. ``ssm_region``: where the SSM agent comes from; None without SSM."""
+    """``first_key``: the host key for the first connection. ``ssm_region``: where the SSM agent comes from; None without SSM."""
 
     first_key: FirstKey
     admin_user: str
@@ -51,7 +51,7 @@ def user_data(plan: UserDataPlan) -> str:
     """The whole text.
 
     Raises:
-        ValueError: it is larger than EC2 takes.
+        ValueError: it is larger than EC2 accepts.
     """
     text = HEAD + yaml.dump(_config(plan), Dumper=_Dumper, sort_keys=False, allow_unicode=False, width=1000)
     if len(text.encode()) > LIMIT:
@@ -61,7 +61,7 @@ def user_data(plan: UserDataPlan) -> str:
 
 def _config(plan: UserDataPlan) -> dict[str, object]:
     config: dict[str, object] = {
-        # The host keys of the image could be anybody's; the lasting key is made on first contact.
+        # Others may know the host keys of the image; the lasting key is made on first contact.
         "ssh_deletekeys": True,
         "ssh_keys": {"ecdsa_private": plan.first_key.private, "ecdsa_public": plan.first_key.public + "\n"},
         "ssh_pwauth": False,
@@ -87,7 +87,7 @@ def _config(plan: UserDataPlan) -> dict[str, object]:
 
 
 def _ssm_agent(region: str, architecture: str) -> list[list[str]]:
-    """Debian has no package of it. From AWS's own bucket in the region by HTTPS: AWS runs the machine, so nobody else is trusted."""
+    """Install the SSM agent, which Debian does not package. It comes by HTTPS from AWS's own bucket: AWS runs the machine, so nobody else is trusted."""
     package = "/var/cache/lastcopy-ssm-agent.deb"
     address = f"https://s3.{region}.amazonaws.com/amazon-ssm-{region}/latest/debian_{architecture}/amazon-ssm-agent.deb"
     return [
@@ -98,7 +98,7 @@ def _ssm_agent(region: str, architecture: str) -> list[list[str]]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as such, so that a reviewer can read them."""
+    """Writes multi-line text as blocks, so that a reviewer can read it."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

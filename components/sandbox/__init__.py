@@ -1,1 +1,1 @@
-"""The local machines that stand in for a relay, its sources and their storage."""
+"""The local machines that act as relay, sources and storage."""

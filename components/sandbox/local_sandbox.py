@@ -20,7 +20,7 @@ from components.vault.vault_access import S3Vault, StorageIdentity
 
 @dataclass(frozen=True, kw_only=True)
 class MachineKind:
-    """How a machine is made: its release of Debian, and whether it fetches tools by itself; one that does not comes without its tool."""
+    """How a machine is made: its release of Debian, and whether it fetches tools itself; otherwise it is made without its tool."""
 
     debian: int = 13
     fetches: bool = True
@@ -33,10 +33,10 @@ class MachineKind:
 
 @dataclass(frozen=True, kw_only=True)
 class LocalSandboxArgs:
-    """``directory`` holds the sandbox's runtime; ``network`` is an IPv4 range in CIDR form that nothing else here uses.
+    """``directory`` holds the sandbox's runtime files; ``network`` is an IPv4 range in CIDR form that nothing else on this machine uses.
 
-    ``machines`` are the sources that the sandbox makes; ``sources`` all sources of the stack: each gets a storage identity of its own.
-    ``kinds``: how they and the ``relay`` are made, where it is not the default.
+    ``machines`` are the sources that the sandbox makes; ``sources`` are all sources of the stack, each of which gets its own storage identity.
+    ``kinds``: how they and the ``relay`` are made, if not by default.
     """
 
     directory: Path
@@ -51,13 +51,13 @@ class LocalSandboxArgs:
 
 
 class LocalSandbox(pulumi.ComponentResource):
-    """A source can reach the relay and nothing else; only the relay reaches the storage; the storage keeps every object for its lock time.
+    """A source can reach only the relay; only the relay can reach the storage; the storage keeps every object for its lock time.
 
     Pulumi type ``lastcopy:sandbox:LocalSandbox``. Children: ``<name>-network``, ``<name>-storage``, ``<name>-machine-relay``, one
-    ``<name>-machine-<source>`` per source that is not elsewhere and, per source, ``<name>-secret-<source>``
+    ``<name>-machine-<source>`` for each source in the sandbox and, for each source, ``<name>-secret-<source>``
     (random.RandomPassword) and ``<name>-identity-<source>``.
     All are pulumi-command local.Command resources that run ``python -m sandbox``; every verb converges when it is run again (A7).
-    Host keys are made before a machine's first boot, so even the first dial is pinned (A1).
+    Host keys are made before a machine's first boot, so even the first connection is pinned (A1).
     Outputs: ``relay`` and ``hosts`` (name -> Host), ``vault``. For trials and tests: root on this workstation is root everywhere in it.
     """
 
@@ -75,7 +75,7 @@ class LocalSandbox(pulumi.ComponentResource):
             up=["network-up", "--network", args.network, "--driver", args.driver],
             down=["network-down"],
         )
-        # Read when the program runs, handed on as a secret: the key itself is never printed by a command.
+        # Read while the program runs and passed on as a secret, so that no command prints the key.
         key = self._network.stdout.apply(lambda text: Path(json.loads(text)["admin_key_path"]).read_text())
         self._admin_key: pulumi.Output[str] = pulumi.Output.secret(key)
         lock = ["--lock-mode", args.lock_mode, "--lock-days", str(args.lock_days)]
@@ -122,7 +122,7 @@ class LocalSandbox(pulumi.ComponentResource):
             dir=str(Path.cwd()),
             stdin=stdin,
             add_previous_output_in_env=False,
-            # The network's delete removes whatever is left, so it comes last and nothing else needs to be reached.
+            # Deleting the network removes whatever is left, so it comes last, when nothing else needs to be reached.
             opts=pulumi.ResourceOptions(parent=self, depends_on=depends_on),
         )
 
@@ -169,7 +169,7 @@ class LocalSandbox(pulumi.ComponentResource):
 
 
 def _access_key(source: str) -> str:
-    """The source's access key id: the storage takes 3 to 20 characters, and two sources must never share one."""
+    """The source's access key id: the storage accepts 3 to 20 characters, and two sources must never share one."""
     return (
         f"s-{source}"
         if len(source) <= 18

@@ -17,13 +17,13 @@ from components.source.enrolment.source_enrolment import RelayEndpoint, SourceEn
 from components.source.repository.restic_repository import ResticRepository, ResticRepositoryArgs
 from components.source.schedule.backup_schedule import BackupSchedule, BackupScheduleArgs
 
-# Of a source that the admin cannot reach: as Host.summary.
+# Of a source without SSH access, in the form of Host.summary.
 _UNREACHED = dict.fromkeys(("address", "port", "user", "hostKey", "jumpHost"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProtectedSourceArgs:
-    """``host``: None where the admin cannot reach it."""
+    """``host``: None if the admin cannot reach it."""
 
     source: Source
     host: Host | None
@@ -33,11 +33,11 @@ class ProtectedSourceArgs:
 
 
 class ProtectedSource(pulumi.ComponentResource):
-    """One source backs up into a repository of its own, which it can fill but not destroy (S1 to S7).
+    """One source backs up into its own repository, which it can fill but not destroy (S1 to S7).
 
     Pulumi type ``lastcopy:source:ProtectedSource``. Children: ``<name>-restic`` (HostTool),
     ``<name>-enrolment`` (SourceEnrolment), ``<name>-repository`` (ResticRepository), ``<name>-schedule``
-    (BackupSchedule), ``<name>-cutoff`` (HostStep, removed first); an unmanaged source has no tool and no schedule. All names come from the
+    (BackupSchedule), ``<name>-cutoff`` (HostStep, removed first). An unmanaged source has no tool and no schedule. All names are derived from the
     source's, so adding, removing or changing one source touches no other.
     Outputs: ``public_key``, ``repository_id``, ``key_id`` (None for an unmanaged source), ``password``
     (secret), ``enrolment_script`` (secret; None for a managed source), ``summary`` (what may be public).
@@ -86,7 +86,7 @@ class ProtectedSource(pulumi.ComponentResource):
         self._set_outputs(enrolment, repository)
 
     def _create_cutoff(self, after: Sequence[pulumi.Resource]) -> None:
-        """Made last, so it goes first: the key is dead before any step dials the source, which may be dead or hostile itself (S11)."""
+        """Created last, so removed first: the key is revoked before any step connects to the source, which may be dead or hostile (S11)."""
         values = {"SOURCE": self._args.source.name}
         HostStep(
             f"{self._name}-cutoff",

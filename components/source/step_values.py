@@ -1,4 +1,4 @@
-"""What each step on a source is told, whether `pulumi up` sends it or the enrolment script holds it."""
+"""The values of each step on a source, both for `pulumi up` and for the enrolment script."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from components.source.schedule.backup_units import backoff_drop_in, sandboxing,
 
 
 def key(expected: str = "") -> dict[str, str]:
-    """``expected``: the public key that the stack has for this source, where it has one."""
+    """``expected``: the source's public key in the stack, if it has one."""
     return {"EXPECTED": expected}
 
 
@@ -28,7 +28,7 @@ def client(source: Source, *, floor: str, address: str, port: int, host_key: str
 
 
 def repository(source: Source) -> dict[str, str]:
-    """Beside it the step needs the secret PASSWORD."""
+    """The step also needs the secret PASSWORD."""
     return {"SOURCE": source.name, "GENERATION": str(source.generation)}
 
 

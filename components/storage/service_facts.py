@@ -1,4 +1,4 @@
-"""What there is to know of an S3 service before a backup is entrusted to it. The services themselves: components/storage/services.py."""
+"""What must be known about an S3 service before it is trusted with backups. The services themselves: components/storage/services.py."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ServiceName = Literal[
 ]
 ChecksumChoice = Literal["auto", "trailer", "md5"]
 Value = TypeVar("Value")
-PART_MIB = 8  # each connection of a session keeps one part in memory; smaller ones cost requests
+PART_MIB = 8  # each connection of a session keeps one part in memory; smaller parts cost more requests
 
 
 class Checksum(StrEnum):
@@ -34,9 +34,9 @@ class Tried(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Fact(Generic[Value]):
-    """One thing that a service does. ``value`` None: no source says so, and nothing relies on it.
+    """One property of a service. ``value`` None: it is unknown, and nothing relies on it.
 
-    ``source``: where it is written; ``date``: when it was read or tried, or the day of the report.
+    ``source``: where it is documented; ``date``: when it was read or tried, or the date of the report.
     """
 
     value: Value | None
@@ -50,7 +50,7 @@ class Fact(Generic[Value]):
 class Parts:
     """From which size on an object is sent in parts, and how large a part is, in MiB. ``cutoff`` 0 sends every object in parts.
 
-    One part of an object is under way at a time, and rclone keeps it in memory: ``size`` times the connections of a session.
+    One part of an object is sent at a time, and rclone keeps it in memory: ``size`` times the connections of a session.
     """
 
     cutoff: int
@@ -67,8 +67,8 @@ class Uploads:
     """How rclone sends objects to a service.
 
     ``rclone``: the provider's name in rclone.conf. ``parts`` None: every object in one request, whatever its size. ``compares``: rclone
-    compares its MD5 with the ETag afterwards; needless where the storage compared a checksum before it stored, and wrong where an ETag is
-    no MD5 (SSE-KMS, parts). ``condition``: with ``If-None-Match: *``, so that the storage takes a name once (S5).
+    compares its MD5 with the ETag afterwards. That is unnecessary if the storage compared a checksum before it stored the object, and wrong if an ETag is
+    not an MD5 sum (SSE-KMS, parts). ``condition``: with ``If-None-Match: *``, so that the storage accepts a name only once (S5).
     """
 
     rclone: str
@@ -82,12 +82,12 @@ class Uploads:
 class StorageService:
     """One service. The names of the facts are the columns of the table in the documentation.
 
-    ``rclone``: the provider's name in rclone.conf. ``conditional_write``: a second write of a name with ``If-None-Match: *`` is refused, by
-    the way that ``checksum`` names. ``identity_per_source``: identities that a policy confines to a prefix. ``missing_key_is_404``: also
-    where listing is allowed below a prefix only. ``retention_is_a_right``: a write that brings a lock of its own needs a right of its own.
-    ``takes_conditions``: False where a write with a condition is refused altogether, so that none is sent.
-    where listing is allowed below a prefix only. ``largest_body``: MiB that it takes in one request with a trailer; None: all that S3 allows.
-    ``cannot_work``: why the preview refuses the service, "" where it does not.
+    ``rclone``: the provider's name in rclone.conf. ``conditional_write``: a second write of a name with ``If-None-Match: *`` is refused, for
+    uploads with this ``checksum``. ``identity_per_source``: a policy can confine an identity to a prefix. ``missing_key_is_404``: even
+    if listing is allowed only below a prefix. ``retention_is_a_right``: a write that sets its own lock needs a separate right.
+    ``takes_conditions``: False if any write with a condition is refused, so that none is sent.
+    ``largest_body``: MiB accepted in one request with a trailer; None: as much as S3 allows.
+    ``cannot_work``: why the preview refuses the service, "" if it does not.
     """
 
     name: ServiceName
@@ -114,7 +114,7 @@ class StorageService:
         }
 
     def upload_checksum(self, chosen: ChecksumChoice = "auto") -> Checksum:
-        """The service's own way, unless the stack file chooses another."""
+        """The service's own checksum, unless the stack file chooses another."""
         if chosen != "auto":
             return Checksum(chosen)
         if self.checksum.value is None:
@@ -129,13 +129,13 @@ class StorageService:
             rclone=self.rclone,
             checksum=way,
             parts=None if cutoff is None else Parts(cutoff=cutoff, size=PART_MIB),
-            # A trailer that the catalogue does not know of could be passed over by the service, unread.
+            # The service could ignore a trailer that the catalogue does not know about.
             compares=way is Checksum.TRAILER and own is not Checksum.TRAILER,
             condition=self.takes_conditions,
         )
 
 
-# The rows of docs/threat-model.md that are lost, or held by less, where a fact is not so.
+# The rows of docs/threat-model.md that are lost or weakened if a fact is not true.
 LOSES: Mapping[str, tuple[str, ...]] = {
     "conditional_write": ("S5",),
     "object_lock": ("R1", "R2"),
@@ -163,7 +163,7 @@ def losses(service: StorageService) -> Iterator[tuple[tuple[str, ...], str]]:
 
 
 def rows_lost(service: StorageService) -> tuple[str, ...]:
-    """The rows of the threat model that this service does not hold, as far as it is known."""
+    """The rows of the threat model that this service is known not to meet."""
     return tuple(
         row for name, fact in service.facts().items() if fact.value is False for row in LOSES.get(name, ())
     )

@@ -1,6 +1,6 @@
-"""The S3 services that this program knows: what each of them does with a backup, and who says so.
+"""The S3 services that this program knows: what each of them does with a backup, and the source of that information.
 
-Pure data. The stack file names a service in ``storage.s3.provider``; whatever differs between services is looked up here and nowhere else.
+Pure data. The stack file names a service in ``storage.s3.provider``; whatever differs between services is looked up only here.
 """
 
 from __future__ import annotations

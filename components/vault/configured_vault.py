@@ -1,4 +1,4 @@
-"""A vault that was made elsewhere, as the stack's settings describe it."""
+"""An existing vault, as the stack's settings describe it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from components.vault.vault_access import RcloneVault, S3Vault, StorageIdentity,
 
 
 def configured_vault(storage: S3Bucket | RcloneRemoteSection, sources: Iterable[Source]) -> Vault:
-    """The bucket or remote, with the identities that the sources were given."""
+    """The bucket or remote, with the sources' identities from the settings."""
     match storage:
         case S3Bucket():
             return S3Vault(
@@ -36,7 +36,7 @@ def configured_vault(storage: S3Bucket | RcloneRemoteSection, sources: Iterable[
 
 
 def configured_identities(sources: Iterable[Source]) -> dict[str, StorageIdentity]:
-    """The identities that were made elsewhere, by the name of the source that they belong to."""
+    """The identities that were made elsewhere, by source name."""
     return {
         source.name: _storage_identity(source.identity) for source in sources if source.identity is not None
     }

@@ -1,6 +1,6 @@
-"""Policy documents of AWS, and the names that may stand in them. Pure: no engine, no network.
+"""AWS policy documents, and the names that they may contain. Pure: no engine, no network.
 
-Every check refuses a name that could widen a document (a wildcard, a policy variable, a second path); settings have refused it before,
+Every check refuses a name that could widen a document (a wildcard, a policy variable, a second path). Settings have already refused it,
 with a better error.
 """
 
@@ -29,15 +29,15 @@ def document(statements: Sequence[Document]) -> Document:
 
 
 def size(policy: Document) -> int:
-    """In characters, as IAM counts them: without white space."""
+    """Length in characters, as IAM counts them: without white space."""
     return len(json.dumps(policy, separators=(",", ":")))
 
 
 def checked(pattern: re.Pattern[str], value: str, what: str) -> str:
-    """The value, if the whole of it matches.
+    """Return the value if all of it matches.
 
     Raises:
-        ValueError: names ``what`` was expected.
+        ValueError: says which ``what`` was expected.
     """
     if not pattern.fullmatch(value) or not value.isascii():
         raise ValueError(f"not {what}: {value!r}")
@@ -53,7 +53,7 @@ def bucket_arn(bucket: str, partition: str) -> str:
 
 
 def storage_prefix(prefix: str) -> str:
-    """``web1/`` or ``hosts/web1/``. A part named ``locks`` is refused: what may be deleted is told by that name."""
+    """``web1/`` or ``hosts/web1/``. A part named ``locks`` is refused, because the policies allow deletion below that name."""
     checked(_PREFIX, prefix, "a prefix of words that each end with a slash")
     if {".", "..", "locks"} & set(prefix.split("/")):
         raise ValueError(f"not a prefix: {prefix!r} has a part named '.', '..' or 'locks'")

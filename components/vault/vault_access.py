@@ -1,4 +1,4 @@
-"""How the relay reaches a vault, and what the vault is known to keep. Plain data, no resources."""
+"""How the relay reaches a vault, and what the vault is known to guarantee. Plain data, no resources."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from components.storage.services import SERVICES
 
 @dataclass(frozen=True, kw_only=True)
 class StorageIdentity:
-    """One identity in the storage. ``secret_access_key`` is a secret output; it is on the relay only (R6, R8).
+    """One identity in the storage. ``secret_access_key`` is a secret output; it is kept only on the relay (R6, R8).
 
-    ``ready``: what must exist before it is used. ``settles_seconds``: how long the storage may refuse a new one that it does not know yet.
+    ``ready``: resources that must exist before it is used. ``settles_seconds``: how long the storage may refuse a new identity that it does not know yet.
     """
 
     access_key_id: pulumi.Input[str]
@@ -28,10 +28,10 @@ class StorageIdentity:
 class S3Vault:
     """An S3 bucket with versioning, Object Lock and a default retention of at least ``lock_minimum_days``.
 
-    ``identities`` maps a source's name to the identity that may reach ``<prefix><source>/`` alone; ``shared_identity`` serves the sources
-    without one of their own. The relay proves what the storage holds before anything is written; ``accepted_losses`` are the rows of
-    docs/threat-model.md that it may fail to hold, None where the stack cannot accept any.
-    ``ready``: what locks the bucket, where the program does that. ``account`` is known for a vault in AWS that the program made.
+    ``identities`` maps a source's name to the identity that can reach only ``<prefix><source>/``; sources without their own use
+    ``shared_identity``. The relay checks what the storage provides before anything is written; ``accepted_losses`` are the rows of
+    docs/threat-model.md that it may fail to meet, or None if the stack cannot accept any.
+    ``ready``: the resources that lock the bucket, if the program makes them. ``account`` is known for a vault on AWS that the program made.
     """
 
     endpoint: pulumi.Input[str]
@@ -52,7 +52,7 @@ class S3Vault:
     purpose: str | None = None
 
     def summary(self) -> Mapping[str, pulumi.Input[str] | None]:
-        """Where the objects are, for ``ops`` (recovery, kit) and for the next run, which must not leave them behind. Nothing is secret."""
+        """Where the objects are, for ``ops`` (recovery, kit) and for the next run, which must not abandon them. It contains no secret."""
         known = {
             "endpoint": self.endpoint,
             "region": self.region,
@@ -82,14 +82,14 @@ class S3Vault:
 
 @dataclass(frozen=True, kw_only=True)
 class RcloneVault:
-    """Any rclone remote. No Object Lock: a compromised relay can destroy every backup, and each run warns of it."""
+    """Any rclone remote. It has no Object Lock: a compromised relay can destroy every backup, and each run warns of that."""
 
     section: pulumi.Input[str]
     path: str
     egress: tuple[str, ...]
 
     def summary(self) -> Mapping[str, pulumi.Input[str] | None]:
-        """Where the objects are; the section, which holds keys, stays out of it."""
+        """Where the objects are, without the section, which contains keys."""
         return {"path": self.path}
 
 

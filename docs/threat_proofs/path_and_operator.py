@@ -44,7 +44,7 @@ PATH_AND_OPERATOR = {
             "tests/drill/test_a_rows.py::test_the_row_holds",
         ),
         sabotage=(
-            "tests/drill/test_a_rows.py::test_a4_sabotage_with_a_low_floor_and_a_step_that_does_not_compare_old_parts_are_taken",
+            "tests/drill/test_a_rows.py::test_a4_sabotage_with_a_low_minimum_version_and_a_step_that_does_not_compare_old_tools_are_accepted",
         ),
     ),
     "A5": Proof(
@@ -65,7 +65,7 @@ PATH_AND_OPERATOR = {
             "tests/scripts/relay/test_second_factor.py::test_fido2_opens_with_touch_and_pin_and_with_nothing_less",
         ),
         sabotage=(
-            "tests/drill/test_a_rows.py::test_a6_sabotage_without_the_question_a_stolen_key_comes_in",
+            "tests/drill/test_a_rows.py::test_a6_sabotage_without_the_second_factor_a_stolen_key_works",
             "tests/scripts/relay/test_second_factor.py::test_sabotage_a_person_without_a_secret_is_refused_not_waved_through",
             "tests/scripts/relay/test_second_factor.py::test_sabotage_without_verify_required_a_stolen_device_needs_no_pin",
         ),
@@ -80,7 +80,7 @@ PATH_AND_OPERATOR = {
         ),
         sabotage=(
             "tests/scripts/source/test_schedule.py::test_sabotage_a_script_that_remembers_instead_of_asking_is_caught",
-            "tests/drill/test_a_rows.py::test_a7_sabotage_a_step_that_takes_the_half_for_the_whole_is_caught",
+            "tests/drill/test_a_rows.py::test_a7_sabotage_a_step_that_takes_half_of_its_work_for_the_whole_is_caught",
             "tests/prune/test_killed.py::test_sabotage_without_the_note_of_intent_a_killed_prune_is_taken_for_an_attack",
         ),
     ),
@@ -106,7 +106,7 @@ PATH_AND_OPERATOR = {
             "tests/unit/settings/test_patterns.py::test_what_restic_refuses_the_preview_refuses",
         ),
         sabotage=(
-            "tests/drill/test_a_rows.py::test_a9_sabotage_a_run_that_says_success_is_caught",
+            "tests/drill/test_a_rows.py::test_a9_sabotage_a_backup_that_always_reports_success_is_caught",
             "tests/scripts/source/test_contents.py::test_sabotage_a_run_that_does_not_look_says_success",
             "tests/scripts/source/test_contents.py::test_sabotage_a_run_that_takes_the_last_snapshot_for_the_measure_is_caught",
             "tests/unit/settings/test_patterns.py::test_sabotage_a_preview_that_reads_no_classes_is_caught",
@@ -123,7 +123,7 @@ PATH_AND_OPERATOR = {
             "tests/scripts/relay/test_storage_gates.py::test_what_cannot_work_is_refused_by_name",
         ),
         sabotage=(
-            "tests/drill/test_a_rows.py::test_a10_sabotage_a_step_that_does_not_try_what_it_needs_lets_weak_storages_pass",
+            "tests/drill/test_a_rows.py::test_a10_sabotage_a_storage_step_that_checks_too_little_accepts_weak_storages",
             "tests/scripts/relay/test_storage_proof.py::test_sabotage_without_a_part_of_the_proof_its_weakness_is_not_found",
             "tests/gates/test_rules.py::test_without_a_checksum_no_upload_is_taken",
         ),

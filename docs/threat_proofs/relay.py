@@ -24,8 +24,8 @@ RELAY = {
         state="in part: as R1; COMPLIANCE holds even where no policy does",
         tests=(
             "tests/drill/test_r_rows.py::test_the_row_holds",
-            "tests/enforced/test_relay_rows.py::test_r2_no_version_is_deleted_and_no_lock_shortened",
-            "tests/enforced/test_relay_rows.py::test_r2_compliance_keeps_every_version_when_no_document_binds",
+            "tests/enforced/test_relay_rows.py::test_r2_no_version_is_deleted_and_no_lock_is_shortened",
+            "tests/enforced/test_relay_rows.py::test_r2_compliance_keeps_every_version_without_any_document",
             "tests/sandbox/test_storage.py::test_the_lock_is_compliance_and_holds_against_the_storages_own_root",
         ),
         sabotage=(
@@ -41,22 +41,22 @@ RELAY = {
             "tests/integration/test_recovery.py::test_r3_a_destroyed_repository_restores_from_the_stacks_outputs_and_comes_back_for_the_source",
             "tests/recover/test_recover.py::test_r3_s9_after_the_whole_attack_restore_gives_back_every_byte_and_rebuild_the_live_repository",
             "tests/recover/test_recover.py::test_a_rebuild_cut_off_anywhere_is_finished_by_the_next",
-            "tests/enforced/test_backup_works.py::test_r3_what_was_there_before_restores_whatever_the_attacker_wrote",
+            "tests/enforced/test_backup_works.py::test_r3_earlier_data_restores_whatever_the_attacker_wrote",
         ),
         sabotage=(
-            "tests/drill/test_r_rows.py::test_r3_sabotage_without_versions_nothing_is_left_to_go_back_to",
+            "tests/drill/test_r_rows.py::test_r3_sabotage_without_versions_nothing_can_be_restored",
             "tests/recover/test_recover.py::test_sabotage_without_the_view_of_the_past_the_restore_fails",
             "tests/recover/test_recover.py::test_sabotage_a_rebuild_that_skips_overwritten_objects_is_caught",
-            "tests/enforced/test_backup_works.py::test_r3_sabotage_without_versions_the_attacker_wins",
+            "tests/enforced/test_backup_works.py::test_r3_sabotage_without_versions_the_attacker_succeeds",
             "tests/recover/test_dates.py::test_r3_sabotage_by_the_dates_that_the_storage_tells_the_way_back_is_lost",
-            "tests/drill/test_r_rows.py::test_r3_sabotage_by_dates_that_an_attacker_chose_recovery_fails",
+            "tests/drill/test_r_rows.py::test_r3_sabotage_recovery_by_dates_that_an_attacker_chose_fails",
         ),
     ),
     "R4": Proof(
         state="in part: as R1; no server here knows public access block",
         tests=(
             "tests/drill/test_r_rows.py::test_the_row_holds",
-            "tests/enforced/test_relay_rows.py::test_r4_the_bucket_stays_as_it_is",
+            "tests/enforced/test_relay_rows.py::test_r4_the_bucket_stays_unchanged",
             "tests/sandbox/test_storage.py::test_a_source_changes_no_retention_and_no_bucket_setting",
         ),
         sabotage=(
@@ -70,7 +70,7 @@ RELAY = {
         tests=(
             "tests/drill/test_r_rows.py::test_the_row_holds",
             "tests/enforced/test_relay_rows.py::test_r5_nothing_is_locked_for_decades",
-            "tests/enforced/test_statements.py::test_r5_even_who_may_extend_locks_cannot_go_beyond_the_cap",
+            "tests/enforced/test_statements.py::test_r5_even_an_identity_that_may_extend_locks_cannot_exceed_the_cap",
         ),
         sabotage=(
             "tests/drill/test_r_rows.py::test_r5_sabotage_an_identity_that_sets_retention_locks_for_decades",
@@ -105,7 +105,7 @@ RELAY = {
         ),
         sabotage=(
             "tests/drill/test_r_rows.py::test_r8_sabotage_an_identity_for_the_whole_bucket_reaches_another_prefix",
-            "tests/enforced/test_prefixes.py::test_r8_sabotage_with_a_wider_prefix_the_others_are_within_reach",
+            "tests/enforced/test_prefixes.py::test_r8_sabotage_with_a_wider_prefix_other_sources_can_be_reached",
         ),
     ),
 }

@@ -44,10 +44,10 @@ SOURCE = {
         tests=(
             "tests/drill/test_s_rows.py::test_the_row_holds",
             "tests/scripts/relay/test_relay_http.py::test_the_storage_itself_refuses_an_overwrite_when_rclone_would_not",
-            "tests/enforced/test_uploads.py::test_s5_a_name_is_written_once_whoever_races",
+            "tests/enforced/test_uploads.py::test_s5_a_name_is_written_only_once_even_in_a_race",
         ),
         sabotage=(
-            "tests/drill/test_s_rows.py::test_s5_sabotage_without_both_walls_objects_are_overwritten",
+            "tests/drill/test_s_rows.py::test_s5_sabotage_without_append_only_and_conditional_writes_objects_are_overwritten",
             "tests/drill/test_s_rows.py::test_s5_sabotage_without_the_conditional_write_a_race_is_lost",
             "tests/enforced/test_uploads.py::test_s5_sabotage_without_the_condition_a_name_is_written_twice",
         ),
@@ -59,7 +59,7 @@ SOURCE = {
             "tests/scripts/relay/test_first_look.py::test_s6_a_session_never_serves_the_folder_above",
         ),
         sabotage=(
-            "tests/drill/test_s_rows.py::test_s6_sabotage_served_from_the_buckets_root_others_are_read_and_written",
+            "tests/drill/test_s_rows.py::test_s6_sabotage_served_from_the_buckets_root_other_sources_are_read_and_written",
             "tests/gates/test_first_look.py::test_s6_sabotage_without_the_slash_the_folder_above_is_served",
         ),
     ),
@@ -68,7 +68,7 @@ SOURCE = {
             "tests/drill/test_s_rows.py::test_the_row_holds",
         ),
         sabotage=(
-            "tests/drill/test_s_rows.py::test_s7_sabotage_with_rclones_words_left_to_the_source_the_storage_is_named",
+            "tests/drill/test_s_rows.py::test_s7_sabotage_with_rclones_messages_shown_to_the_source_the_storage_is_named",
         ),
     ),
     "S8": Proof(
@@ -79,7 +79,7 @@ SOURCE = {
             "tests/unit/ops/prune/test_retention.py::test_s8_each_forgery_is_named_and_no_good_snapshot_is_dropped_for_it",
         ),
         sabotage=(
-            "tests/drill/test_trusted_rows.py::test_s8_sabotage_a_prune_that_believes_what_snapshots_say_breaks",
+            "tests/drill/test_trusted_rows.py::test_s8_sabotage_a_prune_that_believes_what_snapshots_claim_breaks",
             "tests/prune/test_prune.py::test_s8_sabotage_a_prune_that_trusts_claims_drops_good_snapshots",
         ),
     ),
@@ -125,7 +125,7 @@ SOURCE = {
             "tests/integration/test_lifecycle.py::test_a_source_is_removed_without_touching_the_others",
         ),
         sabotage=(
-            "tests/drill/test_s_rows.py::test_s11_sabotage_from_is_ignored_and_sessions_outlive_their_key",
+            "tests/drill/test_s_rows.py::test_s11_sabotage_with_from_ignored_sessions_outlive_their_key",
         ),
     ),
 }

@@ -141,11 +141,11 @@ def _errors_told(interrupted: str, *, as_json: bool) -> Iterator[None]:
                 [{"what": error.format_message(), "where": where, "fix": f"{where} --help"}]
             )
         raise
-    except KeyboardInterrupt:
-        if interrupted:
-            output.errors.print(interrupted, markup=False)
+    except KeyboardInterrupt as stopped:
+        text = str(stopped) or interrupted or "interrupted"
+        output.errors.print(text, markup=False, soft_wrap=True)
         if as_json:
-            output.print_json_errors([{"what": interrupted or "interrupted"}])
+            output.print_json_errors([{"what": text}])
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     finally:
         for number, handler in before.items():

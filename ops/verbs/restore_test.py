@@ -154,8 +154,7 @@ def failures_told(program: Path | None) -> Iterator[None]:
     except KeyboardInterrupt:
         text = "the restore test was interrupted: nothing is proved; what it had restored was removed"
         _ring(program, text)
-        print_line(text, "red")
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
+        raise KeyboardInterrupt(text) from None
     except LastcopyError as error:
         _ring(program, f"the restore test did not finish:\n{error}")
         raise

@@ -1,4 +1,4 @@
-"""One account for all AWS tests; one reader of the documents, and one whole stack for those that need machines."""
+"""One account for all AWS tests, one reader of the docs, and one whole stack for tests that need machines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.aws.world import Moto
 
 @pytest.fixture(scope="package")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
-    """moto, all of whose parts are loaded while the others start."""
+    """moto, with all its parts loading while other fixtures start."""
     server = Moto(tmp_path_factory.mktemp("moto"))
     try:
         server.warm()
@@ -27,7 +27,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
 
 @pytest.fixture(scope="package")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    """Machines and storage, which boot while the documents' first chapters are followed."""
+    """Machines and storage, which boot while the first chapters of the docs are followed."""
     toolchain.ensure()
     made = Ground(tmp_path_factory.mktemp("ground"))
     try:
@@ -46,7 +46,7 @@ def reader(account: Moto, ground: Ground, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="package")
 def aws(account: Moto, ground: Ground, reader: Reader) -> AwsStack:
-    """The whole stack from nothing but an account and two source hosts, by the trial's own commands."""
+    """The whole stack, made from an empty account and two source hosts by the commands of the trial."""
     stack = AwsStack(account, ground, reader)
     stack.create()
     return stack
@@ -54,7 +54,7 @@ def aws(account: Moto, ground: Ground, reader: Reader) -> AwsStack:
 
 @pytest.fixture(scope="package")
 def environ(account: Moto, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """For programs of the tests' own, which use the components without a relay: the real provider's engine home where there is one."""
+    """The environment for the tests' own programs, which use the components without a relay, with the real provider if it is installed."""
     account.wait()
     return engine(account, tmp_path_factory.mktemp("engine"))
 
@@ -66,5 +66,5 @@ def blank(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def program(blank: Program, tmp_path: Path) -> Program:
-    """A small stack of its own."""
+    """A stack for one small program."""
     return blank.copy(tmp_path / "project")

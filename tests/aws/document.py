@@ -1,7 +1,7 @@
-"""What of docs/aws.md is executed, and by which test; what cannot be, and why.
+"""Which commands of docs/aws.md are executed, and by which test; which cannot be, and why.
 
 A test takes the commands from here, so that it runs what the document says. `tests/unit/test_aws_docs.py` fails on a block, a row or a command
-that nobody is named for; `test_zz_destroy.py` fails on one that was not run to success.
+that is not listed; `test_zz_destroy.py` fails on one that did not run successfully.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Command:
-    """One command as it is written there."""
+    """One command, as written there."""
 
     text: str
     block: Block
@@ -48,32 +48,32 @@ IN_SHORT = Block("## In short")
 
 _DOCS, _STACK = "tests/aws/test_docs_aws.py", "tests/aws/test_stack.py"
 RUN_BY = {
-    ROLES: f"{_DOCS}::test_the_roles_are_as_written_and_the_session_is_the_deploying_roles",
-    SESSION: f"{_DOCS}::test_the_roles_are_as_written_and_the_session_is_the_deploying_roles",
-    STATE_ONCE: f"{_DOCS}::test_the_state_is_in_the_bucket_and_its_secrets_under_the_key",
-    STATE: f"{_DOCS}::test_the_state_is_in_the_bucket_and_its_secrets_under_the_key",
-    COST: f"{_DOCS}::test_the_estimate_and_the_preview_say_what_the_document_shows",
-    PREVIEW: f"{_DOCS}::test_the_estimate_and_the_preview_say_what_the_document_shows",
+    ROLES: f"{_DOCS}::test_the_documented_roles_work_and_the_session_belongs_to_the_deploying_role",
+    SESSION: f"{_DOCS}::test_the_documented_roles_work_and_the_session_belongs_to_the_deploying_role",
+    STATE_ONCE: f"{_DOCS}::test_the_state_is_in_the_bucket_and_its_secrets_are_encrypted_by_the_key",
+    STATE: f"{_DOCS}::test_the_state_is_in_the_bucket_and_its_secrets_are_encrypted_by_the_key",
+    COST: f"{_DOCS}::test_the_estimate_and_the_preview_match_the_document",
+    PREVIEW: f"{_DOCS}::test_the_estimate_and_the_preview_match_the_document",
     BUILD: f"{_STACK}::test_the_document_ends_with_a_backup_that_restores_byte_for_byte",
     TRIAL: "tests/aws/test_zz_destroy.py::test_destroy_leaves_nothing",
-    # Its last command, `pulumi up`: on the trial's stack, whose machines are there.
-    IN_SHORT: f"{_STACK}::test_the_machine_is_replaced_by_one_number_and_sources_go_on",
+    # Its last command, `pulumi up`: run on the trial's stack, which has machines.
+    IN_SHORT: f"{_STACK}::test_one_number_replaces_the_machine_and_sources_go_on",
 }
-# A row of "Day 2", by its first cell.
+# Rows of "Day 2" by their first cells.
 ROW_RUN_BY = {
-    "add a source, change paths, schedule, networks": f"{_STACK}::test_a_source_is_added_by_the_deploying_role",
+    "add a source, change paths, schedule, networks": f"{_STACK}::test_the_deploying_role_can_add_a_source",
     "rotate a source's storage key": f"{_STACK}::test_a_key_is_rotated_without_a_gap",
-    "replace the relay's machine": f"{_STACK}::test_the_machine_is_replaced_by_one_number_and_sources_go_on",
-    "change lock, storage classes or break-glass, or bring in a new version's bucket policy": f"{_STACK}::test_the_lock_is_changed_as_break_glass",
-    "take a bucket that exists": "tests/aws/test_vault.py::test_an_existing_bucket_is_adopted_and_stays_when_the_stack_goes",
+    "replace the relay's machine": f"{_STACK}::test_one_number_replaces_the_machine_and_sources_go_on",
+    "change lock, storage classes or break-glass, or bring in a new version's bucket policy": f"{_STACK}::test_only_break_glass_changes_the_lock",
+    "take a bucket that exists": "tests/aws/test_vault.py::test_an_existing_bucket_is_adopted_and_kept_when_the_stack_is_destroyed",
 }
 ROWS_NOT_RUN = {
     "see why a call was refused": "moto keeps no trail of calls",
     "the relay's machine was terminated by hand": "not tried",
     "the state is lost": "not tried: IAM users of before have the names of the new ones",
 }
-# The commands of the table of errors, by how they begin.
-ADVICE_RUN_BY = f"{_DOCS}::test_what_the_errors_advise_is_taken"
+# The commands of the table of errors, by their beginnings.
+ADVICE_RUN_BY = f"{_DOCS}::test_the_commands_in_the_table_of_errors_work"
 NOT_RUN = {
     "python3 -m venv .venv": "the packages are those of the environment that runs the tests",
     "aws ssm start-session": "it needs AWS's Systems Manager and its agent on a machine; the tunnel's end is tried in tests/own_hosts",
@@ -105,12 +105,12 @@ def rows(text: str, heading: str) -> dict[str, str]:
 
 
 def code(cell: str) -> list[str]:
-    """The words of the cell that are set as code."""
+    """The words of the cell that are formatted as code."""
     return re.findall(r"`([^`]+)`", cell)
 
 
 def unnamed(text: str) -> list[str]:
-    """What of the document nobody executes and nobody excuses."""
+    """What of the document is neither executed nor excused."""
     found = [f"{one.heading}: block {one.number}" for one in shell_blocks(text) if not _named(one)]
     known = {"to", *ROW_RUN_BY, *ROWS_NOT_RUN}
     found += [f"{DAY_2}: {row}" for row in rows(text, DAY_2) if row not in known]
@@ -140,12 +140,12 @@ _used: set[str] = set()
 
 
 def day_2(to: str) -> list[str]:
-    """What that row of the table tells to do: the keys and the commands in it."""
+    """The keys and commands in that row of the table."""
     cell = rows((ROOT / AWS).read_text(), DAY_2)[to]
     _used.add(to)
     return code(cell)
 
 
 def rows_used() -> set[str]:
-    """The rows that this session's tests have asked for."""
+    """The rows that this session's tests have used."""
     return set(_used)

@@ -1,4 +1,4 @@
-"""A name server for the sandbox's machines: S3's names lead to the sandbox's storage, every other name is unknown."""
+"""A name server for the sandbox's machines: S3's names lead to the sandbox's storage, and no other name exists."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HEADER = struct.Struct(">HHHHHH")
 
 
 class NameServer:
-    """Answers in a thread of this process; its socket belongs to the network in which it was made."""
+    """Answers in a thread of this process; its socket belongs to the network in which it was created."""
 
     def __init__(self, listen: str, domain: str, address: str) -> None:
         self._domain, self._address = domain, socket.inet_aton(address)
@@ -22,7 +22,7 @@ class NameServer:
         self._thread.start()
 
     def close(self) -> None:
-        """Frees the network: a socket left open would keep its namespace."""
+        """Free the network: an open socket would keep its namespace."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread, then says that there was no peer
         self._thread.join(5)

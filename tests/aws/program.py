@@ -1,7 +1,7 @@
-"""Small programs around single components, for what needs no machine: run by the real engine, with the real AWS provider where it is found.
+"""Small programs around single components, for tests without machines: run by the real engine, with the real AWS provider if it is installed.
 
-The real provider is taken where a Pulumi installation of this machine has it, at the very version of the SDK; like the double it then talks to
-moto, by AWS_ENDPOINT_URL. It is never downloaded for a test. Else the double serves.
+The real provider is used if a Pulumi installation of this machine has exactly the SDK's version; like the double it then talks to
+moto, by AWS_ENDPOINT_URL. It is never downloaded for a test. Otherwise the double is used.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ there = pulumi.ResourceOptions(providers=[provider])
 
 
 def real_plugin() -> Path | None:
-    """The official provider, where this machine's own Pulumi has it."""
+    """The official provider, if this machine's own Pulumi has it."""
     home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
     program = home / "plugins" / f"resource-aws-v{metadata.version('pulumi_aws')}" / "pulumi-resource-aws"
     return program if os.access(program, os.X_OK) else None
 
 
 def engine(account: Moto, folder: Path) -> dict[str, str]:
-    """The environment of an engine with a home of its own."""
+    """The environment of an engine with its own home."""
     environ = toolchain.engine_environment(folder)
     plugins, real = Path(environ["PULUMI_HOME"]), real_plugin()
     if real is None:

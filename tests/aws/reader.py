@@ -1,7 +1,7 @@
-"""Who follows docs/aws.md in one shell, from the empty account on: a clean home, a checkout, alice's profiles.
+"""A person who follows docs/aws.md in one shell, from the empty account on: a clean home, a checkout, alice's profiles.
 
-By AWS's own command and the real engine, against moto; the provider is the double. The command is of version 1, which registries have; what only
-version 2 has, `configure export-credentials`, is a double's.
+It uses AWS's own command and the real engine against moto; the provider is the double. The command is version 1, which package registries have; the
+only subcommand that needs version 2, `configure export-credentials`, is emulated.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from toolchain.checkout import ROOT
 
 STATE_BUCKET, REGION = "example-lastcopy-state", "eu-central-1"
 MFA_CODE = "123456\n"
-# A moto account's administrator, and the person whom the roles trust.
+# The administrator of a moto account, and the person whom the roles trust.
 ALICE = "[alice]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_access_key = alices\n"
 # As version 2 prints it; botocore assumes the role and asks for the code, as it does there.
 EXPORT = """\
@@ -51,7 +51,7 @@ found = boto3.Session(profile_name=sys.argv[4]).get_credentials().get_frozen_cre
 for name, value in zip(("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"), found):
     print(f"export AWS_{{name}}={{value}}")
 """
-# What a person types into the template: the two keys that it leaves open.
+# The two keys that the template leaves open for a person to fill in.
 EDITOR = """\
 import sys, yaml
 content = yaml.safe_load(open(sys.argv[1]))
@@ -63,7 +63,7 @@ yaml.safe_dump(content, open(sys.argv[1], "w"), sort_keys=False)
 
 @dataclass
 class Reader:
-    """``ran``: each command of a document that was run to success, and how it ended."""
+    """``ran``: each command of a document that succeeded, and how it ended."""
 
     shell: DocShell
     ran: dict[Command, Ended] = field(default_factory=dict)
@@ -79,11 +79,11 @@ class Reader:
                 self.run(command)
 
     def said(self, block: Block, beginning: str) -> str:
-        """What the block's command that begins so printed."""
+        """The output of the block's command with this beginning."""
         return self.ended(block, beginning).out
 
     def ended(self, block: Block, beginning: str) -> Ended:
-        """How it ended."""
+        """How the block's command with this beginning ended."""
         (found,) = [
             ended for command, ended in self.ran.items() if command.block == block and command.text.startswith(beginning)
         ]  # fmt: skip
@@ -92,7 +92,7 @@ class Reader:
 
 @contextmanager
 def following(account: Moto, home: Path, folder: Path) -> Iterator[Reader]:
-    """Chapters 2 to 4 followed, then "In short" up to its preview; the shell is left in the latter's stack `prod`."""
+    """Follow chapters 2 to 4, then "In short" up to its preview; the shell then uses the latter's stack `prod`."""
     checkout = home / "lastcopy"
     checkout.mkdir()
     copy_checkout(checkout)
@@ -100,9 +100,9 @@ def following(account: Moto, home: Path, folder: Path) -> Iterator[Reader]:
     _person(home)
     with doc_shell(_shell(account, home, folder)) as shell:
         reader = Reader(shell)
-        # A function: the tests' own environment, first in PATH once `toolchain env` has run, has the command of version 1.
+        # A function, because after `toolchain env` the tests' own environment is first in PATH and has version 1 of the command.
         shell.run(f'aws() {{ {home}/bin/aws "$@"; }}').ok()
-        # The administrator's two blocks, then the deploying role's.
+        # First the administrator's two blocks, then the deploying role's.
         reader.follow(ROLES)
         reader.follow(STATE_ONCE)
         _policy_set_aside(account)
@@ -111,7 +111,7 @@ def following(account: Moto, home: Path, folder: Path) -> Iterator[Reader]:
         shell.run("$EDITOR stacks/Pulumi.prod.yaml").ok()
         reader.follow(COST)
         reader.follow(PREVIEW)
-        # The page says the same in short: from the beginning, so without the stack that is there by now.
+        # The short form does the same from the beginning, so the existing stack is removed first.
         shell.run("pulumi stack rm prod --yes && unset PULUMI_BACKEND_URL").ok()
         *until_preview, _ = IN_SHORT.commands()
         for command in until_preview:
@@ -135,7 +135,7 @@ def _shell(account: Moto, home: Path, folder: Path) -> DocShell:
             "PATH": f"{home / 'bin'}:{Path(sys.prefix) / 'bin'}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "LASTCOPY_CACHE": str(toolchain.ensure("restic")["restic"].path.parents[3]),
             "EDITOR": f"{sys.executable} {editor}",
-            # A person's yes.
+            # Where a person would answer yes.
             "PULUMI_SKIP_CONFIRMATIONS": "true",
             "PYTHONPATH": str(ROOT),
             **settings,
@@ -144,11 +144,11 @@ def _shell(account: Moto, home: Path, folder: Path) -> DocShell:
 
 
 def _person(home: Path) -> None:
-    """alice's profiles, the document's own, her key for the hosts, and her `aws`."""
+    """alice's profiles as in the document, her key for the hosts, and her `aws`."""
     profile = re.search(r"^```ini\n(.*?)^```$", (ROOT / AWS).read_text(), re.DOTALL | re.MULTILINE)
     assert profile is not None
     (home / ".aws").mkdir()
-    # IAM needs a region to sign for only where another endpoint than AWS's own is asked.
+    # IAM needs a region for signing only if the endpoint is not AWS's own.
     default = f"[default]\nregion = {REGION}\n"
     (home / ".aws" / "config").write_text(default + profile[1] + profile[1].replace("deploy", "break-glass"))
     (home / ".aws" / "credentials").write_text(ALICE)
@@ -162,7 +162,7 @@ def _person(home: Path) -> None:
 
 
 def _policy_set_aside(account: Moto) -> None:
-    """moto takes a denial for everybody whatever its condition says, and is spoken to without TLS: seen to be there, then taken off."""
+    """moto applies a denial to everybody whatever its condition, and is used without TLS: check that the policy exists, then remove it."""
     s3 = account.client("s3")
     (denied,) = json.loads(s3.get_bucket_policy(Bucket=STATE_BUCKET)["Policy"])["Statement"]
     assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}

@@ -1,4 +1,4 @@
-"""The whole AWS stack, made by following docs/aws.md's trial: relay on a sandbox machine, vault in minio, source hosts."""
+"""The whole AWS stack, made by following the trial of docs/aws.md: relay on a sandbox machine, vault in minio, source hosts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STEP = re.compile(r"^ *([-+~]+) +(\S+) (\S+) (created|updated|deleted|replaced)\
 
 
 class Ground:
-    """The cloud without anything of a stack in it, and the hosts that are to be backed up; made while others work."""
+    """The cloud without anything of the stack, and the hosts to be backed up; prepared while other fixtures run."""
 
     def __init__(self, folder: Path) -> None:
         self.cloud = Cloud(folder / "sandbox", free_network())
@@ -45,7 +45,7 @@ class Ground:
         return {name: self.cloud.source(name) for name in SOURCES}
 
     def sources(self) -> dict[str, dict[str, Any]]:
-        """Facts of the hosts, when all is there."""
+        """Facts about the hosts, once all are up."""
         return self._made.result(120)
 
     def close(self) -> None:
@@ -54,7 +54,7 @@ class Ground:
 
 
 class AwsStack:
-    """The trial's stack, its account and its cloud. ``reader`` holds the session of the role that works on it."""
+    """The trial's stack, its account and its cloud. ``reader`` has the session of the role in use."""
 
     first_up: Ended
 
@@ -66,7 +66,7 @@ class AwsStack:
         self.file = self.shell.checkout / "stacks" / "Pulumi.test.yaml"
 
     def create(self) -> None:
-        """The block of "A trial first" up to its `pulumi up`, as break-glass."""
+        """Run the block of "A trial first" up to its `pulumi up`, as break-glass."""
         self._hosts_known()
         self.become("break-glass")
         copy, init, up, self.down = TRIAL.commands()
@@ -76,7 +76,7 @@ class AwsStack:
         self.first_up = self.reader.run(up)
 
     def _hosts_known(self) -> None:
-        """The sources' names, their host keys as compared on their consoles, and the key that opens them as admin."""
+        """The sources' names, their host keys as compared on their consoles, and the admin key that opens them."""
         home, shell = self.shell.home, self.shell
         for suffix in ("", ".pub"):
             key = self.cloud.box.admin_key
@@ -90,14 +90,14 @@ class AwsStack:
         shell.run(f"export {SANDBOX}={self.machines.directory}").ok()
 
     def _edit(self, config: dict[str, Any]) -> None:
-        """What the document tells to edit, the alarms' addresses, and no waiting for a backup's random delay."""
+        """Make the edits that the document asks for, add addresses for alarms, and remove the random delay of backups."""
         public = (self.shell.home / ".ssh" / "backup-admin.pub").read_text().split()
         config["lastcopy:intermediate"]["ec2"]["adminPublicKey"] = " ".join(public[:2])
         config["lastcopy:storage"]["aws"]["alarms"] = {"email": "ops@example.com"}
         config["lastcopy:storage"]["aws"]["lock"]["days"] = (
-            2  # with alarms a lock outlasts the hours of silence
+            2  # with alarms the lock must be longer than the hours of silence
         )
-        # The shell holds break-glass's session already, and a role does not assume itself.
+        # The shell already has a break-glass session, and a role cannot assume itself.
         del config["lastcopy:aws"]["assumeRole"]
         config["lastcopy:sources"] = [{**config["lastcopy:sources"][0], **self._source("web1")}]
 
@@ -112,13 +112,13 @@ class AwsStack:
         self.configure(edit)
 
     def configure(self, change: Any) -> None:
-        """Change the stack file the way an operator edits it; what the engine wrote stays."""
+        """Change the stack file as an operator would edit it; what the engine wrote is kept."""
         settings = yaml.safe_load(self.file.read_text())
         change(settings["config"])
         self.file.write_text(yaml.safe_dump(settings, sort_keys=False))
 
     def change(self, path: str, value: Any) -> None:
-        """Edit the stack file: `storage.aws.lock.days`, 2; `sources[].paths` is the first source's."""
+        """Change a value of the stack file: `storage.aws.lock.days`, 2; `sources[].paths` is the first source's."""
 
         def edit(config: dict[str, Any]) -> None:
             first, *names = path.replace("[]", ".0").split(".")
@@ -130,7 +130,7 @@ class AwsStack:
         self.configure(edit)
 
     def become(self, role: str) -> None:
-        """A session of that role, by the command that "Day 2" has for break-glass."""
+        """Get a session of that role by the command that "Day 2" gives for break-glass."""
         (command,) = [
             one for one in day_2("change lock, storage classes or break-glass, or bring in a new version's bucket policy")
             if one.startswith("eval ")
@@ -139,7 +139,7 @@ class AwsStack:
         self.shell.run(command.replace("break-glass", role), stdin=MFA_CODE).ok()
 
     def up(self, command: Command | None = None) -> Ended:
-        """`pulumi up`, or the very command of a document's block."""
+        """Run `pulumi up`, or exactly the command of a document's block."""
         return self.reader.run(command) if command else self.shell.run("pulumi up").ok()
 
     def outputs(self) -> dict[str, Any]:
@@ -147,17 +147,17 @@ class AwsStack:
         return told
 
     def fault(self, faults: dict[str, tuple[str, str]]) -> None:
-        """What AWS refuses from now on: type -> code and message."""
+        """Make AWS refuse these operations from now on: type -> code and message."""
         self.faults.write_text(json.dumps(faults))
 
     def relays(self) -> list[str]:
         """The instances that run as machines."""
         return [machine.name for machine in self.cloud.box.machines() if machine.role == "relay"]
 
-    # the account and the storage, as they are
+    # the account and the storage, as they really are
 
     def in_account(self) -> dict[str, list[str]]:
-        """What the stack has there; other tests' things are not its own."""
+        """The stack's resources in the account, without those of other tests."""
 
         def ask(service: str) -> Any:
             return self.account.client(service, region=DOCS_REGION)
@@ -185,17 +185,17 @@ class AwsStack:
 
     @contextmanager
     def storage(self) -> Iterator[Minio]:
-        """The object storage, with its own root's rights."""
+        """The object storage, as its own root."""
         with storage_of(self.cloud.box) as (client, _):
             yield client
 
     def storage_keys(self) -> list[str]:
-        """The access keys that the storage takes."""
+        """The access keys that the storage accepts."""
         with storage_of(self.cloud.box) as (_, admin):
             return sorted(json.loads(admin.user_list()))
 
     def impostor(self) -> None:
-        """The relay's address leads to a machine that answers ssh, takes every key, and is not the relay."""
+        """Point the relay's address to another machine, which answers ssh and accepts every key."""
         facts = self.cloud.box.machine_up("impostor", "relay")
         self._turn(facts["private_address"])
 
@@ -209,14 +209,14 @@ class AwsStack:
             for entry in known.values():
                 entry["target"] = target
 
-    # a source's own doing
+    # what a source does itself
 
     def backup(self, source: str) -> None:
-        """By the timer's own service."""
+        """Run a backup by the timer's own service."""
         self.machines.run(source, "systemctl", "start", "lastcopy-backup.service")
 
     def backup_in_the_end(self, source: str) -> None:
-        """As ``backup``; where the connection is cut, the service's own next try has to succeed."""
+        """Like ``backup``; if the connection is cut, the service's own next try must succeed."""
         if self.machines.run(source, "systemctl", "start", "lastcopy-backup.service", check=False).returncode:
             said = self.status(source)
             assert said["exit_code"] == 74, said
@@ -233,11 +233,11 @@ class AwsStack:
 
     @contextmanager
     def long_backup(self, source: str) -> Iterator[subprocess.Popen[str]]:
-        """A backup with an open session that goes on writing, for ten minutes if nothing ends it."""
+        """A backup with an open session that goes on writing for ten minutes unless something ends it."""
         self.machines.run(source, "rm", "-f", "/run/long-backup")
         script = "for i in $(seq 600); do head -c 2000000 /dev/urandom; touch /run/long-backup; sleep 1; done"
         slow = ("sh", "-c", script)
-        # Small packs: restic notices a session that was cut when it next has one to upload.
+        # Small packs, because restic notices an ended session only at its next upload.
         backup = ("restic-backup", "backup", "--pack-size", "4", "--stdin-from-command", "--", *slow)
         words = self.machines.words(source, *backup)
         running = subprocess.Popen(
@@ -258,7 +258,7 @@ class AwsStack:
         return listed
 
     def fill(self, source: str) -> str:
-        """A tree to lose; its digest."""
+        """Make a tree to lose; returns its digest."""
         script = (
             "mkdir -p /srv/data && cd /srv/data && head -c 3000000 /dev/urandom >blob && printf one >'a name'"
         )
@@ -270,7 +270,7 @@ class AwsStack:
         return self.machines.shell(source, script).stdout
 
     def restored(self, source: str, snapshot: str = "latest") -> str:
-        """The digest of what comes back."""
+        """The digest of the restored tree."""
         self.machines.shell(source, "rm -rf /var/tmp/restored")
         words = ("restore", snapshot, "--target", "/var/tmp/restored", "--include", "/srv/data")
         self.machines.run(source, "restic-backup", *words)
@@ -278,7 +278,7 @@ class AwsStack:
 
 
 def _address(source: str) -> str:
-    """As the template names its first source."""
+    """The first source's address, as in the template."""
     return f"{source}.test.example.com"
 
 

@@ -1,5 +1,5 @@
-"""docs/aws.md, "In short" and chapters 2 to 4, executed as they are written: two roles, state in S3 under a KMS key, cost, preview with the
-policy pack. Then a verb of the operator's on that very state. Machines come with chapter 5 and the trial: test_stack.py.
+"""Runs docs/aws.md, "In short" and chapters 2 to 4, exactly as written: two roles, state in S3 under a KMS key, cost, preview with the
+policy pack; then an operator's verb on that state. Machines come with chapter 5 and the trial: test_stack.py.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from toolchain.checkout import ROOT
 DOC = ROOT / AWS
 
 
-def test_the_roles_are_as_written_and_the_session_is_the_deploying_roles(
+def test_the_documented_roles_work_and_the_session_belongs_to_the_deploying_role(
     reader: Reader, account: Moto
 ) -> None:
     iam = account.client("iam")
@@ -26,10 +26,12 @@ def test_the_roles_are_as_written_and_the_session_is_the_deploying_roles(
     assert deploy["Statement"][0]["Condition"] == {"Bool": {"aws:MultiFactorAuthPresent": "true"}}
     assert iam.list_role_policies(RoleName="break-glass")["PolicyNames"] == ["deploy", "objects"]
     asked = reader.shell.run("aws sts get-caller-identity --query Arn --output text").ok().out
-    assert ":assumed-role/deploy/" in asked, "`toolchain env`, which comes after it, must not take it away"
+    assert ":assumed-role/deploy/" in asked, "`toolchain env`, which comes after it, must not remove it"
 
 
-def test_the_state_is_in_the_bucket_and_its_secrets_under_the_key(reader: Reader, account: Moto) -> None:
+def test_the_state_is_in_the_bucket_and_its_secrets_are_encrypted_by_the_key(
+    reader: Reader, account: Moto
+) -> None:
     keys = [one["Key"] for one in account.client("s3").list_objects_v2(Bucket=STATE_BUCKET)["Contents"]]
     assert ".pulumi/stacks/lastcopy/prod.json" in keys
     file = (reader.shell.checkout / "stacks" / "Pulumi.prod.yaml").read_text()
@@ -38,7 +40,7 @@ def test_the_state_is_in_the_bucket_and_its_secrets_under_the_key(reader: Reader
     assert not (reader.shell.checkout / ".local" / "passphrase").exists()
 
 
-def test_the_estimate_and_the_preview_say_what_the_document_shows(reader: Reader) -> None:
+def test_the_estimate_and_the_preview_match_the_document(reader: Reader) -> None:
     fenced = re.findall(r"^```(\w*)\n(.*?)^```$", DOC.read_text(), re.DOTALL | re.MULTILINE)
     estimate, preview = (text for language, text in fenced if not language)
     cost = reader.said(COST, "lastcopy cost")
@@ -51,13 +53,13 @@ def test_the_estimate_and_the_preview_say_what_the_document_shows(reader: Reader
             assert " ".join(line.split()[1:3]) in said, line
     (count,) = re.findall(r"\+ (\d+) to create", preview)
     assert f"+ {count} to create" in said
-    # The page in short leads to the same.
+    # The short form gives the same result.
     assert reader.said(IN_SHORT, "lastcopy cost") == cost
     assert f"+ {count} to create" in reader.said(IN_SHORT, "pulumi preview --policy-pack policy")
 
 
-def test_a_verb_reads_outputs_whose_secrets_are_under_the_key(reader: Reader, tmp_path: Path) -> None:
-    """The state of another backend brought here: what is secret in it is encrypted by KMS, and the verb opens it in this shell alone."""
+def test_a_verb_reads_outputs_whose_secrets_are_encrypted_by_the_key(reader: Reader, tmp_path: Path) -> None:
+    """The state is moved here from another backend: KMS encrypts its secrets, and only this shell's session lets the verb read them."""
     password = "a-password-of-the-stack-0123"
     secret = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270", "plaintext": json.dumps(password)}  # fmt: skip
     outputs = {
@@ -82,15 +84,15 @@ def test_a_verb_reads_outputs_whose_secrets_are_under_the_key(reader: Reader, tm
     shell.run(f"{verb}/kit").ok()
     shown = shell.run(f"lastcopy kit show --secrets --kit {tmp_path}/kit --identity {key}")
     assert json.loads(shown.ok().out)["sources"][0]["password"] == password
-    # Without the session nobody reads it, and it is said.
+    # Without the session nobody can read it, and the error says so.
     bare = "unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN; export HOME=/nonexistent"
     refused = shell.run(f"( {bare}; {verb}/other )")
     assert (refused.code, "error:" in refused.err) == (1, True)
     assert not (tmp_path / "other").exists()
 
 
-def test_what_the_errors_advise_is_taken(reader: Reader) -> None:
-    """The commands of the table of errors, but those of the chapters: by AWS's own command, which checks their words."""
+def test_the_commands_in_the_table_of_errors_work(reader: Reader) -> None:
+    """The commands of the table of errors, except those of the chapters, run by AWS's own command, which checks their syntax."""
     asked = [one for one in advice(DOC.read_text()) if one.startswith("aws ") and not not_run(one)]
     assert len(asked) >= 3
     for command in asked:

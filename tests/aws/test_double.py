@@ -1,4 +1,4 @@
-"""What the double must not do: let pass what it does not know, or see no difference where AWS sees one."""
+"""The double must not accept what it does not know, or ignore differences that matter on AWS."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from tests.aws.double.wire import SECRET, SIGNATURE, changed, plain, struct
         ({}, {"a": False, "b": "", "c": [], "d": {}}, []),
     ],
 )
-def test_differences_are_those_of_meaning(
+def test_only_meaningful_differences_count(
     old: dict[str, Any], new: dict[str, Any], differs: list[str]
 ) -> None:
     assert changed(old, new) == differs
 
 
-def test_secrets_come_in_bare_and_go_out_marked() -> None:
+def test_secrets_arrive_unmarked_and_leave_marked() -> None:
     sent = struct({"secret": "s", "user": "u"}, frozenset({"secret"}))
     assert sent["secret"][SIGNATURE] == SECRET
     assert sent["user"] == "u"
@@ -46,12 +46,12 @@ def test_secrets_come_in_bare_and_go_out_marked() -> None:
         "#cloud-config\nphone_home: {url: https://example.com}\n",
     ],
 )
-def test_user_data_that_is_not_understood_is_refused(text: str) -> None:
+def test_unknown_user_data_is_refused(text: str) -> None:
     with pytest.raises(Refused):
         user_data.parse(text)
 
 
-def test_what_replaces_in_aws_replaces_here() -> None:
+def test_changes_that_replace_on_aws_replace_here() -> None:
     assert {"bucket", "objectLockEnabled"} <= KINDS["aws:s3/bucket:Bucket"].new
     assert "user" in KINDS["aws:iam/accessKey:AccessKey"].new
     instance = KIND["aws:ec2/instance:Instance"]

@@ -1,6 +1,6 @@
-"""The AWS stack through the real engine: made from nothing, idle, used, changed piece by piece, its keys and its machine replaced.
+"""The AWS stack with the real engine: created, unchanged, used, changed step by step, its keys and its machine replaced.
 
-The tests build on one another, in this order; `test_zz_destroy` is the last. What the account is here, and what it is not: `tests/aws/double`.
+The tests depend on one another, in this order; `test_zz_destroy` is the last. What the account is here, and what it is not: `tests/aws/double`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ VM = "aws:ec2/instance:Instance"
 
 @pytest.fixture(scope="module")
 def tree(aws: AwsStack) -> str:
-    """The digest of web1's tree, which one backup holds: the document's chapter 5, followed."""
+    """The digest of web1's tree, which is in one backup: made by following chapter 5 of the document."""
     made = aws.fill("web1")
     aws.reader.follow(BUILD)
     return made
@@ -34,13 +34,13 @@ def keys(aws: AwsStack, source: str) -> list[str]:
 
 
 def user_data(aws: AwsStack, instance: str) -> str:
-    """As whoever may ask EC2 for it reads it."""
+    """The user data, as anybody with access to EC2 can read it."""
     ec2 = aws.account.client("ec2", region=DOCS_REGION)
     found = ec2.describe_instance_attribute(InstanceId=instance, Attribute="userData")
     return base64.b64decode(found["UserData"]["Value"]).decode()
 
 
-def test_one_up_makes_everything_from_nothing_but_an_account(aws: AwsStack) -> None:
+def test_one_up_creates_everything_in_an_empty_account(aws: AwsStack) -> None:
     assert len(aws.relays()) == 1
     outputs = aws.outputs()
     assert outputs["relay"]["address"].endswith(".200"), "not the Elastic IP"
@@ -58,8 +58,8 @@ def test_the_document_ends_with_a_backup_that_restores_byte_for_byte(aws: AwsSta
     assert aws.digest("web1", "/var/tmp/try/srv/data") == tree
 
 
-def test_what_is_written_is_under_lock(aws: AwsStack, tree: str) -> None:  # noqa: ARG001
-    """By the bucket's default retention: the relay asks for nothing."""
+def test_new_objects_are_locked(aws: AwsStack, tree: str) -> None:  # noqa: ARG001
+    """By the bucket's default retention: the relay asks for no lock."""
     with aws.storage() as client:
         packs = list(client.list_objects(BUCKET, prefix="web1/g1/data/", recursive=True))
         assert packs
@@ -67,7 +67,7 @@ def test_what_is_written_is_under_lock(aws: AwsStack, tree: str) -> None:  # noq
 
 
 def test_no_secret_of_aws_is_stored_in_plain_text(aws: AwsStack) -> None:
-    """A2: neither in what the engine printed nor in its state; and what user data tell opens nothing any more."""
+    """A2: neither in the engine's output nor in its state; and the key in the user data no longer works."""
     told = user_data(aws, aws.relays()[0])
     state = aws.shell.run("pulumi stack export").ok().out
     shown = aws.shell.run("pulumi stack export --show-secrets").ok().out
@@ -78,7 +78,7 @@ def test_no_secret_of_aws_is_stored_in_plain_text(aws: AwsStack) -> None:
     assert len(secrets) == 1
     private = told.split("-----BEGIN EC PRIVATE KEY-----")[1].split()[0]
     for secret in (*secrets, private):
-        assert secret in shown  # the test knows what to look for
+        assert secret in shown  # otherwise the search below could find nothing
         assert secret not in state
         assert secret not in aws.first_up.out + aws.first_up.err
     there = aws.machines.shell(aws.relays()[0], "cat /etc/ssh/ssh_host_*_key").stdout
@@ -87,8 +87,8 @@ def test_no_secret_of_aws_is_stored_in_plain_text(aws: AwsStack) -> None:
     assert offered == ["/etc/ssh/ssh_host_ed25519_key"]
 
 
-def test_a_source_is_added_by_the_deploying_role(aws: AwsStack) -> None:
-    """And a network changed: the vault and the first source are not touched."""
+def test_the_deploying_role_can_add_a_source(aws: AwsStack) -> None:
+    """And change a network: the vault and the first source are not touched."""
     command, role = day_2("add a source, change paths, schedule, networks")
     aws.add_source("db1")
     aws.change("intermediate.ec2.adminsFrom", ["203.0.113.0/25"])
@@ -100,8 +100,8 @@ def test_a_source_is_added_by_the_deploying_role(aws: AwsStack) -> None:
     assert not {"vault-bucket", "vault-policy", "vault-lock", "vault-lifecycle"} & {name for _, name in done}
 
 
-def test_the_lock_is_changed_as_break_glass(aws: AwsStack) -> None:
-    """Each change touches its own resource only."""
+def test_only_break_glass_changes_the_lock(aws: AwsStack) -> None:
+    """Each change touches only its own resource."""
     command, role, session = day_2(
         "change lock, storage classes or break-glass, or bring in a new version's bucket policy"
     )
@@ -114,8 +114,8 @@ def test_the_lock_is_changed_as_break_glass(aws: AwsStack) -> None:
 
 
 def test_a_key_is_rotated_without_a_gap(aws: AwsStack, tree: str) -> None:
-    """One number changes; a session with the old key is cut, not left to starve; every backup meanwhile succeeds, at the latest by its
-    service's own next try; the old key then opens nothing, and nobody else's changed."""
+    """One number changes. Sessions with the old key are ended, so that none hangs; every backup meanwhile succeeds, at the latest in its
+    service's own next try; then the old key no longer works, and no other key has changed."""
     (old,), others = keys(aws, "web1"), keys(aws, "db1")
     key, command = day_2("rotate a source's storage key")
     aws.change(key, 2)
@@ -138,13 +138,13 @@ def test_a_key_is_rotated_without_a_gap(aws: AwsStack, tree: str) -> None:
     assert new in aws.storage_keys()
     assert old not in aws.storage_keys()
     aws.backup("web1")
-    # Sessions are cut once: at most one backup had its snapshot written by then, and is made once more.
+    # Sessions are cut once: at most one backup had written its snapshot by then, and is made once more.
     assert len(aws.snapshots("web1")) - (before + backups + 1) in (0, 1)
     assert aws.restored("web1") == tree
 
 
-def test_a_quota_that_stops_a_new_machine_leaves_the_old_one_serving(aws: AwsStack) -> None:
-    """The error names what AWS said, once; sources notice nothing."""
+def test_a_quota_that_prevents_a_new_machine_leaves_the_old_one_in_service(aws: AwsStack) -> None:
+    """The error contains AWS's message once; sources notice nothing."""
     old = aws.relays()
     (key, _) = day_2("replace the relay's machine")
     aws.change(key, 2)
@@ -157,8 +157,8 @@ def test_a_quota_that_stops_a_new_machine_leaves_the_old_one_serving(aws: AwsSta
     aws.backup("web1")
 
 
-def test_the_machine_is_replaced_by_one_number_and_sources_go_on(aws: AwsStack, tree: str) -> None:
-    """The address stays, the host key is another one, what was backed up before restores; nothing is initialised anew."""
+def test_one_number_replaces_the_machine_and_sources_go_on(aws: AwsStack, tree: str) -> None:
+    """The address stays, the host key changes, earlier backups can be restored, and no repository is initialised again."""
     old, before = aws.relays(), aws.outputs()
     (_, command) = day_2("replace the relay's machine")
     aws.shell.run(command).ok()
@@ -174,13 +174,13 @@ def test_the_machine_is_replaced_by_one_number_and_sources_go_on(aws: AwsStack, 
     aws.backup("db1")
     assert len(aws.snapshots("web1")) == count + 1
     assert aws.restored("web1") == tree
-    # The page in short ends so, too; its stack `prod` has no machines here, so on this one.
+    # The short form ends in the same way; its stack `prod` has no machines here, so it runs on this one.
     *_, last = IN_SHORT.commands()
     assert steps(aws.reader.run(last)) == set()
 
 
-def test_a_machine_that_took_the_address_is_not_trusted(aws: AwsStack) -> None:
-    """A1, sabotage of the row above: the address leads to another machine; sources do not talk to it."""
+def test_another_machine_at_the_relays_address_is_not_trusted(aws: AwsStack) -> None:
+    """A1, sabotage of the test above: the address leads to another machine, and sources do not talk to it."""
     aws.impostor()
     try:
         said = aws.machines.run("web1", "restic-backup", "snapshots", check=False)

@@ -1,4 +1,4 @@
-"""LockedBucket through the real engine: made, kept, adopted, refused. No machine, no objects: the account's own records are looked at."""
+"""LockedBucket with the real engine: created, kept, adopted, refused. Without machines and objects: tests check the account's own records."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def key_count(account: Moto, user: str) -> int:
 def test_a_production_vault_survives_destroy_and_a_change_of_its_name(
     account: Moto, program: Program
 ) -> None:
-    """A5: neither takes a step; nothing of the vault is touched."""
+    """A5: neither of them begins; nothing of the vault is touched."""
     up(program, bucket="example-kept")
     program.program(VAULT, {"bucket": "example-renamed"})
     renamed = program.pulumi("up", "--yes", "--skip-preview", check=False)
@@ -67,14 +67,16 @@ def test_a_production_vault_survives_destroy_and_a_change_of_its_name(
     assert has_policy(account, "example-kept")
 
 
-def test_a_test_vault_goes(account: Moto, program: Program) -> None:
-    """Sabotage of the row above: what is kept in production goes where the purpose is a test."""
+def test_sabotage_a_test_vault_is_destroyed(account: Moto, program: Program) -> None:
+    """Sabotage of the test above: what is kept in production is deleted if the purpose is a test."""
     up(program, bucket="example-thrown", mode="GOVERNANCE", purpose="test")
     program.pulumi("destroy", "--yes", "--skip-preview")
     assert "example-thrown" not in buckets(account)
 
 
-def test_an_existing_bucket_is_adopted_and_stays_when_the_stack_goes(account: Moto, program: Program) -> None:
+def test_an_existing_bucket_is_adopted_and_kept_when_the_stack_is_destroyed(
+    account: Moto, program: Program
+) -> None:
     s3 = account.client("s3")
     s3.create_bucket(Bucket="example-adopted", ObjectLockEnabledForBucket=True)
     (key, value) = day_2("take a bucket that exists")[0].split(": ")
@@ -89,19 +91,19 @@ def test_an_existing_bucket_is_adopted_and_stays_when_the_stack_goes(account: Mo
     assert has_policy(account, "example-adopted")
 
 
-def test_an_existing_bucket_without_lock_is_refused_before_it_is_touched(
+def test_an_existing_bucket_without_object_lock_is_refused_before_it_is_touched(
     account: Moto, program: Program
 ) -> None:
     account.client("s3").create_bucket(Bucket="example-unlocked")
     said = program.fails(VAULT, {"bucket": "example-unlocked", "origin": "adopted"})
     assert "example-unlocked has no Object Lock" in said
     assert "put-object-lock-configuration --bucket example-unlocked" in said
-    assert "unprotect" not in said, "the engine's advice would lead to the bucket's end"
+    assert "unprotect" not in said, "the engine's advice would lead to the loss of the bucket"
     assert "example-unlocked" in buckets(account)
     assert not has_policy(account, "example-unlocked")
 
 
-def test_a_name_that_somebody_else_has_is_one_clear_error(account: Moto, program: Program) -> None:
+def test_a_bucket_name_of_somebody_else_is_one_clear_error(account: Moto, program: Program) -> None:
     """And another name is all that the next run needs."""
     other = account.client("sts").assume_role(
         RoleArn="arn:aws:iam::999999999999:role/other", RoleSessionName="other"
@@ -117,8 +119,8 @@ def test_a_name_that_somebody_else_has_is_one_clear_error(account: Moto, program
 
 
 @pytest.mark.skipif(real_plugin() is not None, reason="only the double can be told what AWS refuses")
-def test_a_missing_right_stops_before_any_key_exists(account: Moto, program: Program) -> None:
-    """Whoever may not set the bucket's policy gets no identity either; with the right given, the next run goes on."""
+def test_a_missing_right_stops_the_run_before_any_key_exists(account: Moto, program: Program) -> None:
+    """If the bucket's policy cannot be set, no identity is made; once the right is granted, the next run goes on."""
     text = (
         VAULT
         + """
@@ -156,7 +158,7 @@ def test_missing_credentials_are_one_clear_error(program: Program) -> None:
 
 
 def test_an_identitys_secret_is_nowhere_in_plain_text(account: Moto, program: Program) -> None:
-    """A2: not in what is printed, not in the state; the program's output shows it when asked for secrets alone."""
+    """A2: not in the output and not in the state; only the stack's output shows it when asked for secrets."""
     text = """
         from components.vault.identities.source_identity import SourceIdentity, SourceIdentityArgs
         web1 = SourceIdentity("web1", SourceIdentityArgs(source="web1", bucket="example-identity", prefix="web1/"), there)
@@ -185,10 +187,10 @@ ALARMS = """
 """
 
 
-def test_a_weekly_source_is_watched_by_a_function_that_tells_its_newest_snapshots_age(
+def test_a_function_reports_the_age_of_a_weekly_sources_newest_snapshot(
     account: Moto, program: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A8. The very file that was deployed is run here, as Lambda would, against this account's own storage and metrics."""
+    """A8. The deployed file itself runs here, as in Lambda, against this account's own storage and metrics."""
     s3, functions, metrics = account.client("s3"), account.client("lambda"), account.client("cloudwatch")
     s3.create_bucket(Bucket="example-weekly")
     given = {"bucket": "example-weekly", "account": ACCOUNT, "hours": {"web1": 28, "db1": 172, "new1": 748}}
@@ -209,7 +211,7 @@ def test_a_weekly_source_is_watched_by_a_function_that_tells_its_newest_snapshot
     s3.put_object(Bucket="example-weekly", Key="db1/g1/snapshots/aa", Body=b"x")
     s3.put_object(Bucket="example-weekly", Key="new1/g1/data/aa", Body=b"x")
     found = run({}, None)
-    assert set(found) == {"db1", "new1"}, "the daily source is an alarm on events"
+    assert set(found) == {"db1", "new1"}, "the daily source has an alarm on events"
     assert 0 <= found["db1"] < 1
     assert found["new1"] is None
     told = metrics.list_metrics(Namespace="lastcopy")["Metrics"]
@@ -222,7 +224,7 @@ def test_a_weekly_source_is_watched_by_a_function_that_tells_its_newest_snapshot
         "breaching",
     )
 
-    # A source that cannot be listed does not cost the others their report, and is no success.
+    # If one source cannot be listed, the others are still reported, and the run fails.
     monkeypatch.setenv("SOURCES", json.dumps({"gone": "gone/g1/snapshots/", "db1": "db1/g1/snapshots/"}))
     monkeypatch.setenv("BUCKET", "example-nobody-has")
     with pytest.raises(RuntimeError, match=r"gone: .*NoSuchBucket.*; db1: "):

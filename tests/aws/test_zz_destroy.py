@@ -1,4 +1,4 @@
-"""The last of the AWS tests: destroy leaves nothing in the account, in the storage or on this machine; and every command was run."""
+"""The last of the AWS tests: destroy leaves nothing in the account, in the storage or on this machine; and every documented command was run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from toolchain.checkout import ROOT
 
 
 def test_destroy_leaves_nothing(aws: AwsStack, ground: Ground) -> None:
-    """Machines, addresses, networks, keys, alarms, the bucket with every locked version: the stack's purpose is a test."""
+    """Machines, addresses, networks, keys, alarms, and the bucket with every locked version, because the stack is a test stack."""
     standing = aws.in_account()
     assert all(standing.values()), standing
     with aws.storage() as client:
@@ -30,7 +30,7 @@ def test_destroy_leaves_nothing(aws: AwsStack, ground: Ground) -> None:
 
 
 def test_every_command_of_the_document_was_run(reader: Reader) -> None:
-    """In this session, to success: it needs the whole folder's tests before it."""
+    """In this session, successfully: this needs all earlier tests of the folder."""
     wanted = [
         command
         for block in shell_blocks((ROOT / AWS).read_text())

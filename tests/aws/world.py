@@ -1,6 +1,6 @@
-"""The world of the AWS tests: moto for the control plane, a sandbox for machines and object storage, the double as the engine's plugin.
+"""The environment of the AWS tests: moto for the control plane, a sandbox for machines and object storage, the double as the engine's plugin.
 
-Everything is this run's own: a checkout's copy with its engine home, a free network, a moto server on a free port. Nothing of the caller's AWS
+Everything belongs to this run: a copy of the checkout with its engine home, a free network, a moto server on a free port. Nothing of the caller's AWS
 settings is used, and nothing can reach AWS: every endpoint is AWS_ENDPOINT_URL, on loopback.
 """
 
@@ -41,7 +41,7 @@ IMAGES = [
 
 
 class Moto:
-    """A moto server in a process of its own."""
+    """A moto server in a separate process."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
@@ -69,7 +69,7 @@ class Moto:
                 time.sleep(0.1)
 
     def warm(self) -> None:
-        """Have every part loaded that is used: the first question to each costs seconds."""
+        """Load all parts in use: the first request to each takes seconds."""
         questions = [
             ("ec2", "describe_vpcs"),
             ("iam", "list_users"),
@@ -99,7 +99,7 @@ class Moto:
     def client(
         self, service: str, keys: tuple[str, str, str | None] = ("test", "test", None), region: str = REGION
     ) -> Any:
-        """For a test's own look into the account, or with `keys` into another one."""
+        """A client for a test's own look into the account or, with `keys`, into another account."""
         return boto3.client(
             service,
             region_name=region,
@@ -130,7 +130,7 @@ def _image(name: str, title: str, architecture: str, made: str) -> dict[str, Any
 
 
 def aws_environment(moto: Moto, folder: Path) -> dict[str, str]:
-    """What any AWS tool reads: made-up keys, no files of the caller's, and one endpoint for everything."""
+    """The environment for AWS tools: made-up keys, no files of the caller, and one endpoint for everything."""
     return {
         "AWS_ENDPOINT_URL": moto.url,
         "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
@@ -143,7 +143,7 @@ def aws_environment(moto: Moto, folder: Path) -> dict[str, str]:
 
 
 def install_double(pulumi_home: Path) -> None:
-    """The plugin's place in an engine home of the tests' own, at the version that the program's SDK asks for."""
+    """Install the double as a plugin in an engine home of the tests, with the version that the program's SDK asks for."""
     version = metadata.version("pulumi_aws")
     folder = pulumi_home / "plugins" / f"resource-aws-v{version}"
     folder.mkdir(parents=True)
@@ -156,7 +156,7 @@ def install_double(pulumi_home: Path) -> None:
 
 
 class Cloud:
-    """The sandbox in which EC2's machines and S3's objects are, and the sources."""
+    """The sandbox that contains EC2's machines, S3's objects and the sources."""
 
     def __init__(self, directory: Path, network: str) -> None:
         self.box = Sandbox(directory)
@@ -191,7 +191,7 @@ class Cloud:
         self._stack.close()
 
     def source(self, name: str) -> dict[str, Any]:
-        """A source host, as its operator would hand it over."""
+        """A source host, as its operator would provide it."""
         return self.box.machine_up(name, "source")
 
 

@@ -1,4 +1,4 @@
-"""What this project needs of the engine and its plugins, official ones or stand-ins."""
+"""What this project needs from the engine and its plugins, whether official or stand-ins."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .stack import Stack
 
 @pytest.fixture(scope="session")
 def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An engine home of the tests' own: nothing of the user's or of the checkout's is touched."""
+    """An engine home for the tests: nothing of the user or the checkout is touched."""
     return toolchain.engine_environment(tmp_path_factory.mktemp("engine"))
 
 
@@ -31,7 +31,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def new_sshd(keys: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Sshd]]:
-    """Makes servers, not yet started; they end with the session."""
+    """Creates servers, not yet started; they end with the session."""
     made: list[Sshd] = []
     authorized = [(keys / f"{name}.pub").read_text().strip() for name in ("plain", "locked")]
 
@@ -66,7 +66,7 @@ def stack(
     there: Path,
     request: pytest.FixtureRequest,
 ) -> Iterator[Stack]:
-    """A stack of its own. Its commands may write into `given["there"]`."""
+    """A new stack. Its commands may write into `given["there"]`."""
     given = {
         "port": sshd.port,
         "user": sshd.user,

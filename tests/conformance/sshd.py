@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.networks import free_port
 
-# Key exchanges of a hardened server. The official plugin's SSH library knows the first and not the second.
+# Key exchanges of a hardened server. The official plugin's SSH library has the first but not the second.
 CURVE = "curve25519-sha256"
 SNTRUP = "sntrup761x25519-sha512@openssh.com"
 
@@ -37,7 +37,7 @@ LogLevel VERBOSE
 
 
 def make_key(path: Path, passphrase: str = "") -> str:
-    """The private key at `path`; its public half as an authorized-key line."""
+    """Make a private key at `path`; returns its public half as an authorized-key line."""
     subprocess.run(
         ["ssh-keygen", "-q", "-t", "ed25519", "-C", "test", "-N", passphrase, "-f", path], check=True
     )
@@ -45,7 +45,7 @@ def make_key(path: Path, passphrase: str = "") -> str:
 
 
 class Sshd:
-    """One server; `authorized` are the public keys that may come in as the user who runs the tests."""
+    """One server; `authorized` are the public keys that may log in as the user who runs the tests."""
 
     def __init__(self, folder: Path, authorized: list[str], kex: str = CURVE) -> None:
         folder.mkdir()

@@ -22,7 +22,7 @@ runtime:
     virtualenv: {virtualenv}
 """
 
-# `given` are the test's values; `connection()` leads to the test's server, its key pinned, dialled once.
+# `given` are the test's values; `connection()` leads to the test's server, with its key pinned and one attempt.
 PRELUDE = """\
 import json, pathlib, pulumi
 from pulumi_command import local, remote
@@ -43,12 +43,12 @@ there = given["there"]
 """
 
 SECONDS = 60
-# In the command line of the language host, and in that of the official one's program (its shim's name begins so).
+# Part of the command line of the language host, and of the official one's program (its shim's name begins with this).
 LANGUAGE_HOST = "pulumi-language-python"
 
 
 class Stack:
-    """A project in `folder`. Its processes, grandchildren too, carry a mark in their environment."""
+    """A project in `folder`. Its processes, including grandchildren, are marked in their environment."""
 
     def __init__(self, folder: Path, environ: dict[str, str], given: dict[str, Any]) -> None:
         self.folder, self.given = folder, given
@@ -63,7 +63,7 @@ class Stack:
 
     @classmethod
     def new(cls, folder: Path, environ: dict[str, str]) -> Stack:
-        """An empty stack that others are copied from, which saves a run of the engine for each."""
+        """An empty stack to copy others from, which saves a run of the engine for each."""
         (folder / "state").mkdir(parents=True)
         made = cls(folder, environ, {})
         made.virtualenv(sys.prefix)
@@ -104,7 +104,7 @@ class Stack:
     def fails(
         self, text: str, given: dict[str, Any] | None = None, change: dict[str, str] | None = None
     ) -> str:
-        """`up`, which must fail; `change` adds to the engine's environment."""
+        """Run `up`, which must fail; `change` adds to the engine's environment."""
         self.program(text, given or {})
         done = self.pulumi("up", "--yes", "--skip-preview", check=False, change=change)
         assert done.returncode != 0, done.stdout
@@ -115,7 +115,7 @@ class Stack:
         return self.pulumi("preview", *words).stdout
 
     def unchanged(self) -> None:
-        """Whether a run without changes changes nothing."""
+        """Whether a second run changes nothing."""
         self.pulumi("preview", "--expect-no-changes")
 
     def outputs(self) -> dict[str, Any]:
@@ -123,7 +123,7 @@ class Stack:
         return result
 
     def state(self) -> str:
-        """The state as it is stored, encrypted where it is secret."""
+        """The state as it is stored, with secrets encrypted."""
         return self.pulumi("stack", "export").stdout
 
     def resources(self) -> dict[str, dict[str, Any]]:
@@ -131,10 +131,10 @@ class Stack:
         return {resource["urn"].rsplit("::", 1)[-1]: resource for resource in found}
 
     def processes(self, patience: float = 0) -> list[str]:
-        """What can still change a host of all that this stack ever started, `patience` seconds from now at the latest.
+        """The processes ever started by this stack that can still change a host after at most `patience` seconds.
 
         The official language host and the program that it runs outlive a killed engine for a while. They can do nothing:
-        the engine that they would ask to register a resource is gone.
+        the engine that would register their resources is gone.
         """
         deadline = time.monotonic() + patience
         while (left := self._able()) and time.monotonic() < deadline:
@@ -158,4 +158,4 @@ class Stack:
                     line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                     yield int(entry.name), line[:200]
             except OSError:
-                continue  # it ended, or is another user's
+                continue  # it has ended, or belongs to another user

@@ -1,4 +1,4 @@
-"""What Ec2Relay relies on: steps follow the machine, and the connection that works only once is made once per machine."""
+"""What Ec2Relay relies on: steps follow the machine, and the step whose connection works only once runs once per machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .sshd import Sshd
 from .stack import Stack
 from .test_remote_command import lines
 
-# As HostStep makes them: `first` is `once`, `later` can be undone. The machine is anything with an id.
+# As HostStep makes them: `first` is `once`, `later` can be undone. The machine is any resource with an id.
 PROGRAM = """
 import pulumi_random as random
 from components.host.host_step import _ONCE
@@ -34,7 +34,7 @@ step("later", triggers=[machine.id], create=f"echo later >> {there}/ran", delete
 
 @pytest.fixture
 def ran(stack: Stack, there: Path) -> Callable[..., list[str]]:
-    """`up` with these values; what ran on the machine."""
+    """Run `up` with these values; returns what ran on the machine."""
     stack.environ["PYTHONPATH"] = str(ROOT)
 
     def run(**given: object) -> list[str]:
@@ -48,23 +48,23 @@ def ran(stack: Stack, there: Path) -> Callable[..., list[str]]:
 DEAD = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFh"
 
 
-def test_the_first_dial_is_not_repeated_when_its_script_or_its_pin_changes(
+def test_the_first_connection_is_not_repeated_when_its_script_or_its_pin_changes(
     stack: Stack, ran: Callable[..., list[str]]
 ) -> None:
-    assert ran(script="two", born=DEAD) == [], "the dead key is not dialled"
+    assert ran(script="two", born=DEAD) == [], "no connection with the dead key"
     stack.unchanged()
 
 
 @pytest.mark.parametrize(
     "change", [{"generation": 2}, {"image": "b"}], ids=["another name", "replaced in place"]
 )
-def test_on_another_machine_every_step_is_made_anew_and_none_is_undone(
+def test_on_another_machine_every_step_runs_again_and_none_is_undone(
     stack: Stack,
     ran: Callable[..., list[str]],
     new_sshd: Callable[..., Sshd],
     change: dict[str, object],
 ) -> None:
-    """Its values are the new ones, although changes of them are ignored; the old machine, which still answers here, is not connected to."""
+    """Its values are the new ones, although changes of them are ignored. Nothing connects to the old machine, which still answers here."""
     other = new_sshd()
     other.start()
     stack.given |= {"port": other.port, "host_key": other.host_key}
@@ -73,15 +73,15 @@ def test_on_another_machine_every_step_is_made_anew_and_none_is_undone(
 
 
 @pytest.mark.usefixtures("ran")
-def test_destroy_dials_no_machine_that_goes_with_it(stack: Stack, there: Path) -> None:
+def test_destroy_does_not_connect_to_a_machine_that_is_deleted_with_it(stack: Stack, there: Path) -> None:
     stack.pulumi("destroy", "--yes")
     assert lines(there / "ran") == []
 
 
-def test_the_pinned_key_decides_which_of_a_machines_host_keys_is_asked_for(
+def test_the_pinned_key_decides_which_host_key_of_a_machine_is_requested(
     stack: Stack, new_sshd: Callable[..., Sshd], there: Path
 ) -> None:
-    """The handover of the host key needs it: sshd offers both for a while, and each pin must get in."""
+    """The handover of the host key needs it: sshd offers both keys for a while, and each pin must work."""
     both = new_sshd()
     born = first_key("the-seed-of-a-machine-in-these-tests")
     path = both.folder / "born"
@@ -99,7 +99,7 @@ def test_the_pinned_key_decides_which_of_a_machines_host_keys_is_asked_for(
     assert sorted(lines(there / "ran")) == ["born", "own"]
 
 
-def test_sabotage_without_these_options_a_dead_key_is_dialled_and_a_live_machine_undone(
+def test_sabotage_without_these_options_a_dead_key_is_used_and_a_live_machine_is_undone(
     stack: Stack, new_sshd: Callable[..., Sshd], there: Path
 ) -> None:
     stack.environ["PYTHONPATH"] = str(ROOT)

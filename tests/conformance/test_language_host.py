@@ -56,7 +56,7 @@ def test_a_program_runs_in_its_virtualenv_with_its_configuration(stack: Stack) -
     ],
     ids=["RunError", "exception", "exit", "import"],
 )
-def test_a_failing_program_is_told_in_its_authors_terms(
+def test_the_error_of_a_failing_program_is_shown_as_its_author_wrote_it(
     stack: Stack, program: str, said: list[str], unsaid: list[str]
 ) -> None:
     told = stack.fails(program)
@@ -66,7 +66,7 @@ def test_a_failing_program_is_told_in_its_authors_terms(
         assert text not in told
 
 
-def test_a_missing_virtualenv_is_named(stack: Stack) -> None:
+def test_a_missing_virtualenv_is_named_in_the_error(stack: Stack) -> None:
     stack.virtualenv("no-such-venv")
     told = stack.fails("pass")
     assert "no-such-venv" in told
@@ -115,7 +115,7 @@ given["hold"] and __import__("time").sleep(60)
 def test_no_command_outlives_its_engine(
     stack: Stack, there: Path, ending: signal.Signals, hold: bool
 ) -> None:
-    """Two engines must never change one host at once, and what an engine left unfinished the next one finishes (A7)."""
+    """Two engines must never change one host at the same time, and the next engine finishes what a killed one left unfinished (A7)."""
     stack.program(SLOW, {"hold": hold})
     engine = subprocess.Popen(
         ["pulumi", "up", "--yes", "--skip-preview", "--non-interactive", "--color=never"],
@@ -134,7 +134,7 @@ def test_no_command_outlives_its_engine(
         with contextlib.suppress(ProcessLookupError):
             engine.kill()
         engine.wait()
-    stack.pulumi("cancel", "test", "--yes", check=False)  # the lock of a killed engine, where there is one
+    stack.pulumi("cancel", "test", "--yes", check=False)  # the lock of a killed engine, if there is one
     told = stack.up('pulumi.export("next", "ran")')
     assert stack.outputs() == {"next": "ran"}, told
 
@@ -142,5 +142,5 @@ def test_no_command_outlives_its_engine(
 def wait_for(fact: object, seconds: float = 20) -> None:
     deadline = time.monotonic() + seconds
     while not fact():  # type: ignore[operator]
-        assert time.monotonic() < deadline, "it did not come true in time"
+        assert time.monotonic() < deadline, "it did not become true in time"
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""Two protections from replacing a production vault with another one: the stack's own last outputs, and the engine's `protect`."""
+"""Two safeguards against replacing a production vault: the stack's own last outputs, and the engine's `protect`."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def stack(stack: Stack) -> Stack:
     return stack
 
 
-def test_a_run_sees_what_the_one_before_it_left(stack: Stack, there: Path) -> None:
+def test_a_run_sees_the_outputs_of_the_previous_run(stack: Stack, there: Path) -> None:
     def seen() -> object:
-        return json.loads((there / "seen").read_text())  # the engine keeps no order of keys
+        return json.loads((there / "seen").read_text())  # the engine does not keep the order of keys
 
     told = stack.up(READS, {"bucket": "first"})
-    assert seen() == {}, "a new stack has nothing yet"
+    assert seen() == {}, "a new stack has no outputs yet"
     told += stack.preview(READS, {"bucket": "second"})
     assert seen() == {"bucket": "first", "purpose": "production"}
     told += stack.up(READS, {"bucket": "third"})

@@ -18,7 +18,7 @@ pulumi.export("run", local.run_output(command="cat; pwd", stdin="x ", dir=there)
 """
 
 
-def test_the_life_of_a_local_command(stack: Stack, there: Path) -> None:
+def test_a_local_command_is_created_updated_replaced_and_deleted(stack: Stack, there: Path) -> None:
     assert "+ 2 to create" in stack.preview(LIFE, {"name": "a"})
     assert list(there.iterdir()) == [], "only the function runs in a preview"
     stack.up(LIFE, {"name": "a"})
@@ -31,13 +31,15 @@ def test_the_life_of_a_local_command(stack: Stack, there: Path) -> None:
     stack.up(LIFE, {"name": "b"})
     assert stack.outputs()["it"] == "update b after create a from stdin after "
     stack.up(LIFE, {"name": "b", "trigger": 2})
-    assert stack.outputs()["it"] == "create b from stdin after ", "a replacement knows no output before it"
+    assert stack.outputs()["it"] == "create b from stdin after ", (
+        "a replacement does not know the output of its predecessor"
+    )
     assert (there / "log").read_text() == "delete\n"
     stack.pulumi("destroy", "--yes")
     assert (there / "log").read_text() == "delete\ndelete\n"
 
 
-def test_a_failure_tells_command_status_and_output_but_not_stdin(stack: Stack) -> None:
+def test_a_failure_shows_command_status_and_output_but_not_stdin(stack: Stack) -> None:
     told = stack.fails("""
     local.Command("it", create="cat >/dev/null; echo said; exit 4", stdin=pulumi.Output.secret("swordfish"))
     """)

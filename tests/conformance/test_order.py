@@ -1,4 +1,4 @@
-"""`depends_on` of components: creation and deletion keep the order of everything inside them. tests/unit/stacks.py counts on it."""
+"""`depends_on` of components: creation and deletion keep the order of everything inside them. tests/unit/stacks.py relies on it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Group("second", pulumi.ResourceOptions(depends_on=[first] if given.get("order", 
 FIRST, SECOND = ["first-inner-child", "first-last"], ["second-inner-child", "second-last"]
 
 
-def test_what_is_in_a_component_waits_for_what_the_component_depends_on(stack: Stack, there: Path) -> None:
+def test_children_wait_for_what_their_component_depends_on(stack: Stack, there: Path) -> None:
     stack.up(PROGRAM)
     assert lines(there / "ran") == FIRST + SECOND
     stack.unchanged()
@@ -38,7 +38,7 @@ def test_what_is_in_a_component_waits_for_what_the_component_depends_on(stack: S
     assert lines(there / "ran") == [*reversed(SECOND), *reversed(FIRST)]
 
 
-def test_a_component_that_leaves_is_deleted_in_that_order_as_well(stack: Stack, there: Path) -> None:
+def test_a_removed_component_is_deleted_in_that_order_as_well(stack: Stack, there: Path) -> None:
     stack.up(PROGRAM)
     lines(there / "ran")
     stack.up("pass")

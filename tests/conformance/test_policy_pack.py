@@ -16,7 +16,7 @@ from toolchain.checkout import ROOT
 from .stack import Stack
 
 PACK = ROOT / "policy"
-# `build` registers the described resources as components: those need no provider, and the pack judges types and inputs.
+# `build` registers the described resources as components, which need no provider; the pack judges types and inputs.
 PROGRAM = """
 hidden = pulumi.ResourceOptions(additional_secret_outputs=["stdout", "stderr"])
 step("kept", create="true", stdin=secret("x"), add_previous_output_in_env=False, opts=hidden)
@@ -46,7 +46,7 @@ def sshd() -> SimpleNamespace:
 
 
 def told(stack: Stack, program: str, graph: Any) -> tuple[int, set[tuple[str, str]], str]:
-    """The engine's exit code, which rule it said was broken by which resource, and all that it said."""
+    """The engine's exit code, which resource broke which rule, and all output."""
     stack.program(program, {"graph": graph})
     done = stack.pulumi("preview", "--policy-pack", str(PACK), check=False)
     found = re.findall(r"\[mandatory\]\s+([a-z0-9-]+)\s+\(\S+: (\S+)\)", done.stdout)
@@ -54,7 +54,7 @@ def told(stack: Stack, program: str, graph: Any) -> tuple[int, set[tuple[str, st
 
 
 def described(nodes: Any) -> list[list[Any]]:
-    """Resources for PROGRAM, in JSON; steps are made for real there, and outputs are judged on those."""
+    """Resources for PROGRAM, in JSON. Steps are real there, because rules judge their outputs."""
     kept = [node for node in nodes if not node.type.startswith(("command:", "aws:iam/accessKey"))]
     of_bucket = {"bucket": "example-backups"}
     return [
@@ -89,8 +89,8 @@ def test_broken_rules_stop_the_preview_and_name_the_resource(stack: Stack) -> No
     }, text
 
 
-def test_what_is_secret_is_known_to_the_pack(stack: Stack) -> None:
-    """The SDK drops the secret mark for validations; the pack keeps it. Without it every secret would be reported as plain."""
+def test_the_pack_sees_what_is_secret(stack: Stack) -> None:
+    """The SDK drops the secret mark for validations, and the pack keeps it. Without it every secret would be reported as plain."""
     key = "-----BEGIN OPENSSH PRIVATE KEY-----\nx"
     hidden = described(changed("relay", {"userData": None}))
     for _, name, inputs, _ in hidden:

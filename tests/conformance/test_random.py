@@ -19,7 +19,7 @@ for name, value in dict(password=password.result, narrow=narrow.result, bcrypt=p
 """
 
 
-def test_values_are_drawn_once_and_passwords_are_secret(stack: Stack) -> None:
+def test_values_are_generated_once_and_passwords_are_secret(stack: Stack) -> None:
     told = stack.up(PROGRAM)
     first = stack.outputs()
     plain = told + stack.state()

@@ -1,4 +1,4 @@
-"""command:remote:Command: what runs when, over which connection, and what of it is shown and stored."""
+"""command:remote:Command: what runs when, over which connection, and which parts of it are shown and stored."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ step("bare", stdin=given.get("stdin", "1"), create=f"echo create $(cat) >> {ther
 
 
 def lines(path: Path) -> list[str]:
-    """What the commands wrote since the last look."""
+    """What the commands have written since the last call."""
     found = path.read_text().splitlines() if path.exists() else []
     path.unlink(missing_ok=True)
     return found
@@ -49,7 +49,9 @@ def test_a_change_runs_update_or_else_create_and_only_triggers_replace(
     assert (lines(full), lines(bare)) == (["update 2"], []), "a change of any input is an update"
 
     told = stack.up(LIFE, {"stdin": "3", "delete": f"echo gone $(cat) >> {full}", "trigger": 2})
-    assert lines(full) == ["create 3", "gone 2"], "first the new one, then the old one's delete and stdin"
+    assert lines(full) == ["create 3", "gone 2"], (
+        "first the new command, then the old one's delete with its stdin"
+    )
     assert "+-1 replaced" in told
     assert lines(bare) == ["create 3"]
     stack.unchanged()
@@ -57,10 +59,10 @@ def test_a_change_runs_update_or_else_create_and_only_triggers_replace(
     before = sshd.logins()
     stack.pulumi("destroy", "--yes")
     assert (lines(full), lines(bare)) == (["gone 3"], [])
-    assert sshd.logins() == before + 1, "without delete nothing is dialled"
+    assert sshd.logins() == before + 1, "without delete there is no connection"
 
 
-def test_a_changed_connection_is_an_update_and_delete_uses_the_recorded_one(
+def test_a_changed_connection_is_an_update_and_delete_uses_the_recorded_connection(
     stack: Stack, there: Path
 ) -> None:
     program = """
@@ -84,11 +86,11 @@ step("failing", stdin=secret(given["secret"]), delete=f"touch {there}/deleted",
 """
 
 
-def test_a_secret_on_stdin_is_nowhere_in_output_state_and_error(stack: Stack, there: Path) -> None:
+def test_a_secret_on_stdin_is_not_in_output_state_or_error(stack: Stack, there: Path) -> None:
     told = stack.fails(PRIVATE, {"secret": SECRET})
     assert (there / "kept").read_text() == SECRET
     assert SECRET not in told + stack.state()
-    assert stack.given["key"].splitlines()[1] not in told + stack.state(), "connection is always a secret"
+    assert stack.given["key"].splitlines()[1] not in told + stack.state(), "a connection is always secret"
     assert 'Process exited with status 3: running "cat >/dev/null; echo one line' in told
     assert "one line" in told.split("running", 1)[1]
     assert "another" in told.split("running", 1)[1]
@@ -99,13 +101,13 @@ def test_a_secret_on_stdin_is_nowhere_in_output_state_and_error(stack: Stack, th
     assert not (there / "deleted").exists(), "a failed create runs no delete"
 
 
-def test_sabotage_a_careless_step_is_caught_by_the_same_look(stack: Stack) -> None:
+def test_sabotage_a_careless_step_is_caught_by_the_same_check(stack: Stack) -> None:
     told = stack.up("""step("open", stdin=given["secret"], create="cat; echo")""", {"secret": SECRET})
-    assert SECRET in told, "what a command prints is logged by default"
+    assert SECRET in told, "the output of a command is logged by default"
     assert SECRET in stack.state(), "a plain value stays plain"
 
 
-def test_only_the_pinned_host_key_is_talked_to(
+def test_only_a_server_with_the_pinned_host_key_gets_the_command(
     stack: Stack, there: Path, new_sshd: Callable[..., Sshd]
 ) -> None:
     impostor = new_sshd()
@@ -122,12 +124,12 @@ def test_only_the_pinned_host_key_is_talked_to(
     told = stack.fails(program, {"pin": True, "host_key": "ssh-ed25519 nonsense"})
     assert "failed to parse host key" in told
 
-    # Sabotage: take the pin away, and the impostor gets the command.
+    # Sabotage: without the pin the impostor gets the command.
     stack.up(program, {"pin": False})
     assert (there / "it").exists()
 
 
-def test_a_dial_is_tried_again_and_gives_up_at_the_limit(stack: Stack, new_sshd: Callable[..., Sshd]) -> None:
+def test_a_connection_is_tried_again_up_to_the_limit(stack: Stack, new_sshd: Callable[..., Sshd]) -> None:
     program = """
     step("it", connection(dial_error_limit=given["limit"]), create="true")
     """
@@ -141,7 +143,7 @@ def test_a_dial_is_tried_again_and_gives_up_at_the_limit(stack: Stack, new_sshd:
     gate.settimeout(60)
 
     def turn_the_first_away() -> None:
-        """The first connection fails, and only then the server starts."""
+        """Reject the first connection, and only then start the server."""
         with gate:
             gate.accept()[0].close()
         late.start()
@@ -185,8 +187,8 @@ def ssh_agent(socket: Path, *keys: Path) -> Iterator[Path]:
         agent.wait()
 
 
-def test_every_way_in_works(stack: Stack, keys: Path, there: Path) -> None:
-    """A locked key, an agent, a jump through a proxy, an IPv6 address."""
+def test_every_kind_of_connection_works(stack: Stack, keys: Path, there: Path) -> None:
+    """An encrypted key, an agent, a jump through a proxy, an IPv6 address."""
     with ssh_agent(there / "agent.sock", keys / "plain"):
         stack.up(
             """
@@ -207,11 +209,11 @@ def test_every_way_in_works(stack: Stack, keys: Path, there: Path) -> None:
 
     dead = str(there / "nothing-here")
     told = stack.fails("""step("it", create="true")""", change={"SSH_AUTH_SOCK": dead})
-    assert f"dial unix {dead}" in told, "a set but dead agent socket is an error"
+    assert f"dial unix {dead}" in told, "an agent socket without an agent is an error"
 
 
-def test_of_an_agents_keys_the_server_takes_six(stack: Stack, keys: Path, there: Path) -> None:
-    """Every key is offered, in the agent's order. A private key that is given comes first; `ops agent` shows only the named keys."""
+def test_the_server_accepts_six_keys_of_an_agent(stack: Stack, keys: Path, there: Path) -> None:
+    """Every key is offered, in the agent's order. A given private key comes first; `lastcopy agent` shows only the named keys."""
     others = [there / f"other-{number}" for number in range(6)]
     for other in others:
         make_key(other)
@@ -257,7 +259,7 @@ step("false-host", connection(proxy=right, port=given["false_host"]), create=f"t
 def test_a_jump_host_and_the_host_behind_it_are_both_pinned(
     stack: Stack, sshd: Sshd, there: Path, new_sshd: Callable[..., Sshd]
 ) -> None:
-    """As components/host/host_step.py connects: the inner login is end to end, and a host with another key gets none."""
+    """As components/host/configured_host.py connects: the inner login is end to end, and a host with another key gets none."""
     jump, false_jump, false_host = new_sshd(), new_sshd(), new_sshd()
     for server in (jump, false_jump, false_host):
         server.start()
@@ -279,7 +281,7 @@ def test_a_jump_host_and_the_host_behind_it_are_both_pinned(
     assert logins == [before + 1, 2, 0, 0]
 
 
-def test_environment_needs_the_servers_consent(stack: Stack) -> None:
+def test_environment_variables_need_the_servers_consent(stack: Stack) -> None:
     program = """
     it = step("it", environment={"LASTCOPY_TEST": given["value"]},
               create='echo "$LASTCOPY_TEST after ${PULUMI_COMMAND_STDOUT-nothing}"; echo noise >&2')
@@ -292,12 +294,14 @@ def test_environment_needs_the_servers_consent(stack: Stack) -> None:
     assert stack.outputs() == {"it": "a after nothing", "quiet": "after nothing"}
     told = stack.up(program, {"value": "b"})
     assert stack.outputs() == {"it": "b after a after nothing", "quiet": "after nothing"}
-    assert "Unable to set 'PULUMI_COMMAND_STDERR'" in told, "refused, so warned of, and run all the same"
+    assert "Unable to set 'PULUMI_COMMAND_STDERR'" in told, (
+        "refused, so there is a warning, and the command runs anyway"
+    )
     told = stack.fails("""step("it", environment={"OTHER": "x"}, create="true")""")
     assert 'could not set environment variable "OTHER": ssh: setenv failed' in told
 
 
-def test_logging_shows_what_it_is_asked_to_and_outputs_hold_all(stack: Stack) -> None:
+def test_logging_shows_what_was_asked_for_and_outputs_contain_everything(stack: Stack) -> None:
     told = stack.up("""
     for mode in [None, *remote.Logging]:
         name = mode.value if mode else "default"
@@ -315,7 +319,7 @@ def test_logging_shows_what_it_is_asked_to_and_outputs_hold_all(stack: Stack) ->
     for name, (out, err) in shown.items():
         assert any(line.endswith(f"out-{name}") for line in status) is out, name
         assert any(line.endswith(f"err-{name}") for line in status) is err, name
-    # one newline at the end is taken off, and no more
+    # exactly one newline at the end is removed
     assert stack.outputs() == {name: [f"out-{name}\n", f"err-{name}"] for name in shown}
 
 
@@ -334,10 +338,10 @@ def test_a_preview_runs_nothing_and_promises_no_output(stack: Stack, there: Path
     steps = json.loads(stack.preview(program, {"value": "two"}, "--json"))["steps"]
     assert [step["op"] for step in steps if step["urn"].endswith(("first", "second"))] == ["update", "update"]
     assert not (there / "ran").exists()
-    assert not (there / "seen").exists(), "the old output is not passed off as the new one"
+    assert not (there / "seen").exists(), "the old output is not shown as the new one"
 
 
-def test_wrong_inputs_are_named_before_anything_runs(stack: Stack, there: Path) -> None:
+def test_invalid_inputs_are_named_before_anything_runs(stack: Stack, there: Path) -> None:
     program = """
     way = {"host": "127.0.0.1", "private_key": given["key"]} | given["change"]
     step("it", {name: value for name, value in way.items() if value}, create=f"touch {there}/it")

@@ -82,7 +82,7 @@ def test_a3_sabotage_without_guard_and_comparison_the_admin_is_locked_out(
     assert stage.drill.relay.shell("ls /var/lib/lastcopy/guard").out == ""
 
 
-def test_a4_sabotage_with_a_low_floor_and_a_step_that_does_not_compare_old_parts_are_taken(
+def test_a4_sabotage_with_a_low_minimum_version_and_a_step_that_does_not_compare_old_tools_are_accepted(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scripts_with(tmp_path, monkeypatch, ("lib.sh", "version_at_least() {", "version_at_least() { return 0;"))
@@ -122,7 +122,7 @@ def test_a5_sabotage_a_program_that_protects_nothing_and_a_bucket_that_locks_not
 
 
 @pytest.mark.parametrize("weak", ["PAM asks nothing", "sshd asks for a key alone", "sshd asks for no PIN"])
-def test_a6_sabotage_without_the_question_a_stolen_key_comes_in(
+def test_a6_sabotage_without_the_second_factor_a_stolen_key_works(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weak: str
 ) -> None:
     if weak == "PAM asks nothing":
@@ -149,7 +149,7 @@ def test_a6_sabotage_without_the_question_a_stolen_key_comes_in(
     assert f"{broke}: it logged in" in found
 
 
-def test_a7_sabotage_a_step_that_takes_the_half_for_the_whole_is_caught(
+def test_a7_sabotage_a_step_that_takes_half_of_its_work_for_the_whole_is_caught(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The entry's step only checks whether the account exists, so what a killed run left out is never added."""
@@ -162,7 +162,7 @@ def test_a7_sabotage_a_step_that_takes_the_half_for_the_whole_is_caught(
     assert "the next run completes it: apply 0, check 3" in broken_lines(stage.play("A7"))
 
 
-def test_a9_sabotage_a_run_that_says_success_is_caught(stage: Stage) -> None:
+def test_a9_sabotage_a_backup_that_always_reports_success_is_caught(stage: Stage) -> None:
     """As it was before: a run that made any snapshot, or had nothing to back up, was a success."""
     with edited(stage, "web1", "/usr/local/lib/lastcopy/run-backup", "s/leave (71|72|77) /leave 0 /"):
         found = broken_lines(stage.play("A9"))
@@ -176,7 +176,7 @@ def test_a9_sabotage_a_run_that_says_success_is_caught(stage: Stage) -> None:
     )
 
 
-def test_a10_sabotage_a_step_that_does_not_try_what_it_needs_lets_weak_storages_pass(
+def test_a10_sabotage_a_storage_step_that_checks_too_little_accepts_weak_storages(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The step tries no second write, no change of the bucket's settings, and does not read the lifecycle."""

@@ -56,7 +56,7 @@ def test_r2_sabotage_where_the_lock_can_be_bypassed_versions_are_lost(stage: Sta
     assert "gone: " in broken_lines(result), told(result)
 
 
-def test_r3_sabotage_without_versions_nothing_is_left_to_go_back_to(stage: Stage) -> None:
+def test_r3_sabotage_without_versions_nothing_can_be_restored(stage: Stage) -> None:
     with weaker_bucket(stage, lock=None):
         result = stage.play("R3")
     tried = broken(result)
@@ -66,7 +66,7 @@ def test_r3_sabotage_without_versions_nothing_is_left_to_go_back_to(stage: Stage
     } <= tried, told(result)
 
 
-def test_r3_sabotage_by_dates_that_an_attacker_chose_recovery_fails(
+def test_r3_sabotage_recovery_by_dates_that_an_attacker_chose_fails(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever may write can set a version's date on minio by a header, so recovery uses the end of the lock instead."""
@@ -92,7 +92,7 @@ def test_r5_sabotage_an_identity_that_sets_retention_locks_for_decades(stage: St
 
 @contextmanager
 def note(stage: Stage, text: str) -> Iterator[None]:
-    """A file that root made on the relay."""
+    """A file created by root on the relay."""
     stage.machines.run("relay", "sh", "-c", "umask 077; cat >/root/note", stdin=text)
     try:
         yield
@@ -102,7 +102,7 @@ def note(stage: Stage, text: str) -> Iterator[None]:
 
 @contextmanager
 def in_memory(stage: Stage, text: str) -> Iterator[None]:
-    """A process on the relay that has it in memory and nowhere else."""
+    """A process on the relay that has the text only in memory."""
     with subprocess.Popen(
         stage.machines.words("relay", "perl", "-e", "$w = <STDIN>; <STDIN>; print $w"),
         cwd=stage.running.root, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,

@@ -75,7 +75,7 @@ def test_s4_sabotage_without_append_only_it_breaks(stage: Stage) -> None:
 NO_HEADER = "/^arg --header-upload$/d; /^arg If-None-Match/d"
 
 
-def test_s5_sabotage_without_both_walls_objects_are_overwritten(
+def test_s5_sabotage_without_append_only_and_conditional_writes_objects_are_overwritten(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_parts(monkeypatch, s5, "_crowds", "_bodies", "_races", "_failed_look_up")
@@ -104,7 +104,7 @@ def test_s5_sabotage_without_the_conditional_write_a_race_is_lost(
     assert all("first writes" in tried for tried in lost), told(result)
 
 
-def test_s6_sabotage_served_from_the_buckets_root_others_are_read_and_written(stage: Stage) -> None:
+def test_s6_sabotage_served_from_the_buckets_root_other_sources_are_read_and_written(stage: Stage) -> None:
     """As if rclone accepted any path: the other source's objects are read by name, and garbage is written beside them."""
     root = '/^confined "\\$\\{hours\\}h" 3/i for a in "$@"; do shift; case $a in lastcopy:backups/web1/*) a=lastcopy:backups ;; esac; set -- "$@" "$a"; done'
     with wide_identity(stage), edited(stage, "relay", SERVE, root):
@@ -117,7 +117,7 @@ def test_s6_sabotage_served_from_the_buckets_root_others_are_read_and_written(st
     ), told(result)
 
 
-def test_s7_sabotage_with_rclones_words_left_to_the_source_the_storage_is_named(
+def test_s7_sabotage_with_rclones_messages_shown_to_the_source_the_storage_is_named(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_parts(monkeypatch, s7, "_restic")
@@ -136,7 +136,7 @@ def test_s7_sabotage_with_rclones_words_left_to_the_source_the_storage_is_named(
     )
 
 
-def test_s11_sabotage_from_is_ignored_and_sessions_outlive_their_key(
+def test_s11_sabotage_with_from_ignored_sessions_outlive_their_key(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """sshd gets keys from a command that drops `from=`, and the relay's steps end no process."""

@@ -24,7 +24,7 @@ def test_the_row_holds(stage: Stage, row: str) -> None:
     assert result.verdict is RowVerdict.PROVEN, told(result)
 
 
-def test_s8_sabotage_a_prune_that_believes_what_snapshots_say_breaks(
+def test_s8_sabotage_a_prune_that_believes_what_snapshots_claim_breaks(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decide = prune.decide

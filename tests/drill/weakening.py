@@ -1,4 +1,4 @@
-"""Takes a protection of the running stack away for a while, and puts it back whatever happens."""
+"""Removes a protection of the running stack for a while, and restores it in any case."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SOURCES = ("web1", "db1")
 
 
 def without_parts(monkeypatch: pytest.MonkeyPatch, row: ModuleType, *parts: str) -> None:
-    """Leave out parts of a row that the weakening does not concern: `test_the_row_holds` plays them, and they take long."""
+    """Leave out slow parts of a row that the weakening does not concern: `test_the_row_holds` plays them."""
     for part in parts:
         assert callable(getattr(row, part)), part
         monkeypatch.setattr(row, part, lambda *_, **__: iter(()))
@@ -41,7 +41,7 @@ def without_parts(monkeypatch: pytest.MonkeyPatch, row: ModuleType, *parts: str)
 
 @contextmanager
 def done_to(stage: Stage, machine: str, weaken: str, restore: str) -> Iterator[None]:
-    """Run a line of shell on a machine, past SSH, and afterwards the line that undoes it."""
+    """Run a shell command on a machine, not by SSH, and afterwards the command that undoes it."""
     try:
         stage.machines.shell(machine, weaken)
         yield

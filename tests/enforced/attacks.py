@@ -1,4 +1,4 @@
-"""What whoever stole a storage identity tries, row by row. Each call goes directly to the storage's API, past rclone."""
+"""The attempts of whoever stole a storage identity, row by row. Each call goes directly to the storage's API, without rclone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def r1_delete_every_object(s3: Any, vault: Vault) -> Calls:
 
 
 def r2_undo_the_lock(s3: Any, vault: Vault) -> Calls:
-    """On each version: delete, alone, with bypass and in a batch; shorten, remove and hold."""
+    """On each version: delete, singly, with bypass and in a batch; shorten and remove the retention, set a hold."""
     bucket, calls = vault.bucket, {}
     mine = [version for version in vault.versions() if version["Key"].startswith("web1/")]
     for number, version in enumerate(mine):
@@ -159,7 +159,7 @@ def r5_lock_for_decades(s3: Any, vault: Vault) -> Calls:
 
 
 def r8_reach_into(s3: Any, vault: Vault, prefix: str = "db1") -> Calls:
-    """With web1's identity: list, read, write and delete, in parts and by copies, below another source's prefix."""
+    """With web1's identity: list, read, write and delete below another source's prefix, in parts and by copies."""
     bucket, at = vault.bucket, {"Bucket": vault.bucket, "Key": f"{prefix}/{OBJECTS[0]}"}
     source = {"Bucket": bucket, "Key": at["Key"]}
     listings = ("", prefix, f"{prefix}/", f"{prefix}/g1/", "web", "web1", "web10/")

@@ -1,4 +1,4 @@
-"""Two servers for all of these tests, each started when it is first needed; each vault has a bucket of its own."""
+"""Two servers for all of these tests, each started when first needed; each vault has its own bucket."""
 
 from __future__ import annotations
 

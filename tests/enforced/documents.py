@@ -1,6 +1,6 @@
-"""The generated documents in the form that each server accepts. What it does not accept is reported, never silently dropped.
+"""The generated documents in the form that each server accepts. What a server does not accept is reported, never silently dropped.
 
-versitygw gets the bucket policy as a bucket policy. minio binds nobody but strangers by those, so its identities carry the same denials.
+versitygw gets the bucket policy as a bucket policy. minio applies bucket policies only to anonymous callers, so its identities carry the same denials.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EVERYTHING = {
 }
 Document = dict[str, Any]
 
-# Request headers that a server does not tell its policies about: it refuses a document that asks for them.
+# Request headers that a server does not pass to its policies: it refuses a document with conditions on them.
 _ENCRYPTION = "s3:x-amz-server-side-encryption"
 _HEADERS = {
     "s3:if-none-match",
@@ -37,7 +37,7 @@ _HEADERS = {
 
 @dataclass(frozen=True)
 class Dialect:
-    """What a server does not understand, of a policy that S3 does."""
+    """What a server does not understand of an S3 policy."""
 
     actions: frozenset[str]
     keys: Mapping[str, frozenset[str]]  # condition key -> the actions with which it is refused; empty: all
@@ -87,7 +87,7 @@ def guard(bucket: str, mode: str = "GOVERNANCE") -> Document:
 
 
 def single(document: Document) -> Iterator[Document]:
-    """Every statement with one action each."""
+    """Every statement split by actions."""
     for statement in document["Statement"]:
         for action in statement["Action"]:
             yield {**statement, "Action": [action]}
@@ -109,7 +109,7 @@ def left_out(document: Document, server: str) -> list[Document]:
 
 
 def as_identity_policy(document: Document, *, stranger: bool = False) -> Document:
-    """The same denials for one identity. `stranger`: the conditions on aws:PrincipalArn, true for whoever is not break-glass, are left out."""
+    """The same denials for one identity. `stranger`: leave out the conditions on aws:PrincipalArn, which are true for everybody except break-glass."""
     made = copy.deepcopy(document)
     for statement in made["Statement"]:
         del statement["Principal"]
@@ -124,7 +124,7 @@ def as_identity_policy(document: Document, *, stranger: bool = False) -> Documen
 
 
 def without(document: Document, sid: str) -> Document:
-    """For sabotage: the document less one statement."""
+    """For sabotage: the document without one statement."""
     kept = [statement for statement in document["Statement"] if statement["Sid"] != sid]
     assert len(kept) == len(document["Statement"]) - 1
     return {**document, "Statement": kept}

@@ -24,7 +24,7 @@ ALONE = shlex.join(f"{name}={text}" for name, text in rclone_config.ENVIRONMENT.
 
 
 class RelayedRepository:
-    """One source's repository, reached as a forced command reaches it: restic speaks to rclone's standard input and output."""
+    """One source's repository, reached as through a forced command: restic speaks to rclone's standard input and output."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class RelayedRepository:
         service: ServiceName | None = None,
         checksum: ChecksumChoice = "auto",
     ) -> None:
-        """`at`: look at the bucket as it was then, as docs/runbook.md tells. `service`: what the stack file calls the storage."""
+        """`at`: show the bucket as it was then, as in docs/runbook.md. `service`: the name of the storage service in the stack file."""
         self.folder, self.ca = folder, vault.server.ca
         self.folder.mkdir(parents=True, exist_ok=True)
         uploads = SERVICES[service or SERVICE[vault.server.name]].uploads(checksum)
@@ -67,7 +67,7 @@ class RelayedRepository:
             arguments += ["--s3-version-at", at]
         line = shlex.join([os.fspath(tool("rclone")), *arguments])
         self.serve = folder / "serve"
-        # 4>&2: restic treats the end of a program's stderr as the end of the program.
+        # 4>&2: to restic, the end of a program's stderr is the end of the program.
         self.serve.write_text(
             f"#!/bin/sh\nexec env -i PATH=/usr/bin:/bin HOME=/nonexistent {ALONE} {line} 4>&2 2>>{folder}/rclone.log\n"
         )
@@ -108,7 +108,7 @@ class RelayedRepository:
         return done.stdout
 
     def log(self) -> str:
-        """What rclone said; on a relay that is the journal."""
+        """rclone's messages; on a relay they are in the journal."""
         log = self.folder / "rclone.log"
         return log.read_text()[-1500:] if log.exists() else ""
 
@@ -134,6 +134,6 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def restored(repository: RelayedRepository, snapshot: str, tree: Path, target: Path, *options: str) -> bool:
-    """Whether the snapshot restores to exactly what the tree holds."""
+    """Whether the restored snapshot is exactly the tree."""
     done = repository.restic("restore", f"{snapshot}:{tree}", "--target", str(target), *options)
     return done.returncode == 0 and digests(target) == digests(tree)

@@ -1,4 +1,4 @@
-"""Two S3 servers that enforce IAM documents, on loopback with TLS of their own: started on free ports, ended by their process id."""
+"""Two S3 servers that enforce IAM documents, on loopback with their own TLS: started on free ports, ended by their process id."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Document = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Identity:
-    """A key of the storage, as a relay holds it and as whoever steals it would use it."""
+    """A storage key, as a relay holds it and as whoever steals it would use it."""
 
     name: str
     access_key: str
@@ -44,9 +44,9 @@ class Identity:
 
 
 def s3_client(endpoint: str, ca: Path, access_key: str, secret_key: str, *, trailers: bool = True) -> Any:
-    """Short waits. A refusal is told at once; only a broken connection is tried again (versitygw refuses a body before it has read it).
+    """A client with short timeouts. Refusals are reported at once; only a broken connection is tried again (versitygw refuses a body before reading it).
 
-    ``trailers``: whether bodies end with a checksum, as the SDK would have it; not every server takes them.
+    ``trailers``: whether bodies end with a checksum, as the SDK would do it; not every server accepts that.
     """
     return boto3.client(
         "s3",
@@ -69,7 +69,7 @@ def s3_client(endpoint: str, ca: Path, access_key: str, secret_key: str, *, trai
 def running(
     argv: Sequence[str], environment: Mapping[str, str], log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A server for as long as the block lasts; secrets are in its environment only."""
+    """Run a server during the block; secrets are only in its environment."""
     with log.open("wb") as out:
         process = subprocess.Popen(
             argv,
@@ -105,7 +105,7 @@ def wait_until(ready: Callable[[], object], process: subprocess.Popen[bytes], lo
 
 @dataclass
 class Server:
-    """What both have: an endpoint, a CA, the storage's own root, and buckets with Object Lock."""
+    """What both have in common: an endpoint, a CA, the storage's own root, and buckets with Object Lock."""
 
     name: str
     folder: Path
@@ -139,7 +139,7 @@ class Server:
 
 @dataclass
 class Versity(Server):
-    """versitygw: the AWS IAM API for users and inline policies, real bucket policies, versioned objects with lock on a plain folder."""
+    """versitygw: the AWS IAM API for users and inline policies, real bucket policies, versioned objects with locks in a plain folder."""
 
     plain_endpoint: str = ""  # the same storage without TLS
     iam_endpoint: str = ""
@@ -171,7 +171,7 @@ class Versity(Server):
         return Identity(name, key["AccessKeyId"], key["SecretAccessKey"])
 
     def decide(self, identity: Identity, action: str, resource: str, context: Mapping[str, str]) -> str:
-        """What the IAM server answers its gateway: allow, deny or no_match. Works for context keys that the gateway never sends."""
+        """The IAM server's answer to its gateway: allow, deny or no_match. It also works with context keys that the gateway never sends."""
         body = json.dumps(
             {
                 "accessKeyId": identity.access_key,
@@ -200,7 +200,7 @@ class Versity(Server):
 
 @dataclass
 class Minio(Server):
-    """minio: the server of the local stack. Bucket policies bind strangers only, so identities carry all that binds them."""
+    """minio: the server of the local stack. Its bucket policies apply only to anonymous callers, so identities carry all denials."""
 
     @cached_property
     def admin(self) -> Any:
@@ -233,7 +233,7 @@ def _certificates(folder: Path) -> Path:
 
 @contextmanager
 def versity(folder: Path) -> Iterator[Versity]:
-    """The IAM server, one gateway with TLS and one without on the same objects."""
+    """The IAM server, and two gateways to the same objects, with TLS and without."""
     program = os.fspath(tool("versitygw"))
     certs = _certificates(folder)
     for name in ("iam", "objects", "versions"):

@@ -1,7 +1,7 @@
 """Under all of the generated documents, on a COMPLIANCE bucket, the relay's rclone serves restic: init, backup, check, restore.
 
-With the rclone.conf and the arguments that the program puts on the relay (relayed_repository.py). And R3: whatever whoever stole the relay's identity writes,
-what was there before restores from a look at the bucket as it was.
+It uses the rclone.conf and the arguments that the program puts on the relay (relayed_repository.py). And R3: whatever an attacker with the relay's
+identity writes, the earlier data can be restored from a view of the bucket as it was.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def test_backup_check_and_restore_work_under_all_documents(
 ) -> None:
     made, tree = empty(server), make_tree(tmp_path / "tree")
     repository = RelayedRepository(made, "web1", bound_relay(made, "web1"), tmp_path / "repository")
-    # What a storage step that was killed leaves: restic passes over it.
+    # Left by a killed storage step; restic ignores it.
     left = f"web1/g1/locks/{LEFT}"
     made.server.root.put_object(Bucket=made.bucket, Key=left, Body=b"left")
     repository.ok("init")
@@ -61,14 +61,14 @@ def test_backup_check_and_restore_work_under_all_documents(
     )  # the comparison sees a difference
     keys = [version["Key"] for version in made.versions()]
     assert {key.split("/")[2] for key in keys} == {"config", "data", "index", "keys", "locks", "snapshots"}
-    assert len(keys) == len(set(keys))  # nothing was ever written twice
+    assert len(keys) == len(set(keys))  # no name was ever written twice
     listed = made.server.root.list_objects_v2(Bucket=made.bucket, Prefix="web1/g1/locks/")
     assert [one["Key"] for one in listed["Contents"]] == [left]
 
 
 @pytest.mark.parametrize("verb", ["delete", "purge", "cleanup", "backend cleanup-hidden"])
 def test_r1_r2_rclone_itself_removes_nothing(server: Server, vault: Make, tmp_path: Path, verb: str) -> None:
-    """The attacker's own rclone with the relay's rclone.conf: every way that it has to remove objects or versions."""
+    """The attacker's own rclone with the relay's rclone.conf: every way in which it can remove objects or versions."""
     made = vault(server, mode="COMPLIANCE")
     repository = RelayedRepository(made, "web1", bound_relay(made, "web1"), tmp_path / "repository")
     before = made.state()
@@ -87,17 +87,17 @@ def test_sabotage_without_documents_rclone_hides_everything(
     assert len(damage(before, made.state())) == len(OBJECTS)
 
 
-def test_r3_what_was_there_before_restores_whatever_the_attacker_wrote(
+def test_r3_earlier_data_restores_whatever_the_attacker_wrote(
     minio: Minio, empty: Make, tmp_path: Path
 ) -> None:
-    """Overwritten by the relay's own identity, garbage added, and all of it hidden by somebody with all rights and no policy."""
+    """Objects are overwritten with the relay's own identity, garbage is added, and everything is hidden by somebody with all rights and no policy."""
     made, tree = empty(minio), make_tree(tmp_path / "tree", megabytes=1)
     relay = made.relay("web1")
     repository = RelayedRepository(made, "web1", relay, tmp_path / "repository")
     repository.ok("init")
     repository.ok("backup", str(tree))
     snapshot = repository.snapshots()[0]
-    time.sleep(1.1)  # the storage's clock counts whole seconds where it is asked for a time
+    time.sleep(1.1)  # some of the storage's answers give the time only in whole seconds
     then = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     time.sleep(1.1)
     spoil(made, minio.client(relay))
@@ -105,14 +105,14 @@ def test_r3_what_was_there_before_restores_whatever_the_attacker_wrote(
     now = RelayedRepository(made, "web1", relay, tmp_path / "now")
     assert (
         now.rclone("lsf", "-R", "--files-only", f"lastcopy:{made.bucket}/web1/g1").stdout == ""
-    )  # seen as it is, all is gone
+    )  # without the view of the past everything is gone
     past = RelayedRepository(made, "web1", reader(made), tmp_path / "past", at=then)
     assert past.snapshots("--no-lock") == [snapshot]
     past.ok("check", "--read-data", "--no-lock")
     assert restored(past, snapshot, tree, tmp_path / "out", "--no-lock")
 
 
-def test_r3_sabotage_without_versions_the_attacker_wins(minio: Minio, tmp_path: Path) -> None:
+def test_r3_sabotage_without_versions_the_attacker_succeeds(minio: Minio, tmp_path: Path) -> None:
     """The same on a bucket without versions and lock: the view of the past contains no good snapshot."""
     made, tree = Vault(minio, "plain-bucket"), make_tree(tmp_path / "tree", megabytes=1)
     minio.root.create_bucket(Bucket=made.bucket)
@@ -132,7 +132,7 @@ def test_r3_sabotage_without_versions_the_attacker_wins(minio: Minio, tmp_path: 
 
 
 def spoil(made: Vault, s3: Any) -> None:
-    """Every object overwritten, and garbage beside it; no condition, as an attacker would send it."""
+    """Overwrite every object and add garbage, without conditions, as an attacker would."""
     for version in made.versions():
         s3.put_object(Bucket=made.bucket, Key=version["Key"], Body=b"garbage")
     for kind in ("data/ff", "index", "snapshots", "keys"):
@@ -145,7 +145,7 @@ def hide(made: Vault, s3: Any) -> None:
 
 
 def reader(made: Vault) -> Identity:
-    """An identity for restores, which may only read versions."""
+    """An identity for restores, which can only read versions."""
     of_bucket = f"arn:aws:s3:::{made.bucket}"
     allow = {"Effect": "Allow", "Action": READER, "Resource": [of_bucket, f"{of_bucket}/*"]}
     return made.server.add_identity(f"r-{made.bucket}", {"Version": "2012-10-17", "Statement": [allow]})

@@ -1,4 +1,4 @@
-"""R8: one source's storage identity is of no use below another's prefix. Both servers enforce components/vault/identities/identity_policy.py."""
+"""R8: one source's storage identity is useless below another's prefix. Both servers enforce components/vault/identities/identity_policy.py."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_r8_another_sources_prefix_cannot_be_listed_read_written_or_emptied(
 
 
 def at_home(s3: Any, bucket: str) -> dict[str, str]:
-    """What the relay's rclone does for restic, and the relay's check of the bucket, below web1's own prefix."""
+    """What the relay's rclone does for restic below web1's own prefix, and the relay's check of the bucket."""
     key = "web1/g1/data/cd/parts"
     made = {"Bucket": bucket, "Key": key}
     return all_tried(
@@ -47,18 +47,18 @@ def at_home(s3: Any, bucket: str) -> dict[str, str]:
 
 
 def test_r8_a_source_works_in_its_own_prefix(server: Server, vault: Make) -> None:
-    """What is refused above is refused because of the prefix: below its own prefix the source may do all that restic needs."""
+    """The refusals above are due to the prefix: below its own prefix the source may do everything that restic needs."""
     made = vault(server)
     answers = at_home(server.client(made.relay("web1")), made.bucket)
     assert set(answers.values()) == {"done"}, answers
 
 
-# Asked for by AWS's own tools, and by the relay's proof of the storage: test_storage_proof.py of the relay's scripts tries it without them.
+# Needed by AWS's own tools and by the relay's check of the storage; test_storage_proof.py of the relay's scripts tries it without them.
 FOR_OTHERS = {"s3:GetBucketLocation", "s3:GetLifecycleConfiguration", "s3:GetObjectRetention", "s3:GetObjectVersion"}  # fmt: skip
 
 
 def test_every_action_of_the_identity_is_needed(server: Server, vault: Make) -> None:
-    """Sabotage of the test above: without any one of them, it fails."""
+    """Sabotage of the test above: it fails without any one of the actions."""
     made = vault(server)
     whole = documents.identity(made.bucket, "web1")
     actions = {action for statement in whole["Statement"] for action in statement["Action"]}
@@ -72,8 +72,8 @@ def test_every_action_of_the_identity_is_needed(server: Server, vault: Make) -> 
         assert set(answers.values()) & REFUSED, f"{action} is not needed"
 
 
-def test_r8_sabotage_with_a_wider_prefix_the_others_are_within_reach(server: Server, vault: Make) -> None:
-    """The identity of web1 with the whole bucket as its prefix."""
+def test_r8_sabotage_with_a_wider_prefix_other_sources_can_be_reached(server: Server, vault: Make) -> None:
+    """web1's identity, with the whole bucket as its prefix."""
     made = vault(server)
     wide = json.loads(json.dumps(documents.identity(made.bucket, "web1")).replace("web1/", ""))
     s3 = server.client(server.add_identity("wide", wide))
@@ -83,12 +83,12 @@ def test_r8_sabotage_with_a_wider_prefix_the_others_are_within_reach(server: Ser
     assert {"list 'db1/'", "read", "look", "copy to my prefix", "overwrite", "write in parts"} <= reached
     assert (
         damage(before, made.state()) == []
-    )  # added versions and a hidden lock: what the lock of R1 to R3 is for
+    )  # only added versions and a hidden lock: against more than that there is the lock of R1 to R3
     assert made.state() != before
 
 
 def test_s5_a_second_write_of_a_name_is_refused_by_the_storage(server: Server, vault: Make) -> None:
-    """The header that the relay's rclone sends with every write; an attacker may leave it out, see test_statements.py."""
+    """The relay's rclone sends this header with every write. An attacker may leave it out, see test_statements.py."""
     made = vault(server)
     s3, key = server.client(made.relay("web1")), f"web1/{OBJECTS[0]}"
     before = made.state()

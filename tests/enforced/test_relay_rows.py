@@ -1,18 +1,18 @@
-"""R1, R2, R4, R5: whoever stole the relay's storage identity, or has all rights of S3 and is not break-glass, cannot harm the vault.
+"""R1, R2, R4, R5: an attacker with the relay's storage identity, or with all S3 rights but not break-glass, cannot harm the vault.
 
-Two attackers, each bound by one of the two documents alone, so that each document is proven by itself:
+There are two attackers, each bound by only one of the two documents, so that each document is proven by itself:
 
 | attacker | rights | bound by |
 | --- | --- | --- |
 | relay | components/vault/identities/identity_policy.py | that identity policy; the bucket has no policy |
 | admin | s3:* on everything | components/vault/bucket/bucket_policy.py |
 
-The bucket's lock is GOVERNANCE here, the mode that a bypass could open: so what refuses is the document, not the mode. After each attack
-the storage's own root compares every version, content, retention, hold, delete marker and setting with what stood before.
+The bucket's lock is GOVERNANCE here, the mode that can be bypassed, so that the document must refuse, not the mode. After each attack
+the storage's own root compares every version, content, retention, hold, delete marker and setting with those before.
 
-What a server does not know it cannot refuse: NOT_KNOWN lists it, and the tests fail when it no longer fits. Between the two every call of R4
-is refused but those on the public access block, which neither knows. For the parts of the documents that a server does not take see
-test_statements.py. All of this is these two servers' reading of the documents, not yet AWS's.
+A server cannot refuse what it does not know: NOT_KNOWN lists it, and the tests fail when the list is outdated. Between the two servers every call of R4
+is refused except those on the public access block, which neither knows. For the parts of the documents that a server does not accept, see
+test_statements.py. All of this is how these two servers interpret the documents, not necessarily AWS.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from tests.enforced.servers import Server
 from tests.enforced.vault import LOCK, Calls, Vault, all_tried, damage, tried
 
 Attack = Callable[[Any, Vault], Calls]
-# Codes of a refusal by policy; HEAD has no body, so its code is the bare number.
+# Error codes of a refusal by policy. An answer to HEAD has no body, so its code is the bare number.
 REFUSED = {"AccessDenied", "403"}
 _WRITES = {"lifecycle", "replication", "encryption"}
 _PUBLIC = {"public access", "no public access block"}
 NOT_KNOWN = {
     "versitygw": {*_WRITES, *(f"no {name}" for name in _WRITES), *_PUBLIC},  # 501
-    "minio": {"ownership", *_PUBLIC},  # takes them for a PUT or DELETE of the bucket itself
+    "minio": {"ownership", *_PUBLIC},  # treats them as a PUT or DELETE of the bucket itself
 }
 
 
@@ -52,7 +52,7 @@ def refused_and_unharmed(vault: Vault, s3: Any, attack: Attack) -> None:
     answers = all_tried(attack(s3, vault))
     wrong = {}
     for name, code in answers.items():
-        # minio asks the lock before the policy when no bypass is asked for.
+        # minio checks the lock before the policy unless a bypass is requested.
         locked = (
             server == "minio"
             and code == "InvalidRequest"
@@ -66,7 +66,7 @@ def refused_and_unharmed(vault: Vault, s3: Any, attack: Attack) -> None:
 
 
 def harm(vault: Vault, policy: documents.Document | None, attack: Attack) -> list[str]:
-    """What the attack does to a vault whose bucket policy is `policy`, by somebody with all rights."""
+    """The harm that the attack does to a vault with the bucket policy `policy`, by somebody with all rights."""
     s3 = vault.server.client(vault.careless(policy))
     before = vault.state()
     all_tried(attack(s3, vault))
@@ -74,7 +74,7 @@ def harm(vault: Vault, policy: documents.Document | None, attack: Attack) -> lis
 
 
 def weakened(made: Vault, weak: str) -> documents.Document | None:
-    """'no documents', or the bucket policy without the statements that `weak` names."""
+    """'no documents', or the bucket policy without the statements in `weak`."""
     if weak == "no documents":
         return None
     policy = documents.guard(made.bucket)
@@ -92,7 +92,7 @@ def test_r1_no_object_is_deleted(server: Server, vault: Make, who: str) -> None:
 def test_r1_restics_locks_can_be_deleted_and_keep_their_versions(
     server: Server, vault: Make, who: str
 ) -> None:
-    """Without this no backup could end; it is all that can be hidden."""
+    """Without this no backup could end; nothing else can be hidden."""
     made = vault(server)
     s3, before = attacker(made, who), made.state()
     assert tried(lambda: s3.delete_object(Bucket=made.bucket, Key=f"web1/{LOCK}")) == "done"
@@ -109,13 +109,13 @@ def test_r1_sabotage_objects_are_hidden(server: Server, vault: Make, weak: str) 
 
 
 @WHO
-def test_r2_no_version_is_deleted_and_no_lock_shortened(server: Server, vault: Make, who: str) -> None:
+def test_r2_no_version_is_deleted_and_no_lock_is_shortened(server: Server, vault: Make, who: str) -> None:
     refused_and_unharmed(made := vault(server), attacker(made, who), attacks.r2_undo_the_lock)
 
 
 @pytest.mark.parametrize(
     "weak",
-    # minio asks for s3:DeleteObject as well where a version is deleted
+    # minio also checks s3:DeleteObject when a version is deleted
     ["no documents", "without OnlyBreakGlassChangesVersionsAndLocks and OnlyResticLocksAreDeleted"],
 )
 def test_r2_sabotage_versions_are_lost(server: Server, vault: Make, weak: str) -> None:
@@ -125,14 +125,14 @@ def test_r2_sabotage_versions_are_lost(server: Server, vault: Make, weak: str) -
         assert [line for line in lost if line.startswith(f"lost: {key} ")]
 
 
-def test_r2_compliance_keeps_every_version_when_no_document_binds(server: Server, vault: Make) -> None:
-    """The lock itself, which holds when policies fail: with all rights, including bypass, nothing is lost."""
+def test_r2_compliance_keeps_every_version_without_any_document(server: Server, vault: Make) -> None:
+    """The lock itself holds even if policies fail: with all rights, including bypass, nothing is lost."""
     made = vault(server, mode="COMPLIANCE")
     assert [line for line in harm(made, None, attacks.r2_undo_the_lock) if line.startswith("lost: ")] == []
 
 
 @WHO
-def test_r4_the_bucket_stays_as_it_is(server: Server, vault: Make, who: str) -> None:
+def test_r4_the_bucket_stays_unchanged(server: Server, vault: Make, who: str) -> None:
     refused_and_unharmed(made := vault(server), attacker(made, who), attacks.r4_change_the_bucket)
 
 

@@ -41,7 +41,7 @@ PACK = f"{ARN}/web1/g1/data/ab/x"
 SSE = "s3:x-amz-server-side-encryption"
 DAYS, MODE, CLASS = "s3:object-lock-remaining-retention-days", "s3:object-lock-mode", "s3:x-amz-storage-class"
 CREATES = {"s3:ObjectCreationOperation": "true"}
-# statement, action, resource, what the request carries, whether it is denied
+# statement, action, resource, what the request contains, whether it is denied
 Case = tuple[str, str, str, Mapping[str, str], bool]
 CASES: list[Case] = [
     ("TlsOnly", "s3:GetObject", PACK, {"aws:SecureTransport": "false"}, True),
@@ -114,7 +114,7 @@ def asked(versity: Versity) -> Asked:
     return ask
 
 
-def test_every_statement_is_asked_about_both_ways() -> None:
+def test_every_statement_is_tested_for_denial_and_permission() -> None:
     assert {case[0] for case in CASES if case[4]} == set(STATEMENTS)
     assert {case[0] for case in CASES if not case[4]} == set(STATEMENTS)
 
@@ -130,15 +130,15 @@ def test_sabotage_without_its_statement_everything_is_allowed(versity: Versity, 
     assert {versity.decide(asked("", "admin"), *case[1:4]) for case in CASES} == {"allow"}
 
 
-def test_break_glass_alone_is_spared_and_not_by_the_rules_for_all(versity: Versity, asked: Asked) -> None:
+def test_only_break_glass_is_exempt_and_not_from_the_rules_for_all(versity: Versity, asked: Asked) -> None:
     denied = {
         case[0] for case in CASES if versity.decide(asked(case[0], "break-glass"), *case[1:4]) == "deny"
     }
     assert denied == FOR_ALL
 
 
-def test_tls_alone_is_answered(versity: Versity, vault: Make) -> None:
-    """The same objects behind a port without TLS: the identity that works with it gets nothing there."""
+def test_only_requests_with_tls_are_answered(versity: Versity, vault: Make) -> None:
+    """The same objects on a port without TLS: an identity that works with TLS gets nothing there."""
     made = vault(versity)
     relay, key = made.relay("web1"), f"web1/{OBJECTS[0]}"
     plain = s3_client(versity.plain_endpoint, versity.ca, relay.access_key, relay.secret_key)
@@ -152,7 +152,7 @@ def test_tls_alone_is_answered(versity: Versity, vault: Make) -> None:
 
 
 def limited(minio: Minio, name: str, statement: documents.Document | None, bucket: str) -> Any:
-    """All rights, bound by one statement as minio takes it."""
+    """All rights, bound by one statement in minio's form."""
     own = [documents.EVERYTHING]
     if statement:
         one = documents.taken({**GUARD, "Statement": [statement]}, "minio")
@@ -167,7 +167,7 @@ def extends(s3: Any, bucket: str, days: float, mode: str = "GOVERNANCE") -> str:
     return tried(lambda: s3.put_object_retention(Bucket=bucket, Key=attacks.MINE[0], Retention=retention))
 
 
-def test_r5_even_who_may_extend_locks_cannot_go_beyond_the_cap(minio: Minio, vault: Make) -> None:
+def test_r5_even_an_identity_that_may_extend_locks_cannot_exceed_the_cap(minio: Minio, vault: Make) -> None:
     made = vault(minio)
     s3 = limited(minio, "extender", STATEMENTS["NoLockBeyondTheCap"], made.bucket)
     assert extends(s3, made.bucket, documents.CAP_DAYS - 1) == "done"
@@ -180,7 +180,7 @@ def test_r5_even_who_may_extend_locks_cannot_go_beyond_the_cap(minio: Minio, vau
     assert made.latest_lock().days > 9000
 
 
-def test_r5_nothing_is_written_under_a_mode_that_nobody_can_undo(minio: Minio, vault: Make) -> None:
+def test_r5_nothing_is_written_with_a_lock_mode_that_nobody_can_undo(minio: Minio, vault: Make) -> None:
     """COMPLIANCE on a GOVERNANCE bucket would keep a test stack's objects."""
     made = vault(minio)
     lock = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": attacks.in_days(2)}
@@ -204,7 +204,7 @@ def test_r5_nothing_is_written_under_a_mode_that_nobody_can_undo(minio: Minio, v
 def test_r3_nothing_is_written_that_only_an_attacker_could_read(
     minio: Minio, empty: Make, sid: str, headers: dict[str, str], unbound: str
 ) -> None:
-    """Ransom by a key of the attacker's, or by an archive class: refused. `unbound`: what is answered without the statement (the sabotage)."""
+    """Ransom by an attacker's key or by an archive class is refused. `unbound`: the answer without the statement (the sabotage)."""
     made = empty(minio)
     new = {"Bucket": made.bucket, "Key": "web1/g1/data/ab/new", "Body": b"x"}
     bound = limited(minio, f"b-{made.bucket}", STATEMENTS[sid], made.bucket)
@@ -216,7 +216,7 @@ def test_r3_nothing_is_written_that_only_an_attacker_could_read(
 
 
 def test_what_is_left_out_for_a_server_is_what_it_refuses(server: Server, vault: Make) -> None:
-    """Nothing is dropped from the documents that the server would have taken."""
+    """Nothing is left out of the documents that the server would have accepted."""
     made = vault(server)
     left_out = documents.left_out(documents.guard(made.bucket), server.name)
     assert "WritesAddAndNeverReplace" in {one["Sid"] for one in left_out}

@@ -1,7 +1,7 @@
-"""What the catalogue says of checksums and conditional writes (components/storage/services.py), tried on the servers that run here.
+"""Checks what the catalogue says about checksums and conditional writes (components/storage/services.py), on the servers that run here.
 
-Each way of uploading, with the rclone.conf that the program makes: a spoiled body is refused before it is stored, and so is a second write
-of a name by whoever races past rclone's own look (S5), also where the condition comes with the end of a multipart upload.
+Each way of uploading, with the rclone.conf that the program makes: a corrupted body is refused before it is stored, and so is a second write
+of a name that outruns rclone's own check (S5), even if the condition is sent at the end of a multipart upload.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ RACERS = 4
 
 @dataclass
 class Way:
-    """One way of uploading to one server, over a wire that can flip a bit."""
+    """One way of uploading to one server, over a connection that can flip a bit."""
 
     vault: Vault
     service: StorageService
@@ -42,7 +42,7 @@ class Way:
     def store(
         self, key: str, body: bytes, condition: str = "If-None-Match: *"
     ) -> subprocess.CompletedProcess[bytes]:
-        """rclone's own upload of a session (`RcatSize`), without the look for the name that comes before it there."""
+        """The upload that rclone makes in a session (`RcatSize`), without its preceding check of the name."""
         conf, ca = self.folder / "rclone.conf", self.vault.server.ca
         words = ["rcat", f"--config={conf}", f"--ca-cert={ca}", f"--size={len(body)}", "--retries=1"]
         words += ["--low-level-retries=1", "--header-upload", condition]
@@ -88,7 +88,7 @@ def way(request: pytest.FixtureRequest, server: Server, empty: Make, tmp_path: P
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
-def test_a_spoiled_body_is_refused_before_it_is_stored(way: Way, size: int) -> None:
+def test_a_corrupted_body_is_refused_before_it_is_stored(way: Way, size: int) -> None:
     way.wire.flip = ("PUT", "/data/spoiled")
     done = way.store("spoiled", os.urandom(size))
     assert done.returncode != 0
@@ -100,7 +100,7 @@ def test_a_spoiled_body_is_refused_before_it_is_stored(way: Way, size: int) -> N
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
-def test_s5_a_name_is_written_once_whoever_races(way: Way, size: int) -> None:
+def test_s5_a_name_is_written_only_once_even_in_a_race(way: Way, size: int) -> None:
     bodies = [os.urandom(size) for _ in range(RACERS)]
     with ThreadPoolExecutor(RACERS) as pool:
         done = list(pool.map(lambda body: way.store("raced", body), bodies))

@@ -1,4 +1,4 @@
-"""A locked bucket with two sources' prefixes, and what is really in it: read with the storage's own root key, whatever a call answered."""
+"""A locked bucket with two sources' prefixes, and its real contents: read with the storage's own root key, whatever a call answered."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Calls = Mapping[str, Callable[[], Any]]
 
 
 def tried(call: Callable[[], Any]) -> str:
-    """'done', or the error code. Anything else than an answer of the storage fails the test."""
+    """'done', or the error code. Anything except an answer of the storage fails the test."""
     try:
         answer = call()
     except ClientError as error:
@@ -43,7 +43,7 @@ class Vault:
 
     @classmethod
     def make(cls, server: Server, bucket: str, *, mode: str = "GOVERNANCE") -> Vault:
-        """A bucket with Object Lock by default, and below each prefix one object of each of restic's kinds."""
+        """Make a bucket with a default Object Lock, and below each prefix one object of each of restic's kinds."""
         server.make_bucket(bucket, mode, 1)
         vault = cls(server, bucket)
         for source in ("web1", "db1"):
@@ -57,13 +57,13 @@ class Vault:
         self.server.root.put_bucket_policy(Bucket=self.bucket, Policy=json.dumps(policy))
 
     def relay(self, source: str = "web1") -> Identity:
-        """The identity that the relay has for a source."""
+        """The relay's identity for a source."""
         return self.server.add_identity(
             f"{source}-{self.bucket}"[:20], documents.identity(self.bucket, source)
         )
 
     def careless(self, policy: documents.Document | None) -> Identity:
-        """An identity with all rights of S3, bound only by the bucket policy; with None by nothing."""
+        """An identity with all S3 rights, bound only by the bucket policy, or by nothing if it is None."""
         name, own = f"admin-{self.bucket}"[:20], [documents.EVERYTHING]
         if policy is not None:
             mine = documents.taken(policy, self.server.name)
@@ -71,7 +71,7 @@ class Vault:
                 self.set_policy(mine)
                 rest = [
                     s for s in policy["Statement"] if "NotResource" in s
-                ]  # not a word of its bucket policies
+                ]  # it does not know these in bucket policies
                 own += [documents.as_identity_policy({**policy, "Statement": rest})] if rest else []
             else:
                 own.append(documents.as_identity_policy(mine, stranger=True))
@@ -119,7 +119,7 @@ class Vault:
         return found
 
     def latest_lock(self) -> datetime.timedelta:
-        """How far ahead the furthest retention of any version reaches."""
+        """The furthest retention of any version, as a distance from now."""
         furthest = now = datetime.datetime.now(datetime.UTC)
         for version in self.versions():
             until = self.server.root.head_object(Bucket=self.bucket, **version).get(
@@ -130,7 +130,7 @@ class Vault:
 
 
 def damage(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """What was lost, changed or hidden. Added objects are no damage, nor are hidden restic locks."""
+    """What was lost, changed or hidden. Added objects and hidden restic locks are no damage."""
     lost = [f"lost: {name}" for name in before if name not in after]
     changed = [f"changed: {name}" for name in before if after.get(name, before[name]) != before[name]]
     hidden = [

@@ -1,9 +1,9 @@
 """`python -m tests.gates`: runs a gate as a program, for a network namespace other than this process's.
 
-The first line of stdin says what is behind (JSON: behind, certs, secrets; service: whose gate, none for one without rules; region: the endpoint's;
+The first line of stdin configures it (JSON: behind, certs, secrets; service: whose gate, none for one without rules; region: the endpoint's;
 minutes, by which its clock is ahead; new_for: requests before a new bucket is found, see BucketElsewhere; kms: objects are encrypted with a KMS key
 on which the identities lack these rights). Each further line maps keys to the
-answer that HEAD gets from then on. It prints its endpoint first, then one line for each that it read, and ends with its stdin.
+answer that HEAD gets from then on. It prints its endpoint first, then one line for each line that it reads, and ends when stdin ends.
 """
 
 from __future__ import annotations

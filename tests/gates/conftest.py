@@ -1,4 +1,4 @@
-"""One minio behind all gates and one Ceph, each started when first asked for."""
+"""One minio behind all gates and one Ceph, each started when first needed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ceph]:
 
 @pytest.fixture(scope="module")
 def vault(minio: Minio) -> Vault:
-    """A new bucket with Object Lock for each file, empty."""
+    """A new, empty bucket with Object Lock for each file."""
     made = Vault(minio, f"gated{next(_numbers)}")
     minio.make_bucket(made.bucket, "COMPLIANCE", 1)
     return made

@@ -181,7 +181,7 @@ def test_what_the_verb_lacks_is_told(
 def test_a_verb_that_runs_the_engine_offers_it_the_named_keys_alone(
     engine: FakeEngine, key: Path, crowd: Path
 ) -> None:
-    """`ops cut-off` must work at once, whatever else the agent holds."""
+    """`lastcopy cut-off` must work at once, whatever else the agent holds."""
     stack = Stack.of_shell(ROOT, "prod")
     for admin, other in (({"agent": True, "agentKeys": [public(key)]}, True), ({"agent": True}, False)):
         engine.config(admin=admin)

@@ -1,4 +1,4 @@
-"""RelayEntry: what one source has on the relay."""
+"""RelayEntry: the account, key, storage identity and limits of one source on the relay."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from components.vault.vault_access import S3Vault, Vault
 
 @dataclass(frozen=True, kw_only=True)
 class RelayEntryArgs:
-    """``generation`` counts the source's repositories: a higher one starts in a new path and leaves the old one untouched.
+    """``generation`` counts the source's repositories: a higher number begins at a new path and leaves the old one untouched.
 
     ``allowed_from``: networks (CIDR) from which the source's key is accepted; empty means everywhere.
     """
@@ -34,15 +34,15 @@ class RelayEntryArgs:
 
 
 class RelayEntry(pulumi.ComponentResource):
-    """A source reaches its own prefix in the storage, append-only and within its limits, and nothing else (S1 to S7, S10, S11).
+    """A source reaches only its own prefix in the storage, append-only and within its limits (S1 to S7, S10, S11).
 
-    Pulumi type ``lastcopy:relay:RelayEntry``. Children: ``<name>-storage`` (HostStep storage_check; S3 only), which proves with the
-    source's own account, identity and rclone arguments that the storage holds what the design needs and refuses what it must, before
-    anything else is written (A10; what it lets pass is a warning on every run); ``<name>-account`` (HostStep relay_entry): account
-    ``bk-<source>``, key, identity, limits. A changed key or identity, and removal, end the source's sessions at
-    once: the backup that one of them carried is tried again by its service a minute later.
-    Output: ``account``. Comes after the relay's own steps (``depends_on``). No step of one source touches another's.
-    Does not protect one source's data from another where the vault has one shared identity and an attacker controls the relay (R8).
+    Pulumi type ``lastcopy:relay:RelayEntry``. Children: ``<name>-storage`` (HostStep storage_check; only S3), which uses the
+    source's own account, identity and rclone arguments to prove that the storage provides what the design needs and refuses what it must, before
+    anything else is written (A10; losses that it accepts are warnings on every run); ``<name>-account`` (HostStep relay_entry): account
+    ``bk-<source>``, key, identity, limits. A changed key or identity, or removal, ends the source's sessions at
+    once; the service of an interrupted backup tries again a minute later.
+    Output: ``account``. Comes after the relay's own steps (``depends_on``). No step of a source touches another source.
+    Does not protect one source's data from another if the vault has one shared identity and an attacker controls the relay (R8).
     """
 
     account: pulumi.Output[str]
@@ -93,7 +93,7 @@ class RelayEntry(pulumi.ComponentResource):
         return step
 
     def _tell(self, facts: Mapping[str, str]) -> None:
-        """What the storage step found and let pass, on every run; what it could not see."""
+        """Report on every run what the storage step found and accepted, and what it could not check."""
         for name, text in facts.items():
             if name.startswith("warning"):
                 pulumi.log.warn(f"STORAGE: {text}", self)
@@ -102,7 +102,7 @@ class RelayEntry(pulumi.ComponentResource):
 
 
 def _account_values(args: RelayEntryArgs) -> dict[str, pulumi.Input[str]]:
-    """Public values of the step relay_entry."""
+    """The public values of the step relay_entry."""
     source, allowed_from = args.source, args.allowed_from
     return {
         "SOURCE": source,
@@ -131,7 +131,7 @@ def _service(args: RelayEntryArgs) -> _Service:
 
 
 def _rclone_conf(vault: Vault, source: str) -> pulumi.Output[str]:
-    """rclone.conf of the source."""
+    """The source's rclone.conf."""
     if not isinstance(vault, S3Vault):
         return pulumi.Output.from_input(vault.section).apply(source_account_files.section_conf)
     uploads, region = vault.uploads(), vault.region
@@ -146,7 +146,7 @@ def _rclone_conf(vault: Vault, source: str) -> pulumi.Output[str]:
 
 
 def _credentials(vault: Vault, source: str) -> pulumi.Input[str]:
-    """The source's storage key; empty where rclone.conf holds all that the remote needs."""
+    """The source's storage key; empty if rclone.conf contains everything that the remote needs."""
     if not isinstance(vault, S3Vault):
         return ""
     identity, uploads = vault.identity(source), vault.uploads()

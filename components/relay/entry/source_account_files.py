@@ -1,4 +1,4 @@
-"""The text of one source's files on the relay: its key's line, rclone's configuration, limits and arguments. Pure text, no engine.
+"""The text of one source's files on the relay: its authorized key, rclone's configuration, limits and arguments. Pure text, no engine.
 
 Nothing that could end a line or start an option gets through (components/host/safe_text.py).
 """
@@ -22,7 +22,7 @@ CA_FILE = f"{FOLDER}/storage-ca.pem"
 
 
 def storage_path(root: str, source: str, generation: int) -> str:
-    """Below a bucket or a remote: ``<root>/<source>/g<generation>``."""
+    """The path below a bucket or a remote: ``<root>/<source>/g<generation>``."""
     root = root.strip("/")
     words = [require_word(part, "the path inside the storage") for part in root.split("/")] if root else []
     if {".", ".."} & set(words):
@@ -31,12 +31,12 @@ def storage_path(root: str, source: str, generation: int) -> str:
 
 
 def daily_bytes(limits: Limits) -> str:
-    """What a source may send in a day, as the relay's step takes it; empty is no limit."""
+    """How many bytes a source may send in a day, in the form of the relay's step; empty means no limit."""
     return "" if limits.upload_gib_per_day is None else str(limits.upload_gib_per_day << 30)
 
 
 def public_key(text: str) -> str:
-    """``ssh-ed25519 <base64>`` without its comment; nothing else is accepted from a source."""
+    """``ssh-ed25519 <base64>`` without the comment; nothing else is accepted from a source."""
     words = text.strip().split(" ")
     blob = b""
     if len(words) >= 2 and words[0] == "ssh-ed25519":
@@ -54,7 +54,7 @@ def public_key(text: str) -> str:
 
 
 def authorized_key(source: str, key: str, allowed_from: Sequence[str]) -> str:
-    """The one line of the source's key file."""
+    """The only line of the source's key file."""
     networks = [str(ipaddress.ip_network(network)) for network in allowed_from]
     origin = f',from="{",".join(networks)}"' if networks else ""
     name = require_name(source, "the source's name")
@@ -62,7 +62,7 @@ def authorized_key(source: str, key: str, allowed_from: Sequence[str]) -> str:
 
 
 def section_conf(section: str) -> str:
-    """rclone.conf from the ``key = value`` lines of a stack file's secret section; its name becomes ours."""
+    """rclone.conf made from the ``key = value`` lines of a stack file's secret section, under a fixed name."""
     found: dict[str, str] = {}
     for number, line in enumerate(section.splitlines(), start=1):
         line = line.strip()
@@ -78,7 +78,7 @@ def section_conf(section: str) -> str:
 
 
 def _folder(source: str) -> str:
-    """Where the relay keeps what is the source's alone."""
+    """Where the relay keeps the files of this source alone."""
     name = require_name(source, "the source's name")
     return f"{FOLDER}/{name}"
 
@@ -89,9 +89,9 @@ def credentials_file(source: str) -> str:
 
 
 def arguments(source: str, *, path: str, uploads: Uploads | None, ca: bool) -> tuple[str, ...]:
-    """rclone's whole command line in a session of the source, as the storage step uses it too.
+    """rclone's whole command line in a session of the source; the storage step uses it, too.
 
-    ``path`` as ``storage_path`` makes it; ``uploads``: None where the storage is no S3.
+    ``path`` comes from ``storage_path``. ``uploads`` is None if the storage is not S3.
     """
     found = (
         "serve",
@@ -101,7 +101,7 @@ def arguments(source: str, *, path: str, uploads: Uploads | None, ca: bool) -> t
         "--config",
         f"{_folder(source)}/rclone.conf",
         *(["--ca-cert", CA_FILE] if ca else []),
-        # The storage itself refuses a second write of a name (412), whoever races past rclone's own look.
+        # The storage itself refuses a second write of a name (412), even if rclone's own check is outrun.
         *(["--header-upload", "If-None-Match: *"] if uploads and uploads.condition else []),
         *(rclone_config.upload_arguments(uploads) if uploads else ()),
         "--ask-password=false",
@@ -113,7 +113,7 @@ def arguments(source: str, *, path: str, uploads: Uploads | None, ca: bool) -> t
         "0",
         "--log-level",
         "NOTICE",
-        # With its last slash: else rclone asks whether this is a file, takes many an answer for yes, and serves the folder above (S6).
+        # The trailing slash matters: without it, rclone asks whether this is a file, takes many answers for yes, and serves the folder above (S6).
         f"{REMOTE}:{path}/",
     )
     if any(not argument.isprintable() or argument != argument.strip() for argument in found):
@@ -122,7 +122,7 @@ def arguments(source: str, *, path: str, uploads: Uploads | None, ca: bool) -> t
 
 
 def serve_conf(source: str, *, path: str, limits: Limits, uploads: Uploads | None, ca: bool) -> str:
-    """serve.conf: the source's limits, and rclone's command line, one argument a line."""
+    """serve.conf: the source's limits, and rclone's command line with one argument a line."""
     s3 = uploads is not None
     lines = [
         "# Made by lastcopy (RelayEntry); read by serve-restic.",
@@ -131,9 +131,9 @@ def serve_conf(source: str, *, path: str, limits: Limits, uploads: Uploads | Non
         f"memory_mib {limits.memory_mib}",
         f"open_files {limits.open_files}",
         f"hours {limits.hours}",
-        # Objects pass through memory; only a remote of another kind than S3 may need a spool file.
+        # Objects pass through memory; only remotes other than S3 may need a spool file.
         f"file_bytes {0 if s3 else 1 << 30}",
-        # How a look at the storage may end: on S3 "not found" means a missing bucket, elsewhere a repository not made yet.
+        # What rclone may answer for a missing path: on S3 "not found" means a missing bucket, elsewhere a repository that does not exist yet.
         f"look_fine {'0' if s3 else '0 3'}",
         *(f"arg {argument}" for argument in arguments(source, path=path, uploads=uploads, ca=ca)),
     ]

@@ -1,1 +1,1 @@
-"""What may come to the relay, and what may leave it."""
+"""The relay's firewall: which traffic may enter and leave it."""

@@ -1,4 +1,4 @@
-"""Where the relay's processes connect: names or addresses, and ports. Pure, no engine."""
+"""The addresses that the relay's processes connect to: names or addresses, and ports. Pure, no engine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Endpoint:
 
 
 def s3_endpoints(url: str, bucket: str) -> tuple[Endpoint, ...]:
-    """Where an S3 client connects for this endpoint: the name itself and, for named ones, the bucket's own name below it."""
+    """Where an S3 client connects for this endpoint: the name itself and, if it is a name, the bucket's own name below it."""
     parts = urlsplit(url if "//" in url else f"https://{url}")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("the endpoint is not an http or https URL")
@@ -49,5 +49,5 @@ def parse_endpoint(text: str) -> Endpoint:
 
 
 def lookup_lines(endpoints: Iterable[Endpoint]) -> str:
-    """Lines ``name port`` of what must be looked up on the host; empty when every endpoint is an address."""
+    """Lines ``name port`` of the names that must be looked up on the host; empty if every endpoint is an address."""
     return "".join(f"{one.host} {one.port}\n" for one in sorted(set(endpoints)) if one.literal is None)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from components.relay.firewall.endpoints import Endpoint
 
-# Who may fetch updates, names and the time beside root: of Debian's packages for that, a resolver's, a DHCP client's and a directory's among them.
+# The accounts besides root that may fetch updates, names and the time: those of Debian's packages for that, of resolvers, DHCP clients and directories.
 UPDATERS = (
     "_apt", "systemd-timesync", "systemd-resolve", "systemd-network", "_chrony", "chrony", "ntp", "ntpsec", "openntpd",
     "dhcpcd", "_dhcpcd", "unbound", "dnsmasq", "bind", "pdns", "knot-resolver", "stubby", "sssd", "nslcd",
@@ -28,8 +28,8 @@ def firewall_rules(
 ) -> str:
     """The whole table, replaced in one transaction. ``accounts.nft`` (made on the host) defines $updaters and $sources as numbers.
 
-    ``instance_metadata``: whether root may ask the cloud about this machine. Sources' processes never may. ``directory``: servers, by
-    address, that the host's accounts come from. ``vpn_ports``: UDP ports of this host on which a VPN ends that carries log-ins.
+    ``instance_metadata``: whether root may ask the cloud's metadata service. Sources' processes never may. ``directory``: addresses of the servers
+    that the host's accounts come from. ``vpn_ports``: UDP ports of this host for VPNs that carry logins.
     """
     servers = tuple(directory)
     return f"""\
@@ -68,7 +68,7 @@ _FORWARD_AND_SOURCES_CHAINS = """\
   }
 """
 
-# By its addresses alone: time and names come from other link-local ones.
+# Only its own addresses: time and names come from other link-local addresses.
 _NO_METADATA = """\
     ip daddr 169.254.169.254 counter reject with icmpx admin-prohibited
     ip6 daddr fd00:ec2::254 counter reject with icmpx admin-prohibited
@@ -107,7 +107,7 @@ def _directory_sets(servers: Sequence[Endpoint]) -> str:
 
 
 def _fixed_addresses(endpoints: Sequence[Endpoint]) -> Iterator[tuple[int, str, str]]:
-    """Of each version of IP: its number, nft's type of its addresses, and the line with those that are known."""
+    """For each version of IP: its number, nft's type of its addresses, and the line with the known addresses."""
     known = sorted({(one.literal, one.port) for one in endpoints if one.literal is not None}, key=str)
     for version, kind in ((4, "ipv4_addr"), (6, "ipv6_addr")):
         fixed = ", ".join(f"{address} . {port}" for address, port in known if address.version == version)
@@ -133,7 +133,7 @@ def _input_chain(ssh_port: int, vpn_ports: Sequence[int]) -> str:
 
 
 def _output_chain(ssh_port: int, vpn_ports: Sequence[int], *, metadata: bool, directory: bool) -> str:
-    # WireGuard's packets are the kernel's own and have no account; those of accounts other than root are refused.
+    # WireGuard's packets come from the kernel and have no account; those of accounts other than root are refused.
     vpn = (
         f"    meta skuid != 0 udp sport {{ {_listed(vpn_ports)} }} counter drop\n"
         f"    udp sport {{ {_listed(vpn_ports)} }} accept\n"

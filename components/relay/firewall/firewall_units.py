@@ -1,4 +1,4 @@
-"""The units that load the relay's firewall and look after it. Pure text, no engine."""
+"""The units that load the relay's firewall and restore it. Pure text, no engine."""
 
 UNIT = """\
 [Unit]

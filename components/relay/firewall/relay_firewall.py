@@ -1,4 +1,4 @@
-"""RelayFirewall: what may come to the relay, and what may leave it, account by account."""
+"""RelayFirewall: which traffic may enter and leave the relay, account by account."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from components.vault.vault_access import S3Vault, Vault
 
 @dataclass(frozen=True, kw_only=True)
 class RelayFirewallArgs:
-    """``guard_seconds``: how long new rules are in force before a fresh login must have confirmed them.
+    """``guard_seconds``: how long new rules stay in force before a fresh login must have confirmed them.
 
-    ``directory``: ``address:port`` of the servers that the host's accounts come from, where they are not its own. ``vpn_ports``: UDP ports
-    of the host on which a VPN ends that carries log-ins.
+    ``directory``: ``address:port`` of the servers that the host's accounts come from, if they are not local. ``vpn_ports``: UDP ports
+    of the host for VPNs that carry logins.
     """
 
     host: Host
@@ -32,15 +32,15 @@ class RelayFirewallArgs:
 
 
 class RelayFirewall(pulumi.ComponentResource):
-    """In comes SSH; the sources' processes reach the storage and nothing else, never the instance's metadata (S7, R7).
+    """Only SSH comes in; the sources' processes reach only the storage, never the instance's metadata (S7, R7).
 
     Pulumi type ``lastcopy:relay:RelayFirewall``. Children: ``<name>-rules`` and ``<name>-confirm`` (HostStep firewall). Rules are
-    checked by ``nft -c``, undo themselves unless a fresh dial confirms them, load at boot before sshd, and come back within a minute
-    when something else flushes them. The sources are known by their group, so adding one does not touch this component.
-    Storage with a name: its addresses are kept in the rules and in /etc/hosts by a timer, at boot before any name server answers;
-    sources may not ask DNS.
-    Root and the accounts of apt, DNS, DHCP and time, also those that come later, may fetch updates, names and the time; nothing else leaves. Where the
-    host says that its instance metadata are closed, root may not ask for them either.
+    checked by ``nft -c``, are rolled back unless a fresh login confirms them, load at boot before sshd, and are restored within a minute
+    if something else flushes them. The sources are identified by their group, so adding one does not change this component.
+    If the storage has a name, a timer keeps its addresses in the rules and in /etc/hosts, even at boot before any name server answers;
+    sources cannot use DNS.
+    Root and the accounts of apt, DNS, DHCP and time, including later ones, may fetch updates, names and the time; nothing else leaves. If the
+    host's instance metadata is closed, root cannot reach it either.
     Does not protect against root on the relay, who can change it.
     """
 

@@ -1,1 +1,1 @@
-"""The append-only service: what all sources share on the relay."""
+"""The append-only service that all sources share on the relay."""

@@ -1,4 +1,4 @@
-"""The units that hold sources to their daily limits. Pure text, no engine."""
+"""The units that enforce the sources' daily limits. Pure text, no engine."""
 
 HOLD_UNIT = """\
 [Unit]

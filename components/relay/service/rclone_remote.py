@@ -21,12 +21,12 @@ class RcloneRemoteArgs:
 
 
 class RcloneRemote(pulumi.ComponentResource):
-    """All that a source can start on the relay is one wrapper, and that starts only a checked rclone (S1, S2, S7, A4).
+    """The only program that a source can start on the relay is one wrapper, which starts only a checked rclone (S1, S2, S7, A4).
 
     Pulumi type ``lastcopy:relay:RcloneRemote``. Children: ``<name>-rclone`` (HostTool) and ``<name>-shared`` (HostStep relay).
-    The wrapper gives rclone a clean environment, no new privileges, limits, and the journal for its log. What belongs to one source
+    The wrapper gives rclone a clean environment, no new privileges, limits, and the journal for its log. What belongs to a single source
     is in RelayEntry. Outputs: ``host`` and ``vault`` as given.
-    Errors: rclone below its floor, or writable by others than root; too little disk; missing commands.
+    Errors: rclone below its minimum version, or writable by others than root; too little disk space; missing commands.
     """
 
     host: Host

@@ -1,1 +1,1 @@
-"""Who may log in at the relay, and how."""
+"""The relay's sshd: who may log in, and how."""

@@ -1,4 +1,4 @@
-"""HardenedSshd: who may come in at the relay, and how."""
+"""HardenedSshd: who may log in to the relay, and how."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from components.settings import Person
 
 @dataclass(frozen=True, kw_only=True)
 class HardenedSshdArgs:
-    """``listen_port`` is sshd's own port, which a tunnel or a port mapping may show as another one to the engine.
+    """``listen_port`` is the port on which sshd listens, which may differ from the engine's behind a tunnel or a port mapping.
 
-    ``trusted_networks`` (CIDR) are never banned for failed log-ins: the monitor, or one address that many sources share.
-    ``guard_seconds``: how long a new configuration is in force before a fresh login must have confirmed it.
+    ``trusted_networks`` (CIDR) are never banned for failed logins: for monitoring, or for an address that many sources share.
+    ``guard_seconds``: how long a new configuration stays in force before a fresh login must have confirmed it.
     """
 
     host: Host
@@ -39,15 +39,15 @@ class HardenedSshdArgs:
 
 
 class HardenedSshd(pulumi.ComponentResource):
-    """Only keys open the relay; a source's key opens one program; a configuration that locks the admin out undoes itself (S1, S2, A3, A6).
+    """Only keys open the relay; a source's key starts one program; a configuration that locks the admin out is rolled back (S1, S2, A3, A6).
 
     Pulumi type ``lastcopy:relay:HardenedSshd``. Children: ``<name>-people`` (HostStep second_factor; only with people),
-    ``<name>-config`` and ``<name>-confirm`` (HostStep sshd). The configuration passes ``sshd -t`` and is compared by ``sshd -T`` with what
-    was meant, for the admin and for a source, before it is live; the confirm step is a fresh login without which the host goes back by
-    itself, also across a reboot.
-    Output: ``facts`` (openssh, debian). The relay may be used after this component.
-    Refuses: anything but Debian 12+ with OpenSSH 9.2+, settings elsewhere that would win over ours, an admin without a usable key.
-    Does not protect against an operator's stolen key unless a second factor is on, nor against root on the relay (see R rows).
+    ``<name>-config`` and ``<name>-confirm`` (HostStep sshd). Before the configuration is live, ``sshd -t`` checks it, and ``sshd -T`` must show the
+    intended settings for the admin and for a source. The confirm step is a fresh login; without it the host rolls back by
+    itself, even across a reboot.
+    Output: ``facts`` (openssh, debian). Use the relay only after this component.
+    Refuses: anything except Debian 12+ with OpenSSH 9.2+, other settings that would take precedence, an admin without a usable key.
+    Does not protect against an operator's stolen key unless a second factor is enabled, nor against root on the relay (see R rows).
     """
 
     facts: pulumi.Output[dict[str, str]]
@@ -104,7 +104,7 @@ class HardenedSshd(pulumi.ComponentResource):
 
 
 def _step_values(args: HardenedSshdArgs) -> dict[str, pulumi.Input[str]]:
-    """Public values of the step sshd, but its phase."""
+    """The public values of the step sshd, without its phase."""
 
     def texts(admin_user: str) -> Mapping[str, str]:
         plan = SshdPlan(

@@ -1,4 +1,4 @@
-"""The relay's sshd drop-in, and what `sshd -T` must answer once it is in force. Pure text, no engine."""
+"""The relay's sshd drop-in, and what `sshd -T` must print once it is in force. Pure text, no engine."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from components.host.safe_text import require_line, require_name, require_word
 SecondFactor = Literal["none", "fido2", "totp"]
 Generation = Literal[
     "9.2", "10.0"
-]  # OpenSSH of Debian 12 and of Debian 13: they know different algorithms and keywords
+]  # OpenSSH of Debian 12 and of Debian 13, which differ in algorithms and keywords
 
 WRAPPER = "/usr/local/lib/lastcopy/serve-restic"
 KEYS_DIR = "/etc/ssh/lastcopy/keys"
 LOOPBACK = "127.0.0.0/8,::1/128"
 
-# Debian 13: the lists of ssh-audit's hardened policy, in its order; post-quantum exchanges only. Debian 12's OpenSSH shares just sntrup761
-# with them, and the Go client of the engine's plugin speaks mlkem768 and curve25519 only: hence curve25519 there, and nothing else. That is
-# less than ssh-audit's Debian 12 policy wants to see (RSA host keys, finite-field exchanges), which compares for equality and so fails.
+# Debian 13: the lists of ssh-audit's hardened policy, in its order, with post-quantum key exchanges only. Debian 12's OpenSSH has only sntrup761
+# in common with them, while the Go client of the engine's plugin has only mlkem768 and curve25519: so Debian 12 also offers curve25519. That is
+# less than ssh-audit's Debian 12 policy expects (RSA host keys, finite-field exchanges); it compares for equality, and so fails.
 _KEX: dict[Generation, str] = {
     "9.2": "sntrup761x25519-sha512@openssh.com,curve25519-sha256,curve25519-sha256@libssh.org",
     "10.0": "mlkem768x25519-sha256,sntrup761x25519-sha512,sntrup761x25519-sha512@openssh.com",
@@ -36,7 +36,7 @@ PLAIN_KEYS = f"ssh-ed25519,{SK_KEYS},rsa-sha2-512,rsa-sha2-256"
 
 @dataclass(frozen=True, kw_only=True)
 class SshdPlan:
-    """Who may come in: the account of the engine, and how much its operators must show."""
+    """Who may log in: the engine's account, and what its operators must show."""
 
     admin_user: str
     second_factor: SecondFactor
@@ -50,7 +50,7 @@ class SshdPlan:
 
 
 def _settings(plan: SshdPlan, generation: Generation) -> list[tuple[str, str]]:
-    """What holds for everyone; the first value wins, so later files cannot loosen any of it."""
+    """Settings for everyone. sshd takes the first value, so later files cannot loosen any of them."""
     return [
         ("Port", str(plan.listen_port)),
         ("HostKey", "/etc/ssh/ssh_host_ed25519_key"),
@@ -84,7 +84,7 @@ def _settings(plan: SshdPlan, generation: Generation) -> list[tuple[str, str]]:
         ("LogLevel", "VERBOSE"),
         ("LoginGraceTime", "60"),
         ("MaxAuthTries", "6"),
-        # The engine dials sixteen at once and fifty sources may wake together; one address may use only a part of the limit.
+        # The engine opens sixteen connections at once and fifty sources may start together; a single address may use only a part of the limit.
         ("MaxStartups", "100:30:300"),
         ("PerSourceMaxStartups", "40"),
         # A source that lost its power frees its session after two minutes.
@@ -94,9 +94,9 @@ def _settings(plan: SshdPlan, generation: Generation) -> list[tuple[str, str]]:
 
 
 def drop_in(plan: SshdPlan, generation: Generation) -> str:
-    """The whole file /etc/ssh/sshd_config.d/10-lastcopy.conf; empty where that OpenSSH cannot keep the promise.
+    """The whole file /etc/ssh/sshd_config.d/10-lastcopy.conf; empty if that OpenSSH cannot keep the promise.
 
-    TOTP needs a PAM service of its own (PAMServiceName, since OpenSSH 9.8): rewriting the host's own one would ask everybody.
+    TOTP needs a separate PAM service (PAMServiceName, since OpenSSH 9.8): rewriting the host's own service would ask everybody.
     """
     if plan.second_factor == "totp" and generation == "9.2":
         return ""
@@ -136,7 +136,7 @@ def _sources() -> list[str]:
 
 
 def _people(plan: SshdPlan) -> list[str]:
-    """People open tunnels to this sshd and do nothing else; what they must show besides a key is the second factor."""
+    """People can only open tunnels to this sshd; the second factor is what they must show besides a key."""
     engine = [
         "# The engine dials dozens of times and can neither touch a key nor type a code: its key counts only through a tunnel that a",
         "# person opened with the second factor (docs/decisions/0004-second-factor.md).",
@@ -176,7 +176,7 @@ def _people(plan: SshdPlan) -> list[str]:
 
 
 def expected_of_everyone(plan: SshdPlan, generation: Generation) -> str:
-    """Lines that `sshd -T` must print, and of each keyword named here no others."""
+    """Lines that `sshd -T` must print, with no other values of these keywords."""
     renamed = {"permitrootlogin": {"prohibit-password": "without-password"}}
     lines = []
     for keyword, value in _settings(plan, generation):
@@ -187,7 +187,7 @@ def expected_of_everyone(plan: SshdPlan, generation: Generation) -> str:
 
 
 def expected_of_sources() -> str:
-    """Lines that `sshd -T -C user=bk-…` must print, and of each keyword named here no others."""
+    """Lines that `sshd -T -C user=bk-…` must print, with no other values of these keywords."""
     wanted = {
         "authorizedkeysfile": f"{KEYS_DIR}/%u",
         "authorizedkeyscommand": "none",
@@ -208,7 +208,7 @@ def expected_of_sources() -> str:
 
 
 def people_keys(people: Mapping[str, Sequence[str]], factor: SecondFactor) -> dict[str, str]:
-    """Per person the lines of the key file, each led by the account's name."""
+    """The lines of each person's key file, with the account's name in front."""
     found = {}
     for name, keys in people.items():
         require_name(name, "a person's account")

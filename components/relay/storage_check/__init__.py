@@ -1,1 +1,1 @@
-"""The proof that the storage holds what the design needs, before anything is written."""
+"""The check that the storage provides what the design needs, before anything is written."""

@@ -1,4 +1,4 @@
-"""What the step storage_check is told: where the storage is, and what it must hold for one source."""
+"""The values of the step storage_check: where the storage is, and what it must provide for one source."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from components.vault.vault_access import S3Vault
 def storage_check_values(
     vault: S3Vault, source: str, generation: int, arguments: Sequence[str]
 ) -> dict[str, pulumi.Input[str]]:
-    """The step's public values; ``arguments``: rclone's whole command line in a session of the source."""
+    """The step's public values. ``arguments``: rclone's whole command line in a session of the source."""
     service = SERVICES[vault.provider]
     repository = storage_path(vault.prefix, source, generation) + "/"
     accepted = {*(vault.accepted_losses or ()), *rows_lost(service)}
-    # Refused only where the service is known for conditional writes: rclone's own look and the versions below are still there.
+    # Refused only if the service is known for conditional writes: rclone's own check and the earlier versions still protect the data.
     accepted |= set() if service.conditional_write.value else {"S5"}
     values: dict[str, pulumi.Input[str]] = {
         "SOURCE": source,

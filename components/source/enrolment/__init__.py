@@ -1,1 +1,1 @@
-"""A source's key, how it dials the relay, and the script for a source that is not reached."""
+"""A source's key, its connection to the relay, and the script for a source without SSH access."""

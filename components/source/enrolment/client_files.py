@@ -1,4 +1,4 @@
-"""The text of the files with which a source dials the relay and runs restic, from validated settings. Pure."""
+"""The text of the files with which a source connects to the relay and runs restic, from validated settings. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]+={0,2}")
 
 
 def public_key(line: str) -> str:
-    """The type and base64 part of an ed25519 public key; a comment is dropped. It may have been read from a host."""
+    """The type and base64 part of an ed25519 public key, without its comment. The line may have been read from a host."""
     key = " ".join(line.split()[:2])
     if not _KEY.fullmatch(key):
         raise ValueError("the public key is not of the allowed form")
@@ -19,12 +19,12 @@ def public_key(line: str) -> str:
 
 
 def known_hosts(relay_host_key: str) -> str:
-    """The relay's key under a fixed alias: a changed address needs no new trust, no other key is taken."""
+    """The relay's key under a fixed alias: a changed address needs no new trust, and no other key is accepted."""
     return f"{RELAY_ALIAS} {public_key(relay_host_key)}\n"
 
 
 def ssh_config(source: str, address: str, port: int) -> str:
-    """How a source dials the relay. Read with ``ssh -F``: no user's and no system's configuration counts."""
+    """How a source connects to the relay. Read with ``ssh -F``, so that no user's and no system's configuration applies."""
     require_name(source, "the source's name")
     require_word(address, "the relay's address")
     return f"""# Made by lastcopy; changes are overwritten.

@@ -1,4 +1,4 @@
-"""Scripts for sources that the admin cannot reach: what `pulumi up` would send, for their own root."""
+"""Scripts for sources without SSH access: they do for root on the host what `pulumi up` would do."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ step() {{
 
 main() {{
 """
-# Said only where a step needs it.
+# Printed only if a step needs it.
 _HAND_OVER = """
 # No way to the Internet from here? On the workstation: lastcopy tools host restic --architecture "$(dpkg --print-architecture)"
 # Bring the file that it writes, too, and run: sh {file} apply FILE SHA256"""
@@ -59,10 +59,10 @@ def _script(
 
 
 def key_script() -> str:
-    """Makes a source's key and prints its public part; holds no secret. First script of an unmanaged source.
+    """Makes a source's key and prints its public part; contains no secret. The first script of an unmanaged source.
 
-    Its last line of standard output is JSON; ``facts.public_key`` is what belongs into the stack as the
-    source's ``publicKey``.
+    Its last line of standard output is JSON; ``facts.public_key`` is the value for the
+    source's ``publicKey`` in the stack.
     """
     return _script(
         "makes this host's key for the backup relay",
@@ -74,10 +74,10 @@ def key_script() -> str:
 
 
 def enrolment_script(source: Source, *, public_key: str, client: Mapping[str, str], password: str) -> str:
-    """All of an unmanaged source in one file. It holds the password: hand it over like one, then delete it.
+    """The whole enrolment of an unmanaged source in one file. It contains the password: treat it as a secret, then delete it.
 
-    Refuses a host whose key is not the one in the stack. Takes the host's restic where it is new enough, else the program that is given
-    beside it with its SHA-256, else the official release, verified. Needs OpenSSH and systemd on the host.
+    Refuses a host whose key is not the one in the stack. Uses the host's restic if it is new enough, otherwise the program that is given
+    as an argument with its SHA-256, otherwise the official release, verified. Needs OpenSSH and systemd on the host.
     """
     return _script(
         f"enrols this host as source {source.name}",

@@ -1,4 +1,4 @@
-"""SourceEnrolment: a source's own key, its one pinned relay, and its entry there."""
+"""SourceEnrolment: a source's own key, the pinned relay, and the source's entry there."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from components.source.enrolment.client_files import public_key
 
 @dataclass(frozen=True, kw_only=True)
 class RelayEndpoint:
-    """Where a source dials the relay, and the only host key that it takes there."""
+    """Where a source reaches the relay, and the only host key that it accepts there."""
 
     address: pulumi.Input[str]
     port: pulumi.Input[int]
     host_key: pulumi.Input[str]
 
     def client(self, source: Source) -> pulumi.Output[dict[str, str]]:
-        """What the step `source_client` is told."""
+        """The values of the step `source_client`."""
 
         def told(known: dict[str, Any]) -> dict[str, str]:
             return step_values.client(source, floor=floor("restic"), **{**known, "port": int(known["port"])})
@@ -45,16 +45,15 @@ class SourceEnrolmentArgs:
 
 
 class SourceEnrolment(pulumi.ComponentResource):
-    """Only the source holds its key, the relay knows the public part, and no other relay is taken (A1, S11).
+    """Only the source holds its private key, and it accepts only the pinned relay (A1, S11).
 
-    Pulumi type ``lastcopy:source:SourceEnrolment``. Children: ``<name>-key`` (HostStep: an ed25519 key
-    without passphrase is made on the source; one that exists is kept), ``<name>-client`` (HostStep:
+    Pulumi type ``lastcopy:source:SourceEnrolment``. Children: ``<name>-key`` (HostStep: makes an ed25519 key
+    without a passphrase on the source; an existing key is kept), ``<name>-client`` (HostStep:
     ssh_config, known_hosts, the restic-backup wrapper) and ``<name>-entry`` (RelayEntry). An unmanaged
     source has only the entry.
-    Output: ``public_key``. The source can dial after this component.
-    Errors: a file at the key's place that is no such key; an ssh that does not take the configuration;
-    nothing is changed then.
-    Does not protect against root on the source, who can use or copy the key: the relay's entry bounds that.
+    Output: ``public_key``. The source can connect after this component.
+    Errors, before anything is changed: a file in the key's place that is not such a key; an ssh that does not accept the configuration.
+    Does not protect against root on the source, who can use or copy the key: the relay's entry limits what that key can do.
     """
 
     public_key: pulumi.Output[str]

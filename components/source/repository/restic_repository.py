@@ -1,4 +1,4 @@
-"""ResticRepository: one source's repository and the password that opens it."""
+"""ResticRepository: one source's repository, and the password that opens it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from components.source import step_values
 class ResticRepositoryArgs:
     """``host``: None for an unmanaged source, whose enrolment script makes the repository.
 
-    ``after``: what the repository is made after. Not the component's own ``depends_on``: the password depends on no host, so that forgetting
-    a host's steps (``pulumi state delete --target-dependents``) never forgets the password.
+    ``after``: resources that must exist before the repository. This is not the component's own ``depends_on``, because the password must not
+    depend on a host: removing a host's steps from the state (``pulumi state delete --target-dependents``) must never remove the password.
     """
 
     source: Source
@@ -29,20 +29,20 @@ class ResticRepositoryArgs:
 
 
 class ResticRepository(pulumi.ComponentResource):
-    """The repository is made once, never twice, and never replaced unless the operator asks for it.
+    """The repository is created once, and never replaced unless the operator asks for it.
 
     Pulumi type ``lastcopy:source:ResticRepository``. Children: ``<name>-password`` (random.RandomPassword,
-    32 letters and digits; only where the stack gives no password; protected with ``protect``) and
+    32 letters and digits; only if the stack gives no password; protected with ``protect``) and
     ``<name>-init`` (HostStep; none for an unmanaged source).
     Outputs: ``password`` (secret), ``repository_id`` and ``key_id`` (for ``--key-hint``, S9); the last two
     are None for an unmanaged source.
-    Errors, each before anything changes: a password that does not open an existing repository; a repository that
-    existed and no longer does, or is another one; one whose creation was interrupted between key and
+    Errors, before anything changes: a password that does not open an existing repository; a repository that
+    has disappeared or been exchanged; a repository whose creation was interrupted between key and
     configuration, which append-only storage can never complete.
-    A changed password is taken only when it already opens the repository (``restic-backup key add`` first):
-    append-only lets a source add a key and never remove one, so a new password alone locks nobody out.
-    Against a leaked password only a new ``generation`` helps.
-    Removing the source removes nothing in storage; the host keeps its password file.
+    A changed password is accepted only if it already opens the repository (``restic-backup key add`` first):
+    append-only lets a source add a key but never remove one, so a new password alone locks nobody out.
+    Only a new ``generation`` helps against a leaked password.
+    Removing the source removes nothing from the storage; the host keeps its password file.
     """
 
     password: pulumi.Output[str]
@@ -65,7 +65,7 @@ class ResticRepository(pulumi.ComponentResource):
                 f"{name}-password",
                 length=32,
                 special=False,
-                # A changed recipe must never replace the one password that opens what is stored.
+                # A changed recipe must never replace the only password that opens the stored data.
                 opts=pulumi.ResourceOptions(
                     parent=self, protect=args.protect, ignore_changes=["length", "special"]
                 ),

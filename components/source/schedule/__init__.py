@@ -1,1 +1,1 @@
-"""What a source backs up, when, and whether the backup holds it."""
+"""What a source backs up, when, and the check that the backup contains it."""

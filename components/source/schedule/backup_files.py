@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from components.host.safe_text import require_line, require_name, require_word
 
-# What a restore test compares (components/source/repository/repository.sh plants it): in every snapshot, whatever the user names or leaves out.
+# The files that a restore test compares (made by components/source/repository/repository.sh): in every snapshot, whatever the user selects or excludes.
 CANARY = "/var/lib/lastcopy/canary"
 
-# The kernel's own trees and our cache: never files that somebody could miss.
+# The kernel's own trees and the cache: never files that anybody could miss.
 NEVER_BACKED_UP = ("/dev/*", "/proc/*", "/run/*", "/sys/*", "/var/cache/lastcopy/*")
 
 
@@ -26,7 +26,7 @@ class Hours:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """What of the paths is stored, and what is expected of it. ``upload``, ``download``: KiB/s, 0: no limit."""
+    """What of the paths is stored, and what is expected of the result. ``upload``, ``download``: KiB/s, 0: no limit."""
 
     one_file_system: bool
     exclude_caches: bool
@@ -40,7 +40,7 @@ class Selection:
     hours: Sequence[Hours]
 
     def lines(self) -> Iterator[str]:
-        """As run-backup and backup-contents read them."""
+        """The lines that run-backup and backup-contents read."""
         if self.one_file_system:
             yield "one_file_system=yes"
         if self.exclude_caches:
@@ -55,7 +55,7 @@ class Selection:
         yield from (f"may_be_empty={require_line(path, 'a path')}" for path in self.may_be_empty)
         yield f"rate=0 1440 {self.upload} {self.download}"
         for one in self.hours:
-            yield f"rate={one.begin} {one.end} {one.upload} {one.download}"  # the last one that fits counts
+            yield f"rate={one.begin} {one.end} {one.upload} {one.download}"  # the last match counts
 
 
 def backup_conf(
@@ -66,7 +66,7 @@ def backup_conf(
     post_hook: str | None,
     selection: Selection,
 ) -> str:
-    """What the scheduled backup does beside its paths."""
+    """The settings of scheduled backups, except their paths."""
     hooks = {"pre_hook": pre_hook, "post_hook": post_hook}
     lines = [f"{name}={require_word(hook, name)}\n" for name, hook in hooks.items() if hook is not None]
     lines += [f"{line}\n" for line in selection.lines()]
@@ -78,16 +78,16 @@ def backup_conf(
 
 
 def paths_file(paths: Sequence[str]) -> str:
-    """One path per line, the canary last; run-backup hands them to restic NUL-separated, so nothing in them has a meaning."""
+    """One path per line, the canary last. run-backup passes them to restic NUL-separated, so no character has a special meaning."""
     every = [*paths, *([] if CANARY in paths else [CANARY])]
     return "".join(f"{require_line(path, 'a path')}\n" for path in every)
 
 
 def excludes_file(patterns: Sequence[str]) -> str:
-    """restic's patterns, one per line, without what its exclude *file* adds to the language of patterns.
+    """restic's patterns, one per line, without what its exclude *file* adds to the syntax of patterns.
 
-    In such a file ``$NAME`` is an environment variable, ``#`` begins a comment and outer blanks are dropped
-    (restic 0.19.1, internal/filter/exclude.go); here they stand for themselves. No pattern leaves the canary out.
+    In such a file ``$NAME`` is an environment variable, ``#`` begins a comment and blanks at both ends are dropped
+    (restic 0.19.1, internal/filter/exclude.go); here they are literal. No pattern can exclude the canary.
     """
     lines = [
         "# Made by lastcopy; changes are overwritten. restic patterns; $$ is a dollar sign.",
@@ -102,5 +102,5 @@ def excludes_file(patterns: Sequence[str]) -> str:
         if text[-1].isspace():
             text = f"{text[:-1]}[{text[-1]}]"
         lines.append(text.replace("$", "$$"))
-    lines.append(f"!{CANARY}")  # the last word counts
+    lines.append(f"!{CANARY}")  # the last line counts
     return "\n".join(lines) + "\n"

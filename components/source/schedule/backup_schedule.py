@@ -1,4 +1,4 @@
-"""BackupSchedule: what a source backs up, when, and what happens when that fails."""
+"""BackupSchedule: what a source backs up, when, and what happens if that fails."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class BackupScheduleArgs:
 
 
 class BackupSchedule(pulumi.ComponentResource):
-    """Backups run by themselves, one at a time, and the host itself shows how the last one went.
+    """Backups run automatically, one at a time, and the host itself shows how the last one ended.
 
     Pulumi type ``lastcopy:source:BackupSchedule``; child ``<name>-units`` (HostStep). On the host:
-    lastcopy-backup.timer and .service, ``/var/lib/lastcopy/status.json`` for everybody. An outage is retried
-    with growing pauses, up to 9 tries; a refusal is not retried and says what to do (exit codes:
-    components/source/schedule/run-backup). A snapshot that does not hold what was meant fails the unit (A9;
-    components/source/schedule/backup-contents). A removed source loses units, paths and hook settings; its status stays.
-    Errors before anything changes: a calendar event or time span that the host's systemd does not take; a
+    lastcopy-backup.timer and .service, and ``/var/lib/lastcopy/status.json``, readable by everybody. An outage is retried
+    with growing pauses, up to 9 times; a refusal is not retried and says what to do (exit codes:
+    components/source/schedule/run-backup). An incomplete snapshot fails the unit (A9;
+    components/source/schedule/backup-contents). A removed source loses its units, paths and hook settings, but keeps its status.
+    Errors before anything changes: a calendar event or time span that the host's systemd does not accept; a
     hook that is missing, not executable or writable by others than root; a path that is a symbolic link. Warns of a
     night on which the schedule's time does not exist in the host's own time zone.
-    Does not notice a source that is switched off for weeks (A8): that is for the one who watches the storage.
+    Does not notice a source that is switched off for weeks (A8): `lastcopy status` and the alarms watch the storage for that.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class BackupSchedule(pulumi.ComponentResource):
 
 
 def _warn_of_lost_nights(source: Source, zone: str) -> None:
-    """In this run and in later previews: the host's time zone is a fact that it told when it was set up last."""
+    """Warn in this run and in later previews: the host reported its time zone when it was last set up."""
     event = OnCalendar.parse(source.schedule)
     warning = warn_of_lost_night(source.name, source.schedule, zone, datetime.now(UTC).date())
     if warning is not None and event is not None and event.zone is None:

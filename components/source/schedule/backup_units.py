@@ -28,7 +28,8 @@ WantedBy=timers.target
 """
 
 
-# What a backup may do to its host. The first ones want a mount namespace, which a container may not be able to make; the others are a filter of
+# What a backup may do to its host. The first settings need a mount namespace, which a container may not be able to make; the others filter
+# system calls, which any process may do for itself.
 # system calls, which any process may set for itself.
 _OVER_FILES = """\
 ProtectSystem=strict
@@ -52,17 +53,17 @@ KeyringMode=private
 
 
 def sandboxing(kind: Sandboxing) -> str:
-    """The unit's lines that confine a backup: ``full``, or ``reduced`` to what holds without a mount namespace."""
+    """The unit's lines that confine a backup: ``full``, or ``reduced`` to what works without a mount namespace."""
     return f"NoNewPrivileges=yes\n{_OVER_FILES if kind == 'full' else ''}{_OVER_CALLS}"
 
 
 def service_unit(*, source: str, confined: Sandboxing = "full") -> str:
-    """One backup. Of the settings only the source's name is in it; hooks and paths are in files.
+    """One backup. Of the settings it contains only the source's name; hooks and paths are in files.
 
-    The backup itself can read everything and write nothing but its state and cache (so no
-    ProtectKernelModules, PrivateTmp, PrivateDevices: they hide files, and an empty folder would be stored); hooks are the
-    operator's programs and run with a root's full rights (``+``). Exit codes and what is retried:
-    components/source/run-backup.
+    The backup itself can read everything and write only its state and cache. (So there is no
+    ProtectKernelModules, PrivateTmp or PrivateDevices: they hide files, and empty folders would be stored.) Hooks are the
+    operator's programs and run with full root rights (``+``). Exit codes and what is retried:
+    components/source/schedule/run-backup.
     """
     return f"""# Made by lastcopy; changes are overwritten.
 [Unit]
@@ -95,7 +96,7 @@ UMask=0077
 
 
 def backoff_drop_in() -> str:
-    """Growing pauses between retries, for systemd 254 and later; older ones try every minute."""
+    """Growing pauses between retries, for systemd 254 and later; older versions retry every minute."""
     return """# Made by lastcopy; changes are overwritten.
 [Service]
 RestartSteps=5

@@ -13,14 +13,14 @@ _NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 def operators_topic(topic: str, *, account: str) -> Document:
-    """CloudWatch alarms of this account may publish; nobody else's may."""
+    """Only CloudWatch alarms of this account may publish."""
     return _topic(topic, "cloudwatch", {"Condition": {"StringEquals": {"aws:SourceAccount": account}}})
 
 
 def rules_topic(topic: str) -> Document:
-    """EventBridge may publish. No condition: EventBridge sends no context that one could look at, and a topic with one gets nothing.
+    """EventBridge may publish. There is no condition: EventBridge sends no context to check, and a topic with a condition gets nothing.
 
-    So a rule of another account could publish, too. Nobody subscribes to this topic, and alarms count invocations of our own rules.
+    So a rule of another account could publish, too. But nobody subscribes to this topic, and alarms count only invocations of our own rules.
     """
     return _topic(topic, "events", {})
 
@@ -40,7 +40,7 @@ def _topic(topic: str, service: str, condition: Document) -> Document:
 
 
 def silence_check_trust() -> Document:
-    """Only the Lambda service takes this role."""
+    """Only the Lambda service can assume this role."""
     service = {"Service": "lambda.amazonaws.com"}
     return document([{"Effect": "Allow", "Principal": service, "Action": ["sts:AssumeRole"]}])
 
@@ -54,7 +54,7 @@ def silence_check_rights(
     namespace: str,
     partition: str = "aws",
 ) -> Document:
-    """List the names below these prefixes, write metrics of one namespace, keep a log; nothing else (K1)."""
+    """It may only list the names below these prefixes, write metrics of one namespace, and write a log (K1)."""
     group = f"/aws/lambda/{checked(_NAME, function, 'a name')}-*"
     log = f"arn:{partition}:logs:*:{checked(_ACCOUNT, account, 'an account')}:log-group:{group}"
     return document(
@@ -75,7 +75,7 @@ def silence_check_rights(
             {
                 "Effect": "Allow",
                 "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
-                "Resource": [f"{log}:log-stream:20*"],  # Lambda names them by the date
+                "Resource": [f"{log}:log-stream:20*"],  # Lambda names log streams by date
             },
         ]
     )

@@ -1,4 +1,4 @@
-"""Alarms on counts of the vault's events: what each is about, and when it fires. Pure: no engine, no network."""
+"""Alarms on counts of the vault's events: what each watches, and when it fires. Pure: no engine, no network."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _HOUR = 3600  # seconds
 
 @dataclass(frozen=True, kw_only=True)
 class EventAlarm:
-    """An alarm on the number of events that match ``pattern`` in each ``period`` (seconds). The defaults: any event at all fires it.
+    """An alarm on the number of events that match ``pattern`` in each ``period`` (seconds). By default a single event fires it.
 
-    ``tells_when_over``: whether people also hear that it is over.
+    ``tells_when_over``: whether people are also notified when it is over.
     """
 
     role: str
@@ -32,7 +32,7 @@ class EventAlarm:
 
 
 def event_alarms(bucket: str) -> tuple[EventAlarm, ...]:
-    """One for each thing that happens to the vault and should not."""
+    """One alarm for each kind of event that should not happen to the vault."""
     return tuple(
         EventAlarm(role=role, pattern=pattern, text=f"{bucket}: {text}")
         for role, pattern, text in (
@@ -61,7 +61,7 @@ def event_alarms(bucket: str) -> tuple[EventAlarm, ...]:
 
 
 def silence_alarm(source: str, new_snapshot: Pattern, text: str, hours: int) -> EventAlarm:
-    """Fires when no snapshot came in any of the last ``hours``."""
+    """Fires if no snapshot arrived in the last ``hours``."""
     return EventAlarm(
         role=f"silent-{source}",
         pattern=new_snapshot,
@@ -70,7 +70,7 @@ def silence_alarm(source: str, new_snapshot: Pattern, text: str, hours: int) -> 
         period=_HOUR,
         evaluation_periods=hours,
         datapoints_to_alarm=hours,
-        # Nothing is counted where nothing happened: here that is the alarm, elsewhere it is peace.
+        # Without events there is no data: here that must fire the alarm, in the other alarms it is normal.
         treat_missing_data="breaching",
         tells_when_over=True,
     )

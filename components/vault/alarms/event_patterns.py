@@ -1,4 +1,4 @@
-"""What the vault's alarms look for, as EventBridge patterns. Pure: no engine, no network."""
+"""The events that the vault's alarms look for, as EventBridge patterns. Pure: no engine, no network."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def _of_s3(bucket: str, kind: str, detail: Pattern) -> Pattern:
 
 
 def new_snapshot(bucket: str, snapshots: str) -> Pattern:
-    """An object below a source's ``snapshots/``: restic writes one at the end of each backup, and nothing else there."""
+    """A new object below a source's ``snapshots/``: restic writes one at the end of each backup, and nothing else there."""
     return _of_s3(bucket, "Object Created", {"object": {"key": [{"prefix": storage_prefix(snapshots)}]}})
 
 
 def hidden(bucket: str) -> Pattern:
-    """A delete marker on anything but restic's locks: the repository looks smaller or empty."""
+    """A delete marker on anything except restic's locks: the repository looks smaller or empty."""
     return _of_s3(
         bucket,
         "Object Deleted",
@@ -35,7 +35,7 @@ def hidden(bucket: str) -> Pattern:
 
 
 def destroyed(bucket: str) -> Pattern:
-    """A version removed by a call. The lifecycle's own expiry has another reason and is not meant."""
+    """A version that was removed by a call. Expiry by the lifecycle has another reason and does not match."""
     return _of_s3(
         bucket, "Object Deleted", {"deletion-type": ["Permanently Deleted"], "reason": ["DeleteObject"]}
     )
@@ -59,7 +59,7 @@ def denied(bucket: str) -> Pattern:
 
 
 def reconfigured(bucket: str) -> Pattern:
-    """A change of the bucket's own settings, tried or done, its notifications included."""
+    """A change of the bucket's own settings, including its notifications, successful or not."""
     names = (
         "PutBucket",
         "DeleteBucket",

@@ -1,4 +1,4 @@
-"""VaultAlarms: somebody hears of it when the vault is touched, grows or falls silent."""
+"""VaultAlarms: people are notified when the vault is touched, grows or falls silent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOOKS_BACK = 168  # hours
 class VaultAlarmsArgs:
     """``snapshots`` maps a source to the prefix of its snapshots (``web1/g1/snapshots/``). Exactly one of ``email``, ``topic``.
 
-    ``topic``: ARN of an existing SNS topic that CloudWatch alarms of this account may publish to. ``silent_hours``: for each source.
+    ``topic``: ARN of an existing SNS topic that CloudWatch alarms of this account may publish to. ``silent_hours``: the limit for each source.
     """
 
     bucket: str
@@ -42,7 +42,7 @@ class VaultAlarmsArgs:
             raise ValueError(f"silent_hours lacks a whole number of hours for {', '.join(wrong)}")
 
     def reported_sources(self) -> dict[str, str]:
-        """Those that may be silent for longer than CloudWatch looks back, with their snapshots' prefixes."""
+        """Sources that may be silent for longer than CloudWatch looks back, with their snapshots' prefixes."""
         return {
             source: prefix
             for source, prefix in self.snapshots.items()
@@ -51,18 +51,18 @@ class VaultAlarmsArgs:
 
 
 class VaultAlarms(pulumi.ComponentResource):
-    """Somebody is told when backups stop, and when the vault is hidden, destroyed, reconfigured, refused or flooded (A8, R1, R4, S10).
+    """People are notified when backups stop, and when the vault is hidden, destroyed, reconfigured, flooded or refuses calls (A8, R1, R4, S10).
 
-    Pulumi type ``lastcopy:vault:VaultAlarms``. Children: ``<name>-events`` (s3.BucketNotification: the bucket reports to EventBridge; it
+    Pulumi type ``lastcopy:vault:VaultAlarms``. Children: ``<name>-events`` (s3.BucketNotification: the bucket reports to EventBridge; this
     replaces other notifications of an adopted bucket), ``<name>-counted`` (a topic without subscribers, so that each rule has a target
-    and its invocations are counted), ``<name>-people`` with its subscription where an address is given, and per alarm an
-    EventRule, EventTarget and MetricAlarm. A source that may be silent for longer than the 7 days that CloudWatch looks back has its alarm on
-    the age that ``<name>-silence`` (VaultSilence) reports every hour in place of the rule. Else all are alarms on counts: a
-    thousand refused calls are one message, not a thousand.
-    Output: ``topic``, the ARN of the topic that people are told by.
-    What each alarm sees and does not see, and what they cost: docs/aws.md, Alarms. Whoever may change this stack may silence them.
-    The topics are not encrypted: AWS's own key for SNS (alias/aws/sns) would shut CloudWatch and EventBridge out, and messages hold names of
-    bucket and source only. To use a key of your own, give a ``topic``.
+    and its invocations are counted), ``<name>-people`` with its subscription if an address is given, and for each alarm an
+    EventRule, EventTarget and MetricAlarm. For a source that may be silent for longer than the 7 days that CloudWatch looks back, the alarm watches
+    the age that ``<name>-silence`` (VaultSilence) reports every hour. All other alarms watch counts, so that a
+    thousand refused calls cause one message.
+    Output: ``topic``, the ARN of the topic that notifies people.
+    docs/aws.md, Alarms, says what each alarm sees, does not see and costs. Whoever may change this stack may silence them.
+    The topics are not encrypted: AWS's own key for SNS (alias/aws/sns) would exclude CloudWatch and EventBridge, and messages contain only the names of
+    the bucket and the source. To use a key of your own, give a ``topic``.
     """
 
     topic: pulumi.Output[str]
@@ -95,7 +95,7 @@ class VaultAlarms(pulumi.ComponentResource):
         return f"No new snapshot of {source} in {bucket} for {hours} hours. On {source}: systemctl status lastcopy-backup"
 
     def _create_people_topic(self) -> pulumi.Output[str]:
-        """The topic that alarms go to."""
+        """The topic to which alarms are sent."""
         args = self._args
         if args.topic is not None:
             return pulumi.Output.from_input(args.topic)
@@ -119,13 +119,13 @@ class VaultAlarms(pulumi.ComponentResource):
             policy=topic.arn.apply(lambda arn: json.dumps(policy(arn))),
             opts=self._child,
         )
-        # The policy's own output, so that whatever uses the topic is made after the permission.
+        # The policy's own output, so that whatever uses the topic is created after the permission.
         return allowed.arn
 
     def _create_event_alarm(
         self, alarm: EventAlarm, counted: pulumi.Output[str], events: pulumi.Resource
     ) -> None:
-        """A rule that counts what the alarm is about, and the alarm on that count."""
+        """A rule that counts the alarm's events, and the alarm on that count."""
         rule = cloudwatch.EventRule(
             f"{self._name}-{alarm.role}",
             description=f"lastcopy: counted for the alarm {alarm.role}",
@@ -171,7 +171,7 @@ class VaultAlarms(pulumi.ComponentResource):
                 statistic="Maximum",
                 comparison_operator="GreaterThanThreshold",
                 threshold=args.silent_hours[source],
-                period=3 * _HOUR,  # three reports: one that comes late is no alarm
+                period=3 * _HOUR,  # three reports, so that a single late one does not fire the alarm
                 evaluation_periods=1,
                 treat_missing_data="breaching",
                 alarm_actions=[self.topic],
@@ -186,7 +186,7 @@ class VaultAlarms(pulumi.ComponentResource):
             alarm_description=f"{args.bucket} grew by more than {args.growth_gib_per_day} GiB within a day",
             comparison_operator="GreaterThanThreshold",
             threshold=args.growth_gib_per_day * _GIB,
-            # S3 measures once a day and reports late: a look at three days finds the newest figure and the one before it.
+            # S3 measures once a day and reports late: three days contain the newest figure and the one before it.
             evaluation_periods=3,
             datapoints_to_alarm=1,
             treat_missing_data="notBreaching",

@@ -1,4 +1,4 @@
-"""VaultSilence: how long ago each source's newest snapshot came, as a metric, for pauses longer than CloudWatch looks back."""
+"""VaultSilence: reports the age of each source's newest snapshot as a metric, for pauses longer than CloudWatch looks back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pulumi_aws import cloudwatch, iam, lambda_
 from components.vault.alarms import alarm_policies
 
 _CODE = Path(__file__).parent / "silence_check.py"
-NAMESPACE, METRIC = "lastcopy", "HoursSinceSnapshot"  # as the code says them
+NAMESPACE, METRIC = "lastcopy", "HoursSinceSnapshot"  # the same names as in the function's code
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +29,8 @@ class VaultSilence(pulumi.ComponentResource):
     """Every hour a small function lists the snapshots of these sources and reports the newest one's age (A8).
 
     Pulumi type ``lastcopy:vault:VaultSilence``. Children: ``<name>-function`` (lambda.Function), its ``<name>-role`` and
-    ``<name>-rights``, the hourly ``<name>-hourly`` (EventRule) with ``<name>-target`` and ``<name>-permission``. The function can list
-    the names below the given prefixes, write this one metric and its own log, and nothing else (K1). Where it fails, there is no metric.
+    ``<name>-rights``, the hourly ``<name>-hourly`` (EventRule) with ``<name>-target`` and ``<name>-permission``. The function can only list
+    the names below the given prefixes, write this one metric and write its own log (K1). If it fails, there is no metric.
     """
 
     def __init__(self, name: str, args: VaultSilenceArgs, opts: pulumi.ResourceOptions | None = None) -> None:

@@ -1,1 +1,1 @@
-"""The locked bucket on AWS, and the policy that nobody but break-glass changes."""
+"""The locked bucket on AWS, and the policy that only break-glass can change."""

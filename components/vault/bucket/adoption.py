@@ -1,4 +1,4 @@
-"""Adoption: a bucket that exists already is taken over only when Object Lock is on. Asked before anything is registered."""
+"""Adoption: an existing bucket is taken over only if Object Lock is enabled. Checked before anything is registered."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pulumi_aws import s3
 from components.settings.problems import Problem
 
 WHERE = "lastcopy:storage.aws.bucket"
-# What pulumi-aws and S3 say of a bucket without Object Lock; pulumi-aws says the first of a bucket that is not there, too.
+# What pulumi-aws and S3 report for a bucket without Object Lock. pulumi-aws reports the first for a missing bucket, too.
 NO_LOCK = ("couldn't find resource", "ObjectLockConfigurationNotFound")
 MISSING = ("NoSuchBucket",)
 DENIED = ("AccessDenied", "Forbidden", "not authorized")
 
 
 def refuse_unless_locked(bucket: str, parent: pulumi.Resource) -> None:
-    """Raise unless the bucket has Object Lock (A5): the engine would want to replace it, and advise to unprotect it for that."""
+    """Raise an error unless the bucket has Object Lock (A5). Otherwise the engine would try to replace it, and advise to unprotect it for that."""
     try:
         found = s3.get_bucket_object_lock_configuration(
             bucket=bucket, opts=pulumi.InvokeOptions(parent=parent)

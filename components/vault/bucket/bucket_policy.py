@@ -1,4 +1,4 @@
-"""The policy of the locked bucket: what nobody may do to it but break-glass, and what nobody may do at all. Pure: no engine, no network."""
+"""The policy of the locked bucket: what only break-glass may do to it, and what nobody may do at all. Pure: no engine, no network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from components.vault.policy_documents import Document, bucket_arn, document, km
 
 LockMode = Literal["COMPLIANCE", "GOVERNANCE"]
 
-# Object Lock, versions and the rules around them: what R2 and R4 try. PutObject with a retention, a legal hold or an ACL in its headers
+# Object Lock, versions and the settings that protect them: the targets of R2 and R4. A PutObject with a retention, a legal hold or an ACL in its
+# headers also needs the action named for it, so the same statement refuses it.
 # needs the action named for it as well, so it is refused by the same statement.
 GUARDED_BUCKET_ACTIONS: Final = (
     "s3:DeleteBucket",
@@ -35,7 +36,7 @@ GUARDED_OBJECT_ACTIONS: Final = (
     "s3:PutObjectVersionAcl",
     "s3:ReplicateDelete",
     "s3:ReplicateObject",
-    # Re-encrypts stored objects, locked or not, in place: with an attacker's KMS key that is ransom without a new version.
+    # Re-encrypts stored objects in place, even locked ones: with an attacker's KMS key that is ransom without a new version.
     "s3:UpdateObjectEncryption",
 )
 _WRITES_OBJECTS: Final = ("s3:PutObject",)
@@ -52,21 +53,21 @@ def bucket_policy(
     kms_key: str | None = None,
     partition: str = "aws",
 ) -> Document:
-    """Nobody but ``break_glass`` weakens the vault, whatever their own policies allow: root of the relay, deployer, administrator (R1 to R5).
+    """Only ``break_glass`` can weaken the vault, whatever other policies allow: not root on the relay, the deployer or an administrator (R1 to R5).
 
-    Denials only; what an identity may do at all, its own policy says. A principal without an ARN (anonymous) is denied as well.
+    It contains only denials; what an identity may do at all is in its own policy. A principal without an ARN (anonymous) is denied as well.
     TLS, the cap on retention, the lock's mode and the bucket's own encryption key bind ``break_glass``, too.
     """
     arn = bucket_arn(bucket, partition)
     objects = f"{arn}/*"
-    # StringNotEquals, not ArnNotEquals: no character of the role's name means anything else than itself.
+    # StringNotEquals, not ArnNotEquals: no character of the role's name is a wildcard.
     others = {"StringNotEquals": {"aws:PrincipalArn": role_arn(break_glass)}}
     return document(
         [
             *_only_break_glass_weakens(arn, others),
             *_locks_are_the_buckets_own(objects, mode, maximum_days),
             *_encryption_is_the_buckets_own(objects, kms_key),
-            # An archive class would make a restore wait for hours, and costs by the month.
+            # An archive class would delay a restore by hours, and costs extra for months.
             _deny(
                 "NoOtherStorageClass",
                 _WRITES_OBJECTS,
@@ -80,7 +81,7 @@ def bucket_policy(
 def _only_break_glass_weakens(arn: str, others: Document) -> list[Document]:
     objects = {"Resource": [f"{arn}/*"]}
     without_tls = {"Bool": {"aws:SecureTransport": "false"}}
-    # Parts of a multipart upload carry no condition; its completion creates the object and does.
+    # Parts of a multipart upload have no condition; its completion creates the object and has one.
     replaces = {"Null": {"s3:if-none-match": "true"}, "Bool": {"s3:ObjectCreationOperation": "true"}}
     return [
         _deny("TlsOnly", ["s3:*"], without_tls, {"Resource": [arn, f"{arn}/*"]}),
@@ -107,7 +108,7 @@ def _locks_are_the_buckets_own(objects: str, mode: LockMode, maximum_days: int) 
 
 
 def _encryption_is_the_buckets_own(objects: str, kms_key: str | None) -> list[Document]:
-    """With a key of somebody else's, months of backups would work and then be gone, locked or not."""
+    """With somebody else's key, backups would work for months and then be lost, locked or not."""
     key_id = f"{_ALGORITHM}-aws-kms-key-id"
     on_objects = {"Resource": [objects]}
     return [
@@ -148,10 +149,10 @@ def _header_is_given(key: str) -> Document:
 
 
 def _header_differs(key: str, allowed: str) -> Document:
-    """The request's headers give another value. Null is needed: StringNotEquals is true for a missing key."""
+    """True if a header of the request has another value. Null is needed because StringNotEquals is true for a missing key."""
     return {**_header_is_given(key), "StringNotEquals": {key: allowed}}
 
 
 def _both(one: Document, other: Document) -> Document:
-    """Two condition blocks that both must hold."""
+    """Combine two condition blocks that must both be true."""
     return {operator: {**one.get(operator, {}), **other.get(operator, {})} for operator in {**one, **other}}

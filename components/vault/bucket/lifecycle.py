@@ -1,4 +1,4 @@
-"""What S3 tidies up in the locked bucket by itself. Pure: no engine, no network."""
+"""The lifecycle rules of the locked bucket, which S3 applies by itself. Pure: no engine, no network."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ LARGE = 1024 * 1024  # bytes
 
 @dataclass(frozen=True, kw_only=True)
 class Transition:
-    """Objects above 1 MiB move to ``storage_class`` this many days after upload. Both classes answer at once, as restic needs it."""
+    """Objects above 1 MiB move to ``storage_class`` this many days after upload. Both classes can be read directly, as restic needs it."""
 
     after_days: int
     storage_class: Literal["STANDARD_IA", "GLACIER_IR"]
 
 
 def lifecycle(*, lock_days: int, prefix: str = "", transitions: Sequence[Transition] = ()) -> list[Rule]:
-    """Never removes a current version, never a version under lock.
+    """Rules that never remove a current version, and never a version under lock.
 
-    Rules in the form of pulumi-aws's ``BucketLifecycleConfiguration``. A version that was deleted or replaced is kept for the lock's time
-    plus one day after that, at least: so a mistaken or hostile deletion of data whose own lock has run out can be undone for as long.
+    They are in the form of pulumi-aws's ``BucketLifecycleConfiguration``. A deleted or replaced version is kept for at least the lock's time
+    plus one day after that, so that a mistaken or hostile deletion of data whose own lock has expired can be undone for as long.
     """
     if prefix:
         storage_prefix(prefix)
@@ -40,7 +40,7 @@ def lifecycle(*, lock_days: int, prefix: str = "", transitions: Sequence[Transit
             "abort_incomplete_multipart_upload": {"days_after_initiation": 7},
         },
         {
-            # A rule of its own: S3 refuses it beside others' days.
+            # A separate rule: S3 refuses it together with days for others.
             "id": "markers-of-nothing",
             "status": "Enabled",
             "filter": {"prefix": prefix},
@@ -51,9 +51,9 @@ def lifecycle(*, lock_days: int, prefix: str = "", transitions: Sequence[Transit
 
 
 def _moves(prefix: str, transitions: Sequence[Transition]) -> Rule:
-    """By size, since S3 lets a filter match beginnings of names only: packs below ``data/`` are above 1 MiB.
+    """Moves by size, because S3 filters match only prefixes: packs below ``data/`` are above 1 MiB.
 
-    Of restic's other files at most a large index is, and that reads back at once from both classes, too.
+    Of restic's other files at most a large index is above 1 MiB, and both classes return it directly, too.
     """
     large: Filter = {"object_size_greater_than": LARGE}
     return {

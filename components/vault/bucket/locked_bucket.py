@@ -1,4 +1,4 @@
-"""LockedBucket: the bucket on AWS that keeps what it gets, and the policy that nobody but break-glass changes."""
+"""LockedBucket: the bucket on AWS that keeps everything written to it, and the policy that only break-glass can change."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 
 import pulumi
 
-# Narrow on purpose: the whole of pulumi_aws is large, and a stack without AWS must not import this module at all.
+# Imported by module: all of pulumi_aws is large. A stack without AWS must not import this module at all.
 from pulumi_aws import s3
 
 from components.vault.bucket.adoption import refuse_unless_locked
@@ -20,12 +20,12 @@ from components.vault.policy_documents import domain
 
 @dataclass(frozen=True, kw_only=True)
 class LockedBucketArgs:
-    """``lock_days`` is what every new object is locked for; ``maximum_days`` what anybody, break-glass too, may ask for at most.
+    """``lock_days`` is the lock of every new object; ``maximum_days`` the longest lock that anybody, even break-glass, may set.
 
-    ``break_glass``: ARN of the one role that the bucket policy spares. ``prefix``: "" or words that each end with a slash.
-    ``origin`` adopted: the bucket exists already, with Object Lock on; it is imported, its settings are converged, also its policy and
-    lifecycle, and it is kept when the stack goes. ``purpose`` test: destroy takes the objects along, and ``break_glass`` must then be the
-    role that deploys, or the destroy is refused like anybody's.
+    ``break_glass``: ARN of the only role exempt from the bucket policy. ``prefix``: "" or words that each end with a slash.
+    ``origin`` adopted: the bucket already exists with Object Lock. It is imported, its settings including policy and
+    lifecycle are converged, and it is kept when the stack is destroyed. ``purpose`` test: a destroy deletes the objects, and ``break_glass`` must then be the
+    role that deploys, otherwise the destroy is refused.
     """
 
     bucket: str
@@ -42,11 +42,11 @@ class LockedBucketArgs:
 
     @property
     def partition(self) -> str:
-        """The partition of AWS that the account is in: ``aws`` for most."""
+        """The AWS partition of the account, usually ``aws``."""
         return self.break_glass.split(":")[1]
 
     def __post_init__(self) -> None:
-        # Settings refuse it with a better error. Here it decides whether objects may be deleted with the bucket, so it is looked at twice.
+        # Settings already refuse this with a better error. It is checked again here because it decides whether objects may be deleted with the bucket.
         if self.purpose == "test" and (self.lock_mode, self.origin) != ("GOVERNANCE", "new"):
             raise ValueError(
                 "only a bucket that this program made, in mode GOVERNANCE, may go with its objects"
@@ -54,19 +54,19 @@ class LockedBucketArgs:
 
 
 class LockedBucket(pulumi.ComponentResource):
-    """What was written stays for the lock's time, whoever asks for its removal: relay's root, deployer, administrator (R1 to R5, A5).
+    """What was written is kept for the lock's time, even from root on the relay, the deployer and an administrator (R1 to R5, A5).
 
-    Pulumi type ``lastcopy:vault:LockedBucket``. Children, each after the one before it (S3 refuses two changes of one bucket at a time):
-    ``<name>-bucket`` (Object Lock on from the start), ``<name>-versioning``, ``<name>-lock`` (default retention), ``<name>-owner``
+    Pulumi type ``lastcopy:vault:LockedBucket``. Children, each after the previous one (S3 refuses simultaneous changes of a bucket):
+    ``<name>-bucket`` (Object Lock enabled from the start), ``<name>-versioning``, ``<name>-lock`` (default retention), ``<name>-owner``
     (owner-enforced: no ACLs), ``<name>-private`` (public access block), ``<name>-encryption``, ``<name>-lifecycle``, and last
-    ``<name>-policy``. From then on the identity that deployed is refused every change of these by the policy it has set: a later change is
+    ``<name>-policy``. From then on the policy refuses every change of these, even to the identity that set it: a later change is a
     ``pulumi up`` as break-glass (docs/decisions/0006). A run without changes writes nothing, and reads are not refused.
-    Outputs: ``bucket_name``, ``arn``, ``endpoint``. Nobody may get a key to the bucket before it is whole: depend on the component.
-    Production and adopted buckets are never deleted, emptied or loosened by Pulumi: protected, and kept when they leave the program.
-    Errors: an adopted bucket that is missing, has no Object Lock or may not be looked at is refused before anything is registered
-    (``components/vault/bucket/adoption.py``): the engine would want to replace it, and advise to unprotect it for that.
-    Does not protect against the account's root user, who may lift the policy but not a COMPLIANCE lock, from the closing of the account, nor,
-    with ``kms_key``, from whoever may delete that key: what it encrypted is lost with it, locked or not.
+    Outputs: ``bucket_name``, ``arn``, ``endpoint``. Nobody may get a key to the bucket before it is complete: depend on the component.
+    Pulumi never deletes, empties or loosens production and adopted buckets: they are protected, and kept when they leave the program.
+    Errors, before anything is registered: an adopted bucket that is missing, has no Object Lock or cannot be inspected
+    (``components/vault/bucket/adoption.py``); the engine would try to replace it, and advise to unprotect it for that.
+    Does not protect against the account's root user, who can remove the policy but not a COMPLIANCE lock, against the closing of the account, or,
+    with ``kms_key``, against whoever may delete that key: everything that it encrypted is then lost, locked or not.
     """
 
     bucket_name: pulumi.Output[str]
@@ -100,7 +100,7 @@ class LockedBucket(pulumi.ComponentResource):
         self.register_outputs({"bucketName": self.bucket_name, "arn": self.arn, "endpoint": self.endpoint})
 
     def _options(self, after: pulumi.Resource | None = None) -> pulumi.ResourceOptions:
-        # Said outright on each child: an inherited option is lost from sight, and protect must survive a forgetful parent.
+        # Set explicitly on each child, because an inherited option is easily overlooked, and protection must survive a mistake in the parent.
         keep = self._args.purpose == "production"
         return pulumi.ResourceOptions(
             parent=self, protect=keep, retain_on_delete=keep, depends_on=[] if after is None else [after]
@@ -115,7 +115,7 @@ class LockedBucket(pulumi.ComponentResource):
             f"{self._name}-bucket",
             bucket=args.bucket,
             object_lock_enabled=True,
-            # pulumi-aws deletes every version then and bypasses GOVERNANCE for it; nothing else in this program can.
+            # With this option pulumi-aws deletes every version and bypasses GOVERNANCE for it; nothing else in this program can do that.
             force_destroy=True if args.purpose == "test" else None,
             opts=options,
         )
@@ -205,8 +205,8 @@ def _encryption_rule(kms_key: str | None) -> s3.BucketServerSideEncryptionConfig
         apply_server_side_encryption_by_default=by_default(sse_algorithm="AES256")
         if kms_key is None
         else by_default(sse_algorithm="aws:kms", kms_master_key_id=kms_key),
-        # One call to KMS per stretch of time instead of one per object.
+        # One call to KMS per period of time instead of one per object.
         bucket_key_enabled=kms_key is not None,
-        # S3 sets this for new buckets by itself. Said here, or each refresh would find a difference that only break-glass may write.
+        # S3 sets this for new buckets by default. It is set explicitly, or each refresh would find a difference that only break-glass may write.
         blocked_encryption_types=["SSE-C"],
     )

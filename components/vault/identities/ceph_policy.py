@@ -1,6 +1,6 @@
-"""The bucket policy that lets sources into a bucket of a Ceph RADOS Gateway, whose users have no policies of their own at most services.
+"""The bucket policy that admits sources to a bucket of a Ceph RADOS Gateway, whose users have no policies of their own with most services.
 
-Generated for the documentation and tried on the real server (tests/gates/test_ceph.py); the program sets no policy there.
+It is generated for the documentation and tried on the real server (tests/gates/test_ceph.py); the program sets no policy there.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from components.vault.identities.identity_policy import identity_policy
 from components.vault.policy_documents import Document, document
 
-# In Ceph the writer of an object owns it, and may do all of this with it unless denied by name.
+# In Ceph the writer of an object owns it, and may do all of this with it unless it is explicitly denied.
 OWNERS_ACTIONS = (
     "s3:BypassGovernanceRetention",
     "s3:DeleteObjectTagging",
@@ -26,12 +26,12 @@ OWNERS_ACTIONS = (
 
 
 def ceph_bucket_policy(bucket: str, sources: Mapping[str, str], owner: str, *, prefix: str = "") -> Document:
-    """Each source as ``identity_policy`` has it, but for the listing and for what it owns; the bucket's owner everything.
+    """Each source has the rights of ``identity_policy``, except for listing and for objects that it owns; the bucket's owner has all rights.
 
-    ``sources``: the ARN of each source's user, by the source's name. ``owner``: the ARN of the user that owns the bucket, which recovery uses: it
-    does not own what others write there, and reads it by this policy like anybody else.
-    The listing has no condition on the prefix: Ceph before its pull request 68577 answers 403 in place of 404 to whoever has one, and restic
-    cannot tell a new name from a refusal then. So each source's key sees the names of all sources' objects (R8).
+    ``sources``: the ARN of each source's user, by source name. ``owner``: the ARN of the user that owns the bucket and is used for recovery: it
+    does not own the objects that others write there, and can read them only by this policy.
+    Listing has no condition on the prefix: with a condition, Ceph before its pull request 68577 answers 403 instead of 404, and restic
+    cannot tell a new name from a refusal then. So each source's key can see the names of all sources' objects (R8).
     """
     everything = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
     statements: list[Document] = [_of(owner, {"Effect": "Allow", "Action": ["s3:*"], "Resource": everything})]

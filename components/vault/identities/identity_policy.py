@@ -1,6 +1,6 @@
-"""What a source's identity may do in the vault. Pure: no engine, no network.
+"""The rights of a source's identity in the vault. Pure: no engine, no network.
 
-The one source of this document: the local sandbox enforces the same policy that AWS gets.
+This is the only source of the document: the local sandbox enforces the same policy that AWS gets.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _INLINE_LIMIT = 2048  # characters of all inline policies of one IAM user
 def identity_policy(
     bucket: str, prefix: str, *, kms_key: str | None = None, partition: str = "aws"
 ) -> Document:
-    """List its own prefix, read and add objects there, delete only restic's locks, see how the bucket keeps objects; nothing else (R1, R8).
+    """It may only list its own prefix, read and add objects there, delete restic's locks, and see how the bucket keeps objects (R1, R8).
 
     Raises:
-        ValueError: a name that could widen the document, or a document that is too large for IAM.
+        ValueError: a name could widen the document, or the document is too large for IAM.
     """
     arn = bucket_arn(bucket, partition)
     objects = f"{arn}/{storage_prefix(prefix)}"
@@ -36,7 +36,7 @@ def identity_policy(
 
     made = policy(f"{arn}/*")
     if size(made) > _INLINE_LIMIT:
-        # Of any bucket, where its name does not fit a third time: what is denied too much costs nothing.
+        # For any bucket if its name does not fit a third time: it does no harm to deny too much.
         made = policy(f"arn:{partition}:s3:::*")
     if size(made) > _INLINE_LIMIT:
         raise ValueError(
@@ -53,7 +53,7 @@ def _reads(arn: str, objects: str, prefix: str) -> list[Document]:
                 "s3:GetBucketLocation",
                 "s3:GetBucketObjectLockConfiguration",
                 "s3:GetBucketVersioning",
-                # A rule that lets current objects expire would hide every backup: the relay looks for it before the first one.
+                # A rule that expires current objects would hide every backup: the relay looks for one before the first backup.
                 "s3:GetLifecycleConfiguration",
             ],
             "Resource": [arn],
@@ -62,7 +62,8 @@ def _reads(arn: str, objects: str, prefix: str) -> list[Document]:
             "Effect": "Allow",
             "Action": ["s3:ListBucket"],
             "Resource": [arn],
-            # Also what turns a look at a missing object into 404, not 403: AWS asks it with the object's name as the prefix. Without that,
+            # This also turns the answer for a missing object from 403 into 404: AWS checks it with the object's name as the prefix. Without it,
+            # rclone could not tell a new name from a refusal and would not upload (ceph's pull request 68577 copies AWS in this).
             # rclone could not tell a new name from a refusal and would take no upload (ceph's pull request 68577 copies AWS in this).
             "Condition": {"StringLike": {"s3:prefix": f"{prefix}*"}},
         },
@@ -75,7 +76,7 @@ def _reads(arn: str, objects: str, prefix: str) -> list[Document]:
 
 
 def _writes(objects: str) -> Document:
-    """A repository's config, and what is inside its folders; never a name that is a folder of it (g1, g1/data, g1/data/ab).
+    """A repository's config, and what is inside its folders; never a name that is one of its folders (g1, g1/data, g1/data/ab).
 
     Some servers' listings stop at an object of such a name: one locked upload would hide every pack or snapshot below it (S4).
     """
@@ -91,7 +92,7 @@ def _no_folders(below: str) -> Document:
 
 
 def _locks(objects: str) -> Document:
-    """Version and retention, so that the relay sees that what it uploads is kept and locked; of a backup's own objects neither."""
+    """Version and retention, so that the relay sees that its uploads are kept and locked; for the objects of a backup it needs neither."""
     return {
         "Effect": "Allow",
         "Action": ["s3:DeleteObject", "s3:GetObjectRetention", "s3:GetObjectVersion"],

@@ -11,12 +11,12 @@ from pulumi_aws import iam
 
 from components.vault.identities.identity_policy import identity_policy
 
-_POLICY_NAME = "room"  # another one would replace the policy of every existing stack
+_POLICY_NAME = "room"  # another path would replace the policy of every existing stack
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceIdentityArgs:
-    """``prefix`` is the source's in the bucket, with its last slash. A higher ``generation`` makes a new key."""
+    """``prefix`` is the source's prefix in the bucket, with its last slash. A higher ``generation`` makes a new key."""
 
     source: str
     bucket: str
@@ -27,15 +27,15 @@ class SourceIdentityArgs:
 
 
 class SourceIdentity(pulumi.ComponentResource):
-    """One source's key reads and adds below its own prefix and deletes restic's locks there; it opens nothing else (R1, R2, R4, R8).
+    """One source's key can only read and add objects below its own prefix and delete restic's locks there (R1, R2, R4, R8).
 
     Pulumi type ``lastcopy:vault:SourceIdentity``. Children: ``<name>-user`` (iam.User below /lastcopy/), ``<name>-policy`` (inline, so
-    that it is never shared), ``<name>-key-g<generation>`` (iam.AccessKey). No key is made before its policy is.
-    Rotation without a gap: a new generation is a new resource, so the new key is made and handed on before the engine deletes the old one
-    at the end of the same update; a run that is cut off in between leaves both, and the next one goes on. IAM allows two keys per user:
+    that it is never shared), ``<name>-key-g<generation>`` (iam.AccessKey). No key is made before its policy.
+    Rotation without a gap: a new generation is a new resource, so the new key is made and passed on before the engine deletes the old one
+    at the end of the same update. A run that is interrupted in between leaves both, and the next run goes on. IAM allows two keys per user:
     raise ``generation`` once per finished ``pulumi up``, or AWS answers LimitExceeded.
     Outputs: ``access_key_id``, ``secret_access_key`` (secret). The secret is kept in the state, encrypted, and on the relay.
-    Create it with ``depends_on`` the locked bucket: no key may exist before that is whole.
+    Create it with ``depends_on`` the locked bucket: no key may exist before the bucket is complete.
     Does not protect against a person who may edit IAM in this account: the bucket policy does that.
     """
 
@@ -48,7 +48,11 @@ class SourceIdentity(pulumi.ComponentResource):
         super().__init__(
             "lastcopy:vault:SourceIdentity",
             name,
-            {"source": args.source, "room": args.prefix, "generation": args.generation},  # as states have it
+            {
+                "source": args.source,
+                "room": args.prefix,
+                "generation": args.generation,
+            },  # as in existing states
             opts,
         )
         child = pulumi.ResourceOptions(parent=self)
@@ -72,6 +76,6 @@ class SourceIdentity(pulumi.ComponentResource):
 
 
 def user_name(bucket: str, source: str) -> str:
-    """``<source>@<bucket>``, unique in the account as buckets are in the world; shortened to IAM's 64 characters."""
+    """``<source>@<bucket>``, unique in the account because bucket names are globally unique; shortened to IAM's 64 characters."""
     name = f"{source}@{bucket}"
     return name if len(name) <= 64 else f"{name[:51]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"

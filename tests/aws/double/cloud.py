@@ -21,7 +21,7 @@ SANDBOX = "LASTCOPY_AWS_DOUBLE_SANDBOX"
 
 
 class Cloud:
-    """What one provider resource reaches."""
+    """What one provider resource can reach."""
 
     def __init__(self, settings: Props) -> None:
         given = {key: _nested(value) for key, value in settings.items()}
@@ -57,7 +57,7 @@ class Cloud:
         return session
 
     def client(self, service: str, region: str | None = None) -> Any:
-        """A boto3 client; made once, since making one is slow and not safe in threads."""
+        """A boto3 client, created once, because that is slow and not thread-safe."""
         where = region or self.region
         with self._lock:
             if (service, where) not in self._clients:
@@ -76,12 +76,12 @@ class Cloud:
         return f"arn:aws:{service}:{self.region if regional else ''}:{self.account}:{resource}"
 
     def tags(self, props: Props) -> dict[str, str]:
-        """A resource's tags with the provider's default ones below them."""
+        """A resource's tags, on top of the provider's default tags."""
         return {**self.default_tags, **(props.get("tags") or {})}
 
 
 def _nested(value: Any) -> Any:
-    """Members of a provider's configuration that are no strings travel as JSON text."""
+    """Provider settings that are not strings arrive as JSON text."""
     if isinstance(value, str) and value[:1] in ("{", "[", '"', "t", "f"):
         try:
             return json.loads(value)

@@ -103,7 +103,7 @@ def _make_link(cloud: Cloud, props: Props) -> Made:
     return cloud.client("ec2").associate_route_table(**given)["AssociationId"], {}
 
 
-# the way to S3 that stays inside AWS: a record
+# the route to S3 inside AWS, as a record
 
 
 def _make_endpoint(cloud: Cloud, props: Props) -> Made:
@@ -187,7 +187,7 @@ def _look_association(cloud: Cloud, made: str) -> Props | None:
 
 
 def _drop_association(cloud: Cloud, made: str, state: Props) -> None:
-    # Of a replaced instance: AWS ended the old association when the new one was made.
+    # For a replaced instance: AWS ended the old association when the new one was made.
     if _look_association(cloud, made):
         machines.point(cloud, state["allocationId"], None)
         drop(cloud.client("ec2").disassociate_address, AssociationId=made)

@@ -1,4 +1,4 @@
-"""What AWS refuses and moto does not: quotas, missing rights, names that somebody else has. Asked for by a test, one file per fault.
+"""Errors of AWS that moto does not have: quotas, missing rights, names that belong to somebody else. A test requests them, one file per fault.
 
 LASTCOPY_AWS_DOUBLE_FAULTS names a JSON file: type (or "delete TYPE") -> [code, message]. It is read at every operation.
 """
@@ -15,7 +15,7 @@ FAULTS = "LASTCOPY_AWS_DOUBLE_FAULTS"
 
 
 def strike(what: str) -> None:
-    """Refuse the operation when the test asked for that."""
+    """Refuse the operation if the test asked for that."""
     file = os.environ.get(FAULTS)
     if not file or not Path(file).exists():
         return

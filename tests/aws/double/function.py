@@ -1,4 +1,4 @@
-"""Lambda: functions and who may call them, as records; nothing is ever run by the double."""
+"""Lambda: functions and their callers, as records; the double never runs a function."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SETTINGS = "description role runtime handler timeout memorySize"
 
 
 def _quiet(call: Any, **names: Any) -> Any:
-    """The answer, or None where what is asked for is not there."""
+    """The answer, or None if the object does not exist."""
     try:
         return call(**names)
     except ClientError as error:

@@ -1,4 +1,4 @@
-"""The functions that programs call: look-ups, no changes."""
+"""The functions that programs call: lookups, no changes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _identity(cloud: Cloud, _: Props) -> Props:
 
 
 def _image(cloud: Cloud, props: Props) -> Props:
-    """As in AWS: no image is an error, and several are one unless the newest is asked for."""
+    """As on AWS: no image is an error, and several are one unless the newest is requested."""
     filters = [{"Name": one["name"], "Values": one["values"]} for one in props.get("filters") or []]
     asked = {"Owners": props["owners"]} if props.get("owners") else {}
     found = cloud.client("ec2").describe_images(Filters=filters, **asked)["Images"]
@@ -71,7 +71,7 @@ def _subnet(cloud: Cloud, props: Props) -> Props:
 
 
 def _lock(cloud: Cloud, props: Props) -> Props:
-    """As pulumi-aws: a bucket without Object Lock and one that is not there are told in the same words."""
+    """As in pulumi-aws: the same error for a bucket without Object Lock and for a missing bucket."""
     try:
         found = cloud.client("s3").get_object_lock_configuration(Bucket=props["bucket"])
     except ClientError as error:

@@ -1,4 +1,4 @@
-"""Security groups and their rules: records, nothing filters by them."""
+"""Security groups and their rules, as records: they filter nothing."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ def _make_group(cloud: Cloud, props: Props) -> Made:
     name, text = props["name"], props.get("description") or "Managed by Pulumi"
     made = ec2.create_security_group(GroupName=name, Description=text, VpcId=props["vpcId"])["GroupId"]
     group = ec2.describe_security_groups(GroupIds=[made])["SecurityGroups"][0]
-    if group["IpPermissionsEgress"]:  # as the provider: a group begins with no rule at all
+    if group["IpPermissionsEgress"]:  # like the provider: a group begins without any rule
         ec2.revoke_security_group_egress(GroupId=made, IpPermissions=group["IpPermissionsEgress"])
     _group_rules(cloud, made, {}, props)
     return made, {"arn": cloud.arn("ec2", f"security-group/{made}"), "ownerId": cloud.account}
 
 
 def _adopt_group(cloud: Cloud, props: Props) -> Made:
-    """The network's own default group, emptied first, as the provider does."""
+    """Take over the network's own default group and empty it first, as the provider does."""
     ec2 = cloud.client("ec2")
     where = [{"Name": "vpc-id", "Values": [props["vpcId"]]}, {"Name": "group-name", "Values": ["default"]}]
     group = ec2.describe_security_groups(Filters=where)["SecurityGroups"][0]
@@ -81,7 +81,7 @@ KINDS: dict[str, Kind] = {
         "vpcId ingress egress revokeRulesOnDelete tags",
         _adopt_group,
         _look_group,
-        lambda *_: None,  # it goes with its network
+        lambda *_: None,  # it is deleted with its network
         _group_rules,
         "ingress egress revokeRulesOnDelete tags",
     ),

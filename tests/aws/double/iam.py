@@ -21,7 +21,7 @@ def gone(error: ClientError) -> bool:
 
 
 def _drop(call: Any, **names: str) -> None:
-    """Deleting what is not there is done already."""
+    """Deleting something that does not exist counts as done."""
     try:
         call(**names)
     except ClientError as error:
@@ -110,7 +110,7 @@ def _drop_policy(cloud: Cloud, made: str, state: Props) -> None:  # noqa: ARG001
 
 # access keys
 
-MOST_KEYS = 2  # IAM's quota per user, which moto does not know
+MOST_KEYS = 2  # IAM's quota per user, which moto does not have
 
 
 def _make_key(cloud: Cloud, props: Props) -> Made:

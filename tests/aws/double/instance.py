@@ -14,7 +14,7 @@ from tests.aws.double.refused import Refused
 from tests.aws.double.wire import Props
 
 GONE = ("terminated", "shutting-down")
-# A user data change stops and starts the real instance; cloud-init runs once per instance, so nothing else comes of it.
+# A change of user data stops and starts the real instance; cloud-init runs once per instance, so it has no other effect.
 IN_PLACE = words(
     "instanceType vpcSecurityGroupIds iamInstanceProfile metadataOptions rootBlockDevice userData userDataBase64 "
     "userDataReplaceOnChange disableApiTermination disableApiStop monitoring maintenanceOptions "
@@ -71,7 +71,7 @@ def _outputs(cloud: Cloud, made: Props) -> Props:
 
 
 def _addresses(made: Props, address: str | None, props: Props) -> Props:
-    """The sandbox's address of the machine, where there is one: as public as the sandbox goes."""
+    """The sandbox's address of the machine, if it exists: the closest to a public address."""
     public = address or made.get("PublicIpAddress", "")
     return {
         "privateIp": address or made.get("PrivateIpAddress", ""),
@@ -132,7 +132,7 @@ def _delete(cloud: Cloud, name: str, state: Props) -> None:
 
 
 def _replacing(old: Props, new: Props) -> set[str]:
-    """What else replaces, by its value."""
+    """Other properties that cause a replacement, by value."""
     found = set()
     disk, disk_before = new.get("rootBlockDevice") or {}, old.get("rootBlockDevice") or {}
     if disk.get("encrypted") != disk_before.get("encrypted") or disk.get("kmsKeyId") != disk_before.get(

@@ -1,4 +1,4 @@
-"""What the double knows of a resource type."""
+"""The description of a resource type for the double."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Made = tuple[str, Props]
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """One resource type. `takes` are its known inputs; a change of one in `new` replaces, of any other calls `update`.
+    """One resource type. `takes` are its known inputs; a change of an input in `new` replaces the resource, any other change calls `update`.
 
-    `named`: the provider gives it a name of its own, `<resource>-<7 hex digits>`, where the program gives none.
+    `named`: if the program gives no name, the provider makes one, `<resource>-<7 hex digits>`.
     """
 
     takes: frozenset[str]

@@ -1,4 +1,4 @@
-"""EC2's machines: an instance is a machine of the sandbox, an Elastic IP an address that the sandbox's router translates to it."""
+"""EC2's machines: an instance is a machine of the sandbox, and an Elastic IP an address that the sandbox's router translates to it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.aws.double.cloud import Cloud
 from tests.aws.double.refused import Refused
 from toolchain.checkout import ROOT
 
-FIRST_ELASTIC = 200  # of the sandbox's network; machines count up from .10
+FIRST_ELASTIC = 200  # in the sandbox's network; machines count up from .10
 Elastic = dict[str, dict[str, str]]
 
 
 def _sandbox(folder: Path, verb: str, *words: str) -> dict[str, str]:
-    """A verb in a process of its own: what it starts must outlive this plugin."""
+    """Run a sandbox verb in a separate process: what it starts must outlive this plugin."""
     done = subprocess.run(
         [sys.executable, "-m", "sandbox", verb, "--dir", str(folder), *words],
         cwd=ROOT,
@@ -38,7 +38,7 @@ def _sandbox(folder: Path, verb: str, *words: str) -> dict[str, str]:
 
 
 def boot(cloud: Cloud, instance: str, data: str) -> str | None:
-    """A new machine with the user data applied; its private address."""
+    """Boot a new machine, apply the user data, and return its private address."""
     if cloud.sandbox is None:
         return None
     facts = _sandbox(cloud.sandbox, "machine-up", "--name", instance, "--role", "relay")
@@ -59,7 +59,7 @@ def end(cloud: Cloud, instance: str) -> None:
 
 
 def lend(cloud: Cloud, allocation: str) -> str | None:
-    """An address of the sandbox's network for this allocation."""
+    """Reserve an address of the sandbox's network for this allocation."""
     if cloud.sandbox is None:
         return None
     network = Sandbox(cloud.sandbox).plan.network
@@ -72,7 +72,7 @@ def lend(cloud: Cloud, allocation: str) -> str | None:
 
 
 def point(cloud: Cloud, allocation: str, instance: str | None) -> None:
-    """From now on the address leads to that machine, or to nowhere."""
+    """From now on the address leads to that machine, or to none."""
     if cloud.sandbox is None:
         return
     box = Sandbox(cloud.sandbox)
@@ -89,7 +89,7 @@ def take_back(cloud: Cloud, allocation: str) -> None:
 
 @contextmanager
 def elastic(folder: Path) -> Iterator[Elastic]:
-    """The addresses lent; what is changed within is what the router does from then on."""
+    """The reserved addresses; the router applies changes that are made within the block."""
     file = folder / "elastic.json"
     with (folder / "elastic.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

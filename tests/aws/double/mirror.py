@@ -1,4 +1,4 @@
-"""S3's data plane: buckets, Object Lock and IAM users' keys, carried over to the sandbox's minio. Does nothing where there is no sandbox."""
+"""S3's data plane: mirrors buckets, Object Lock and IAM users' keys to the sandbox's minio. Does nothing without a sandbox."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.aws.double.cloud import Cloud
 from tests.aws.double.refused import Refused
 from tests.aws.double.wire import Props
 
-if TYPE_CHECKING:  # late otherwise: slow to load, and not needed where there is no sandbox
+if TYPE_CHECKING:  # imported late: slow to load, and not needed without a sandbox
     from minio import Minio
     from minio.minioadmin import MinioAdmin
 
 
 @contextmanager
 def storage_of(box: Sandbox) -> Iterator[tuple[Minio, MinioAdmin]]:
-    """The sandbox's storage with its own root's rights. Within, this thread's connections are in the storage's network: moto is not there."""
+    """The sandbox's storage as its root. Within the block this thread connects from the storage's network, in which moto cannot be reached."""
     from minio import Minio
     from minio.credentials.providers import StaticProvider
     from minio.minioadmin import MinioAdmin
@@ -53,7 +53,7 @@ def bucket_made(cloud: Cloud, name: str, *, locked: bool) -> None:
 
 
 def lock_set(cloud: Cloud, name: str, retention: Props | None) -> None:
-    """Default retention: of new objects, as in S3."""
+    """The default retention of new objects, as in S3."""
     with _storage(cloud) as there:
         if not there:
             return
@@ -67,7 +67,7 @@ def lock_set(cloud: Cloud, name: str, retention: Props | None) -> None:
 
 
 def bucket_gone(cloud: Cloud, name: str, *, force: bool) -> None:
-    """With `force` every version goes, GOVERNANCE bypassed, as the provider's `forceDestroy` does; COMPLIANCE stops it."""
+    """With `force` every version is deleted, bypassing GOVERNANCE, like the provider's `forceDestroy`; COMPLIANCE prevents it."""
     with _storage(cloud) as there:
         if not there or not there[0].bucket_exists(name):
             return
@@ -88,7 +88,7 @@ def bucket_gone(cloud: Cloud, name: str, *, force: bool) -> None:
 
 
 def key_made(cloud: Cloud, access_key: str, secret: str) -> None:
-    """Without a policy it may do nothing yet."""
+    """Without a policy the key has no rights yet."""
     with _storage(cloud) as there:
         if there:
             there[1].user_add(access_key, secret)
@@ -103,10 +103,10 @@ def key_gone(cloud: Cloud, access_key: str) -> None:
 
 
 def rights_changed(cloud: Cloud, user: str) -> None:
-    """Every key of the user has exactly the S3 rights that its inline policies give."""
+    """Give every key of the user exactly the S3 rights of its inline policies."""
     if cloud.sandbox is None:
         return
-    # Before, not within.
+    # Before the block, not within.
     keys, statements = _keys(cloud, user), _statements(cloud, user)
     with _storage(cloud) as there:
         if not there:
@@ -137,7 +137,7 @@ def _keys(cloud: Cloud, user: str) -> list[str]:
 
 
 def _statements(cloud: Cloud, user: str) -> list[Any]:
-    """Those about S3 alone: minio knows no KMS key of AWS's."""
+    """The statements about S3 alone: minio has no KMS keys of AWS."""
     iam, found = cloud.client("iam"), []
     for name in iam.list_user_policies(UserName=user)["PolicyNames"]:
         document = iam.get_user_policy(UserName=user, PolicyName=name)["PolicyDocument"]

@@ -1,4 +1,4 @@
-"""From the provider's names to the API's: `noncurrentVersionExpiration` to `NoncurrentVersionExpiration`."""
+"""Converts the provider's names to the API's: `noncurrentVersionExpiration` to `NoncurrentVersionExpiration`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.aws.double.wire import Props
 
 
 def pascal(value: Any, special: dict[str, str] | None = None) -> Any:
-    """Deep; `special` names the members whose API name is another one."""
+    """Convert all levels; `special` maps members whose API name differs."""
     other = special or {}
     if isinstance(value, dict):
         return {other.get(k, k[:1].upper() + k[1:]): pascal(v, other) for k, v in value.items()}
@@ -18,7 +18,7 @@ def pascal(value: Any, special: dict[str, str] | None = None) -> Any:
 
 
 def camel(value: Any, special: dict[str, str] | None = None) -> Any:
-    """The way back."""
+    """The reverse conversion."""
     back = {api: name for name, api in (special or {}).items()}
     if isinstance(value, dict):
         return {back.get(k, k[:1].lower() + k[1:]): camel(v, special) for k, v in value.items()}

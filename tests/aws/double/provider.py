@@ -1,6 +1,6 @@
-"""The plugin protocol: what the engine asks of a provider, answered from the tables of kinds.
+"""The plugin protocol: answers the engine's requests to a provider from the tables of kinds.
 
-Plain gRPC rather than the SDK's experimental provider: that one answers DiffConfig with members its own types do not have.
+It uses plain gRPC, because the SDK's experimental provider answers DiffConfig with members that its own types do not have.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from tests.aws.double.refused import Refused
 from tests.aws.double.tables import KINDS
 from tests.aws.double.wire import UNKNOWN, Props, changed, plain, struct
 
-VERSION = metadata.version("pulumi_aws")  # what it plays; another one makes the engine warn
-REGION = "region"  # pulumi-aws 7: every resource takes one
+VERSION = metadata.version("pulumi_aws")  # the version that it imitates; the engine warns about any other
+REGION = "region"  # pulumi-aws 7: every resource accepts a region
 THREADS = 32
 
 
 class Double(provider_pb2_grpc.ResourceProviderServicer):
-    """One provider resource's plugin process."""
+    """The plugin process of one provider resource."""
 
     def __init__(self, stop: threading.Event) -> None:
         self._stop = stop
@@ -64,7 +64,7 @@ class Double(provider_pb2_grpc.ResourceProviderServicer):
         given = plain(request.args)
         with _answering(context, "configuring the provider"):
             self._cloud = Cloud({k: v for k, v in given.items() if not _has_unknown(v)})
-        # Secrets come in bare and the engine marks outputs of the same name: what the double adds is marked below.
+        # Secrets arrive unmarked and the engine marks outputs of the same name; additional secrets of the double are marked below.
         return provider_pb2.ConfigureResponse(acceptSecrets=False, supportsPreview=True)
 
     # resources
@@ -110,7 +110,7 @@ class Double(provider_pb2_grpc.ResourceProviderServicer):
             return provider_pb2.ReadResponse(
                 id=request.id,
                 properties=self._state(kind, {**state, **found}),
-                # An import has no inputs yet: they are all that can be seen.
+                # An import has no inputs yet, so they are derived from everything that can be read.
                 inputs=struct({**inputs, **{k: v for k, v in seen.items() if k in inputs or not inputs}}),
             )
 
@@ -185,7 +185,7 @@ def _difference(differ: list[str], new: frozenset[str], delete_first: bool) -> A
 
 @contextmanager
 def _answering(context: Any, doing: str) -> Iterator[None]:
-    """Errors as the engine shows them: one line, with AWS's own code and words where they are AWS's."""
+    """Errors as the engine shows them: one line, with AWS's own code and message if they come from AWS."""
     try:
         yield
     except ClientError as error:
@@ -197,7 +197,7 @@ def _answering(context: Any, doing: str) -> Iterator[None]:
 
 
 def _watch(parent: int, stop: threading.Event) -> None:
-    """End with the engine, also with a killed one."""
+    """End together with the engine, even if it is killed."""
     while not stop.wait(0.5):
         if os.getppid() != parent:
             stop.set()

@@ -1,5 +1,5 @@
-"""The one error that the double raises on purpose."""
+"""The only error that the double raises deliberately."""
 
 
 class Refused(Exception):
-    """The double, or AWS's part that it plays, says no; the text is what the engine shows."""
+    """The double refuses, in the role of AWS; the engine shows the text."""

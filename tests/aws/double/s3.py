@@ -1,4 +1,4 @@
-"""Buckets and what is set on them, one setting a resource."""
+"""Buckets and their settings, one resource per setting."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _make_bucket(cloud: Cloud, props: Props) -> Made:
     )
     locked = bool(props.get("objectLockEnabled"))
     s3 = cloud.client("s3")
-    # AWS's first region answers as if all was well; the provider then asks whose bucket it is.
+    # AWS's first region answers as if all was well; the provider then asks who owns the bucket.
     if any(one["Name"] == name for one in s3.list_buckets()["Buckets"]):
         raise Refused(
             f"api error BucketAlreadyOwnedByYou: {name}: your previous request to create the named bucket succeeded and you already own it."
@@ -73,7 +73,7 @@ def _read_bucket(cloud: Cloud, name: str, state: Props) -> Props | None:
         locked = s3.get_object_lock_configuration(Bucket=name)["ObjectLockConfiguration"]
     except ClientError:
         locked = {}
-    # Not read from AWS, as in the provider: what a destroy may do is this program's own word.
+    # Not read from AWS, as in the provider: only this program says what a destroy may do.
     kept = only(state, "forceDestroy", "tags")
     found = {"bucket": name, "objectLockEnabled": locked.get("ObjectLockEnabled") == "Enabled"}
     return {**found, **kept, **_bucket_outputs(cloud, name)}
@@ -110,7 +110,7 @@ def _setting(
     drop: Callable[[Any, str], Any] | None,
     then: Callable[[Cloud, str, Props], None] = lambda *_: None,
 ) -> Kind:
-    """A setting of a bucket, whose id is the bucket's name: put to create and to update."""
+    """A setting of a bucket, whose id is the bucket's name; the same call creates and updates it."""
 
     def create(cloud: Cloud, props: Props) -> Made:
         update(cloud, props["bucket"], {}, props)
@@ -149,7 +149,7 @@ def _setting(
 
 
 def _rules(props: Props) -> list[Props]:
-    """Lifecycle rules as the API wants them: a filter in every one."""
+    """Lifecycle rules in the API's form, with a filter in every rule."""
     rules = pascal(props["rules"], SPECIAL)
     for rule in rules:
         rule.setdefault("Filter", {"Prefix": ""})
@@ -157,7 +157,7 @@ def _rules(props: Props) -> list[Props]:
 
 
 def _lock(found: Props) -> Props:
-    """moto names the unit that is not used as well."""
+    """moto also returns the unused unit as a null."""
     rule = (found.get("Rule") or {}).get("DefaultRetention")
     retention = {name: value for name, value in camel(rule or {}).items() if value}
     return {
@@ -185,7 +185,7 @@ KINDS: dict[str, Kind] = {
         lambda s3, name: {
             "versioningConfiguration": {"status": s3.get_bucket_versioning(Bucket=name).get("Status", "")}
         },
-        # The provider suspends on delete, which a bucket with Object Lock refuses: it is left as it is.
+        # The provider suspends versioning on delete, which a bucket with Object Lock refuses, so it is left unchanged.
         None,
     ),
     "aws:s3/bucketObjectLockConfiguration:BucketObjectLockConfiguration": _setting(
@@ -278,5 +278,5 @@ KINDS: dict[str, Kind] = {
 
 
 def _text(policy: Any) -> str:
-    """A policy may come as a text or, from a program that gives a mapping, as the document itself."""
+    """A policy may be a text or, from a program that gives a mapping, the document itself."""
     return policy if isinstance(policy, str) else json.dumps(policy)

@@ -1,4 +1,4 @@
-"""EC2's things: what all that have an id and tags have in common."""
+"""What all EC2 resources with an id and tags have in common."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def thing(
     *,
     named: bool = False,
 ) -> Kind:
-    """A thing with an id and tags. What is not named in `inplace` replaces."""
+    """A resource with an id and tags. Changes of properties that are not in `inplace` replace it."""
 
     def create(cloud: Cloud, props: Props) -> Made:
         made, outputs = make(cloud, props)

@@ -1,8 +1,8 @@
-"""What a first boot does with user data: the part of cloud-init's cloud-config that this project uses, applied to a sandbox machine.
+"""Applies user data at the first boot: the part of cloud-init's cloud-config that this project uses, on a sandbox machine.
 
-Applied from outside, as root, right after the machine's start; a key that is not known here is refused. In AWS's place it also says where the
-machine's names are looked up and which authority signs S3's certificate: the sandbox's.
-Not done: `packages` and the package lists (a sandbox machine reaches no mirror; its image has what is needed).
+It is applied from outside, as root, right after the machine has started; unknown keys are refused. In place of AWS it also sets the
+name server and the authority that signs S3's certificate to the sandbox's.
+Not done: `packages` and the package lists (a sandbox machine reaches no mirror; its image contains what is needed).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.aws.double.refused import Refused
 
 HEADER = "#cloud-config"
 CA = "/usr/local/share/ca-certificates/sandbox.crt"
-# Read and left: how packages come, and what the image says already.
+# Accepted and ignored: how packages are installed, and what the image already has.
 NOT_DONE = {
     "package_update",
     "package_upgrade",
@@ -43,7 +43,7 @@ DONE = {"bootcmd", "hostname", "runcmd", "ssh_authorized_keys", "ssh_keys", "use
 
 
 class Machine:
-    """One machine, commanded as root from outside."""
+    """One machine, controlled as root from outside."""
 
     def __init__(self, box: Sandbox, name: str) -> None:
         self._box, self._name = box, name
@@ -72,7 +72,7 @@ class Machine:
 
 
 def apply(box: Sandbox, name: str, text: str) -> None:
-    """The machine is as the user data want it, and nobody else gets in."""
+    """Make the machine as the user data describes it, with no other access."""
     config = parse(text)
     machine = Machine(box, name)
     _network(box, machine)
@@ -90,7 +90,7 @@ def apply(box: Sandbox, name: str, text: str) -> None:
 
 
 def parse(text: str) -> dict[str, Any]:
-    """The settings; refused where they are not cloud-config or hold what is not known here."""
+    """The settings; refused if they are not cloud-config or contain something unknown."""
     if not text.strip():
         return {}
     if text.splitlines()[0].strip() != HEADER:
@@ -102,16 +102,16 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def _network(box: Sandbox, machine: Machine) -> None:
-    """The sandbox's name server and authority, in the place of the VPC's and of the public ones."""
+    """The sandbox's name server and authority, in place of the VPC's and of public ones."""
     authority = (box.storage_folder / "certs" / "ca.crt").read_text()
     machine.write(CA, authority)
-    # What update-ca-certificates does, but without the seconds that it takes.
+    # What update-ca-certificates does, without its delay of some seconds.
     machine.sh(f"cat {CA} >>/etc/ssl/certs/ca-certificates.crt")
     machine.write("/etc/resolv.conf", f"nameserver {box.driver.storage_address}\n")
 
 
 def _accounts(machine: Machine, users: list[Any], keys: list[str]) -> None:
-    """The image's own account ("default") and others; the sandbox's own way in ends here."""
+    """The image's own account ("default") and others; the sandbox's own access ends here."""
     machine.sh(f': >"/home/{ADMIN}/.ssh/authorized_keys"; rm -f /etc/sudoers.d/90-cloud-admin')
     for user in users:
         entry = {"name": ADMIN} if user == "default" else dict(user)
@@ -162,7 +162,7 @@ def _file(machine: Machine, file: dict[str, Any]) -> None:
 
 
 def _host_keys(machine: Machine, keys: dict[str, str]) -> None:
-    """Given keys are the only ones, as cloud-init deletes the image's; without any, sshd gets a new one, as on AWS."""
+    """Given keys replace the image's, as with cloud-init; without any, sshd gets a new key, as on AWS."""
     machine.sh("rm -f /etc/ssh/ssh_host_*")
     for name, text in keys.items():
         kind, half = name.rsplit("_", 1)
@@ -177,7 +177,7 @@ def _host_keys(machine: Machine, keys: dict[str, str]) -> None:
 
 
 def _command(machine: Machine, command: Any) -> None:
-    """As cloud-init: a list is run as it is, a text by the shell."""
+    """As in cloud-init: a list is run directly, text by the shell."""
     if isinstance(command, list):
         machine.run(*[str(word) for word in command])
     else:

@@ -1,4 +1,4 @@
-"""Who is told of what: SNS, CloudWatch and EventBridge, as records; nothing is ever sent."""
+"""SNS, CloudWatch and EventBridge, as records; nothing is ever sent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.aws.double.wire import Props
 
 
 def _quiet(call: Any, **names: Any) -> Any:
-    """The answer, or None where what is asked for is not there."""
+    """The answer, or None if the object does not exist."""
     try:
         return call(**names)
     except ClientError as error:
@@ -186,7 +186,9 @@ KINDS: dict[str, Kind] = {
         create=lambda cloud, props: (props["arn"], _set_policy(cloud, "", {}, props)),
         read=_read_policy,
         update=_set_policy,
-        delete=lambda *_: None,  # the provider puts the default policy back; the topic goes with its stack
+        delete=lambda *_: (
+            None
+        ),  # the provider restores the default policy; the topic is deleted with its stack
         new=words("arn"),
     ),
     "aws:sns/topicSubscription:TopicSubscription": Kind(

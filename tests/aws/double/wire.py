@@ -1,4 +1,4 @@
-"""Property values as they travel between engine and plugin, and as plain Python."""
+"""Property values in the form sent between engine and plugin, and as plain Python values."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from google.protobuf.struct_pb2 import Struct
 
 Props = dict[str, Any]
 
-# Of Pulumi's plugin protocol: what stands for a value that a preview cannot know, and what marks a secret.
+# Constants of Pulumi's plugin protocol: a value that a preview cannot know, and the mark of a secret.
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 SIGNATURE, SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
 
 
 def plain(struct: Struct) -> Props:
-    """Whole numbers as int; nulls and the engine's own `__` members left out; secrets as their bare value."""
+    """Whole numbers as int; nulls and the engine's own `__` members left out; secrets unwrapped."""
     found: Props = _plain(MessageToDict(struct))
     return found
 
@@ -34,7 +34,7 @@ def _plain(value: Any) -> Any:
 
 
 def struct(props: Props, secrets: frozenset[str] = frozenset()) -> Struct:
-    """For the wire; the named members marked as secrets."""
+    """Values for the wire, with the named members marked as secrets."""
     marked = {
         key: {SIGNATURE: SECRET, "value": value} if key in secrets else value
         for key, value in props.items()
@@ -44,7 +44,7 @@ def struct(props: Props, secrets: frozenset[str] = frozenset()) -> Struct:
 
 
 def changed(old: Props, new: Props) -> list[str]:
-    """Members that differ. An absent one equals an empty one or False, as in the provider's own schema; JSON texts equal by what they say."""
+    """Members that differ. An absent member equals an empty one or False, as in the provider's own schema; JSON texts are compared by content."""
     return sorted(
         key for key in old.keys() | new.keys() if _canonical(old.get(key)) != _canonical(new.get(key))
     )

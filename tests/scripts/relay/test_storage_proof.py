@@ -87,7 +87,7 @@ def test_through_the_proxy_a_good_storage_is_as_good(ready: Chain, weak: WeakSto
 
 APART = (
     "demands another checksum",
-    "tells a missing object as forbidden",
+    "reports a missing object as forbidden",
     "gives no versions",
 )  # they end the proof early
 
@@ -295,7 +295,7 @@ def test_on_ceph_what_it_does_not_hold_is_named(ready: Chain, tmp_path: Path) ->
                 answers[name] = ready.run(step)
     assert [text.partition(" (row ")[2][:2] for text in warnings(answers["documented"])] == ["S5", "R8"]
     assert answers["conditioned"].code == 1
-    assert weakness("tells a missing object as forbidden").told in answers["conditioned"].words
+    assert weakness("reports a missing object as forbidden").told in answers["conditioned"].words
     assert "pull request 68577" in answers["conditioned"].words
     assert any(
         weakness("lets the identity lock for longer").told in text for text in warnings(answers["owners"])

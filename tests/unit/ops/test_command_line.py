@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -338,6 +339,31 @@ def test_an_interruption_has_an_exit_code_of_its_own_and_says_what_is_left(
     done = CliRunner().invoke(app, ["status"])
     assert done.exit_code == ExitCode.INTERRUPTED
     assert "no version was deleted" in done.stderr
+    code, told = as_json("status", "--json")
+    assert (code, [*told["errors"][0]]) == (ExitCode.INTERRUPTED, ["what"])
+    assert "no version was deleted" in told["errors"][0]["what"]
+
+
+def test_an_interrupted_restore_test_is_told_to_the_alarm_and_as_json(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ops.verbs.restore_test.run_all", interrupt)
+    (tmp_path / "tell").write_text(f"#!/bin/sh\ncat >{tmp_path}/told\n")
+    (tmp_path / "tell").chmod(0o755)
+    words = ["--kit", "kit", "--storage-key", "key", "--on-failure", str(tmp_path / "tell")]
+    code, told = as_json("restore-test", "run", *words, "--json")
+    assert code == ExitCode.INTERRUPTED
+    assert told["errors"][0]["what"].strip() == (tmp_path / "told").read_text().strip()
+    assert "nothing is proved" in (tmp_path / "told").read_text()
+
+
+def test_the_documented_exit_codes_are_those_of_the_program() -> None:
+    chapter = (ROOT / "docs/commands.md").read_text().split("## Exit codes")[1].split("\n## ")[0]
+    codes = [int(code) for code in re.findall(r"^\| (\d+) \|", chapter, flags=re.MULTILINE)]
+    assert codes == sorted(set(map(int, ExitCode)))
 
 
 COMPLETE = """

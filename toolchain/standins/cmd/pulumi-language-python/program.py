@@ -1,6 +1,6 @@
-"""Runs one Pulumi program. The language host starts it with its settings as JSON in the only argument.
+"""Runs one Pulumi program; started by the language host, with its settings as JSON in the only argument.
 
-Exit codes: 0, the program ended; 32, it failed and the user has been told why; 1, any other failure.
+Exit codes: 0, the program ended; 32, it failed and the user has been told why; 1, it failed otherwise.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ def main() -> int:
         pulumi.log.error(f"no __main__.py in {program}")
         return MESSAGE_SHOWN
 
-    # A failed program leaves futures that nobody awaits; asyncio's warnings about them help no one.
+    # A program that fails leaves futures that nobody waits for; asyncio's complaints about them help no one.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
