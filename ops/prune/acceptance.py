@@ -27,7 +27,7 @@ def folder(access: Access) -> str:
 def make(access: Access, ids: Collection[str], now: datetime) -> tuple[str, dict[str, Any]]:
     """Key and content of a note that accepts these snapshots. ``now``: the storage's time."""
     listed, at = sorted(ids), iso(now)
-    note = {"format": 1, "at": at, "ids": listed, "mac": checkpoint.seal(access, "accepted", at, listed)}
+    note = {"format": 1, "at": at, "ids": listed, "mac": checkpoint.sign(access, "accepted", at, listed)}
     return f"{folder(access)}{at}.json", note
 
 
@@ -40,6 +40,6 @@ def read_accepted(access: Access, notes: Iterable[dict[str, Any]]) -> frozenset[
             continue
         if found.issuperset(ids):
             continue  # it adds nothing, so skip the slow signature check
-        if hmac.compare_digest(checkpoint.seal(access, "accepted", at, ids), str(note.get("mac", ""))):
+        if hmac.compare_digest(checkpoint.sign(access, "accepted", at, ids), str(note.get("mac", ""))):
             found.update(ids)
     return frozenset(found)

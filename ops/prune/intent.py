@@ -48,7 +48,7 @@ def make(access: Access, history: History, drops: Iterable[str]) -> tuple[str, d
         checkpoint.digest(history.live()),
         sorted(drops),
     )
-    mac = checkpoint.seal(access, "prune", at, state, ids)
+    mac = checkpoint.sign(access, "prune", at, state, ids)
     return f"{folder(access)}{iso(history.last)}.json", {
         "format": 1,
         "at": at,
@@ -76,6 +76,6 @@ def find_unfinished(
         # Compare the digest first: it is quick, and rejects notes with which an attacker may flood us.
         if checkpoint.digest(history.view(moment)) != state:
             continue
-        if hmac.compare_digest(checkpoint.seal(access, "prune", at, state, ids), str(note.get("mac", ""))):
+        if hmac.compare_digest(checkpoint.sign(access, "prune", at, state, ids), str(note.get("mac", ""))):
             found.append(Intent(at=moment, ids=frozenset(ids)))
     return tuple(found)

@@ -240,7 +240,7 @@ def open_recovery(
         with ServedViews(storage, folder, say) as views, ExitStack() as early:
 
             def known(history: History) -> Recovery:
-                since = checkpoint.newest(access, history, notes)
+                since = checkpoint.find_newest(access, history, notes)
                 history = date_markers_last(history, since[0] if since else None)
                 return Recovery(
                     access=access, tools=tools, storage=storage, folder=folder, history=history, since=since, say=say, views=views,

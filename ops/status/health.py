@@ -116,7 +116,7 @@ def judge(
 ) -> SourceHealth:
     """Judge a listing. Pure."""
     live = history.live()
-    noted = checkpoint.newest_unproven(history, notes)
+    noted = checkpoint.find_newest_unverified(history, notes)
     found = [act for act in find_acts(history) if noted is None or act.entry.at > noted[0]]
     today = [act for act in find_acts(history) if act.entry.at > now - DAY]
     seen = SourceHealth(

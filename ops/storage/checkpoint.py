@@ -36,7 +36,7 @@ def digest(shown: dict[str, Entry]) -> str:
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
-def seal(access: Access, *content: Any) -> str:
+def sign(access: Access, *content: Any) -> str:
     """Sign the content of a note. The content must be serializable as JSON."""
     # Slow by design: a note must not offer a quick way to guess a weak password.
     key = hashlib.scrypt(
@@ -54,27 +54,29 @@ def make(access: Access, history: History, why: str) -> tuple[str, dict[str, Any
     if history.last is None:
         raise AssertionError("an empty repository cannot have a checkpoint")
     at, state = history.last.astimezone(UTC).isoformat(), digest(history.live())
-    note = {"format": 1, "at": at, "state": state, "why": why, "mac": seal(access, at, state, why)}
+    note = {"format": 1, "at": at, "state": state, "why": why, "mac": sign(access, at, state, why)}
     return f"{folder(access)}{iso(history.last)}.json", note
 
 
-def newest(access: Access, history: History, notes: Iterable[dict[str, Any]]) -> tuple[datetime, str] | None:
+def find_newest(
+    access: Access, history: History, notes: Iterable[dict[str, Any]]
+) -> tuple[datetime, str] | None:
     """Time and reason of the newest note that has our signature and still matches the storage's history at that time."""
-    return _newest(
+    return _find_newest(
         history,
         notes,
         lambda note, at, state, why: hmac.compare_digest(
-            seal(access, at, state, why), str(note.get("mac", ""))
+            sign(access, at, state, why), str(note.get("mac", ""))
         ),
     )
 
 
-def newest_unproven(history: History, notes: Iterable[dict[str, Any]]) -> tuple[datetime, str] | None:
+def find_newest_unverified(history: History, notes: Iterable[dict[str, Any]]) -> tuple[datetime, str] | None:
     """The same without the password, so without checking the signature: anyone who may write outside the sources' prefixes can forge one."""
-    return _newest(history, notes, lambda *_: True)
+    return _find_newest(history, notes, lambda *_: True)
 
 
-def _newest(
+def _find_newest(
     history: History,
     notes: Iterable[dict[str, Any]],
     ours: Callable[[dict[str, Any], str, str, str], bool],
