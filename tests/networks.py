@@ -1,6 +1,6 @@
-"""A free range for a test's own sandbox, and free ports, so that tests and the user's stack stand side by side.
+"""A free range for a test's own sandbox, and free ports, so that tests do not disturb one another or the user's stack.
 
-The ranges are from 198.18.0.0/15, which RFC 2544 keeps for tests: documentation ranges are used for real addresses in some closed networks.
+The ranges are from 198.18.0.0/15, which RFC 2544 reserves for tests: some closed networks use documentation ranges for real addresses.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import socket
 import subprocess
 
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-# Each worker has its own, for two that look at the same moment would see the same one free.
+# Each worker has its own range: two workers that look at the same moment would find the same one free.
 RANGES = [f"198.18.{third}.0/24" for third in range(100 + 10 * WORKER, 110 + 10 * WORKER)]
 
 _KEPT: list[socket.socket] = []
 
 
 def free_port() -> int:
-    """A port on loopback that is this process's own until it ends.
+    """A port on loopback that belongs to this process until it ends.
 
-    Its socket stays bound and never listens: dials are refused, nobody else is given the port, and a server that
-    reuses addresses, as all of ours do, can take it at any time.
+    Its socket stays bound and never listens: connections are refused, nobody else gets the port, and a server that
+    reuses addresses, as all servers of the tests do, can take it at any time.
     """
     kept = socket.socket()
     kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -32,7 +32,7 @@ def free_port() -> int:
 
 
 def free_network() -> str:
-    """The first range that no address and no route of this host touches."""
+    """The first range that no address and no route of this host uses."""
     said = subprocess.run(
         ["ip", "-j", "route", "show", "table", "all"], capture_output=True, text=True, check=True
     ).stdout

@@ -26,14 +26,14 @@ PATH_AND_OPERATOR = {
         ),
         sabotage=(
             "tests/drill/test_a_rows.py::test_a2_sabotage_a_secret_in_any_of_four_careless_places_is_found",
-            "tests/integration/test_operator_rows.py::test_the_watch_would_have_seen_one",
+            "tests/integration/test_operator_rows.py::test_sabotage_the_watch_would_have_seen_a_secret",
             "tests/unit/settings/test_secrecy.py::test_sabotage_errors_that_quote_plain_words_repeat_a_passphrase",
         ),
     ),
     "A3": Proof(
         tests=(
             "tests/drill/test_a_rows.py::test_the_row_holds",
-            "tests/integration/test_operator_rows.py::test_an_sshd_configuration_that_cannot_be_dialled_is_rolled_back",
+            "tests/integration/test_operator_rows.py::test_an_sshd_configuration_that_prevents_logins_is_rolled_back",
         ),
         sabotage=(
             "tests/drill/test_a_rows.py::test_a3_sabotage_without_guard_and_comparison_the_admin_is_locked_out",
@@ -73,9 +73,9 @@ PATH_AND_OPERATOR = {
     "A7": Proof(
         tests=(
             "tests/drill/test_a_rows.py::test_the_row_holds",
-            "tests/integration/test_lifecycle.py::test_an_up_that_was_killed_in_the_middle_is_finished_by_the_next",
+            "tests/integration/test_lifecycle.py::test_an_up_that_was_killed_in_the_middle_is_completed_by_the_next",
             "tests/scripts/relay/test_steps.py::test_a_killed_step_is_completed_by_the_next_run",
-            "tests/prune/test_killed.py::test_a_prune_killed_anywhere_is_finished_by_the_next",
+            "tests/prune/test_killed.py::test_a_prune_killed_anywhere_is_completed_by_the_next",
             "tests/scripts/source/test_failures.py::test_a_connection_cut_in_the_middle_is_an_outage_and_the_next_run_goes_on",
         ),
         sabotage=(
@@ -87,7 +87,7 @@ PATH_AND_OPERATOR = {
     "A8": Proof(
         tests=(
             "tests/drill/test_trusted_rows.py::test_the_row_holds",
-            "tests/integration/test_status_and_cut_off.py::test_a8_silence_is_noticed_by_the_storages_own_time",
+            "tests/integration/test_status_and_cut_off.py::test_a8_silence_is_noticed_by_the_storages_own_clock",
             "tests/integration/test_status_and_cut_off.py::test_status_uses_no_password",
         ),
         sabotage=(
@@ -125,7 +125,7 @@ PATH_AND_OPERATOR = {
         sabotage=(
             "tests/drill/test_a_rows.py::test_a10_sabotage_a_storage_step_that_checks_too_little_accepts_weak_storages",
             "tests/scripts/relay/test_storage_proof.py::test_sabotage_without_a_part_of_the_proof_its_weakness_is_not_found",
-            "tests/gates/test_rules.py::test_without_a_checksum_no_upload_is_taken",
+            "tests/gates/test_rules.py::test_without_a_checksum_no_upload_is_accepted",
         ),
     ),
 }

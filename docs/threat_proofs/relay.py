@@ -12,7 +12,7 @@ RELAY = {
             "tests/drill/test_r_rows.py::test_the_row_holds",
             "tests/enforced/test_relay_rows.py::test_r1_no_object_is_deleted",
             "tests/enforced/test_backup_works.py::test_r1_r2_rclone_itself_removes_nothing",
-            "tests/sandbox/test_storage.py::test_a_source_deletes_no_data_and_no_version",
+            "tests/sandbox/test_storage.py::test_a_source_cannot_delete_data_or_versions",
         ),
         sabotage=(
             "tests/drill/test_r_rows.py::test_r1_sabotage_an_identity_that_may_delete_hides_every_object",
@@ -26,21 +26,21 @@ RELAY = {
             "tests/drill/test_r_rows.py::test_the_row_holds",
             "tests/enforced/test_relay_rows.py::test_r2_no_version_is_deleted_and_no_lock_is_shortened",
             "tests/enforced/test_relay_rows.py::test_r2_compliance_keeps_every_version_without_any_document",
-            "tests/sandbox/test_storage.py::test_the_lock_is_compliance_and_holds_against_the_storages_own_root",
+            "tests/sandbox/test_storage.py::test_the_lock_is_compliance_and_binds_even_the_storages_root",
         ),
         sabotage=(
             "tests/drill/test_r_rows.py::test_r2_sabotage_where_the_lock_can_be_bypassed_versions_are_lost",
             "tests/enforced/test_relay_rows.py::test_r2_sabotage_versions_are_lost",
-            "tests/sandbox/test_storage.py::test_the_lock_proof_fails_on_a_bucket_without_a_lock",
+            "tests/sandbox/test_storage.py::test_sabotage_the_lock_check_fails_on_a_bucket_without_a_lock",
         ),
     ),
     "R3": Proof(
         tests=(
             "tests/drill/test_r_rows.py::test_the_row_holds",
-            "tests/recover/test_dates.py::test_r3_forged_dates_do_not_reach_into_the_view_of_the_past",
-            "tests/integration/test_recovery.py::test_r3_a_destroyed_repository_restores_from_the_stacks_outputs_and_comes_back_for_the_source",
-            "tests/recover/test_recover.py::test_r3_s9_after_the_whole_attack_restore_gives_back_every_byte_and_rebuild_the_live_repository",
-            "tests/recover/test_recover.py::test_a_rebuild_cut_off_anywhere_is_finished_by_the_next",
+            "tests/recover/test_dates.py::test_r3_forged_dates_do_not_affect_the_view_of_the_past",
+            "tests/integration/test_recovery.py::test_r3_a_destroyed_repository_is_restored_from_the_stacks_outputs_and_rebuilt_for_the_source",
+            "tests/recover/test_recover.py::test_r3_s9_after_the_whole_attack_restore_returns_every_byte_and_rebuild_repairs_the_repository",
+            "tests/recover/test_recover.py::test_a_rebuild_interrupted_anywhere_is_completed_by_the_next",
             "tests/enforced/test_backup_works.py::test_r3_earlier_data_restores_whatever_the_attacker_wrote",
         ),
         sabotage=(
@@ -48,7 +48,7 @@ RELAY = {
             "tests/recover/test_recover.py::test_sabotage_without_the_view_of_the_past_the_restore_fails",
             "tests/recover/test_recover.py::test_sabotage_a_rebuild_that_skips_overwritten_objects_is_caught",
             "tests/enforced/test_backup_works.py::test_r3_sabotage_without_versions_the_attacker_succeeds",
-            "tests/recover/test_dates.py::test_r3_sabotage_by_the_dates_that_the_storage_tells_the_way_back_is_lost",
+            "tests/recover/test_dates.py::test_r3_sabotage_by_the_storages_dates_recovery_fails",
             "tests/drill/test_r_rows.py::test_r3_sabotage_recovery_by_dates_that_an_attacker_chose_fails",
         ),
     ),
@@ -57,12 +57,12 @@ RELAY = {
         tests=(
             "tests/drill/test_r_rows.py::test_the_row_holds",
             "tests/enforced/test_relay_rows.py::test_r4_the_bucket_stays_unchanged",
-            "tests/sandbox/test_storage.py::test_a_source_changes_no_retention_and_no_bucket_setting",
+            "tests/sandbox/test_storage.py::test_a_source_cannot_change_retention_or_bucket_settings",
         ),
         sabotage=(
             "tests/drill/test_r_rows.py::test_r4_sabotage_an_identity_with_all_rights_changes_the_bucket",
             "tests/enforced/test_relay_rows.py::test_r4_sabotage_the_bucket_is_changed",
-            "tests/sandbox/test_storage.py::test_the_identity_proof_fails_with_a_wider_policy",
+            "tests/sandbox/test_storage.py::test_sabotage_the_identity_check_fails_with_a_wider_policy",
         ),
     ),
     "R5": Proof(
@@ -93,7 +93,7 @@ RELAY = {
         sabotage=(
             "tests/drill/test_r_rows.py::test_r7_sabotage_a_key_that_opens_a_source_is_found",
             "tests/drill/test_r_rows.py::test_r7_sabotage_where_the_network_lets_the_relay_through_it_reaches_a_source",
-            "tests/sandbox/test_network.py::test_the_proof_fails_when_the_rules_are_gone",
+            "tests/sandbox/test_network.py::test_sabotage_without_the_rules_the_check_fails",
         ),
     ),
     "R8": Proof(

@@ -55,7 +55,7 @@ SOURCE = {
     "S6": Proof(
         tests=(
             "tests/drill/test_s_rows.py::test_the_row_holds",
-            "tests/gates/test_first_look.py::test_s6_the_own_folder_is_served",
+            "tests/gates/test_first_look.py::test_s6_the_sources_own_folder_is_served",
             "tests/scripts/relay/test_first_look.py::test_s6_a_session_never_serves_the_folder_above",
         ),
         sabotage=(
@@ -74,7 +74,7 @@ SOURCE = {
     "S8": Proof(
         tests=(
             "tests/drill/test_trusted_rows.py::test_the_row_holds",
-            "tests/prune/test_prune.py::test_s8_forged_snapshots_are_refused_by_name_and_set_aside_they_displace_no_good_one",
+            "tests/prune/test_prune.py::test_s8_forged_snapshots_are_refused_by_name_and_once_set_aside_displace_no_good_one",
             "tests/prune/test_prune.py::test_s8_a_burst_of_a_thousand_is_refused_and_displaces_nothing",
             "tests/unit/ops/prune/test_retention.py::test_s8_each_forgery_is_named_and_no_good_snapshot_is_dropped_for_it",
         ),
@@ -88,17 +88,17 @@ SOURCE = {
             "tests/drill/test_trusted_rows.py::test_the_row_holds",
             "tests/scripts/source/test_wrapper.py::test_bogus_keys_do_not_lock_out",
             "tests/recover/test_recover.py::test_s9_bogus_keys_do_not_matter_with_the_recorded_key_id_nor_with_the_oldest_key",
-            "tests/recover/test_recover.py::test_garbage_that_no_name_betrays_is_found_by_the_check_and_an_earlier_moment_taken",
-            "tests/prune/test_poison.py::test_s9_a_prune_refuses_until_what_is_new_was_read_and_found_good",
+            "tests/recover/test_recover.py::test_garbage_with_inconspicuous_names_is_found_by_the_check_and_an_earlier_moment_is_used",
+            "tests/prune/test_poison.py::test_s9_a_prune_refuses_until_new_packs_were_read_and_found_good",
             "tests/prune/test_poison.py::test_s9_young_locks_are_waited_for_and_thousands_of_old_ones_removed",
-            "tests/prune/test_poison.py::test_s9_poison_that_comes_while_restic_prunes_is_found_and_every_version_is_there_for_the_way_back",
+            "tests/prune/test_poison.py::test_s9_poison_that_arrives_while_restic_prunes_is_found_and_every_version_is_kept",
         ),
         sabotage=(
             "tests/drill/test_trusted_rows.py::test_s9_sabotage_a_prune_that_reads_no_pack_breaks",
             "tests/drill/test_trusted_rows.py::test_s9_sabotage_without_the_key_hint_recovery_breaks",
             "tests/scripts/source/test_wrapper.py::test_sabotage_a_wrapper_without_the_key_hint_is_caught",
             "tests/recover/test_recover.py::test_sabotage_without_the_key_hint_bogus_keys_lock_out",
-            "tests/prune/test_poison.py::test_s9_sabotage_a_prune_that_reads_nothing_loses_a_good_file_from_sight",
+            "tests/prune/test_poison.py::test_s9_sabotage_a_prune_that_reads_nothing_hides_a_good_file",
             "tests/prune/test_poison.py::test_s9_sabotage_a_prune_that_leaves_bogus_locks_does_not_run",
         ),
     ),

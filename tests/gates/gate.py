@@ -1,8 +1,8 @@
 """A gate: a reverse proxy with TLS in front of a real S3 server that refuses what a given service would refuse.
 
-It verifies the signature, the clock, the region and every digest itself, decodes the body, and sends the request on, signed anew with the same
-identity's key. What differs between services are its rules (rules.py, services.py). A gate is stricter than the service that it stands for; it
-proves that the product gets by with so little, not that the service is like that.
+It verifies the signature, the clock, the region and every digest itself, decodes the body, and sends the request on, signed again with the same
+identity's key. Services differ in their rules (rules.py, services.py). A gate is stricter than the service that it represents, so it
+proves that lastcopy works within these rules, not that the service has them.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from tests.gates.message import Answer, Refused, Request
 from tests.gates.rules import Exchange, Rule
 from tests.gates.signature import SKEW, Signed, sign
 
-LARGEST = 80 << 20  # bytes of one request: more than any pack of these tests
+LARGEST = 80 << 20  # bytes per request: more than any pack of these tests
 
 
 def _is_passed_on(name: str) -> bool:
-    """The headers that the server behind gets. The others were for the gate, or are written again."""
+    """Whether the server behind the gate gets this header. Other headers were meant for the gate, or are written again."""
     if name in ("content-type", "content-md5", "if-match", "if-none-match", "range"):
         return True
     signing = ("x-amz-date", "x-amz-content-sha256", "x-amz-decoded-content-length", "x-amz-trailer")
@@ -38,7 +38,7 @@ def _is_passed_on(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Seen:
-    """One request that came, and how it was answered; ``refused``: the gate's own code for it."""
+    """One request and its answer; ``refused``: the gate's own code for a refusal."""
 
     request: Request
     status: int
@@ -49,7 +49,7 @@ class Seen:
 class Gate:
     """One gate. ``behind``: the endpoint of the server behind; ``certs``: the folder with ca.crt, public.crt and private.key of both.
 
-    ``clock``: how far the service's clock is from this machine's; ``region``: the endpoint's; ``secrets``: by access key id.
+    ``clock``: the difference between the service's clock and this machine's; ``region``: the endpoint's; ``secrets``: by access key id.
     """
 
     behind: str
@@ -66,12 +66,12 @@ class Gate:
         return self.certs / "ca.crt"
 
     def knows(self, identity: Identity) -> Identity:
-        """Accept this identity, as far as the server behind does."""
+        """Accept this identity; the server behind the gate still decides about its rights."""
         self.secrets[identity.access_key] = identity.secret_key
         return identity
 
     def take(self, request: Request) -> Answer:
-        """The answer to a request: the first refusal, or what the server behind answers, in this service's form."""
+        """The answer to a request: the first refusal, or the answer of the server behind, in this service's form."""
         refused = ""
         try:
             signed = Signed(request)
@@ -112,7 +112,7 @@ class Gate:
             raise Refused(400, "AuthorizationHeaderMalformed", words, Region=self.region)
 
     def pass_on(self, request: Request, key: str) -> Answer:
-        """What the server behind answers to the same identity."""
+        """The answer of the server behind to the same identity."""
         headers = {name: value for name, value in request.headers.items() if _is_passed_on(name)}
         headers["host"] = urlsplit(self.behind).netloc
         behind = Request(request.method, request.target, headers, request.payload)

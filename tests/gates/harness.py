@@ -1,4 +1,4 @@
-"""rclone as the relay runs it, in front of a gate or a server, with the rclone.conf and arguments that the program renders for the service."""
+"""rclone as the relay runs it, in front of a gate or a server, with the rclone.conf and arguments that the program makes for the service."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.gates.gate import Gate
 
 @dataclass(frozen=True)
 class ServerAddress:
-    """What a `RelayedRepository` needs of a server: its endpoint, and the certificate authority to trust."""
+    """What a `RelayedRepository` needs to know of a server: its endpoint, and the certificate authority to trust."""
 
     name: str
     endpoint: str

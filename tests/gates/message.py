@@ -1,4 +1,4 @@
-"""What passes through a gate: a request, parsed and checked completely, and an answer."""
+"""Requests and answers that pass through a gate: a request is parsed and checked completely."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape
 
 EMPTY = hashlib.sha256(b"").hexdigest()
 UNSIGNED, TRAILER = "UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
-# The algorithms that a gate can verify; one that it cannot is refused.
+# The algorithms that a gate can verify; it refuses any other.
 DIGESTS: Mapping[str, Callable[[bytes], bytes]] = {
     "x-amz-checksum-crc32": lambda body: zlib.crc32(body).to_bytes(4, "big"),
     "x-amz-checksum-sha1": lambda body: hashlib.sha1(body, usedforsecurity=False).digest(),
@@ -23,7 +23,7 @@ DIGESTS: Mapping[str, Callable[[bytes], bytes]] = {
 
 @dataclass
 class Answer:
-    """What goes back to the client; ``headers`` by lower-case name."""
+    """The answer to the client; ``headers`` by lower-case name."""
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Answer:
 
     @classmethod
     def error(cls, status: int, code: str, message: str, **more: str) -> Answer:
-        """As S3 words it: a document with a code for programs and a message for people."""
+        """An error in S3's form: a document with a code for programs and a message for people."""
         inside = {"Code": code, "Message": message, **more}
         text = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in inside.items())
         body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{text}</Error>'
@@ -49,7 +49,7 @@ class Refused(Exception):
 
 @dataclass
 class Request:
-    """One request as it came. ``headers`` by lower-case name; ``payload``: the body without framing, ``trailers`` what followed it."""
+    """One request as received. ``headers`` by lower-case name; ``payload``: the body without framing, ``trailers``: what followed it."""
 
     method: str
     target: str
@@ -64,7 +64,7 @@ class Request:
 
     @property
     def query(self) -> dict[str, str]:
-        """The parameters by name, as sent; one without ``=`` has an empty value."""
+        """The parameters by name, as sent; a parameter without ``=`` has an empty value."""
         text = self.target.partition("?")[2]
         return {name: value for name, _, value in (word.partition("=") for word in text.split("&") if word)}
 
@@ -78,7 +78,7 @@ class Request:
 
     @property
     def writes(self) -> bool:
-        """Whether it carries an object's content: PutObject or UploadPart."""
+        """Whether it contains an object's content: PutObject or UploadPart."""
         made = self.query.keys() <= {"x-id", "partNumber", "uploadId", "versionId"}
         return self.method == "PUT" and bool(self.key) and made and "x-amz-copy-source" not in self.headers
 
@@ -93,7 +93,7 @@ class Request:
         return {name: value for name, value in sent.items() if _is_checksum(name)}
 
     def take_apart(self) -> None:
-        """``payload`` and ``trailers`` from the body, whatever its framing.
+        """``payload`` and ``trailers`` of the body, whatever its framing.
 
         Source: https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html, 2026-11-28.
         """
@@ -113,7 +113,7 @@ class Request:
             raise Refused(400, "IncompleteBody", "The length of the body is not as announced.")
 
     def verify(self) -> None:
-        """Refuse the request as S3 does, unless every digest in it is that of the payload."""
+        """Refuse the request, as S3 does, unless every digest in it matches the payload."""
         signed = self.headers.get("x-amz-content-sha256", "")
         if re.fullmatch("[0-9a-f]{64}", signed) and hashlib.sha256(self.payload).hexdigest() != signed:
             raise Refused(

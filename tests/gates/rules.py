@@ -1,4 +1,4 @@
-"""What services do differently, one rule each, with its source and the day when it was read, and how strict the rule is where the source does not say.
+"""The differences between services, one rule each, with its source, the date, and how strict the rule is if the source does not say.
 
 A rule may refuse a request when it arrives or once its body is known, change what is sent on, and change the answer.
 """
@@ -21,7 +21,7 @@ ETAG = re.compile(r'("|&quot;|&#34;)?([0-9a-f]{32}(?:-\d+)?)("|&quot;|&#34;)?')
 
 @dataclass
 class Exchange:
-    """One request on its way and the answer to it. ``ask`` asks the server behind with the same identity."""
+    """One request and its answer. ``ask`` sends a request to the server behind with the same identity."""
 
     request: Request
     signed: Signed
@@ -30,16 +30,16 @@ class Exchange:
 
 
 class Rule:
-    """One thing that a service does. ``source``: where that is written; ``date``: when it was read, or the day of the report."""
+    """One property of a service. ``source``: where it is documented; ``date``: when it was read, or the date of the report."""
 
     source: ClassVar[str]
     date: ClassVar[str]
 
     def arrives(self, exchange: Exchange) -> None:
-        """The headers are there, nothing is verified yet."""
+        """The headers have arrived; nothing is verified yet."""
 
     def refuses(self, exchange: Exchange) -> None:
-        """The body is there, its digests are not verified yet."""
+        """The body has arrived; its digests are not verified yet."""
 
     def sends_on(self, exchange: Exchange) -> None:
         """Everything is verified; the request may be changed before the server behind gets it."""
@@ -81,7 +81,7 @@ class TrailerRefused(Rule):
 
 
 class ChecksumHeadersRefused(Rule):
-    """Every header of the newer checksums is refused. In one region they were taken in July 2026; the vendor's list still has them as unsupported."""
+    """Every header of the newer checksums is refused. One region accepted them in July 2026; the vendor's list still calls them unsupported."""
 
     source = "https://www.backblaze.com/docs/cloud-storage-s3-compatible-api (unsupported headers); its text: https://github.com/home-assistant/core/issues/143995"
     date = "2025-04-30"
@@ -99,7 +99,7 @@ class ChecksumHeadersRefused(Rule):
 
 
 class ConditionRefused(Rule):
-    """A write with a condition is refused, whether or not the object is there."""
+    """A write with a condition is refused, whether or not the object exists."""
 
     source = "https://github.com/sathinduga/obsidian-s3-sync-and-backup/issues/78"
     date = "2026-07-17"
@@ -112,7 +112,7 @@ class ConditionRefused(Rule):
 
 
 class ConditionIgnored(Rule):
-    """A write with a condition is taken as if it had none. Ceph: in a bucket that keeps versions, which all of ours do."""
+    """The condition of a write is ignored. Ceph does so in a bucket that keeps versions, which all buckets of lastcopy do."""
 
     source = "Ceph RGW 16.2.15 itself (test_ceph.py); of other services no source says that they hold it in a bucket with versions"
     date = "2026-11-28"
@@ -125,7 +125,7 @@ class ConditionIgnored(Rule):
 
 @dataclass
 class ConflictBetweenWriters(Rule):
-    """Of two conditional writes of one name at the same time, the later is told to try again. ``first``: so is the first write of these names."""
+    """If two conditional writes of one name happen at the same time, the later one must be retried. ``first``: so must the first write of these names."""
 
     source: ClassVar[str] = (
         "https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html (409 Conflict)"
@@ -157,7 +157,7 @@ class ConflictBetweenWriters(Rule):
 
 @dataclass
 class EtagIsNoDigest(Rule):
-    """Objects are encrypted with a KMS key, so that an ETag says nothing of the content."""
+    """Objects are encrypted with a KMS key, so that an ETag is not a digest of the content."""
 
     source: ClassVar[str] = "https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html (ETag)"
     date: ClassVar[str] = "2026-11-28"
@@ -222,7 +222,7 @@ class KmsKeyClosed(Rule):
 
 
 class MissingKeyIs403(Rule):
-    """Whoever may not list the whole bucket is not told that a key is missing: a condition on s3:prefix does not count. AWS answers 404 there."""
+    """An identity that may not list the whole bucket gets 403 for a missing key; a condition on s3:prefix does not count. AWS answers 404."""
 
     source = "Ceph RGW 16.2.15 itself (test_ceph.py); changed in https://github.com/ceph/ceph/pull/68577"
     date = "2026-04-24"
@@ -239,7 +239,7 @@ class MissingKeyIs403(Rule):
 
 
 class NoVersionsNoLocks(Rule):
-    """Neither versioning nor Object Lock is known."""
+    """Versioning and Object Lock are unknown."""
 
     source = "https://developers.cloudflare.com/r2/api/s3/api/ (unimplemented: GetBucketVersioning, GetObjectLockConfiguration)"
     date = "2026-11-28"
@@ -252,7 +252,7 @@ class NoVersionsNoLocks(Rule):
 
 
 class NoDefaultRetention(Rule):
-    """The lock configuration has no default: an object is not locked unless its write asks for it."""
+    """The lock configuration has no default: an object is locked only if its write asks for it."""
 
     source = "https://cloud.google.com/storage/docs/using-object-lock (a retention for each object; none by default)"
     date = "2026-11-28"
@@ -264,7 +264,7 @@ class NoDefaultRetention(Rule):
 
 
 class AcceptEncodingChanged(Rule):
-    """The front end adds to Accept-Encoding before the signature is verified, so it must not be signed."""
+    """The front end changes Accept-Encoding before the signature is verified, so that header must not be signed."""
 
     source = (
         "https://github.com/siderolabs/talos-backup/issues/64; https://github.com/rclone/rclone/issues/6670"
@@ -291,7 +291,7 @@ class UnknownQueryRefused(Rule):
 
 @dataclass
 class HeadAnswered(Rule):
-    """HEAD of these keys gets these answers, whatever is there. rclone asks so whether a path is a file, and whether a name is taken."""
+    """HEAD of these keys gets these answers, whether they exist or not. rclone uses HEAD to ask whether a path is a file, and whether a name is taken."""
 
     source: ClassVar[str] = (
         "https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html (200, 403, 404, 405); 500: ErrorResponses.html"
@@ -313,7 +313,7 @@ class HeadAnswered(Rule):
 
 @dataclass
 class BucketElsewhere(Rule):
-    """The bucket is in another region than the endpoint: 301, with no Location. While it is new, 307, whose Location this rule sends nowhere."""
+    """The bucket is in another region than the endpoint: 301 without a Location. For a new bucket: 307, whose Location leads nowhere in this rule."""
 
     source: ClassVar[str] = (
         "https://docs.aws.amazon.com/AmazonS3/latest/API/UsingRouting.html; as sent: https://github.com/JuliaCloud/AWSS3.jl/issues/25 (301), "
@@ -325,7 +325,7 @@ class BucketElsewhere(Rule):
     """So many requests come before the service's names lead to the bucket; they are answered 307, whatever the region."""
 
     def refuses(self, exchange: Exchange) -> None:
-        # The signature's region is the endpoint's by now, or the gate has refused it.
+        # The signature has the endpoint's region, otherwise the gate has refused it.
         request = exchange.request
         if self.new_for <= 0 and exchange.signed.region == self.home:
             return

@@ -1,4 +1,4 @@
-"""The personalities: which rules each service has, under its name in components/storage/services.py."""
+"""The rules of each service, by its name in components/storage/services.py."""
 
 from __future__ import annotations
 

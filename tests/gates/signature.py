@@ -1,4 +1,4 @@
-"""Signature Version 4: verifies the signature of what arrived, and signs it again for the server behind.
+"""Signature Version 4: verifies the signature of a request, and signs it again for the server behind the gate.
 
 Source: https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html, 2026-11-28.
 """
@@ -36,7 +36,7 @@ class Signed:
         return abs(now - sent.replace(tzinfo=datetime.UTC))
 
     def verify(self, secrets: Mapping[str, str]) -> None:
-        """The secret of this key made this signature, over the host and every header of Amazon's."""
+        """Check that this key's secret made the signature, over the host and every header of Amazon's."""
         if self.key not in secrets:
             raise Refused(403, "InvalidAccessKeyId", "The access key id you provided does not exist.")
         amazons = {name for name in self.request.headers if name.startswith("x-amz-")}
@@ -49,7 +49,7 @@ class Signed:
 
 
 def sign(request: Request, key: str, secret: str, region: str) -> None:
-    """Gives the request a signature over all of its headers; what it says of its body stays, if it says anything."""
+    """Sign the request with all of its headers; what it says about its body is kept."""
     now = datetime.datetime.now(datetime.UTC).strftime(_TIME)
     request.headers.setdefault("x-amz-content-sha256", UNSIGNED)
     request.headers["x-amz-date"] = now

@@ -1,6 +1,6 @@
-"""A real Ceph RGW under the documented bucket policy for it: what it enforces, and what it does not.
+"""A real Ceph RGW with the bucket policy that the docs give for it: what it enforces, and what it does not.
 
-What it does not hold is asserted as well: the day that another version does, these tests say so.
+What it does not enforce is asserted as well, so that these tests fail when another version does.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from tests.enforced.servers import Identity, s3_client
 from tests.enforced.vault import LOCK, OBJECTS, Calls, Vault, all_tried, damage, tried
 
 REFUSED = {"AccessDenied", "403"}
-# Calls that Ceph 16.2.15 does not know: it treats them as something else and refuses that.
+# Calls that Ceph 16.2.15 does not know: it treats them as something else, which it refuses.
 UNKNOWN = {"replication": "MethodNotAllowed", "encryption": "InvalidArgument", "ownership": "InvalidArgument"}
-# A write may bring a retention and a hold of its own: no right of its own is asked for (R5).
+# A write can set a retention and a legal hold, without a separate right for that (R5).
 LOCKED_AT_WILL = {"write", "write in parts", "copy"}
 LISTINGS = {f"list {prefix!r}" for prefix in ("", "db1", "db1/", "db1/g1/", "web", "web1", "web10/")} | {
     "list all"
@@ -38,7 +38,7 @@ def users(ceph: Ceph) -> dict[str, Identity]:
 
 @pytest.fixture(scope="module")
 def backups(ceph: Ceph, users: dict[str, Identity]) -> Vault:
-    """A locked bucket under the documented policy, with objects that web1 and db1 wrote themselves: who writes an object owns it here."""
+    """A locked bucket with the documented policy, with objects that web1 and db1 wrote themselves: here the writer of an object owns it."""
     made = Vault(ceph, "backups")
     ceph.make_bucket(made.bucket, "GOVERNANCE", 1)
     ceph.set_policy(made.bucket, documented(ceph, made.bucket))
@@ -67,7 +67,7 @@ Tried = dict[str, dict[str, str]]
 
 
 def attacked(s3: Any, vault: Vault, *which: Attack) -> tuple[Tried, list[str]]:
-    """What of each attack was not refused, by the code of its answer; and the damage of all together."""
+    """The attempts that were not refused, by the code of the answer; and the damage of all together."""
     before = vault.state()
     found = {
         attack.__name__: {
@@ -80,7 +80,7 @@ def attacked(s3: Any, vault: Vault, *which: Attack) -> tuple[Tried, list[str]]:
 
 @pytest.fixture(scope="module")
 def attack(backups: Vault, web1: Any) -> tuple[Tried, list[str]]:
-    """Everything that whoever stole web1's identity tries. It runs after the tests that need web1's objects unchanged."""
+    """All attempts of whoever stole web1's identity. It runs after the tests that need web1's objects unchanged."""
     return attacked(
         web1,
         backups,
@@ -92,7 +92,7 @@ def attack(backups: Vault, web1: Any) -> tuple[Tried, list[str]]:
     )
 
 
-def test_a_source_works_in_its_own_prefix(backups: Vault, web1: Any) -> None:
+def test_a_source_works_below_its_own_prefix(backups: Vault, web1: Any) -> None:
     bucket, new = backups.bucket, {"Bucket": backups.bucket, "Key": "web1/g1/data/cd/new"}
     calls = {
         "missing": lambda: web1.head_object(Bucket=bucket, Key="web1/g1/data/cd/missing"),
@@ -107,13 +107,15 @@ def test_a_source_works_in_its_own_prefix(backups: Vault, web1: Any) -> None:
         "lock": lambda: web1.get_object_lock_configuration(Bucket=bucket),
     }
     assert all_tried(calls) == {**dict.fromkeys(calls, "done"), "missing": "404"}
-    assert backups.server.root.get_object(**new)["Body"].read() == b"x", "the owner reads what a source wrote"
+    assert backups.server.root.get_object(**new)["Body"].read() == b"x", (
+        "the owner can read what a source wrote"
+    )
 
 
 def test_a_condition_on_the_prefix_makes_a_missing_name_forbidden(
     ceph: Ceph, users: dict[str, Identity]
 ) -> None:
-    """The sabotage: the policy as AWS takes it. Listing works, and a missing name is 403, in which restic cannot read "new"."""
+    """The sabotage: the policy for AWS. Listing works, but a missing name is 403, which does not tell restic that the name is new."""
     ceph.root.create_bucket(Bucket="conditioned")
     policy = copy.deepcopy(
         ceph_policy.ceph_bucket_policy("conditioned", {"web1": ceph.arn("web1")}, ceph.arn("root"))
@@ -129,7 +131,7 @@ def test_a_condition_on_the_prefix_makes_a_missing_name_forbidden(
     assert tried(lambda: s3.head_object(Bucket="conditioned", Key="web1/g1/config")) == "403"
 
 
-def test_r1_r2_r4_no_object_is_hidden_no_lock_undone_and_the_bucket_stays(
+def test_r1_r2_r4_no_object_is_hidden_no_lock_is_removed_and_the_bucket_stays_unchanged(
     attack: tuple[Tried, list[str]],
 ) -> None:
     found, harm = attack
@@ -139,22 +141,20 @@ def test_r1_r2_r4_no_object_is_hidden_no_lock_undone_and_the_bucket_stays(
     assert found["r4_change_the_bucket"] == UNKNOWN
 
 
-def test_r5_is_not_held_whoever_writes_may_lock_for_decades(
-    attack: tuple[Tried, list[str]], backups: Vault
-) -> None:
+def test_r5_is_not_met_a_writer_can_lock_for_decades(attack: tuple[Tried, list[str]], backups: Vault) -> None:
     found, _ = attack
     assert found["r5_lock_for_decades"] == dict.fromkeys(LOCKED_AT_WILL, "done")
     assert backups.latest_lock().days > 9000
 
 
-def test_r8_another_prefix_is_closed_but_for_its_names(attack: tuple[Tried, list[str]]) -> None:
-    """The price of 404: names of objects are seen, nothing is read, written or deleted."""
+def test_r8_another_prefix_reveals_only_its_names(attack: tuple[Tried, list[str]]) -> None:
+    """The price of 404: names of objects are visible, but nothing can be read, written or deleted."""
     found, _ = attack
     assert found["r8_reach_into"] == dict.fromkeys(LISTINGS, "done")
 
 
 def without(policy: dict[str, Any], effect: str) -> dict[str, Any]:
-    """The policy less the denials of what an owner may do; or with all rights for web1 in place of its own."""
+    """The policy without the denials of an owner's rights; or with all rights for web1 in place of its own."""
     kept = copy.deepcopy(policy)
     kept["Statement"] = [
         one for one in kept["Statement"] if one["Action"] != list(ceph_policy.OWNERS_ACTIONS)
@@ -166,7 +166,7 @@ def without(policy: dict[str, Any], effect: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("weak", ["the denials", "all limits"])
-def test_r1_r2_sabotage_who_wrote_an_object_undoes_its_lock(
+def test_r1_r2_sabotage_the_writer_of_an_object_removes_its_lock(
     ceph: Ceph, users: dict[str, Identity], web1: Any, weak: str
 ) -> None:
     made = Vault(ceph, f"weak{len(weak)}")
@@ -176,20 +176,22 @@ def test_r1_r2_sabotage_who_wrote_an_object_undoes_its_lock(
     ceph.set_policy(made.bucket, without(documented(ceph, made.bucket), weak))
     _, harm = attacked(web1, made, attacks.r2_undo_the_lock, attacks.r1_delete_every_object)
     undone = {line.split()[1] for line in harm if not line.startswith("hidden")}
-    assert undone >= set(attacks.MINE), "shortened, or gone"
+    assert undone >= set(attacks.MINE), "shortened or removed"
     assert [line.startswith("hidden") for line in harm].count(True) == (
         len(OBJECTS) if weak == "all limits" else 0
     )
 
 
-def test_r2_compliance_keeps_every_version_when_no_policy_binds(ceph: Ceph) -> None:
+def test_r2_compliance_keeps_every_version_without_any_policy(ceph: Ceph) -> None:
     made = Vault.make(ceph, "compliance", mode="COMPLIANCE")
     _, harm = attacked(ceph.root, made, attacks.r2_undo_the_lock)
     assert [line for line in harm if line.startswith("lost: ")] == []
 
 
-def test_s5_a_condition_holds_only_where_no_versions_are_kept(ceph: Ceph, backups: Vault, web1: Any) -> None:
-    """So what a service is reported to do in a bucket without versions says nothing about our buckets."""
+def test_s5_a_condition_works_only_in_a_bucket_without_versions(
+    ceph: Ceph, backups: Vault, web1: Any
+) -> None:
+    """So what a service reportedly does in a bucket without versions says nothing about the buckets of lastcopy."""
     again = [
         tried(
             lambda: web1.put_object(
@@ -206,7 +208,7 @@ def test_s5_a_condition_holds_only_where_no_versions_are_kept(ceph: Ceph, backup
     assert (again, plain) == (["done", "done"], ["done", "PreconditionFailed"])
 
 
-def test_a_checksum_after_the_body_is_refused_one_before_it_is_verified(
+def test_a_checksum_after_the_body_is_refused_and_one_before_it_is_verified(
     ceph: Ceph, backups: Vault, users: dict[str, Identity], web1: Any
 ) -> None:
     modern = s3_client(ceph.endpoint, ceph.ca, users["web1"].access_key, users["web1"].secret_key)

@@ -1,6 +1,6 @@
 """The whole chain through the gate of each service that the preview accepts: init, backup, check and restore, with the program's rclone.conf and arguments.
 
-What each rule of a gate does to a product that has no answer to it: test_rules.py. The storage step: tests/scripts/relay/test_storage_gates.py.
+For the effect of each rule on software that does not handle it, see test_rules.py. The storage step: tests/scripts/relay/test_storage_gates.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.gates.services import GATES
 
 
 def works(repository: RelayedRepository, folder: Path) -> None:
-    """A repository is made, filled, checked to its last byte and restored."""
+    """Create a repository, fill it, check it to its last byte, and restore it."""
     tree = make_tree(folder / "tree", megabytes=1)
     repository.ok("init")
     repository.ok("backup", str(tree), "--pack-size", "4")
@@ -39,7 +39,7 @@ def nothing_was_written_twice(vault: Vault) -> None:
 
 
 def identity(minio: Minio, bucket: str, rules: list[Rule]) -> Identity:
-    """web1's; behind a gate that tells of a missing name only to whoever may list the whole bucket, as its documentation has it."""
+    """web1's identity. Behind a gate that hides missing names from whoever may not list the whole bucket, its policy is the documented one for that."""
     policy = documents.identity(bucket, "web1")
     if any(isinstance(rule, MissingKeyIs403) for rule in rules):
         ceph = ceph_bucket_policy(bucket, {"web1": "web1"}, "owner")["Statement"][1:-1]
@@ -69,7 +69,7 @@ def test_the_chain_works_through_the_gate(minio: Minio, tmp_path: Path, service:
 def test_the_chain_works_on_amazon_with_a_kms_key_and_two_writers_at_each_name(
     minio: Minio, tmp_path: Path
 ) -> None:
-    """Amazon's gate at its worst: ETags are no digests, and the first write of each pack and snapshot is told to try again (409)."""
+    """Amazon's gate at its worst: ETags are not digests, and the first write of each pack and snapshot must be retried (409)."""
     vault = Vault(minio, "chain-kms")
     minio.make_bucket(vault.bucket, "COMPLIANCE", 1)
     conflict = ConflictBetweenWriters(first=lambda key: "/data/" in key or "/snapshots/" in key)

@@ -1,7 +1,7 @@
-"""S6: whatever a service answers to rclone's first lookup of its path, the source's own prefix is served and never the one above.
+"""S6: whatever a service answers to rclone's first lookup of its path, it serves the source's own prefix and never the folder above.
 
-rclone asks with HEAD whether its path is a file, and takes many an answer for yes. A path that ends with a slash is not looked at.
-On a relay with its wrapper: tests/scripts/relay/test_first_look.py.
+rclone asks with HEAD whether its path is a file, and takes many an answer for yes. It does not ask for a path that ends with a slash.
+With the wrapper on a relay: tests/scripts/relay/test_first_look.py.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.gates.rules import HeadAnswered
 
 FOLDER = "web1/g1"
 ABOVE = b"the config of the folder above"
-# None: the service says what is true, that there is no such object, and the folder is empty.
+# None: the service gives the true answer, that there is no such object, and the folder is empty.
 ANSWERS = (200, 403, 404, 405, 500, None)
 WITHOUT_THE_SLASH_THE_PARENT_IS_SERVED = {200, 403, 500}
 
@@ -30,7 +30,7 @@ Looked = Callable[[int | None], RelayedRepository]
 
 @pytest.fixture(scope="module")
 def looked(vault: Vault, web1: Identity, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looked]:
-    """web1's repository, whose folder is empty while the one above is not. HEAD of the folder's name gets the answer that the test asks for."""
+    """web1's repository, whose folder is empty while the folder above is not. HEAD of the folder's name gets the answer that the test wants."""
     vault.server.root.put_object(Bucket=vault.bucket, Key="web1/config", Body=ABOVE)
     rule = HeadAnswered({})
     with opened(Gate(vault.server.endpoint, vault.server.ca.parent, [rule])) as gate:
@@ -50,7 +50,7 @@ def session(repository: RelayedRepository) -> Iterator[Session]:
 
 
 @pytest.mark.parametrize("status", ANSWERS)
-def test_s6_the_own_folder_is_served(looked: Looked, status: int | None) -> None:
+def test_s6_the_sources_own_folder_is_served(looked: Looked, status: int | None) -> None:
     with session(looked(status)) as own:
         answer = own.ask("GET", "/config")
         assert (answer.status, answer.body) == (404, b"Not Found\n")
@@ -72,7 +72,7 @@ def test_s6_sabotage_without_the_slash_the_folder_above_is_served(looked: Looked
     assert served == WITHOUT_THE_SLASH_THE_PARENT_IS_SERVED
 
 
-def test_s6_what_is_written_is_in_the_own_folder(looked: Looked, vault: Vault) -> None:
+def test_s6_new_objects_are_written_to_the_sources_own_folder(looked: Looked, vault: Vault) -> None:
     with session(looked(403)) as own:
         assert own.ask("POST", "/config", b"mine").status == 200
         assert own.ask("GET", "/config").body == b"mine"

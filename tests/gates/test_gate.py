@@ -49,7 +49,7 @@ def framed(body: bytes, trailer: str) -> bytes:
 
 
 def put(gate: Gate, vault: Vault, key: str, headers: dict[str, str], body: bytes, **wrong: str) -> Answer:
-    """A PUT as a client signs it; `wrong`: another secret or region than the identity's."""
+    """A PUT as a client signs it; `wrong`: with another secret or region than the identity's."""
     ((key_id, secret),) = gate.secrets.items()
     request = Request("PUT", f"/{vault.bucket}/{key}", {"host": gate.endpoint[8:], **headers}, body)
     sign(request, key_id, **{"secret": secret, "region": REGION, **wrong})
@@ -104,14 +104,14 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_what_is_whole_is_stored(gate: Gate, vault: Vault, key: str, name: str) -> None:
+def test_an_intact_object_is_stored(gate: Gate, vault: Vault, key: str, name: str) -> None:
     headers, body = GOOD[name]
     assert put(gate, vault, key, headers, body).status == 200
     assert stored(vault, key) == [BODY]
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_damaged_is_refused_and_not_passed_on(gate: Gate, vault: Vault, key: str, name: str) -> None:
+def test_a_damaged_body_is_refused_and_not_passed_on(gate: Gate, vault: Vault, key: str, name: str) -> None:
     headers, body, code = BAD[name]
     answer = put(gate, vault, key, headers, body)
     assert f"<Code>{code}</Code>".encode() in answer.body
@@ -129,7 +129,7 @@ def test_a_wrong_secret_clock_or_region_is_refused(
     assert stored(vault, key) == []
 
 
-def test_every_rule_names_its_source_and_its_day() -> None:
+def test_every_rule_names_its_source_and_its_date() -> None:
     for rule in all_rules():
         assert rule.__doc__
         assert len(rule.source) > 20
@@ -145,22 +145,22 @@ def test_every_rule_is_used_by_a_gate() -> None:
     }
 
 
-# The test that shows what the rule does to a product without an answer to it.
+# The test that shows the effect of the rule on software that does not handle it.
 BREAKS: dict[type[Rule], str] = {
     rules.BucketElsewhere: "scripts/relay/test_storage_gates.py::test_sabotage_a_step_that_does_not_know_the_redirects_sends_the_operator_elsewhere",
-    rules.ChecksumDemanded: "gates/test_rules.py::test_without_a_checksum_no_upload_is_taken",
-    rules.TrailerRefused: "gates/test_rules.py::test_a_checksum_after_the_body_is_not_for_every_service",
-    rules.ChecksumHeadersRefused: "gates/test_rules.py::test_a_checksum_after_the_body_is_not_for_every_service",
-    rules.ConditionRefused: "gates/test_rules.py::test_backblaze_takes_no_condition_so_none_is_sent",
-    rules.ConditionIgnored: "gates/test_rules.py::test_s5_where_the_condition_is_not_held_rclones_own_look_is_all",
-    rules.ConflictBetweenWriters: "gates/test_rules.py::test_of_two_writers_one_is_told_to_try_again_and_restic_does",
-    rules.EtagIsNoDigest: "gates/test_rules.py::test_an_etag_that_is_no_digest_is_not_compared",
+    rules.ChecksumDemanded: "gates/test_rules.py::test_without_a_checksum_no_upload_is_accepted",
+    rules.TrailerRefused: "gates/test_rules.py::test_a_checksum_after_the_body_does_not_suit_every_service",
+    rules.ChecksumHeadersRefused: "gates/test_rules.py::test_a_checksum_after_the_body_does_not_suit_every_service",
+    rules.ConditionRefused: "gates/test_rules.py::test_backblaze_accepts_no_condition_so_none_is_sent",
+    rules.ConditionIgnored: "gates/test_rules.py::test_s5_if_the_condition_is_ignored_only_rclones_own_check_remains",
+    rules.ConflictBetweenWriters: "gates/test_rules.py::test_of_two_writers_one_must_retry_and_restic_does",
+    rules.EtagIsNoDigest: "gates/test_rules.py::test_an_etag_that_is_not_a_digest_is_not_compared",
     rules.KmsKeyClosed: "scripts/relay/test_storage_gates.py::test_a_bucket_with_a_kms_key_passes_and_a_key_that_is_closed_is_named",
-    rules.MissingKeyIs403: "gates/test_rules.py::test_a_missing_name_that_is_forbidden_cannot_be_written",
-    rules.NoVersionsNoLocks: "gates/test_rules.py::test_a_service_that_locks_nothing_takes_every_upload",
-    rules.NoDefaultRetention: "gates/test_rules.py::test_a_service_that_locks_nothing_takes_every_upload",
-    rules.AcceptEncodingChanged: "gates/test_rules.py::test_google_needs_a_client_that_knows_it",
-    rules.UnknownQueryRefused: "gates/test_rules.py::test_google_needs_a_client_that_knows_it",
+    rules.MissingKeyIs403: "gates/test_rules.py::test_a_missing_name_that_is_answered_with_403_cannot_be_written",
+    rules.NoVersionsNoLocks: "gates/test_rules.py::test_a_service_without_locks_accepts_every_upload",
+    rules.NoDefaultRetention: "gates/test_rules.py::test_a_service_without_locks_accepts_every_upload",
+    rules.AcceptEncodingChanged: "gates/test_rules.py::test_google_needs_a_client_that_knows_its_front_end",
+    rules.UnknownQueryRefused: "gates/test_rules.py::test_google_needs_a_client_that_knows_its_front_end",
     rules.HeadAnswered: "gates/test_first_look.py::test_s6_sabotage_without_the_slash_the_folder_above_is_served",
 }  # fmt: skip
 
@@ -172,7 +172,7 @@ def test_every_rule_has_a_test_that_shows_what_it_breaks() -> None:
         assert f"def {test}(" in (Path(__file__).parents[1] / file).read_text(), named
 
 
-def test_the_gates_are_what_the_catalogue_says_of_their_services() -> None:
+def test_the_gates_match_the_catalogue_of_services() -> None:
     for name, make in GATES.items():
         service, own = SERVICES[name], {type(rule) for rule in make()}
         no_trailer = {rules.TrailerRefused, rules.ChecksumHeadersRefused}

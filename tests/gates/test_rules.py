@@ -1,4 +1,4 @@
-"""Every rule of a gate, with a product that does not handle it, which fails, and with today's product, which works."""
+"""Every rule of a gate, with software that does not handle it and fails, and with lastcopy, which works."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.gates.rules import Rule
 from tests.gates.services import GATES
 
 NAME = "ab" * 32
-# rclone.conf as the program made it until November 2026: a key in the section itself, and so no checksum (rclone asks the SDK for none).
+# rclone.conf as the program made it until November 2026: with the key in the section itself, and so without a checksum (rclone does not ask the SDK for one).
 YESTERDAY = """\
 [lastcopy]
 type = s3
@@ -36,7 +36,7 @@ no_check_bucket = true
 
 
 class Tried:
-    """One gate and the vault behind it; each try is a session of rclone through it."""
+    """One gate and the vault behind it; each attempt is a session of rclone through the gate."""
 
     def __init__(self, vault: Vault, identity: Identity, folder: Path) -> None:
         self.vault, self.identity, self.folder = vault, identity, folder
@@ -50,7 +50,7 @@ class Tried:
         with opened(Gate(server.endpoint, server.ca.parent, gate_rules)) as gate:
             folder = self.folder / next(self._names)
             repository = repository_behind(gate, self.vault, self.identity, folder, service, checksum)
-            # What is refused here is always refused, so a retry would only take time.
+            # What is refused here is always refused, so retries would only take time.
             text = repository.serve.read_text().replace("--low-level-retries 3", "--low-level-retries 1")
             repository.serve.write_text(text)
             yield repository, gate
@@ -69,7 +69,7 @@ def tried(vault: Vault, web1: Identity, tmp_path_factory: pytest.TempPathFactory
 
 
 def as_yesterday(repository: RelayedRepository, gate: Gate, provider: str) -> None:
-    """Give the repository yesterday's rclone.conf and arguments."""
+    """Give the repository the former rclone.conf and arguments."""
     ((key, secret),) = gate.secrets.items()
     conf = YESTERDAY.format(provider=provider, key=key, secret=secret, endpoint=gate.endpoint)
     (repository.folder / "rclone.conf").write_text(conf)
@@ -77,8 +77,8 @@ def as_yesterday(repository: RelayedRepository, gate: Gate, provider: str) -> No
 
 
 @pytest.mark.parametrize("service", ["AWS", "Backblaze", "Wasabi", "Hetzner"])
-def test_without_a_checksum_no_upload_is_taken(tried: Tried, service: ServiceName) -> None:
-    """The line of the table of issue 10: `restic init` could never succeed on AWS."""
+def test_without_a_checksum_no_upload_is_accepted(tried: Tried, service: ServiceName) -> None:
+    """The reason: `restic init` could never succeed on AWS."""
     with tried.behind([rules.ChecksumDemanded()], service) as (repository, gate):
         assert tried.upload(repository, gate) == (200, "")
         as_yesterday(repository, gate, "AWS" if service == "AWS" else "Other")
@@ -93,7 +93,7 @@ def test_without_a_checksum_no_upload_is_taken(tried: Tried, service: ServiceNam
         ("Backblaze", "InvalidArgument"),
     ],
 )
-def test_a_checksum_after_the_body_is_not_for_every_service(
+def test_a_checksum_after_the_body_does_not_suit_every_service(
     tried: Tried, service: ServiceName, code: str
 ) -> None:
     with tried.behind(
@@ -102,7 +102,7 @@ def test_a_checksum_after_the_body_is_not_for_every_service(
         assert tried.upload(repository, gate) == (500, code)
 
 
-def test_backblaze_takes_no_condition_so_none_is_sent(tried: Tried) -> None:
+def test_backblaze_accepts_no_condition_so_none_is_sent(tried: Tried) -> None:
     with tried.behind(GATES["Backblaze"](), "Backblaze") as (repository, gate):
         assert tried.upload(repository, gate) == (200, "")
     with tried.behind(GATES["Backblaze"](), "Other") as (repository, gate):
@@ -112,10 +112,10 @@ def test_backblaze_takes_no_condition_so_none_is_sent(tried: Tried) -> None:
 @pytest.mark.parametrize(
     ("service", "kept"), [("AWS", b"first"), ("Wasabi", b"second"), ("Backblaze", b"second")]
 )
-def test_s5_where_the_condition_is_not_held_rclones_own_look_is_all(
+def test_s5_if_the_condition_is_ignored_only_rclones_own_check_remains(
     tried: Tried, service: ServiceName, kept: bytes
 ) -> None:
-    """The loss that the preview names: with rclone's look taken away, the second write of a name wins."""
+    """The loss that the preview names: without rclone's check, the second write of a name wins."""
     with tried.behind(GATES[service](), service) as (repository, _):
         path = f"/data/{next(tried._names)}"
         with Session([str(repository.serve)]) as session:
@@ -127,8 +127,8 @@ def test_s5_where_the_condition_is_not_held_rclones_own_look_is_all(
             assert session.ask("GET", path).body == kept
 
 
-def test_of_two_writers_one_is_told_to_try_again_and_restic_does(tried: Tried) -> None:
-    """409 reaches restic as 500, which it tries again; as 403 or 200 it would give up, or believe that the object is there."""
+def test_of_two_writers_one_must_retry_and_restic_does(tried: Tried) -> None:
+    """restic gets 409 as 500, which it retries. With 403 or 200 it would give up, or believe that the object exists."""
     always = rules.ConflictBetweenWriters(first=lambda key: key.endswith("f"))
     with tried.behind([always], "AWS") as (repository, gate), Session([str(repository.serve)]) as session:
         path = f"/data/{'cd' * 31}0f"
@@ -138,7 +138,7 @@ def test_of_two_writers_one_is_told_to_try_again_and_restic_does(tried: Tried) -
 
 
 def test_two_writers_at_once_leave_one_object(tried: Tried) -> None:
-    """The rule itself, without rclone between: two sessions write one name at the same moment."""
+    """The rule itself, without rclone: two sessions write one name at the same moment."""
     with tried.behind(GATES["AWS"](), "AWS") as (repository, _):
         path, answers = f"/data/{next(tried._names)}", []
 
@@ -158,7 +158,7 @@ def test_two_writers_at_once_leave_one_object(tried: Tried) -> None:
 def test_rclone_alone_cannot_write_to_a_bucket_in_another_region(
     tried: Tried, vault: Vault, new_for: int
 ) -> None:
-    """Without the storage step each backup would end as an outage of the storage, and nobody is told of the region."""
+    """Without the storage step each backup would end as a storage outage, without a hint at the region."""
     before = vault.versions()
     rule = rules.BucketElsewhere(home="eu-central-1", new_for=new_for)
     with tried.behind([rule], "AWS") as (repository, gate):
@@ -168,15 +168,15 @@ def test_rclone_alone_cannot_write_to_a_bucket_in_another_region(
     assert vault.versions() == before
 
 
-def test_an_etag_that_is_no_digest_is_not_compared(tried: Tried) -> None:
+def test_an_etag_that_is_not_a_digest_is_not_compared(tried: Tried) -> None:
     with tried.behind([rules.EtagIsNoDigest()], "AWS") as (repository, gate):
         assert tried.upload(repository, gate) == (200, "")
         as_yesterday(repository, gate, "AWS")
-        assert tried.upload(repository, gate)[0] == 500, "rclone called it corrupted"
+        assert tried.upload(repository, gate)[0] == 500, "rclone reported it as corrupted"
 
 
-def test_a_missing_name_that_is_forbidden_cannot_be_written(tried: Tried) -> None:
-    """The policy as AWS takes it. With the one in the documentation for Ceph it works: test_chain.py."""
+def test_a_missing_name_that_is_answered_with_403_cannot_be_written(tried: Tried) -> None:
+    """The policy for AWS. It works with the one that the documentation gives for Ceph: test_chain.py."""
     with tried.behind([rules.MissingKeyIs403()], "Hetzner") as (repository, gate):
         assert tried.upload(repository, gate)[0] == 500
         with Session([str(repository.serve)]) as session:
@@ -184,8 +184,8 @@ def test_a_missing_name_that_is_forbidden_cannot_be_written(tried: Tried) -> Non
 
 
 @pytest.mark.parametrize("rule", [rules.AcceptEncodingChanged, rules.UnknownQueryRefused])
-def test_google_needs_a_client_that_knows_it(tried: Tried, rule: type[Rule]) -> None:
-    """By its name rclone leaves out what Google's front end breaks. The service is refused all the same: it locks nothing by default."""
+def test_google_needs_a_client_that_knows_its_front_end(tried: Tried, rule: type[Rule]) -> None:
+    """If the provider is named, rclone leaves out what Google's front end breaks. The service is refused anyway: it locks nothing by default."""
     with tried.behind([rule()], "Google") as (repository, gate):
         assert tried.upload(repository, gate) == (200, "")
     with tried.behind([rule()], "Other") as (repository, gate):
@@ -197,8 +197,8 @@ def test_google_needs_a_client_that_knows_it(tried: Tried, rule: type[Rule]) -> 
 
 
 @pytest.mark.parametrize("rule", [rules.NoVersionsNoLocks, rules.NoDefaultRetention])
-def test_a_service_that_locks_nothing_takes_every_upload(tried: Tried, rule: type[Rule]) -> None:
-    """rclone does not ask, so backups would be made and none kept. The answer is the preview's refusal and the storage step's question
+def test_a_service_without_locks_accepts_every_upload(tried: Tried, rule: type[Rule]) -> None:
+    """rclone does not check, so backups would be made but not protected. That is why the preview refuses such a service, and the storage step asks
     (tests/scripts/relay/test_storage_gates.py)."""
     with tried.behind([rule()], "Other") as (repository, gate):
         assert tried.upload(repository, gate) == (200, "")

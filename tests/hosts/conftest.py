@@ -15,7 +15,7 @@ from tests.conformance.sshd import Sshd, make_key
 
 @pytest.fixture(scope="package")
 def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The admin's private key, which every server lets in."""
+    """The admin's private key, which every server accepts."""
     path = tmp_path_factory.mktemp("key") / "admin"
     make_key(path)
     return path
@@ -61,12 +61,12 @@ def endpoint(server: Sshd, key: Path | None, name: str = "web1") -> SshEndpoint:
 
 @pytest.fixture
 def behind(target: Sshd, jump: Sshd, key: Path) -> SshEndpoint:
-    """The host, dialled from the jump host."""
+    """The host, reached through the jump host."""
     return replace(endpoint(target, key), jump=endpoint(jump, key, "jump-web1"))
 
 
 def dialled(endpoint: SshEndpoint) -> str:
-    """What one command printed there, over a connection of its own."""
+    """The output of one command there, over a separate connection."""
     # A short path: it holds a socket of ssh.
     with tempfile.TemporaryDirectory(dir="/tmp") as folder, open_hosts([endpoint], Path(folder)) as opened:
         return opened[endpoint.name].run("echo", "here").out

@@ -1,4 +1,4 @@
-"""An ssh agent with ten keys: a login gets as far as the right one, and what dials gets no other key than that."""
+"""An ssh agent with ten keys: a login gets as far as the right key, and no other key is offered."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from toolchain.checkout import ROOT
 
 @pytest.fixture(scope="module")
 def crowd(key: Path) -> Iterator[Path]:
-    """The socket of a real ssh-agent: nine keys that fit nowhere, and last the admin's. Beside it those keys' files."""
+    """The socket of a real ssh-agent with nine useless keys and, last, the admin's; and the folder with the files of these keys."""
     with tempfile.TemporaryDirectory(dir="/tmp") as short:
         folder, socket = Path(short), Path(short) / "agent"
         process = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL)
@@ -48,7 +48,7 @@ def add(key: Path, socket: Path) -> None:
 
 
 def asked(socket: Path, *words: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """OpenSSH's own client of an agent."""
+    """Run OpenSSH's own client of an agent."""
     environment = {**os.environ, "SSH_AUTH_SOCK": str(socket)}
     return subprocess.run(
         words, env=environment, input=stdin, capture_output=True, text=True, check=False, timeout=30
@@ -59,19 +59,19 @@ def public(key: Path) -> str:
     return key.with_suffix(".pub").read_text().strip()
 
 
-def test_sshd_ends_a_login_that_comes_with_ten_keys(
+def test_sshd_ends_a_login_that_offers_ten_keys(
     crowd: Path, target: Sshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The fault itself; `MaxAuthTries` is 6, as everywhere that nobody changed it."""
+    """The problem itself; `MaxAuthTries` is 6, the default."""
     monkeypatch.setenv("SSH_AUTH_SOCK", str(crowd))
     with pytest.raises(HostError, match="Too many authentication failures"):
         dialled(endpoint(target, None))
 
 
-def test_the_operations_offer_the_named_key_alone(
+def test_the_operations_offer_only_the_named_key(
     crowd: Path, target: Sshd, jump: Sshd, key: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On the jump host as well as behind it."""
+    """To the jump host as well as to the host behind it."""
     monkeypatch.setenv("SSH_AUTH_SOCK", str(crowd))
     one = replace(endpoint(target, None), agent_keys=(public(key),))
     assert dialled(one) == "here\n"
@@ -79,7 +79,7 @@ def test_the_operations_offer_the_named_key_alone(
     assert dialled(replace(one, jump=through)) == "here\n"
 
 
-def test_the_agent_here_lists_and_uses_the_named_keys_and_does_nothing_else(crowd: Path, key: Path) -> None:
+def test_the_filtering_agent_lists_and_uses_only_the_named_keys(crowd: Path, key: Path) -> None:
     other = crowd.parent / "other-3"
     with serve_filtered_agent([public(key)], str(crowd)) as socket:
         assert oct(socket.stat().st_mode & 0o777) == "0o600"
@@ -87,9 +87,7 @@ def test_the_agent_here_lists_and_uses_the_named_keys_and_does_nothing_else(crow
         assert asked(socket, "ssh-add", "-L").stdout.strip() == public(key)
         sign = ("ssh-keygen", "-Y", "sign", "-n", "test", "-f")
         assert "BEGIN SSH SIGNATURE" in asked(socket, *sign, key.with_suffix(".pub"), stdin="text").stdout
-        hidden = (
-            crowd.parent / "hidden.pub"
-        )  # without its private half beside it, which ssh-keygen would take
+        hidden = crowd.parent / "hidden.pub"  # without its private half beside it, which ssh-keygen would use
         hidden.write_text(public(other))
         assert "BEGIN SSH SIGNATURE" in asked(crowd, *sign, hidden, stdin="text").stdout
         assert asked(socket, *sign, hidden, stdin="text").returncode != 0
@@ -100,7 +98,7 @@ def test_the_agent_here_lists_and_uses_the_named_keys_and_does_nothing_else(crow
     assert len(asked(crowd, "ssh-add", "-L").stdout.splitlines()) == 10, "nothing was removed or locked"
 
 
-def test_sabotage_without_the_look_at_the_key_the_agent_here_signs_with_any(
+def test_sabotage_without_its_check_the_filtering_agent_signs_with_any_key(
     crowd: Path, key: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -116,7 +114,7 @@ def test_sabotage_without_the_look_at_the_key_the_agent_here_signs_with_any(
 @pytest.mark.parametrize(
     "rubbish", [b"", b"\0\0\0\0", b"\xff\xff\xff\xff", b"\0\0\0\1", b"\0\0\0\5\x0d\0\0\0\xff"]
 )
-def test_rubbish_gets_a_refusal_or_the_end_of_the_connection(crowd: Path, key: Path, rubbish: bytes) -> None:
+def test_invalid_requests_are_refused_or_end_the_connection(crowd: Path, key: Path, rubbish: bytes) -> None:
     import socket as sockets
 
     with serve_filtered_agent([public(key)], str(crowd)) as at, sockets.socket(sockets.AF_UNIX) as client:
@@ -128,7 +126,7 @@ def test_rubbish_gets_a_refusal_or_the_end_of_the_connection(crowd: Path, key: P
         assert asked(at, "ssh-add", "-L").stdout.strip() == public(key)
 
 
-def test_the_commands_own_exit_status_comes_back(
+def test_the_exit_status_is_that_of_the_command(
     crowd: Path, key: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     list_and_fail = ["sh", "-c", "ssh-add -L; exit 7"]
@@ -168,7 +166,7 @@ def test_the_verb_runs_a_command_beside_the_named_keys(
     ],
     ids=["none named", "no agent wanted", "no agent there"],
 )
-def test_what_the_verb_lacks_is_told(
+def test_the_verbs_errors_say_what_is_missing(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, admin: dict[str, object], socket: bool, said: str
 ) -> None:
     if not socket:
@@ -178,7 +176,7 @@ def test_what_the_verb_lacks_is_told(
     assert (done.exit_code, said in done.output) == (1, True), done.output
 
 
-def test_a_verb_that_runs_the_engine_offers_it_the_named_keys_alone(
+def test_a_verb_that_runs_the_engine_offers_it_only_the_named_keys(
     engine: FakeEngine, key: Path, crowd: Path
 ) -> None:
     """`lastcopy cut-off` must work at once, whatever else the agent holds."""

@@ -1,4 +1,4 @@
-"""A1, behind a jump host as well: both host keys are pinned, and what does not show its own gets no login."""
+"""A1, through a jump host as well: both host keys are pinned, and a machine with another key gets no login."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def test_commands_run_on_the_host_behind_the_jump_host(behind: SshEndpoint, targ
     assert (target.logins(), jump.logins()) == (before[0] + 1, before[1] + 1)
 
 
-def test_ipv6_addresses_are_dialled_directly_and_behind_a_jump_host(behind: SshEndpoint) -> None:
-    """The inner dial writes them in brackets, ssh itself does not."""
+def test_ipv6_addresses_work_directly_and_through_a_jump_host(behind: SshEndpoint) -> None:
+    """The inner connection writes them in brackets, ssh itself does not."""
     assert dialled(replace(behind, address="::1", jump=None)) == "here\n"
     assert behind.jump is not None
     assert dialled(replace(behind, address="::1", jump=replace(behind.jump, address="::1"))) == "here\n"
@@ -51,7 +51,7 @@ def test_another_host_key_of_the_jump_host_is_refused(
 def test_sabotage_a_jump_host_that_is_not_pinned_gets_the_login(
     behind: SshEndpoint, new_sshd: Callable[..., Sshd], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same two dials by a Host that forgets the pin on the way."""
+    """The same two connections by a Host that loses the pin on the way."""
     impostor = new_sshd()
     real = SshHost._jump_command
     careless = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
@@ -63,16 +63,14 @@ def test_sabotage_a_jump_host_that_is_not_pinned_gets_the_login(
     assert impostor.logins() == 1
 
 
-def test_a_jump_host_that_is_not_there_is_told_with_what_its_ssh_said(behind: SshEndpoint) -> None:
+def test_an_unreachable_jump_host_is_reported_with_the_message_of_its_ssh(behind: SshEndpoint) -> None:
     assert behind.jump is not None
     with pytest.raises(HostError, match="web1 was not reached") as refused:
         dialled(replace(behind, jump=replace(behind.jump, port=1)))
     assert "connect to host 127.0.0.1 port 1: Connection refused" in str(refused.value)
 
 
-def test_a_restore_onto_a_host_comes_through_the_jump_host_that_it_is_given(
-    target: Sshd, jump: Sshd, key: Path
-) -> None:
+def test_a_restore_onto_a_host_uses_the_given_jump_host(target: Sshd, jump: Sshd, key: Path) -> None:
     """`recover restore --host … --jump-host …`, which knows no stack."""
     first = make_endpoint(
         HostAddress(user=jump.user, name="127.0.0.1", port=jump.port), jump.host_key, key, name="jump-host"
@@ -85,18 +83,18 @@ def test_a_restore_onto_a_host_comes_through_the_jump_host_that_it_is_given(
     assert (target.logins(), jump.logins()) == (before[0] + 1, before[1] + 1)
 
 
-def test_a_long_name_of_the_private_folder_is_taken(behind: SshEndpoint, tmp_path: Path) -> None:
-    """A long TMPDIR: ssh's socket would have a longer name than the kernel takes."""
+def test_a_long_path_of_the_private_folder_is_accepted(behind: SshEndpoint, tmp_path: Path) -> None:
+    """With a long TMPDIR, the path of ssh's socket would be longer than the kernel allows."""
     folder = tmp_path / ("long" * 20)
     folder.mkdir(mode=0o700)
     with open_hosts([behind], folder) as opened:
         assert opened[behind.name].run("echo", "here").out == "here\n"
 
 
-def test_a_tool_is_handed_over_from_the_jump_host(
+def test_a_tool_is_handed_over_through_the_jump_host(
     target: Sshd, jump: Sshd, key: Path, tmp_path: Path
 ) -> None:
-    """As `pulumi up` tells `ops hand-over`: the program goes the same way as every step."""
+    """As `pulumi up` calls `ops hand-over`: the program takes the same route as every step."""
 
     def order(name: str, server: Sshd, **more: object) -> dict[str, object]:
         told = {

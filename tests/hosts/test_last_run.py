@@ -1,4 +1,4 @@
-"""A9: `ops status --hosts` asks a host from the jump host that the stack's outputs name, with the keys that its settings name."""
+"""A9: `lastcopy status --hosts` reaches a host through the jump host in the stack's outputs, with the keys in its settings."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ TOLD = '{"result": "unexpected", "exit_code": 72, "findings": ["/srv is empty"],
 
 
 def reached_at(server: Sshd) -> dict[str, Any]:
-    """As an output has it."""
+    """The endpoint in the form of an output."""
     return {"address": "127.0.0.1", "port": server.port, "user": server.user, "hostKey": server.host_key}
 
 
-def test_a_host_behind_a_jump_host_says_how_its_last_backup_ended(
+def test_a_host_behind_a_jump_host_reports_how_its_last_backup_ended(
     target: Sshd, jump: Sshd, key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the stack file says otherwise, the outputs count; the key is in the file that --config-file gives and nowhere else."""
+    """If the stack file differs, the outputs count; the key is only in the file that --config-file gives."""
     (tmp_path / "status.json").write_text(TOLD)
     monkeypatch.setattr(last_run, "STATUS", str(tmp_path / "status.json"))
     engine = FakeEngine(tmp_path / "engine", monkeypatch)

@@ -1,4 +1,4 @@
-"""A copy of the checkout with a stack of its own: the tests' real engine, state and sandbox, beside the user's and untouched by it."""
+"""A copy of the checkout with its own stack: the tests' real engine, state and sandbox do not touch the user's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from toolchain.checkout import ROOT
 
 
 def copy_checkout(target: Path) -> None:
-    """What git knows and would know, as it is in the working tree; the packages by a link to the running environment."""
+    """All files that git tracks or would track, as they are in the working tree; packages come from the running environment by a link."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -59,7 +59,7 @@ class Running:
         self.network = network
 
     def configure(self, change: Callable[[dict[str, Any]], None]) -> None:
-        """Change the stack file the way an operator edits it; the salt that the engine wrote stays."""
+        """Change the stack file as an operator would edit it; the salt that the engine wrote is kept."""
         settings = yaml.safe_load(self.stack.file.read_text())
         change(settings["config"])
         self.stack.file.write_text(yaml.safe_dump(settings, sort_keys=False))
@@ -114,7 +114,7 @@ class Running:
         return shown
 
     def close(self) -> None:
-        """Destroy what is left, through the engine where it can, through the sandbox in any case."""
+        """Destroy what is left: with the engine if possible, with the sandbox in any case."""
         try:
             self.stack.run("cancel", self.stack.name, "--yes", quiet=True, check=False)
             if self.stack.exists():
@@ -123,5 +123,5 @@ class Running:
             self.throw_away()
 
     def throw_away(self) -> None:
-        """End machines and storage, past the engine; its state goes with the checkout."""
+        """End machines and storage without the engine; its state is deleted with the checkout."""
         self.machines.sandbox("destroy")

@@ -1,4 +1,4 @@
-"""Two wires that flip one bit, or are cut: of HTTP requests on their way to the storage, and of an SSH connection."""
+"""Two connections that flip one bit or break: of HTTP requests to the storage, and of SSH."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def flipped(data: bytes, at: int) -> bytes:
 
 @dataclass
 class Seen:
-    """One request as the storage answered it; ``flipped`` if its body or its answer's body was changed on the way."""
+    """One request and the storage's answer; ``flipped`` if one of their bodies was changed on the way."""
 
     method: str
     path: str
@@ -35,7 +35,7 @@ class Seen:
 
 
 class Point(Enum):
-    """Where an upload is cut off; in all but the last the storage has seen nothing of it, or no whole of it."""
+    """Where an upload is cut off; at all points except the last the storage has not received it completely."""
 
     BEFORE_THE_BODY = "before the body"
     WITHIN_THE_BODY = "within the body"
@@ -45,9 +45,9 @@ class Point(Enum):
 
 @dataclass
 class Wire:
-    """Ends TLS like a middlebox whose memory is bad. ``flip`` is the direction and path part of the next body to spoil, once.
+    """A TLS proxy with bad memory. ``flip`` is the direction and path part of the next body to corrupt, once.
 
-    ``cuts_at``: part of a path -> where the next upload of such a path is cut off, once; ``were_cut``: the paths of those that were.
+    ``cuts_at``: part of a path -> where the next upload of such a path is cut off, once; ``were_cut``: the paths of those uploads.
     """
 
     certificates: Path
@@ -60,7 +60,7 @@ class Wire:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def spoils(self, method: str, path: str, body: bytes) -> bool:
-        """Whether this body is the one; only big ones, so that it is file content and not a listing."""
+        """Whether to corrupt this body: only large ones, so that it is file content and not a listing."""
         with self.lock:
             if self.flip is None or self.flip[0] != method or self.flip[1] not in path or len(body) < 4096:
                 return False
@@ -99,7 +99,7 @@ def _handler(wire: Wire) -> type[BaseHTTPRequestHandler]:
                 return
             spoil = wire.spoils(self.command, self.path, body)
             if spoil:
-                # Inside the first chunk where there are chunks, so that the framing stays whole.
+                # Inside the first chunk, if there are chunks, so that the framing stays intact.
                 start = body.index(b"\r\n") + 2 if CHUNKED in self.headers.get("Content-Encoding", "") else 0
                 body = flipped(body, start + 1000)
             upstream = http.client.HTTPSConnection("127.0.0.1", wire.storage_port, context=trust, timeout=60)
@@ -130,7 +130,7 @@ def _handler(wire: Wire) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(answer)
 
         def hang_up(self) -> None:
-            """As a middlebox does that forgot the connection: no goodbye of TLS's."""
+            """Close like a proxy that lost the connection: without TLS's goodbye."""
             self.close_connection = True
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             socket.close(self.connection.detach())
@@ -138,14 +138,14 @@ def _handler(wire: Wire) -> type[BaseHTTPRequestHandler]:
         do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = forward
 
         def log_message(self, format: str, *args: object) -> None:
-            """Quiet: what was seen is in ``wire.seen``."""
+            """Quiet: requests are in ``wire.seen``."""
 
     return Handler
 
 
 @contextmanager
 def wire_to_storage(certificates: Path, storage_port: int) -> Iterator[Wire]:
-    """A TLS server on loopback that passes every request on, byte for byte but for the flips that it is told."""
+    """A TLS server on loopback that forwards every request unchanged, except for the requested flips."""
     wire = Wire(certificates, storage_port)
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(wire))
     server.daemon_threads = True
@@ -165,7 +165,7 @@ def wire_to_storage(certificates: Path, storage_port: int) -> Iterator[Wire]:
 
 @dataclass
 class Tap:
-    """A TCP wire; ``flip_at`` counts bytes from the dialling side, None passes everything on as it is."""
+    """A TCP proxy; ``flip_at`` counts bytes from the connecting side, None forwards everything unchanged."""
 
     port: int
     flip_at: int | None
@@ -181,7 +181,7 @@ def _pump(origin: socket.socket, target: socket.socket, tap: Tap | None) -> None
                 tap.passed += len(data)
             target.sendall(data)
     except OSError:
-        pass  # the other side hung up, which is what this wire is for
+        pass  # the other side hung up, which the test intends
     finally:
         for end in (origin, target):
             with suppress(OSError):  # closed already
@@ -198,7 +198,7 @@ def tap_to(address: str, port: int, flip_at: int | None) -> Iterator[Tap]:
         try:
             near, _ = listener.accept()
         except OSError:
-            return  # nobody dialled
+            return  # nobody connected
         far = socket.create_connection((address, port), timeout=20)
         far.settimeout(None)
         back = threading.Thread(target=_pump, args=(far, near, None), daemon=True)

@@ -1,4 +1,4 @@
-"""What the storage itself holds: every version and delete marker, seen with the storage's own root, past the relay."""
+"""The contents of the storage itself: every version and delete marker, read as the storage's own root, without the relay."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BUCKET = "backups"
 
 
 def versions(running: Running, *, contents: bool = True) -> dict[tuple[str, str], str]:
-    """(key, version id) -> SHA-256 of the version, or "marker"; locks are left out, they come and go by design."""
+    """(key, version id) -> SHA-256 of the version, or "marker"; restic's locks are left out, because they come and go."""
     box = Sandbox(running.machines.directory)
     with box.storage_admin() as (origin, ca, access_key, secret):
         s3: Any = boto3.client(

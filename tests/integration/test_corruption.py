@@ -1,6 +1,6 @@
-"""Who notices a flipped bit, place by place: the table of docs/decisions/0005-data-path.md, tried against the real parts.
+"""Who notices a flipped bit, place by place: checks the table of docs/decisions/0005-data-path.md with the real parts.
 
-rclone runs with the product's own rclone.conf and arguments, restic and the storage are the real ones; the wire between flips a bit.
+rclone runs with the product's own rclone.conf and arguments, restic and the storage are real; a proxy in between flips a bit.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ Done = subprocess.CompletedProcess[str]
 
 @dataclass
 class Storage:
-    """A locked bucket on loopback, with one source's identity as the sandbox makes them."""
+    """A locked bucket on loopback, with one source's identity as the sandbox makes it."""
 
     folder: Path
     port: int
 
     def versions(self, key: str) -> int:
-        """How many versions of this object the storage keeps, delete markers included."""
+        """The number of this object's versions in the storage, including delete markers."""
         with PoolManager(ca_certs=str(self.folder / "certs" / "ca.crt")) as pool:
             client = Minio(
                 f"127.0.0.1:{self.port}", "rootroot", "rootrootroot", region="us-east-1", http_client=pool
@@ -86,7 +86,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
         while True:
             try:
                 urllib.request.urlopen(f"{origin}/minio/health/ready", context=trust, timeout=3).close()  # noqa: S310
-                # Both may be answered by 503 for a moment after "ready".
+                # Both may be answered with 503 for a moment after "ready".
                 ensure_bucket(folder, origin, SandboxBucket(BUCKET, "COMPLIANCE", 1))
                 ensure_identity(folder, origin, BUCKET, f"{SOURCE}/", "src-web1", SECRET)
                 break
@@ -102,14 +102,14 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
 
 @dataclass
 class Chain:
-    """restic, the product's rclone command line, the spoiling wire, the storage."""
+    """restic, the product's rclone command line, the corrupting proxy, and the storage."""
 
     folder: Path
     wire: Wire
     restic_program: Path
 
     def words(self) -> list[str]:
-        """restic with all but its command."""
+        """restic's command line without the command."""
         return [
             str(self.restic_program),
             f"-o=rclone.program={self.folder / 'serve'}",
@@ -165,7 +165,7 @@ Make = Callable[..., Chain]
 
 @pytest.fixture
 def chain(tmp_path: Path, storage: Storage) -> Iterator[Make]:
-    """Makes the chain with a repository of its own; ``more`` are arguments that a test adds."""
+    """Make the chain with its own repository; ``more`` are additional arguments."""
     tools = toolchain.ensure("rclone", "restic")
     (tmp_path / "tree").mkdir()
     for number in range(3):
@@ -193,7 +193,7 @@ def chain(tmp_path: Path, storage: Storage) -> Iterator[Make]:
             arguments[arguments.index("--ca-cert") + 1] = str(storage.folder / "certs" / "ca.crt")
             words = shlex.join([str(tools["rclone"].path), *arguments, *more])
             alone = shlex.join(f"{name}={text}" for name, text in rclone_config.ENVIRONMENT.items())
-            # 4>&2: restic takes the end of a program's stderr for the end of the program.
+            # 4>&2: to restic, the end of a program's stderr is the end of the program.
             (tmp_path / "serve").write_text(
                 "#!/bin/sh\n"
                 f"exec env -i PATH=/usr/bin:/bin HOME=/nonexistent {alone} {words} 4>&2 2>>{tmp_path}/relay.log\n"
@@ -206,7 +206,7 @@ def chain(tmp_path: Path, storage: Storage) -> Iterator[Make]:
         yield make
 
 
-# rclone.conf as it was before uploads carried a checksum: the keys in it, which is why the SDK sends none.
+# rclone.conf as it was before uploads carried a checksum: it contains the keys, so the SDK sends no checksum.
 OF_BEFORE = f"""\
 [lastcopy]
 type = s3
@@ -229,7 +229,7 @@ no_check_bucket = true
     ],
     ids=["trailer", "trailer, in parts", "md5"],
 )
-def test_the_storage_refuses_a_flip_on_the_way_to_it_and_the_backup_succeeds(
+def test_the_storage_refuses_a_bit_flip_before_it_and_the_backup_succeeds(
     chain: Make, storage: Storage, checksum: ChecksumChoice, pack: int, code: bytes
 ) -> None:
     product = chain(checksum=checksum)
@@ -239,19 +239,19 @@ def test_the_storage_refuses_a_flip_on_the_way_to_it_and_the_backup_succeeds(
     assert product.wire.spoiled().status == 400
     assert code in product.wire.spoiled().answer
     assert done.returncode == 0, f"sent again, and then taken: {done.stderr}"
-    assert storage.versions(product.spoiled_key()) == 1, "the spoiled one was never stored"
+    assert storage.versions(product.spoiled_key()) == 1, "the corrupted object was never stored"
     product.succeeds("check", "--read-data")
     assert product.restores_the_same()
 
 
-def test_sabotage_without_the_checksum_a_flip_is_stored_and_only_reading_all_data_back_tells(
+def test_sabotage_without_the_checksum_a_bit_flip_is_stored_and_found_only_by_reading_all_data(
     chain: Make,
 ) -> None:
     blind = chain("--ignore-checksum", conf=OF_BEFORE)
     done = blind.backup_with_flip()
     assert blind.wire.spoiled().status == 200, "the storage has nothing to compare with"
     assert done.returncode == 0, "nobody noticed"
-    blind.succeeds("check")  # looks at the structure: still nobody
+    blind.succeeds("check")  # checks only the structure: still nobody notices
     read = blind.restic("check", "--read-data")
     assert read.returncode != 0
     assert "contains 2 errors" in read.stderr
@@ -265,7 +265,7 @@ def test_sabotage_without_the_checksum_a_flip_is_stored_and_only_reading_all_dat
 def stored(
     product: Chain, storage: Storage, name: str, size: int, *more: str, port: int | None = None
 ) -> Done:
-    """One object, sent by the function of rclone that a session uses. ``port``: past the wire, straight to the storage."""
+    """Store one object by the same function of rclone that a session uses. ``port``: directly to the storage, without the proxy."""
     conf = product.folder / "rclone.conf"
     if port is not None:
         conf.write_text(conf.read_text().replace(f":{product.wire.port}", f":{port}"))
@@ -281,10 +281,10 @@ def stored(
     return Done(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-def test_where_rclone_alone_compares_a_flip_is_told_but_stored_and_locked(
+def test_if_only_rclone_compares_a_bit_flip_is_reported_but_stored_and_locked(
     chain: Make, storage: Storage
 ) -> None:
-    """What is left where a service passes over a trailer (`compares` in components/storage/service_facts.py): late, but loud."""
+    """What remains with a service that ignores a trailer (`compares` in components/storage/service_facts.py): a late but clear error."""
     late = chain(conf=OF_BEFORE)
     late.wire.flip = ("PUT", "/data/")
     done = stored(late, storage, "late", 1 << 20, "--retries=1")
@@ -294,11 +294,11 @@ def test_where_rclone_alone_compares_a_flip_is_told_but_stored_and_locked(
     assert storage.versions(late.spoiled_key()) == 1, "the identity that stored it cannot hide it"
 
 
-def test_the_local_storage_takes_no_chunk_above_16_mib_which_is_why_it_gets_parts(
+def test_the_local_storage_accepts_no_chunk_above_16_mib_so_it_gets_parts(
     chain: Make, storage: Storage
 ) -> None:
     product = chain()
-    # Straight to the storage: it hangs up in the middle of such a body, which the wire cannot pass on.
+    # Directly to the storage: it hangs up in the middle of such a body, which the proxy cannot pass on.
     ways = {"in-parts": [], "whole": ["--s3-upload-cutoff=5Gi"]}
     done = {
         name: stored(product, storage, name, 64 << 20, *more, port=storage.port)
@@ -312,7 +312,7 @@ def test_the_local_storage_takes_no_chunk_above_16_mib_which_is_why_it_gets_part
     }
 
 
-def test_a_flip_on_the_way_back_is_noticed_and_read_again(chain: Make) -> None:
+def test_a_bit_flip_on_the_way_back_is_noticed_and_the_data_read_again(chain: Make) -> None:
     product = chain()
     product.succeeds("backup", "tree", "--quiet")
     product.wire.flip = ("answer to GET", "/data/")
@@ -368,11 +368,11 @@ def test_ssh_ends_a_session_whose_stream_was_changed(
     if flip_at is None:
         assert done.returncode == 0, (
             done.stderr
-        )  # the same wire without the flip: it is the flip that ends it
+        )  # the same connection without the flip: the flip is what ends it
     else:
         assert tap.passed > flip_at
         assert done.returncode != 0
         running.machines.run(
             "db1", "restic-backup", "unlock", "--remove-all"
-        )  # its lock is all that was left behind
+        )  # only its lock was left behind
         running.machines.run("db1", "restic-backup", "check", "--read-data")

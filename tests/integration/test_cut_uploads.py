@@ -1,6 +1,6 @@
-"""A7: an upload that is cut off anywhere, or whose answer is lost, is an outage of that run at most: the next one completes, nothing is lost.
+"""A7: an upload that is cut off anywhere, or whose answer is lost, is at most an outage of that run: the next run completes, and nothing is lost.
 
-restic, rclone with the product's own arguments, and a locked bucket; the wires between are cut. Each case is bounded in time.
+With restic, rclone with the product's own arguments, and a locked bucket; the connections in between are cut. Each case is limited in time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FAILURES = ROOT / "components" / "source" / "schedule" / "backup-failures"
 
 
 def outage(code: int) -> re.Pattern[str]:
-    """What run-backup takes for this outage, as it says it itself."""
+    """The exit code by which run-backup reports this outage."""
     text = FAILURES.read_text()
     (expression,) = re.findall(
         rf"said '([^'\n]*)'[^\n]*; then\n    leave {code} \"the relay (?:stores nothing twice|was not reached)",
@@ -28,15 +28,15 @@ def outage(code: int) -> re.Pattern[str]:
 
 
 def whole(product: Chain) -> None:
-    """The next run completes, and what it stored is what was meant."""
+    """Check that the next run completes and stored what it should."""
     product.succeeds("backup", "tree", "--quiet")
     product.succeeds("unlock")
     product.succeeds("check", "--read-data")
     assert product.restores_the_same()
 
 
-def test_an_upload_that_the_storage_did_not_take_is_sent_again_in_the_same_run(chain: Make) -> None:  # noqa: F811
-    """Between relay and storage, at each point: restic asks again by itself."""
+def test_an_upload_that_the_storage_did_not_receive_is_sent_again_in_the_same_run(chain: Make) -> None:  # noqa: F811
+    """Between relay and storage, at each point: restic retries by itself."""
     product = chain()
     for what, point in (
         ("/locks/", Point.WITHIN_THE_BODY), ("/data/", Point.BEFORE_THE_BODY), ("/index/", Point.WITHIN_THE_BODY),
@@ -57,7 +57,7 @@ def test_an_upload_that_the_storage_did_not_take_is_sent_again_in_the_same_run(c
 
 
 def test_a_lost_answer_ends_the_run_and_the_next_one_completes(chain: Make) -> None:  # noqa: F811
-    """The storage took it, and append-only stores nothing twice. restic gives up by itself within a minute; here it is stopped before."""
+    """The storage has stored the object, and append-only stores nothing twice. restic gives up by itself within a minute; here it is stopped earlier."""
     product = chain()
     refused = outage(69)
     for number, what in enumerate(("/data/", "/index/", "/snapshots/"), 1):
@@ -67,7 +67,7 @@ def test_a_lost_answer_ends_the_run_and_the_next_one_completes(chain: Make) -> N
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         ) as run:  # fmt: skip
             assert run.stderr
-            assert any(refused.search(line) for line in run.stderr), "restic ended without that word"
+            assert any(refused.search(line) for line in run.stderr), "restic ended without that message"
             run.send_signal(signal.SIGINT)
             run.communicate(timeout=30)
         assert run.returncode != 0, "nothing was acknowledged"
@@ -93,8 +93,8 @@ sys.exit(child.wait())
 MUCH = 1 << 40
 
 
-def test_a_connection_that_is_cut_between_source_and_relay_is_an_outage_at_every_point(chain: Make) -> None:  # noqa: F811
-    """As ssh tells it: the end of both streams and 255. Counted in bytes: before and after the greeting, within a pack, before an answer."""
+def test_a_cut_connection_between_source_and_relay_is_an_outage_at_every_point(chain: Make) -> None:  # noqa: F811
+    """As with ssh: both streams end, with status 255. Counted in bytes: before and after the greeting, within a pack, before an answer."""
     product = chain()
     serve, real = product.folder / "serve", product.folder / "real"
     serve.rename(real)

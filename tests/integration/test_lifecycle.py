@@ -1,4 +1,4 @@
-"""The whole chain through the real engine: built, idle, backed up, restored, attacked, changed piece by piece (rows S3, A7)."""
+"""The whole chain with the real engine: built, unchanged, backed up, restored, attacked, changed step by step (rows S3, A7)."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ def restored_equals_source(running: Running) -> bool:
     return manifest(running, TREE) == restored_manifest(running, "latest")
 
 
-def test_an_up_that_was_killed_in_the_middle_is_finished_by_the_next(running: Running) -> None:
+def test_an_up_that_was_killed_in_the_middle_is_completed_by_the_next(running: Running) -> None:
     """A7: the fixture killed the engine of the very first `up` while the relay's first step was running."""
     assert "relay-sshd" in running.killed_output
     assert running.first_up.returncode == 0, running.first_up.stdout
 
 
-def test_a_source_with_debian_12_and_no_way_to_the_internet_gets_restic_and_backs_up(
+def test_a_source_with_debian_12_and_no_internet_access_gets_restic_and_backs_up(
     running: Running,
 ) -> None:
-    """db1 came without restic; the first `up` handed it over. Its systemd (252) knows no growing pauses between tries: one pause it is."""
+    """db1 was made without restic; the first `up` sent it. Its systemd (252) has no growing pauses between retries, so the pause is fixed."""
     script = """
     set -eu
     grep -qx 'VERSION_ID="12"' /etc/os-release && [ ! -e /usr/local/bin/restic ]
@@ -75,8 +75,8 @@ def test_a_second_preview_has_no_changes(running: Running) -> None:
     running.preview("--expect-no-changes")
 
 
-def test_preview_would_notice_a_change(running: Running) -> None:
-    """Sabotage of the row above: the same command fails when there is something to do."""
+def test_sabotage_preview_would_notice_a_change(running: Running) -> None:
+    """Sabotage of the test above: the same command fails if there is something to do."""
     text = running.stack.file.read_text()
     running.configure(lambda config: config["lastcopy:sources"][0].update(schedule="*-*-* 05:05:00"))
     try:
@@ -85,7 +85,7 @@ def test_preview_would_notice_a_change(running: Running) -> None:
         running.stack.file.write_text(text)
 
 
-def test_the_timers_service_makes_a_backup_that_says_so(backed_up: Running) -> None:
+def test_the_timers_service_makes_a_backup_and_reports_success(backed_up: Running) -> None:
     status = json.loads(backed_up.machines.run("web1", "cat", "/var/lib/lastcopy/status.json").stdout)
     assert status["result"] == "success"
     assert status["exit_code"] == 0
@@ -106,7 +106,7 @@ def test_restore_is_byte_identical(backed_up: Running) -> None:
     assert restored_equals_source(backed_up)
 
 
-def test_the_restore_proof_notices_one_changed_byte(backed_up: Running) -> None:
+def test_sabotage_the_restore_comparison_notices_one_changed_byte(backed_up: Running) -> None:
     """Sabotage: after a byte changed on the source, the same comparison fails."""
     backed_up.machines.shell("web1", f"cp -a {TREE}/one /var/tmp/one && printf onE >{TREE}/one")
     try:
@@ -134,9 +134,11 @@ def test_list_check_diff_dump_and_mount_work_for_the_source(backed_up: Running) 
     assert mounted.stdout.startswith("one"), mounted
 
 
-def test_the_wrapper_says_at_once_why_a_destroying_command_is_useless(backed_up: Running) -> None:
+def test_the_wrapper_explains_at_once_why_a_destructive_command_is_useless(backed_up: Running) -> None:
     done = restic(backed_up, "forget", "--keep-last", "1", check=False)
-    assert done.returncode == 64, "not the wrapper's own refusal, which comes before the relay is dialled"
+    assert done.returncode == 64, (
+        "not the wrapper's own refusal, which comes before any connection to the relay"
+    )
     assert "relay" in done.stderr
 
 
@@ -162,7 +164,7 @@ def without_third(config: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def third(running: Running) -> Iterator[set[Change]]:
-    """Source app1 beside web1 and db1; gives what adding it touched."""
+    """Add source app1 to web1 and db1; returns the resources that this touched."""
     running.configure(
         lambda config: config["lastcopy:sources"].append({"name": "app1", "sandbox": {}, "paths": ["/etc"]})
     )
@@ -184,14 +186,14 @@ def test_a_source_is_added_without_touching_the_others(running: Running, third: 
 
 
 def delays(running: Running) -> dict[str, str]:
-    """What each source's timer says."""
+    """The delay of each source's timer."""
     asked = ("systemctl", "show", "-p", "RandomizedDelayUSec", "--value", "lastcopy-backup.timer")
     return {name: running.machines.run(name, *asked).stdout.strip() for name in ("app1", "db1", "web1")}
 
 
 @pytest.mark.usefixtures("third")
-def test_a_dead_host_keeps_no_other_from_being_updated(running: Running) -> None:
-    """Of three sources that all change one does not answer: two converge, the run fails, and the next one finishes the third."""
+def test_a_dead_host_does_not_keep_others_from_being_updated(running: Running) -> None:
+    """Of three sources that all change, one does not answer: two converge, the run fails, and the next run completes the third."""
 
     def change(delay: str) -> None:
         running.configure(
@@ -219,7 +221,7 @@ def test_a_source_is_removed_without_touching_the_others(running: Running) -> No
     assert all("app1" in name for name in touched(changes)), changes
     assert {change.op for change in changes if change.name in touched(changes)} == {"delete"}
     shown = running.up().stdout.splitlines()
-    # S11: the key is dead before any step would dial the source's host, which may be dead or hostile itself.
+    # S11: the key is revoked before any step connects to the source's host, which may be dead or hostile.
     cut_off = next(number for number, line in enumerate(shown) if "app1-cutoff-command deleted" in line)
     others = [n for n, line in enumerate(shown) if "remote:Command app1-" in line and "cutoff" not in line]
     assert others
@@ -229,7 +231,7 @@ def test_a_source_is_removed_without_touching_the_others(running: Running) -> No
     running.preview("--expect-no-changes")
 
 
-def test_an_unmanaged_source_enrols_itself_by_the_script_that_the_program_hands_out(running: Running) -> None:
+def test_an_unmanaged_source_enrols_itself_with_the_programs_script(running: Running) -> None:
     """The machine is not part of the stack: the admin's key is never used on it."""
     before = running.stack.file.read_text()
     facts = running.machines.sandbox("machine-up", "--name", "ext1", "--role", "source")
@@ -248,7 +250,7 @@ def test_an_unmanaged_source_enrols_itself_by_the_script_that_the_program_hands_
         outputs = running.stack.outputs(secrets=True)
         script = outputs["enrolmentScripts"]["ext1"]
         assert outputs["passwords"]["ext1"] not in script.replace("V_", ""), (
-            "the password travels encoded, not readable at a glance"
+            "the password is encoded, not readable at a glance"
         )
         running.machines.run("ext1", "sh", "-s", stdin=script)
         running.machines.run("ext1", "sh", "-s", stdin=script)  # running it twice changes nothing

@@ -1,4 +1,4 @@
-"""R3, back onto the host: a destroyed repository's good versions come back in place on the source, over the admin's SSH connection alone."""
+"""R3, back onto the host: the good versions of a destroyed repository are restored in place on the source, only over the admin's SSH connection."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LEFT = "ls -d /run/lastcopy-recover* /var/lib/lastcopy-recover* 2>/dev/null; pgr
 
 @pytest.fixture(scope="module")
 def known(running: Running) -> Iterator[str]:
-    """What db1's tree is, and was when it was backed up; the tree on the host is then spoilt, and the repository destroyed in the storage."""
+    """db1's tree at the time of its backup; afterwards the tree on the host is damaged and the repository destroyed in the storage."""
     machines = running.machines
     machines.shell("db1", MADE)
     machines.run("db1", "systemctl", "start", "lastcopy-backup.service")
@@ -52,7 +52,7 @@ def clean(running: Running) -> None:
 IN_PLACE = ("--target", "/", "--path", TREE, "--existing", "update")
 
 
-def test_r3_files_come_back_in_place_and_nothing_of_ours_stays(running: Running, known: str) -> None:
+def test_r3_files_are_restored_in_place_and_nothing_of_lastcopy_stays(running: Running, known: str) -> None:
     machines = running.machines
     machines.shell("db1", f"cd {TREE} && echo encrypted >blob && rm -r sub link holes")
     assert machines.shell("db1", SEEN).stdout != known
@@ -69,7 +69,9 @@ def test_r3_files_come_back_in_place_and_nothing_of_ours_stays(running: Running,
 
 
 @pytest.mark.usefixtures("known")
-def test_a_part_comes_to_a_new_directory_verified_and_again_is_refused(running: Running) -> None:
+def test_a_part_is_restored_to_a_new_directory_verified_and_a_second_restore_is_refused(
+    running: Running,
+) -> None:
     words = ("--target", "/srv/back", "--path", f"{TREE}/sub", "--verify")
     code, said = onto(running, *words)
     assert code == 0, said
@@ -84,8 +86,8 @@ def test_a_part_comes_to_a_new_directory_verified_and_again_is_refused(running: 
 
 
 @pytest.mark.usefixtures("known")
-def test_another_host_at_the_address_gets_nothing(running: Running) -> None:
-    """Sabotage of the pinned key: by the relay's key, which is not this host's."""
+def test_sabotage_another_host_at_the_address_gets_nothing(running: Running) -> None:
+    """Sabotage of the pinned key: with the relay's key, which is not this host's."""
     relay = running.stack.outputs()["relay"]["hostKey"]
     code, said = onto(running, *IN_PLACE, "--host-key", relay)
     assert (code, "shows another host key" in said) == (1, True), said
@@ -94,7 +96,7 @@ def test_another_host_at_the_address_gets_nothing(running: Running) -> None:
 
 @contextmanager
 def sshd_of_db1(running: Running, line: str) -> Iterator[None]:
-    """A line of its own in the source's sshd, for a while."""
+    """Add a line to the source's sshd configuration for a while."""
     file = "/etc/ssh/sshd_config.d/00-test.conf"
     running.machines.shell("db1", f"echo '{line}' >{file} && systemctl restart ssh")
     try:
@@ -104,7 +106,9 @@ def sshd_of_db1(running: Running, line: str) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("known")
-def test_a_host_that_forwards_no_socket_says_how_to_allow_it(running: Running) -> None:
+def test_a_host_that_does_not_forward_sockets_gets_an_error_that_says_how_to_allow_it(
+    running: Running,
+) -> None:
     with sshd_of_db1(running, "AllowStreamLocalForwarding no"):
         code, said = onto(running, *IN_PLACE)
     assert code == 1
@@ -114,12 +118,12 @@ def test_a_host_that_forwards_no_socket_says_how_to_allow_it(running: Running) -
 
 
 @pytest.mark.usefixtures("known")
-def test_who_may_not_become_root_there_is_told(running: Running) -> None:
+def test_an_account_that_cannot_become_root_there_is_reported(running: Running) -> None:
     code, said = onto(running, *IN_PLACE, user="nobody")
     assert (code, "was not reached" in said) == (1, True), said
 
 
-def test_a_full_disk_is_told_and_the_next_run_goes_on(running: Running, known: str) -> None:
+def test_a_full_disk_is_reported_and_the_next_run_goes_on(running: Running, known: str) -> None:
     machines, small = running.machines, "/srv/small"
     machines.shell("db1", f"mkdir {small} && mount -t tmpfs -o size=1m tmpfs {small}")
     try:

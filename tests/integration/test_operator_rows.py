@@ -1,6 +1,6 @@
-"""Rows A2 and A3 where they need a whole `pulumi up`: the first run watched, and a configuration that shuts the engine out.
+"""Rows A2 and A3 where they need a whole `pulumi up`: the first run is watched, and a configuration locks the engine out.
 
-Everything else of rows A1 to A7, with their sabotages, is played by `ops drill`: tests/drill/test_a_rows.py.
+The attack drill plays the rest of rows A1 to A7, with their sabotages: tests/drill/test_a_rows.py.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def test_no_secret_was_seen_in_a_command_line_or_environment(
             assert not running.watched.holding(form), name
 
 
-def test_the_watch_would_have_seen_one() -> None:
+def test_sabotage_the_watch_would_have_seen_a_secret() -> None:
     """Sabotage: a secret on a command line, and one in an environment."""
     waits = [sys.executable, "-c", "input()"]
     with ProcWatch() as watch:
@@ -73,14 +73,14 @@ def test_the_watch_would_have_seen_one() -> None:
 
 
 def test_no_secret_is_in_the_output_of_up(running: Running, secrets: dict[str, str]) -> None:
-    """Of the first run, and of the one that was killed; outputs, state, files and journals are looked at by `ops drill` (A2)."""
+    """The output of the first run, and of the killed one. The attack drill checks outputs, state, files and journals (A2)."""
     shown = running.first_up.stdout + running.first_up.stderr + running.killed_output
     assert "relay-sshd" in shown
     for name, secret in secrets.items():
         assert [form for form in encoded(secret) if form in shown] == [], name
 
 
-def test_password_and_keys_are_owned_by_root_and_closed(running: Running) -> None:
+def test_password_and_keys_belong_to_root_and_nobody_else_can_read_them(running: Running) -> None:
     for path in ("/etc/lastcopy/password", "/etc/lastcopy/id_ed25519"):
         assert running.machines.run("web1", "stat", "-c", "%a %U", path).stdout.strip() == "400 root", path
 
@@ -100,7 +100,7 @@ def edited(running: Running, file: str, old: str, new: str) -> Iterator[None]:
         path.write_text(text)
 
 
-# The renderer's last line of comment; what is put after it becomes the first setting of the drop-in.
+# The renderer's last line of comment; the text after it becomes the first setting of the drop-in.
 TOP = '"# sshd takes the first value of a keyword, so this file must sort before the others.",'
 
 
@@ -108,8 +108,8 @@ def listening(running: Running) -> str:
     return running.machines.shell("relay", "ss -Hltn 'sport = :22'").stdout
 
 
-def test_an_sshd_configuration_that_cannot_be_dialled_is_rolled_back(running: Running) -> None:
-    """It is valid by `sshd -t` and shuts the admin out; the host goes back by itself, and the next `up` is as before."""
+def test_an_sshd_configuration_that_prevents_logins_is_rolled_back(running: Running) -> None:
+    """It passes `sshd -t` but locks the admin out; the host rolls back by itself, and the next `up` works as before."""
     with (
         edited(running, "components/relay/sshd/sshd_config.py", TOP, f'{TOP} "ListenAddress 127.0.0.1",'),
         edited(running, "__main__.py", "HardenedSshdArgs(", "HardenedSshdArgs(guard_seconds=20, "),
@@ -118,14 +118,14 @@ def test_an_sshd_configuration_that_cannot_be_dialled_is_rolled_back(running: Ru
         assert refused.returncode != 0, refused.stdout
         deadline = time.monotonic() + 60
         while "0.0.0.0:22" not in listening(running):
-            assert time.monotonic() < deadline, "the host did not go back by itself"
+            assert time.monotonic() < deadline, "the host did not roll back by itself"
             time.sleep(1)
     running.up()
     assert "127.0.0.1:22" not in listening(running)
     running.preview("--expect-no-changes")
 
 
-HOSTS = "self.hosts = {source: self._create_machine(source, "  # where the local stack's hosts are known
+HOSTS = "self.hosts = {source: self._create_machine(source, "  # the ports of the local stack's hosts
 THROUGH = """
         from dataclasses import replace
         from components.host.connection import Jump
@@ -135,8 +135,8 @@ THROUGH = """
 """
 
 
-def test_the_guard_is_armed_and_confirmed_through_a_jump_host(running: Running) -> None:
-    """A3 behind a jump host, here web1: the fresh login that confirms comes from there as well, and from nowhere else."""
+def test_the_rollback_guard_is_started_and_confirmed_through_a_jump_host(running: Running) -> None:
+    """A3 with a jump host, here web1: the fresh login that confirms also comes through it, and from nowhere else."""
     line = next(
         one
         for one in (running.root / "components/sandbox/local_sandbox.py").read_text().splitlines()

@@ -1,4 +1,4 @@
-"""R3 on the running stack: the storage's root destroys a source's repository, and `ops recover` brings it back for the source."""
+"""R3 on the running stack: the storage's root destroys a source's repository, and `lastcopy recover` restores it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SUM = "cd {} && find . -type f -exec sha256sum {{}} + | sort"
 
 
 def ops(running: Running, *words: str) -> subprocess.CompletedProcess[str]:
-    """A verb on the stack's own outputs, with the storage's root as the break-glass identity."""
+    """Run a verb on the stack's own outputs, with the storage's root as the break-glass identity."""
     return subprocess.run(
         [sys.executable, "-m", "ops", *words],
         cwd=running.root,
@@ -37,7 +37,7 @@ def recover(running: Running, verb: str, *words: str) -> str:
 
 
 def attack(running: Running) -> None:
-    """Every object of db1 hidden, every second one overwritten first."""
+    """Hide every object of db1, and overwrite every second one before."""
     with Sandbox(running.machines.directory).storage_admin() as (origin, ca, access_key, secret):
         s3: Any = boto3.client(
             "s3",
@@ -54,7 +54,7 @@ def attack(running: Running) -> None:
             s3.delete_object(Bucket=BUCKET, Key=name)
 
 
-def test_r3_a_destroyed_repository_restores_from_the_stacks_outputs_and_comes_back_for_the_source(
+def test_r3_a_destroyed_repository_is_restored_from_the_stacks_outputs_and_rebuilt_for_the_source(
     running: Running, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     target = tmp_path_factory.mktemp("recovered") / "back"
@@ -79,7 +79,7 @@ def test_r3_a_destroyed_repository_restores_from_the_stacks_outputs_and_comes_ba
     assert "no version was deleted" in recover(running, "rebuild", "--really")
     assert set(versions(running, contents=False)) >= before
     assert "no errors were found" in machines.run("db1", "restic-backup", "check").stdout
-    machines.run("db1", "systemctl", "start", "lastcopy-backup.service")  # and it goes on
+    machines.run("db1", "systemctl", "start", "lastcopy-backup.service")  # and backups go on
 
 
 def test_the_kit_of_the_running_stack_names_every_source_and_shows_no_secret(

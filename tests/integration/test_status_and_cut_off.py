@@ -1,4 +1,4 @@
-"""A8, S10 and S11 on the running stack: silence and growth are noticed without a password, and one command cuts one source off."""
+"""A8, S10 and S11 on the running stack: silence and growth are noticed without a password, and one command cuts off one source."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def problems(found: dict[str, dict[str, Any]], source: str) -> str:
     return "\n".join(problem["what"] for problem in found[source]["problems"])
 
 
-def test_a8_silence_is_noticed_by_the_storages_own_time(running: Running) -> None:
+def test_a8_silence_is_noticed_by_the_storages_own_clock(running: Running) -> None:
     for source in ("web1", "db1"):
         running.machines.run(source, "systemctl", "start", "lastcopy-backup.service")
     code, found = status(running, "--source", "web1")
@@ -38,7 +38,7 @@ def test_a8_silence_is_noticed_by_the_storages_own_time(running: Running) -> Non
     code, found = status(running, "--silent-hours", "0.001")  # 3.6 s
     assert code == 1
     assert "SILENT" in problems(found, "web1")
-    # The status file of a host that lies changes nothing.
+    # A false status file on the host changes nothing.
     before = found["web1"]["newest"]
     running.machines.shell("web1", "touch /var/lib/lastcopy/status.json")
     found = status(running, "--hosts")[1]
@@ -58,7 +58,7 @@ def test_s10_fast_growth_is_noticed(running: Running) -> None:
 
 
 def test_status_uses_no_password(running: Running) -> None:
-    """With the passwords' output gone, it says the same."""
+    """Without the passwords in the outputs, it reports the same."""
     code, before = status(running)
     script = (
         "import sys; from ops.stack import Stack; whole = Stack.outputs\n"
@@ -111,13 +111,13 @@ def test_s10_s11_one_command_cuts_off_one_source_and_another_lets_it_in(running:
             time.sleep(0.2)
         assert sessions(running) == 1
         running.machines.run("web1", "touch", "/var/tmp/before-cut-off")
-        for _ in range(2):  # twice is as good as once
+        for _ in range(2):  # a second call changes nothing
             done = ops(running, "cut-off", *words)
             assert done.returncode == 0, done.stdout + done.stderr
         assert sessions(running) == 0
         assert not opens(running, "web1")
         assert opens(running, "db1")
-        # Its host was not dialled: no step of the program ran there.
+        # Nothing connected to its host: no step of the program ran there.
         newer = "find /etc/lastcopy /var/lib/lastcopy -newer /var/tmp/before-cut-off -type f"
         assert running.machines.shell("web1", newer).stdout == ""
         assert "CUT OFF" in running.preview().stdout
@@ -136,7 +136,7 @@ def test_s10_s11_one_command_cuts_off_one_source_and_another_lets_it_in(running:
     running.preview("--expect-no-changes")
 
 
-def test_a_cut_off_of_a_source_that_is_not_there_changes_nothing(running: Running) -> None:
+def test_cutting_off_a_missing_source_changes_nothing(running: Running) -> None:
     before = running.stack.file.read_text()
     done = ops(running, "cut-off", "--source", "web9", "--stack", running.stack.name)
     assert done.returncode == 1

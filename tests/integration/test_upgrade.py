@@ -1,6 +1,6 @@
-"""A stack whose steps still hold their whole text is upgraded by an ordinary `pulumi up`: nothing is replaced, deleted or lost (A7).
+"""A stack whose steps still contain their whole text is upgraded by an ordinary `pulumi up`: nothing is replaced, deleted or lost (A7).
 
-Such a state has no sender of programs, and a whole script in every step, its `delete` included. The program of then is this one without
+Its state has no sender of programs, and a whole script in every step, including its `delete`. The old program is this program without
 the stores.
 """
 
@@ -23,7 +23,7 @@ SENDERS = {"relay-programs", "db1-programs"}
 
 
 def without_stores(main: str) -> str:
-    """The program as it was before hosts kept their programs."""
+    """Make the program behave as it did before hosts kept their programs."""
     old, count = re.subn(r"programs\.send_to\(([\w.]+), \w+\)", r"\1", main)
     assert count == 2
     return old.replace('programs = Programs("programs")\n', "").replace(
@@ -33,7 +33,7 @@ def without_stores(main: str) -> str:
 
 @pytest.fixture(scope="module")
 def made_before(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """One source on a stack of then, with a backup in it."""
+    """One source on a stack of the old program, with a backup."""
     root = tmp_path_factory.mktemp("checkout")
     toolchain.ensure()
     copy_checkout(root)
@@ -66,13 +66,13 @@ def resources(running: Running) -> dict[str, dict[str, Any]]:
 
 
 def size_of(running: Running, names: str) -> int:
-    """Bytes of the state that these resources take."""
+    """The size of these resources in the state, in bytes."""
     return sum(len(json.dumps(one)) for name, one in resources(running).items() if name.startswith(names))
 
 
 def test_steps_are_updated_in_place_and_nothing_is_lost(made_before: Running) -> None:
     old, was = resources(made_before), size_of(made_before, "db1")
-    assert not SENDERS & old.keys(), "the state is of then"
+    assert not SENDERS & old.keys(), "the state is that of the old program"
     changes = made_before.changes()
     assert {change.name for change in changes if change.op == "create"} == {"programs", *SENDERS}
     assert {change.op for change in changes} == {"create", "update"}
@@ -90,7 +90,7 @@ def test_steps_are_updated_in_place_and_nothing_is_lost(made_before: Running) ->
     assert is_now < was / 4, f"{was} bytes before, {is_now} now"
 
 
-def test_a_program_that_somebody_changed_on_a_host_is_not_run_and_the_errors_own_command_helps(
+def test_a_changed_program_on_a_host_is_not_run_and_the_command_in_the_error_repairs_it(
     made_before: Running,
 ) -> None:
     def change(delay: str) -> None:
@@ -109,12 +109,12 @@ def test_a_program_that_somebody_changed_on_a_host_is_not_run_and_the_errors_own
     timer = made_before.machines.run("db1", "systemctl", "cat", "lastcopy-backup.timer").stdout
     assert "RandomizedDelaySec=7m" in timer
     assert made_before.machines.run("db1", "ls", STORE).stdout, (
-        "the old sending's removal left the new one alone"
+        "the removal of the old sending kept the new one"
     )
 
 
-def test_a_state_of_both_kinds_can_be_destroyed(made_before: Running) -> None:
-    """Halfway back: the source's steps hold their whole text again, the relay's name their programs. Its store is gone."""
+def test_a_state_with_old_and_new_steps_can_be_destroyed(made_before: Running) -> None:
+    """Halfway back: the source's steps contain their whole text again, the relay's name their programs. The source's store is gone."""
     main = made_before.root / "__main__.py"
     text = main.read_text()
     old = re.sub(r"programs\.send_to\((host), SOURCE_AREAS\)", r"\1", text)
@@ -122,7 +122,7 @@ def test_a_state_of_both_kinds_can_be_destroyed(made_before: Running) -> None:
     main.write_text(old)
     made_before.up()
     assert made_before.machines.run("db1", "test", "-e", STORE, check=False).returncode == 1, (
-        "it left with its host"
+        "it was removed with its host"
     )
     made_before.stack.run("destroy", "--stack", made_before.stack.name, "--yes", "--skip-preview", quiet=True)
     assert not resources(made_before)

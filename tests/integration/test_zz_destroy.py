@@ -1,4 +1,4 @@
-"""The last test of the session: destroy through the engine leaves nothing of the stack on this machine."""
+"""The last test of the session: destroy with the engine leaves nothing of the stack on this machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.integration.checkout import Running
 
 
 def traces(machines: Machines) -> dict[str, list[str]]:
-    """Whatever on this host still carries the sandbox's mark: its id is part of every name, its folder of every path."""
+    """Everything on this host that still has the sandbox's mark: its id is part of every name, its folder of every path."""
     mark, folder = sandbox_id(machines.directory), str(machines.directory)
 
     def marked(*command: str) -> list[str]:
@@ -23,10 +23,10 @@ def traces(machines: Machines) -> dict[str, list[str]]:
     for process in Path("/proc").glob("[0-9]*"):
         try:
             text = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            # Machines may mount in a namespace of their own, which only their processes see.
+            # Machines may have a separate mount namespace, which only their processes see.
             mounts |= {line for line in (process / "mounts").read_text().splitlines() if folder in line}
         except OSError:
-            continue  # ended while we looked
+            continue  # it ended meanwhile
         if folder in text and process.name != str(os.getpid()):
             processes.append(text)
     return {

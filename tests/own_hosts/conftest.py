@@ -1,7 +1,7 @@
-"""A new user: a clean home, a checkout, two Debian machines and an S3 server of his own, and docs/own-hosts.md followed word for word.
+"""A new user: a clean home, a checkout, two Debian machines and an S3 server, and docs/own-hosts.md followed exactly as written.
 
-The hosts are sandbox machines that are reached as any other: by name, by the admin's key, with sudo. Nothing of the sandbox is used by the
-stack: it names `existing` hosts and an `s3` storage.
+The hosts are sandbox machines that are reached like any other host: by name, with the admin's key, with sudo. The stack uses nothing of the
+sandbox: it names `existing` hosts and an `s3` storage.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from toolchain.checkout import ROOT
 
 BUCKET = "own-hosts"
 ACCESS_KEY, SECRET_KEY = "own-web1", "a-secret-of-web1-alone-0123456789"
-# The template's own names, and those of the document's commands.
+# The names in the template and in the document's commands.
 RELAY, WEB1 = ("relay.prod.example.com", "relay.example.com"), ("web1.prod.example.com", "web1")
 CHAPTERS = (
     "## 1. What you need",
@@ -40,7 +40,7 @@ CHAPTERS = (
     "## 3. The stack file",
     "## 4. Set it up, back up, restore",
 )
-# What a person has done already, or a test cannot afford.
+# Already done by the fixture, or too slow for a test.
 NOT_RUN = {
     "python3 -m venv .venv": "the packages are those of the environment that runs the tests",
 }
@@ -48,7 +48,7 @@ NOT_RUN = {
 
 @dataclass
 class OwnHosts:
-    """``ran``: the document's commands in their order, as they ended."""
+    """``ran``: the document's commands in order, and how they ended."""
 
     box: Sandbox
     shell: DocShell
@@ -58,11 +58,11 @@ class OwnHosts:
     ran: list[Ended] = field(default_factory=list)
 
     def ops(self, words: str, **given: Any) -> Ended:
-        """A verb, in the very shell in which the document's commands were run."""
+        """Run a verb in the same shell in which the document's commands were run."""
         return self.shell.run(f"lastcopy {words}", **given)
 
     def on(self, machine: str, script: str) -> str:
-        """As root there, past SSH."""
+        """Run as root on the machine, without SSH."""
         return subprocess.run(
             self.box.command(machine, ["sh", "-euc", script]), capture_output=True, text=True, check=True
         ).stdout
@@ -96,7 +96,7 @@ def _machines(box: Sandbox) -> dict[str, dict[str, Any]]:
         storage = pool.submit(box.storage_up, SandboxBucket("not-used", "GOVERNANCE", 1)).result()
         facts = {"relay": relay.result(), "web1": web1.result(), "storage": storage}
     plan = box.plan
-    # In the sandbox only the relay reaches the storage. An operator's break-glass verbs do as well.
+    # In the sandbox only the relay reaches the storage. An operator's break-glass verbs must reach it, too.
     subprocess.run(
         ["nsenter", f"--net={netns.path(plan.router_ns)}", "nft", "insert", "rule", "inet", plan.table, "forward",
          "iifname", "host", "ip", "daddr", str(plan.storage), "accept"],
@@ -134,7 +134,7 @@ def _shell(box: Sandbox, home: Path, facts: dict[str, dict[str, Any]], folder: P
             "PATH": f"{Path(sys.prefix) / 'bin'}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "LASTCOPY_CACHE": str(tools),
             "EDITOR": f"{sys.executable} {_editor(folder, facts)}",
-            # A person's yes.
+            # Where a person would answer yes.
             "PULUMI_SKIP_CONFIRMATIONS": "true",
             "AWS_ENDPOINT_URL": str(facts["storage"]["endpoint"]),
             "AWS_CA_BUNDLE": str(home / "storage-ca.pem"),
@@ -146,7 +146,7 @@ def _shell(box: Sandbox, home: Path, facts: dict[str, dict[str, Any]], folder: P
 
 
 def _identity(origin: str, ca: str, user: str, secret: str) -> None:
-    """web1's, with the policy that docs/configuration.md gives, word for word."""
+    """web1's identity, with exactly the policy that docs/configuration.md gives."""
     import urllib3
 
     text = (ROOT / "docs" / "configuration.md").read_text()
@@ -163,7 +163,7 @@ def _identity(origin: str, ca: str, user: str, secret: str) -> None:
 
 
 def _editor(folder: Path, facts: dict[str, dict[str, Any]]) -> Path:
-    """What a person types into the stack file: storage, the source's host key and key id; what is not asked for stays as the template has it."""
+    """The edits of a person in the stack file: storage, the source's host key and key id; everything else stays as in the template."""
     changes = {
         "storage": {"endpoint": facts["storage"]["endpoint"], "bucket": BUCKET, "caCertificate": facts["storage"]["ca_certificate"]},
         "hostKey": facts["web1"]["host_key"], "accessKeyId": ACCESS_KEY,
@@ -185,7 +185,7 @@ def _editor(folder: Path, facts: dict[str, dict[str, Any]]) -> Path:
 
 
 def _follow(own: OwnHosts) -> None:
-    """Every command of the chapters, with nothing changed but what is the reader's own."""
+    """Run every command of the chapters, changing only the reader's own names."""
     for block in (block for chapter in CHAPTERS for block in blocks(ROOT / "docs" / "own-hosts.md", chapter)):
         for command in commands(block):
             if any(command.startswith(known) for known in NOT_RUN):
@@ -196,7 +196,7 @@ def _follow(own: OwnHosts) -> None:
 def _filled(own: OwnHosts, command: str) -> str:
     text = re.sub(r"\bBUCKET\b", BUCKET, command)
     if "hostKey' 'ssh-ed25519 AAAA…'" in text:
-        # What ssh-keyscan has just shown, compared with the console's.
+        # The key that ssh-keyscan has just shown, compared with that on the console.
         (shown,) = [one for one in own.ran if one.command.startswith("ssh-keyscan")]
         key = " ".join(shown.out.split()[1:3])
         assert key == own.facts["relay"]["host_key"]
@@ -209,7 +209,7 @@ def _asked(command: str) -> str:
 
 
 def settings(own: OwnHosts) -> dict[str, Any]:
-    """The stack file's settings, as they are in it."""
+    """The stack file's settings."""
     content = yaml.safe_load((own.checkout / "stacks" / "Pulumi.prod.yaml").read_text())
     found: dict[str, Any] = content["config"]
     return found

@@ -1,4 +1,4 @@
-"""docs/ci/preview.sh on a real stack: with nothing but backend and passphrase it says what would change, and writes the comment."""
+"""docs/ci/preview.sh on a real stack: with only backend and passphrase it shows what would change, and writes the comment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from tests.own_hosts.conftest import SECRET_KEY, OwnHosts
 
 
-def test_a_change_of_a_source_is_shown_and_nothing_secret(own: OwnHosts) -> None:
+def test_a_change_of_a_source_is_shown_without_secrets(own: OwnHosts) -> None:
     own.shell.run("cp stacks/Pulumi.prod.yaml ~/before.yaml").ok()
     own.shell.run("pulumi config set --path 'lastcopy:sources[0].exclude[0]' '*.iso'").ok()
     done = own.shell.run("sh docs/ci/preview.sh prod ~/preview.md").ok()

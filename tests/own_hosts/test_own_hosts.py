@@ -1,4 +1,4 @@
-"""docs/own-hosts.md, in a clean home with a file backend elsewhere; then every verb of the operator's, from that very shell."""
+"""docs/own-hosts.md, in a clean home with a file backend elsewhere; then every verb for operators, from the same shell."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.own_hosts.conftest import SECRET_KEY, OwnHosts
 KEY = "--storage-key ~/break-glass.env"
 
 
-def test_the_chapter_ends_with_a_backup_that_restores(own: OwnHosts) -> None:
+def test_the_documented_steps_end_with_a_backup_that_can_be_restored(own: OwnHosts) -> None:
     back = "cmp /srv/data/blob /var/tmp/try/srv/data/blob && cat '/var/tmp/try/srv/data/a name'"
     assert own.on("own-web1", back) == "one\n"
     *before, passwords = own.ran
@@ -24,7 +24,7 @@ def test_the_chapter_ends_with_a_backup_that_restores(own: OwnHosts) -> None:
             assert secret not in one.out + one.err, one.command
 
 
-def test_the_state_is_where_the_shell_says_and_nowhere_else(own: OwnHosts) -> None:
+def test_the_state_is_only_where_the_shell_says(own: OwnHosts) -> None:
     assert (own.home / "lastcopy-state" / ".pulumi" / "stacks" / "lastcopy" / "prod.json").exists()
     assert not (own.checkout / ".local" / "state").exists(), (
         "the local stack's, which `make clean-local` deletes"
@@ -32,8 +32,8 @@ def test_the_state_is_where_the_shell_says_and_nowhere_else(own: OwnHosts) -> No
     assert not (own.home / ".pulumi").exists()
 
 
-def test_status_looks_at_the_stack_that_pulumi_shows(own: OwnHosts) -> None:
-    """Yesterday: `error: no stack named 'prod' found`."""
+def test_status_uses_the_stack_that_pulumi_shows(own: OwnHosts) -> None:
+    """It once failed with `error: no stack named 'prod' found`."""
     named = own.ops(f"status --stack prod {KEY} --json").ok()
     (web1,) = json.loads(named.out)
     assert (web1["source"], web1["problems"]) == ("web1", [])
@@ -42,7 +42,7 @@ def test_status_looks_at_the_stack_that_pulumi_shows(own: OwnHosts) -> None:
 
 
 def test_sabotage_in_the_checkouts_own_home_there_is_no_such_stack(own: OwnHosts) -> None:
-    """What every verb did, whatever the shell said: now only with --sandbox."""
+    """Where every verb once looked, whatever the shell said; now only with --sandbox."""
     done = own.ops("cut-off --source web1 --stack prod --sandbox .local/sandbox/local")
     assert (done.code, "there is no stack prod" in done.err) == (1, True)
 
@@ -68,9 +68,11 @@ def test_kit_recovery_and_prune_find_the_stack(own: OwnHosts) -> None:
     assert [one["verdict"] for one in json.loads(planned.out)["snapshots"]] == ["keep"]
 
 
-def test_the_same_with_the_state_in_s3_and_the_relay_behind_a_tunnel(own: OwnHosts, tmp_path: Path) -> None:
-    """The stack as it is, moved to a bucket of the S3 server; its outputs say that the relay is dialled at a tunnel's end on this machine,
-    as with `door: ssm`. The stack file goes on to say something else."""
+def test_the_verbs_work_with_the_state_in_s3_and_the_relay_behind_a_tunnel(
+    own: OwnHosts, tmp_path: Path
+) -> None:
+    """The same stack, moved to a bucket of the S3 server. Its outputs give the end of a tunnel on this machine as the relay's address,
+    as with `door: ssm`, although the stack file gives another."""
     dials = tmp_path / "dials"
     through = "echo x >>$2; exec 3<>/dev/tcp/$1/22; cat <&3 & cat >&3; kill $!"
     with serve_on_loopback(
@@ -93,6 +95,6 @@ def test_the_same_with_the_state_in_s3_and_the_relay_behind_a_tunnel(own: OwnHos
         assert web1["problems"] == []
         played = there("lastcopy attack-drill --rows S2,A1 --json-file ~/drill.json")
         assert "BROKEN" not in played.out
-        assert dials.exists(), "the drill went through the tunnel"
+        assert dials.exists(), "the attack drill went through the tunnel"
     rows = json.loads((own.home / "drill.json").read_text())["rows"]
     assert {row["row"]: row["verdict"] for row in rows} == {"S2": "in part", "A1": "in part"}, played.out

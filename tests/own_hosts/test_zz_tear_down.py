@@ -1,4 +1,4 @@
-"""The last chapter of docs/own-hosts.md, as it is written: what goes, and what stays."""
+"""The last section of docs/own-hosts.md, run as written: what is removed, and what is kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KEPT = (
 LEFT = "systemctl list-unit-files --no-legend 'lastcopy*' | cut -d ' ' -f 1"
 
 
-def test_the_chapter_takes_the_stack_down_and_keeps_the_backups(own: OwnHosts) -> None:
+def test_the_documented_tear_down_removes_the_stack_and_keeps_the_backups(own: OwnHosts) -> None:
     listing = f"aws s3api list-object-versions --bucket {BUCKET} --prefix web1/g1/ --query 'length(Versions)'"
     before = int(own.shell.run(listing).ok().out)
     assert before > 0

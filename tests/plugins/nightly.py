@@ -1,6 +1,6 @@
-"""Tests marked `nightly` run in `make test-all` only; every other run says how many it left out.
+"""Runs tests marked `nightly` only in `make test-all`; every other run reports how many it left out.
 
-A promise may not be proven by a nightly test alone: what is marked repeats a proof on other ground, or at greater cost.
+No promise may be proven only by a nightly test: a marked test repeats a proof under other conditions, or at greater cost.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What each group of tests costs: a table at the end of every run, and docs/test-times.md, which `--write-times` brings up to date.
+"""The duration of each group of tests: a table at the end of every run, and docs/test-times.md, which `--write-times` updates.
 
-Seconds are the sum over setup, call and teardown of every test, so two workers need half of it. No test asserts a time.
+Seconds are the sum over setup, call and teardown of every test, so two workers need half of that time. No test asserts a time.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Group:
 
 
 class Times:
-    """Adds up what every test reports; under pytest-xdist, in the process that prints."""
+    """Adds up the durations that tests report; under pytest-xdist, in the process that prints."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._groups: defaultdict[str, Group] = defaultdict(Group)
@@ -79,7 +79,7 @@ class Times:
 
 
 def merged(document: str, measured: dict[str, str], root: Path) -> str:
-    """The document with new rows for what ran; of the others, groups whose folder still exists and whole runs stay as they were."""
+    """The document with new rows for the groups that ran. Other rows stay, unless their folder no longer exists."""
     rows = {name: row for name, row in _rows(document) if name.startswith("`") or (root / name).is_dir()}
     rows |= measured
     return INTRODUCTION + "\n".join([*HEADER, *(f"| {name} {rows[name]}" for name in sorted(rows))]) + "\n"

@@ -1,4 +1,4 @@
-"""One storage for all tests of the prune; each test gets a repository of its own, as in tests/recover."""
+"""One storage for all prune tests; each test gets its own repository, as in tests/recover."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forgeries of a source's root, put into a bed's repository; how they are made: attack_drill/forge.py."""
+"""Forgeries by root on a source, put into a test repository; how they are made: attack_drill/forge.py."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _key_file(bed: Bed) -> bytes:
 
 
 def put_sealed(bed: Bed, place: str, documents: Iterable[Any]) -> list[str]:
-    """Each document under the name that its content has; the names below ``place``."""
+    """Store each document under the name that fits its content, below ``place``."""
     master = master_of(bed)
     files = [master.file(document) for document in documents]
     with ThreadPoolExecutor(16) as pool:
@@ -36,7 +36,7 @@ def snapshots(bed: Bed) -> list[dict[str, Any]]:
 
 
 def snapshot_like(bed: Bed, times: Iterable[datetime | str], **claims: Any) -> list[str]:
-    """Snapshots of the newest real one's tree that claim these times, and whatever else is given."""
+    """Snapshots of the newest real snapshot's tree that claim these times, with the other given values."""
     real = max(snapshots(bed), key=lambda one: str(one["time"]))
     plain = {name: real[name] for name in ("tree", "paths", "hostname", "username")}
     return put_sealed(
@@ -54,7 +54,7 @@ def packs(bed: Bed) -> list[str]:
 
 
 def indexes(bed: Bed) -> list[dict[str, Any]]:
-    """What the live indexes say."""
+    """The contents of the live indexes."""
     with bed.restic(key_hint=bed.access.record.key_id) as live:
         names = [name for name in bed.names() if name.startswith("index/")]
         return [json.loads(live.ask("cat", "index", name.removeprefix("index/")).out) for name in names]

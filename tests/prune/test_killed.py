@@ -1,4 +1,4 @@
-"""A prune that is killed anywhere is finished by the next; its signed note of intent excuses exactly what it meant."""
+"""A prune that is killed anywhere is completed by the next; its signed note of intent covers exactly what it was going to hide."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from toolchain.checkout import ROOT
 
 
 def killed_when(bed: Bed, seen: str, number: signal.Signals, *, nth: int = 1, wait: float = 0) -> None:
-    """`prune run`, killed as soon as it says this; with its children, for it leads a group of its own. It never comes to its last note by itself."""
+    """Run `prune run` and kill it, with its process group, as soon as it prints this. It never writes its last note."""
     never = (
         "import time; from ops.prune import prune; prune._noted = lambda *_: time.sleep(600); "
         "from ops.__main__ import app; app()"
@@ -61,7 +61,7 @@ READS, FORGOTTEN = "reads and checks every pack,", "snapshots are forgotten"
         (READS, 2, 0, signal.SIGKILL),
     ],
 )
-def test_a_prune_killed_anywhere_is_finished_by_the_next(
+def test_a_prune_killed_anywhere_is_completed_by_the_next(
     grown: Bed, seen: str, nth: int, wait: float, number: signal.Signals, tmp_path: Path
 ) -> None:
     _, *others = by_arrival(grown)
@@ -88,7 +88,7 @@ def test_sabotage_without_the_note_of_intent_a_killed_prune_is_taken_for_an_atta
     refused(grown, says="examine it first")
 
 
-def test_a_note_of_intent_excuses_no_other_snapshot_and_none_with_another_password(grown: Bed) -> None:
+def test_a_note_of_intent_covers_no_other_snapshot_and_none_with_another_password(grown: Bed) -> None:
     first, second, _ = by_arrival(grown)
     with grown.recovery() as found:
         found.storage.write_note(*prune.intent.make(grown.access, found.history, [first]))
@@ -105,7 +105,7 @@ def test_a_forged_note_of_intent_does_not_count(grown: Bed) -> None:
     refused(grown, says="examine it first")
 
 
-def test_a_lock_of_a_prune_that_was_killed_here_is_told_from_one_that_runs(grown: Bed) -> None:
+def test_a_lock_of_a_killed_prune_is_distinguished_from_that_of_a_running_one(grown: Bed) -> None:
     mine = {"time": now().isoformat(), "hostname": socket.gethostname(), "username": "root"}
     forger.put_sealed(grown, "locks", [{**mine, "pid": os.getpid()}])
     refused(grown, says="1 locks are younger")

@@ -1,4 +1,4 @@
-"""With honest times the rules decide as `restic forget` does; asked of restic itself."""
+"""With honest times the rules decide as `restic forget` does, which is asked itself."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from attack_drill.forged_objects import MasterKey, open_master_key
 from ops.prune.retention import Arrived, Keep, apply_rules
 from tests.recover.bed import cheap
 
-START = datetime(2025, 12, 20, 1, tzinfo=UTC)  # over a turn of the year, where ISO weeks are odd
+START = datetime(2025, 12, 20, 1, tzinfo=UTC)  # over a turn of the year, where ISO weeks are irregular
 PASSWORD = "a password of this test alone"
 PATHS = (("/srv",), ("/etc", "/srv"))
 
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, MasterKey, Callable[..., Any]]:
-    """A repository in a folder: snapshots are files that a test writes itself."""
+    """A repository in a folder, with snapshot files that the test writes itself."""
     folder = tmp_path_factory.mktemp("restic")
     (folder / "password").write_text(PASSWORD)
     program = toolchain.ensure("restic")["restic"].path

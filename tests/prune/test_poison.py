@@ -1,4 +1,4 @@
-"""S9 on a real storage: bogus keys, locks, packs and indexes stop a prune, and what it drops is never what only garbage replaces."""
+"""S9 on a real storage: bogus keys, locks, packs and indexes stop a prune, and it never drops what only garbage replaces."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.prune.runs import by_arrival, refused, restores, run, words
 from tests.recover.bed import Bed, bogus_keys, malformed_keys, named, now
 
 
-def test_s9_bogus_and_malformed_keys_stop_a_prune_until_somebody_looked_and_then_do_not_matter(
+def test_s9_bogus_and_malformed_keys_stop_a_prune_until_they_are_reviewed_and_then_do_no_harm(
     grown: Bed,
 ) -> None:
     bogus_keys(grown)
@@ -72,7 +72,7 @@ def test_s9_young_locks_are_waited_for_and_thousands_of_old_ones_removed(
     refused(grown, says="1001 locks are younger")
     monkeypatch.setattr(
         locks, "YOUNG", timedelta(seconds=-5)
-    )  # half an hour later; the storage tells whole seconds
+    )  # half an hour later; the storage gives whole seconds
     code, said = run(grown)
     assert code == 0, said
     assert "1001 locks that nobody holds" in said
@@ -93,7 +93,7 @@ def test_s9_sabotage_a_prune_that_leaves_bogus_locks_does_not_run(
 
 
 def two_files(bed: Bed) -> str:
-    """Two more backups, of other paths: of one pack with two files one is still needed. The newer one's id."""
+    """Two more backups of other paths: of a pack with two files, one file is still needed. Returns the newer snapshot's id."""
     more = bed.folder / "more"
     more.mkdir()
     for name in ("stays", "goes"):
@@ -108,7 +108,7 @@ def two_files(bed: Bed) -> str:
 
 
 def garbage_pack_that_an_index_trusts(bed: Bed) -> None:
-    """An index that claims that garbage holds a good file. The good pack holds more, which nobody needs once the older
+    """An index that claims that garbage contains a good file. The good pack contains more, which nobody needs once the older
     snapshot is dropped: a prune that trusts the index keeps the garbage and hides the good pack."""
     needed = (bed.folder / "more" / "stays").read_bytes()
     id_ = hashlib.sha256(needed).hexdigest()
@@ -119,7 +119,7 @@ def garbage_pack_that_an_index_trusts(bed: Bed) -> None:
         for blob in pack["blobs"]
         if blob["id"] == id_
     )
-    # As large as restic expects of it: blob, header entry, the header's own encryption, its length.
+    # The size that restic expects: blob, header entry, the header's own encryption, its length.
     size = blob["length"] + (41 if blob.get("uncompressed_length") else 37) + 32 + 4
     body = os.urandom(size)
     name = hashlib.sha256(body).hexdigest()
@@ -128,7 +128,7 @@ def garbage_pack_that_an_index_trusts(bed: Bed) -> None:
 
 
 def index_that_moves_blobs(bed: Bed) -> None:
-    """No new pack: a new index says that a good pack holds another one's blobs."""
+    """No new pack: a new index claims that a good pack contains another one's blobs."""
     packs = [pack for index in forger.indexes(bed) for pack in index["packs"]]
     forger.put_sealed(bed, "index", [{"packs": [{"id": packs[0]["id"], "blobs": packs[-1]["blobs"]}]}])
 
@@ -139,7 +139,7 @@ def garbage_index(bed: Bed) -> None:
 
 
 def damaged_pack(bed: Bed) -> None:
-    """A pack of an own new backup whose content is not what its index says: only reading it shows it."""
+    """A pack of a new backup whose content differs from its index: only reading it reveals that."""
     (bed.folder / "more" / "file").write_bytes(os.urandom(50_000))
     before = set(forger.packs(bed))
     with bed.restic(key_hint=bed.access.record.key_id) as repository:
@@ -157,14 +157,14 @@ POISON = {
 
 
 @pytest.mark.parametrize("poison", POISON)
-def test_s9_a_prune_refuses_until_what_is_new_was_read_and_found_good(grown: Bed, poison: str) -> None:
+def test_s9_a_prune_refuses_until_new_packs_were_read_and_found_good(grown: Bed, poison: str) -> None:
     two_files(grown)
     put, says = POISON[poison]
     put(grown)
     refused(grown, says=says)
 
 
-def test_s9_a_garbage_pack_that_no_index_knows_is_swept_away(grown: Bed, tmp_path: Path) -> None:
+def test_s9_a_garbage_pack_in_no_index_is_removed(grown: Bed, tmp_path: Path) -> None:
     name = named("data", 4711)
     grown.put(name, b"garbage pack")
     code, said = run(grown)
@@ -176,10 +176,10 @@ def test_s9_a_garbage_pack_that_no_index_knows_is_swept_away(grown: Bed, tmp_pat
 ONE = ("--keep-last", "1")
 
 
-def test_s9_sabotage_a_prune_that_reads_nothing_loses_a_good_file_from_sight(
+def test_s9_sabotage_a_prune_that_reads_nothing_hides_a_good_file(
     bed: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It goes through and says that all is well; the file comes back only from the versions below."""
+    """It completes and reports success; the file can only be restored from the earlier versions."""
     good = two_files(bed)
     garbage_pack_that_an_index_trusts(bed)
     moment = now()
@@ -193,10 +193,10 @@ def test_s9_sabotage_a_prune_that_reads_nothing_loses_a_good_file_from_sight(
         assert found.open(moment).ask("restore", good, "--target", str(tmp_path / "then")).ok
 
 
-def test_s9_poison_that_comes_while_restic_prunes_is_found_and_every_version_is_there_for_the_way_back(
+def test_s9_poison_that_arrives_while_restic_prunes_is_found_and_every_version_is_kept(
     bed: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A source's root sees our lock and writes at once; no lock stops him."""
+    """Root on a source sees the prune's lock and writes at once; no lock prevents that."""
     good = two_files(bed)
     forget = prune._forget_and_prune
 

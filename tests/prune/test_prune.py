@@ -1,4 +1,4 @@
-"""S8 on a real storage: whatever a source's root forges, the trusted prune drops no good snapshot and deletes no version."""
+"""S8 on a real storage: whatever root on a source forges, the trusted prune drops no good snapshot and deletes no version."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.prune.runs import by_arrival, live, plan, refused, restores, run
 from tests.recover.bed import BUCKET, Bed, now
 
 
-def test_a_prune_drops_what_no_rule_keeps_and_recovery_knows_that_it_was_one(
+def test_a_prune_drops_what_no_rule_keeps_and_recovery_recognises_it_as_a_prune(
     grown: Bed, tmp_path: Path
 ) -> None:
     first, *others = by_arrival(grown)
@@ -43,11 +43,13 @@ def test_a_prune_drops_what_no_rule_keeps_and_recovery_knows_that_it_was_one(
         assert found.proposal.sign is None
         assert found.open_moment(None, even_if_damaged=False).whole
 
-    code, said = run(grown)  # and again: nothing to do
+    code, said = run(grown)  # run again: nothing to do
     assert code == 0, said
     assert "nothing to drop" in said
     grown.back_up()
-    with grown.recovery() as found:  # what was dropped comes back from before, for as long as the lock holds
+    with (
+        grown.recovery() as found
+    ):  # dropped snapshots can be restored from an earlier moment, as long as the lock holds
         good = found.open_moment(
             found.history.names[f"snapshots/{first}"][-1].at - timedelta(milliseconds=1),
             even_if_damaged=False,
@@ -69,7 +71,7 @@ FORGED: dict[str, tuple[Callable[[Bed], list[str]], str]] = {
 
 
 @pytest.mark.parametrize("lie", FORGED)
-def test_s8_forged_snapshots_are_refused_by_name_and_set_aside_they_displace_no_good_one(
+def test_s8_forged_snapshots_are_refused_by_name_and_once_set_aside_displace_no_good_one(
     grown: Bed, lie: str, tmp_path: Path
 ) -> None:
     good = by_arrival(grown)
@@ -78,7 +80,7 @@ def test_s8_forged_snapshots_are_refused_by_name_and_set_aside_they_displace_no_
     said = refused(grown, says=reason)
     assert all(one[:8] in said for one in ids)
     assert "\x1b[2J" not in said
-    if lie == "unreadable":  # restic can prune nothing over it; recovery hides it
+    if lie == "unreadable":  # restic cannot prune while it is there; recovery hides it
         refused(grown, "--set-aside", ids[0], says="check of the repository fails")
         return
     code, said = run(grown, *(word for one in ids for word in ("--set-aside", one[:10])))
@@ -114,7 +116,7 @@ def test_s8_sabotage_a_prune_that_trusts_claims_drops_good_snapshots(
     assert not live(grown) & set(good)
 
 
-def test_an_honest_clock_that_was_wrong_is_accepted_once_and_stops_no_later_prune(
+def test_a_genuine_snapshot_with_a_wrong_clock_is_accepted_once_and_stops_no_later_prune(
     grown: Bed, tmp_path: Path
 ) -> None:
     good = by_arrival(grown)
@@ -134,8 +136,10 @@ def test_an_honest_clock_that_was_wrong_is_accepted_once_and_stops_no_later_prun
 
     code, said = run(grown, "--snapshot", "clock", action="accept")
     assert "2 snapshots are accepted" in said
-    assert code == 1, "the one of another host is still suspicious"
-    code, said = run(grown, "--set-aside", foreign[:8])  # the last two by arrival stay, whatever they claim
+    assert code == 1, "the snapshot of another host is still suspicious"
+    code, said = run(
+        grown, "--set-aside", foreign[:8]
+    )  # the last two by arrival are kept, whatever they claim
     assert code == 0, said
     assert live(grown) == {*ahead, foreign}
     assert restores(grown, ahead[-1], tmp_path / "back") == grown.tree
@@ -145,21 +149,21 @@ def test_an_honest_clock_that_was_wrong_is_accepted_once_and_stops_no_later_prun
     )  # in a later prune they count as before
     assert code == 0, said
     assert "1 drop" in said
-    forger.snapshot_like(grown, days(1, back=False))  # S8: what was accepted opens nothing for others
+    forger.snapshot_like(grown, days(1, back=False))  # S8: an acceptance covers no other snapshot
     refused(grown, "--set-aside", foreign[:8], says="1 snapshots are suspicious")
 
 
-def test_s8_sabotage_an_acceptance_that_nobody_signed_counts_for_nothing(
+def test_s8_sabotage_an_unsigned_acceptance_does_not_count(
     grown: Bed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever may write into the bucket, but does not know the repository's password."""
+    """Written by somebody who can write to the bucket, but does not know the repository's password."""
     ids = forger.snapshot_like(grown, days(1, back=False))
     stranger = replace(grown.access, password=SecretStr("not-the-password"))
     key, note = acceptance.make(stranger, ids, now())
     grown.s3.put_object(Bucket=BUCKET.name, Key=key, Body=json.dumps(note).encode())
     refused(grown, says="1 snapshots are suspicious")
     monkeypatch.setattr(acceptance.hmac, "compare_digest", lambda *_: True)
-    assert not plan(grown)["refused"], "the signature is what holds it"
+    assert not plan(grown)["refused"], "the signature is what prevents it"
 
 
 def test_signs_of_an_attack_stop_a_prune(grown: Bed) -> None:
@@ -167,7 +171,7 @@ def test_signs_of_an_attack_stop_a_prune(grown: Bed) -> None:
     refused(grown, says="examine it first")
 
 
-def test_a_backup_that_comes_while_everything_is_read_stops_the_prune(
+def test_a_backup_that_arrives_while_everything_is_read_stops_the_prune(
     grown: Bed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check = Recovery.check
@@ -194,5 +198,5 @@ def test_a_backup_that_comes_while_everything_is_read_stops_the_prune(
         (["--set-aside", "nothex"], "0 snapshots have the id"),
     ],
 )
-def test_bad_words_change_nothing(grown: Bed, bad: tuple[list[str], str]) -> None:
+def test_invalid_options_change_nothing(grown: Bed, bad: tuple[list[str], str]) -> None:
     refused(grown, *bad[0], says=bad[1])

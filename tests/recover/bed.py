@@ -1,4 +1,4 @@
-"""A real minio with a COMPLIANCE lock on loopback, repositories in it made by the real restic, and an attacker with the storage's root key."""
+"""A real minio with a COMPLIANCE lock on loopback, repositories made by the real restic, and an attacker with the storage's root key."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PASSWORD = "the-repository-password-of-this-test"
 
 @dataclass(frozen=True)
 class Vault:
-    """The storage server, with its own root's credentials."""
+    """The storage server, with the credentials of its root."""
 
     folder: Path
     origin: str
@@ -108,16 +108,16 @@ class Bed:
 
     @property
     def source_tree(self) -> Path:
-        """Where the tree stood when it was backed up."""
+        """The path of the tree when it was backed up."""
         return (self.folder / "tree").resolve()
 
     def came_back(self, target: Path) -> str:
-        """What a restore put below ``target``."""
+        """The digest of what a restore wrote below ``target``."""
         return digest_of(target / str(self.source_tree).lstrip("/"))
 
     @cached_property
     def s3(self) -> Any:
-        """The storage's root, as the attacker of the R rows would like to be."""
+        """The storage's root, which the attacker of the R rows would like to be."""
         ca = self.vault.folder / "certs" / "ca.crt"
         return Storage(self.access, ca)._s3
 
@@ -141,13 +141,13 @@ class Bed:
 
     @contextmanager
     def recovery(self, access: Access | None = None, *, ahead: bool = True) -> Iterator[Recovery]:
-        """As restore and rebuild open it."""
+        """The repository as restore and rebuild open it."""
         with open_recovery(access or self.access, self.tools, lambda _: None, ahead=ahead) as found:
             yield found
 
     @contextmanager
     def restic(self, key_hint: str | None = None) -> Iterator[Repository]:
-        """On the repository as it is."""
+        """restic on the repository as it is now."""
         with open_workspace(self.access) as folder:
             yield Repository(
                 access=self.access, tools=self.tools, folder=folder, served=None, key_hint=key_hint
@@ -159,7 +159,7 @@ class Bed:
             assert done.ok, done.words
 
     def kit(self, key: StorageKey | None = None) -> tuple[Path, Path]:
-        """A kit of this repository alone, and its passphrase's file."""
+        """A kit of only this repository, and the file with its passphrase."""
         file, phrase = self.folder / "kit.age", self.folder / "passphrase"
         file.write_bytes(seal(self._kit(key).text(), recipients=(), passphrase=PASSPHRASE))
         phrase.touch(0o600)
@@ -167,7 +167,7 @@ class Bed:
         return file, phrase
 
     def kit_words(self) -> list[str]:
-        """The options for a kit that opens with a key: a passphrase costs more than half a second of a processor each time."""
+        """The options for a kit that opens with a key: a passphrase takes more than half a second of CPU time each time."""
         file, identity, mine = self.folder / "kit.age", self.folder / "identity", Identity.generate()
         file.write_bytes(
             seal(self._kit(self.vault.key).text(), recipients=(str(mine.to_public()),), passphrase=None)
@@ -217,7 +217,7 @@ def make_tree(tree: Path, seed: int) -> None:
 
 
 def make_master(vault: Vault, folder: Path) -> Bed:
-    """The repository that the tests' own are copies of: restic needs seconds to make one."""
+    """The repository from which tests get copies: restic needs seconds to make one."""
     tools = Tools.get()
     folder.mkdir()
     access = Access(
@@ -237,7 +237,7 @@ def make_master(vault: Vault, folder: Path) -> Bed:
 
 
 def cheap(key_file: bytes, password: str) -> tuple[str, bytes]:
-    """Name and content of a key file that costs no half second of a processor to open: tests open it hundreds of times."""
+    """Name and content of a key file that opens without half a second of CPU time: tests open it hundreds of times."""
     body = json.loads(key_file)
     plain = derive_key(body, password).open(base64.b64decode(body["data"]))
     body["N"] = 1024
@@ -247,7 +247,7 @@ def cheap(key_file: bytes, password: str) -> tuple[str, bytes]:
 
 
 def with_a_cheap_key(bed: Bed) -> Bed:
-    """The same repository behind such a key, in the place of the one that restic made."""
+    """The same repository with such a key in place of the one that restic made."""
     (own,) = (name for name in bed.names() if name.startswith("keys/"))
     name, text = cheap(bed.s3.get_object(Bucket=BUCKET.name, Key=bed.prefix + own)["Body"].read(), PASSWORD)
     bed.put(f"keys/{name}", text)
@@ -280,7 +280,7 @@ def make_bed(master: Bed, source: str, folder: Path) -> Bed:
 
 
 def bogus_keys(bed: Bed, number: int = 25) -> None:
-    """Well-formed keys that open nothing, under names that come before the good one's."""
+    """Well-formed keys that open nothing, with names that sort before the good key's."""
     good = bed.access.record.key_id
     assert good is not None
     real = bed.s3.get_object(Bucket=BUCKET.name, Key=f"{bed.prefix}keys/{good}")["Body"].read()
@@ -301,12 +301,12 @@ def bogus_keys(bed: Bed, number: int = 25) -> None:
 def malformed_keys(bed: Bed) -> None:
     bed.put(f"keys/{'0' * 64}", b"{ not JSON")
     bed.put("keys/\x1b[2Jnot-a-name", b"x")
-    with suppress(ClientError):  # this storage refuses such a name; others take it
+    with suppress(ClientError):  # this storage refuses such a name; others accept it
         bed.put("keys/../../../../etc/cron.d/evil", b"* * * * * root true\n")
 
 
 def garbage(bed: Bed) -> None:
-    """Bogus snapshots, index and packs, under names that fit their content as restic demands."""
+    """Bogus snapshots, indexes and packs, with names that fit their content as restic demands."""
     for place in ("snapshots", "index"):
         for number in range(5):
             body = f"garbage {place} {number}".encode() * 20
@@ -325,7 +325,7 @@ def delete_all(bed: Bed) -> None:
 
 
 def whole_attack(bed: Bed) -> None:
-    """All that the R rows name, with the storage's own root; what a lock refuses is refused, the rest goes through."""
+    """Every attack of the R rows, with the storage's own root; a lock refuses some of it, the rest succeeds."""
     overwrite_all(bed)
     delete_all(bed)
     bogus_keys_from_memory(bed)

@@ -1,4 +1,4 @@
-"""One storage for all tests of recovery; each test gets a repository of its own."""
+"""One storage for all recovery tests; each test gets its own repository."""
 
 from __future__ import annotations
 

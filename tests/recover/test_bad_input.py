@@ -1,4 +1,4 @@
-"""Wrong words, wrong keys, full disks, interruptions, hostile names: a clear error, nothing lost, nothing overwritten untold."""
+"""Invalid options, wrong keys, full disks, interruptions, hostile names: a clear error, nothing lost, nothing overwritten without notice."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_the_kit_alone_restores_without_pulumi_and_its_state(bed: Bed, tmp_path: Path) -> None:
-    """A checkout of tracked files, a clean environment, no engine in reach, and the kit."""
+    """A checkout of tracked files, a clean environment, no engine available, and the kit."""
     delete_all(bed)
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "components", "ops", "toolchain"],
@@ -69,7 +69,7 @@ def test_the_kit_alone_restores_without_pulumi_and_its_state(bed: Bed, tmp_path:
 
 
 def test_the_kits_commands_restore_by_hand(bed: Bed, tmp_path: Path) -> None:
-    """As a person types them from the printed page: restic and rclone's own view of the past, nothing of this project."""
+    """As a person types them from the printed page: only restic and rclone's own view of the past."""
     kit = unseal(bed.kit()[0], passphrase=PASSPHRASE, identity_file=None)
     moment = now()
     whole_attack(bed)
@@ -106,7 +106,9 @@ def test_no_secret_is_in_an_argument_or_a_variable(bed: Bed) -> None:
         folder = found.folder
         assert all(path.stat().st_mode & 0o077 == 0 for path in [folder, *folder.iterdir()])
         files = [path for path in folder.iterdir() if path.is_file()]
-        assert any(secrets[1] in path.read_text() for path in files), "so the look can find it"
+        assert any(secrets[1] in path.read_text() for path in files), (
+            "otherwise the search could find nothing"
+        )
     assert not any(secret in seen for secret in secrets)
     assert secrets[1] not in repr(bed.access)
     assert not folder.exists()
@@ -130,7 +132,7 @@ def test_a_target_with_files_in_it_is_refused_kept_or_updated(bed: Bed, tmp_path
     assert digest_of(inside) == bed.tree
 
 
-def test_one_path_is_restored_and_one_that_is_not_there_is_an_error(bed: Bed, tmp_path: Path) -> None:
+def test_one_path_is_restored_and_a_missing_path_is_an_error(bed: Bed, tmp_path: Path) -> None:
     tree = bed.source_tree
     odd = f"{tree}/odd names/new\nline \x1b[31m*?[a]"
     with bed.recovery() as found:
@@ -163,7 +165,7 @@ def test_a_full_disk_is_reported_and_the_restore_goes_on_once_there_is_space(
 
 
 def encrypted_in_place(target: Path) -> int:
-    """Every file has other content of the same length, and its old time: as who encrypts unseen would do it. How many."""
+    """Give every file other content of the same length and its old time, as an attacker who wants to stay unnoticed. Returns the number of files."""
     count = 0
     for path in (one for one in target.rglob("*") if one.is_file() and not one.is_symlink()):
         before = path.stat()
@@ -174,7 +176,7 @@ def encrypted_in_place(target: Path) -> int:
 
 
 @pytest.mark.parametrize("way", ["always", "if-changed"])
-def test_an_update_repairs_what_kept_its_size_and_time_and_by_these_it_would_not(
+def test_an_update_repairs_files_with_changed_content_but_the_same_size_and_time(
     bed: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     target = tmp_path / "target"
@@ -188,7 +190,7 @@ def test_an_update_repairs_what_kept_its_size_and_time_and_by_these_it_would_not
 
 
 def spoilt_hard_link(bed: Bed, folder: Path) -> tuple[Path, bytes]:
-    """A backup of a file with two names of which a part is then other on the disk; the file and what it must be."""
+    """A backup of a file with two names, a part of which then changes on the disk; returns the file and its correct digest."""
     big, content = folder / "big", os.urandom(12_000_000)  # no chunk of restic is above 8 MiB
     folder.mkdir()
     big.write_bytes(content)
@@ -210,8 +212,8 @@ def test_an_update_repairs_a_file_with_hard_links(bed: Bed, tmp_path: Path) -> N
     assert big.samefile(big.parent / "same")
 
 
-def test_sabotage_restic_alone_spoils_it_in_silence(bed: Bed, tmp_path: Path) -> None:
-    """Why an update is read again. This falls with a restic that has learnt it: then the second pass can go."""
+def test_sabotage_restic_alone_damages_it_silently(bed: Bed, tmp_path: Path) -> None:
+    """The reason why an update reads again. If this fails with a newer restic, the second pass can be removed."""
     big, content = spoilt_hard_link(bed, tmp_path / "tree")
     with bed.restic(key_hint=bed.access.record.key_id) as live:
         words = ("restore", "latest", "--target", "/", "--include", str(big.parent))
@@ -219,7 +221,7 @@ def test_sabotage_restic_alone_spoils_it_in_silence(bed: Bed, tmp_path: Path) ->
     assert big.read_bytes() != content
 
 
-def test_an_interrupted_restore_ends_its_programs_and_goes_on(bed: Bed, tmp_path: Path) -> None:
+def test_an_interrupted_restore_ends_its_programs_and_can_be_continued(bed: Bed, tmp_path: Path) -> None:
     target = tmp_path / "target"
 
     def cut(_: object) -> None:
@@ -238,10 +240,10 @@ def test_an_interrupted_restore_ends_its_programs_and_goes_on(bed: Bed, tmp_path
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["terminated", "killed"])
-def test_a_restore_that_is_ended_leaves_no_secret_behind(
+def test_a_terminated_restore_leaves_no_secret_behind(
     bed: Bed, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """As when the connection of whoever restores is lost, or memory ran out."""
+    """As if the operator's connection was lost, or memory ran out."""
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     kit, phrase = bed.kit(bed.vault.key)
@@ -252,7 +254,7 @@ def test_a_restore_that_is_ended_leaves_no_secret_behind(
     )  # fmt: skip
     try:
         deadline = time.monotonic() + 60
-        while not list(scratch.glob("lastcopy-tmp-recover-*/cache-*")):  # its programs are at work
+        while not list(scratch.glob("lastcopy-tmp-recover-*/cache-*")):  # its programs are running
             assert running.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -274,7 +276,7 @@ def _command(process: Path) -> bytes:
         return b""
 
 
-def test_wrong_times_keys_and_passwords_are_told(bed: Bed, tmp_path: Path) -> None:
+def test_wrong_times_keys_and_passwords_are_reported(bed: Bed, tmp_path: Path) -> None:
     words = kit_words(bed)
     target = ["--target", str(tmp_path / "x")]
     for at, expected in (

@@ -1,4 +1,4 @@
-"""R3 on a storage that lets a writer choose a version's date, which minio does: the end of the lock tells the truth, and restores go by it."""
+"""R3 on a storage such as minio that lets a writer choose a version's date: the end of the lock gives the true date, and restores use it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.recover.bed import BUCKET, Bed, named
 
 @contextmanager
 def dated(bed: Bed, at: datetime) -> Iterator[None]:
-    """Within, everything written gets this date."""
+    """Within the block, everything written gets this date."""
     date = at.isoformat().replace("+00:00", "Z")
 
     def add(params: dict[str, Any], **_: object) -> None:
@@ -48,21 +48,21 @@ def rows(bed: Bed) -> list[dict[str, Any]]:
 
 
 def overwrite_just_after(bed: Bed) -> None:
-    """Garbage over every object, dated a millisecond after what it covers: in every view of the past but the oldest."""
+    """Garbage over every object, dated a millisecond after the object: it is in every view of the past but the oldest."""
     for row in rows(bed):
         with dated(bed, row["LastModified"] + timedelta(milliseconds=1)):
             bed.put(row["Key"].removeprefix(bed.prefix), b"garbage")
 
 
 def index_of_long_ago(bed: Bed) -> None:
-    """A garbage index in a past in which there was no repository: in every view."""
+    """A garbage index dated before the repository existed: it is in every view."""
     body = b"garbage" * 50
     with dated(bed, datetime.fromisoformat("2001-01-01T00:00:00+00:00")):
         bed.put(f"index/{hashlib.sha256(body).hexdigest()}", body)
 
 
 def hidden_long_ago(bed: Bed) -> None:
-    """Delete markers dated like what they hide, and one version that gives the forger away."""
+    """Delete markers with the dates of the objects that they hide, and one version that reveals the forger."""
     for row in rows(bed):
         with dated(bed, row["LastModified"] + timedelta(milliseconds=1)):
             bed.hide(row["Key"].removeprefix(bed.prefix))
@@ -70,14 +70,14 @@ def hidden_long_ago(bed: Bed) -> None:
 
 
 def in_the_future(bed: Bed) -> None:
-    """Garbage dated ahead, so that the last good moment would seem to be yet to come."""
+    """Garbage dated ahead, so that the last good moment seems to be in the future."""
     for row in rows(bed):
         with dated(bed, datetime.fromisoformat("2099-01-01T00:00:00+00:00")):
             bed.put(row["Key"].removeprefix(bed.prefix), b"garbage")
 
 
 def later(attack: Callable[[Bed], None], bed: Bed) -> None:
-    """An attack that comes when the last backup is a moment old; what is younger is not told apart (dates.EARLY)."""
+    """An attack shortly after the last backup; later ones cannot be told apart (dates.EARLY)."""
     time.sleep(EARLY.total_seconds() + 1)
     attack(bed)
 
@@ -93,24 +93,24 @@ def restored(bed: Bed, target: Path) -> str:
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_r3_forged_dates_do_not_reach_into_the_view_of_the_past(
+def test_r3_forged_dates_do_not_affect_the_view_of_the_past(
     bed: Bed, tmp_path: Path, attack: Callable[[Bed], None]
 ) -> None:
     later(attack, bed)
     with bed.recovery() as found:
         assert Kind.BACKDATED in {act.kind for act in find_acts(found.history)}
-        assert found.ahead is None, "what was begun by forged dates is thrown away"
+        assert found.ahead is None, "a check of a view by forged dates is discarded"
     assert restored(bed, tmp_path / "back") == bed.tree
 
 
-def test_a_check_that_was_begun_by_honest_dates_counts(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_of_a_view_by_honest_dates_counts(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
     def late(*_: object) -> None:
         raise AssertionError("it was begun before")
 
     with bed.recovery() as found:
         assert found.ahead is not None
         assert found.ahead.moment == found.proposal.at
-        assert found.reload().ahead is None, "it was of the history before"
+        assert found.reload().ahead is None, "it belongs to the earlier history"
         monkeypatch.setattr(whole.Recovery, "check", late)
         good = found.open_moment(None, even_if_damaged=False)
         assert good.whole
@@ -119,7 +119,7 @@ def test_a_check_that_was_begun_by_honest_dates_counts(bed: Bed, monkeypatch: py
         found.open_moment(None, even_if_damaged=False)
 
 
-def test_sabotage_a_check_by_forged_dates_that_counts_loses_the_good_moment(bed: Bed) -> None:
+def test_sabotage_if_a_check_by_forged_dates_counts_the_good_moment_is_lost(bed: Bed) -> None:
     later(index_of_long_ago, bed)
     with bed.recovery(ahead=False) as honest:
         moment = honest.proposal.at
@@ -133,7 +133,7 @@ def test_sabotage_a_check_by_forged_dates_that_counts_loses_the_good_moment(bed:
 
 
 @pytest.mark.parametrize("attack", [overwrite_just_after, index_of_long_ago])
-def test_r3_sabotage_by_the_dates_that_the_storage_tells_the_way_back_is_lost(
+def test_r3_sabotage_by_the_storages_dates_recovery_fails(
     bed: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attack: Callable[[Bed], None]
 ) -> None:
     monkeypatch.setattr(whole, "_by_writing", lambda _access, _storage, history, *_: history)
@@ -142,8 +142,8 @@ def test_r3_sabotage_by_the_dates_that_the_storage_tells_the_way_back_is_lost(
         restored(bed, tmp_path / "back")
 
 
-def test_the_short_way_to_a_lock_tells_what_the_client_tells(bed: Bed) -> None:
-    """And where there is no lock, no version, or no right to ask, it tells nothing, and the client is asked with all of its care."""
+def test_the_fast_reader_of_locks_agrees_with_the_client(bed: Bed) -> None:
+    """If there is no lock, no version, or no right to ask, it returns nothing, and the slower client is asked."""
     with bed.recovery() as found:
         storage, access = found.storage, found.access
         heads, ca = LockReader(access, found.folder / "ca.pem"), found.folder / "ca.pem"
@@ -167,15 +167,15 @@ def test_the_short_way_to_a_lock_tells_what_the_client_tells(bed: Bed) -> None:
         )
 
 
-def test_honest_dates_are_left_alone(bed: Bed) -> None:
+def test_honest_dates_are_not_changed(bed: Bed) -> None:
     with bed.recovery() as found:
         assert found.history.misdated == 0
 
 
-def test_r3_a_pack_of_long_ago_below_a_new_name_harms_nothing_and_costs_no_request(
+def test_r3_a_pack_dated_long_ago_with_a_new_name_does_no_harm_and_costs_no_request(
     bed: Bed, tmp_path: Path
 ) -> None:
-    """Packs with one version are not asked about: what no index knows is not read, whenever it claims to be from."""
+    """Locks of packs with one version are not requested: packs in no index are not read, whatever date they claim."""
     with dated(bed, datetime.fromisoformat("2001-01-01T00:00:00+00:00")):
         bed.put(named("data", 4711), b"garbage pack")
     overwritten = next(
@@ -201,12 +201,12 @@ def test_r3_a_pack_of_long_ago_below_a_new_name_harms_nothing_and_costs_no_reque
         assert live.ask("check", "--read-data").ok
 
 
-def test_a_changed_default_retention_is_told_and_given(bed: Bed, tmp_path: Path) -> None:
-    """Whoever lengthens the lock is no forger: without the word nothing older counts as good, with it all is as before."""
+def test_a_changed_default_retention_is_reported_and_can_be_given(bed: Bed, tmp_path: Path) -> None:
+    """Whoever lengthens the lock is no forger: without the option no older version counts as good, with it all is as before."""
     time.sleep(EARLY.total_seconds() + 1)
     before = bed.s3.get_object_lock_configuration(Bucket=BUCKET.name)["ObjectLockConfiguration"]
     days = before["Rule"]["DefaultRetention"]["Days"]
-    # By two days: a date that is off by just one is still believed.
+    # By two days: a date that is off by only one is still accepted.
     longer = {"Mode": before["Rule"]["DefaultRetention"]["Mode"], "Days": days + 2}
     change = {**before, "Rule": {"DefaultRetention": longer}}
     bed.s3.put_object_lock_configuration(Bucket=BUCKET.name, ObjectLockConfiguration=change)
@@ -232,7 +232,7 @@ def rebuilt(bed: Bed) -> None:
         rebuild(found, good, plan_rebuild(found, good.at))
 
 
-def test_r3_a_rebuild_undoes_what_was_dated_into_the_past(bed: Bed, tmp_path: Path) -> None:
+def test_r3_a_rebuild_undoes_garbage_dated_into_the_past(bed: Bed, tmp_path: Path) -> None:
     there = bed.versions()
     later(overwrite_just_after, bed)
     index_of_long_ago(bed)
@@ -243,8 +243,8 @@ def test_r3_a_rebuild_undoes_what_was_dated_into_the_past(bed: Bed, tmp_path: Pa
     assert restored(bed, tmp_path / "back") == bed.tree
 
 
-def test_r3_a_rebuild_says_that_it_cannot_outdate_the_future(bed: Bed) -> None:
-    """This storage shows the version with the latest date, whatever is written after it: only a restore is left."""
+def test_r3_a_rebuild_reports_garbage_dated_into_the_future(bed: Bed) -> None:
+    """This storage shows the version with the latest date, whatever is written after it: only a restore is possible."""
     later(in_the_future, bed)
     with pytest.raises(LastcopyError):
         rebuilt(bed)

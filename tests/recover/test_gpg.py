@@ -1,4 +1,4 @@
-"""A kit that is sealed for a GPG key opens with gpg, here and by hand."""
+"""A kit encrypted for a GPG key can be opened with gpg, by the program and by hand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.unit.ops.kit.test_kit import OUTPUTS
 
 @pytest.fixture
 def fingerprint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Of a key made for this test. A short path: gpg's agent listens on a socket in it."""
+    """The fingerprint of a key made for this test. A short path, because it holds a socket of gpg's agent."""
     with tempfile.TemporaryDirectory() as home:
         monkeypatch.setenv("GNUPGHOME", home)
         make = ["gpg", "--batch", "--quiet", "--passphrase", "", "--quick-generate-key", "kit@example.com"]

@@ -1,4 +1,4 @@
-"""R3 and S9: after everything that the storage's root key can do, the data restores byte for byte and the live repository comes back."""
+"""R3 and S9: after everything that the storage's root key can do, the data is restored byte for byte and the live repository works again."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def kit_words(bed: Bed) -> list[str]:
 
 
 def restored(bed: Bed, found: Recovery, target: Path, snapshot: str | None = None) -> str:
-    """Restores at the proposed moment and says what came back."""
+    """Restore at the proposed moment; returns the digest."""
     good = found.open_moment(None, even_if_damaged=False)
     restore(good, choose_snapshot(good, snapshot), target)
     return bed.came_back(target)
 
 
-def test_r3_s9_after_the_whole_attack_restore_gives_back_every_byte_and_rebuild_the_live_repository(
+def test_r3_s9_after_the_whole_attack_restore_returns_every_byte_and_rebuild_repairs_the_repository(
     bed: Bed, tmp_path: Path
 ) -> None:
     there = bed.versions()
@@ -76,9 +76,9 @@ def test_r3_s9_after_the_whole_attack_restore_gives_back_every_byte_and_rebuild_
         assert len(snapshots) == 2
         assert live.ask("restore", snapshots[0]["id"], "--target", str(tmp_path / "live")).ok
     assert bed.came_back(tmp_path / "live") == bed.first_tree
-    bed.back_up()  # and it takes backups again
+    bed.back_up()  # and backups work again
 
-    # The note of the rebuild: its own marks are no attack, and the next attack is found from there on.
+    # The rebuild's note: its own delete markers are no attack, and the next attack is found from there on.
     with bed.recovery() as found:
         assert found.since is not None
         assert found.proposal.sign is None
@@ -87,7 +87,7 @@ def test_r3_s9_after_the_whole_attack_restore_gives_back_every_byte_and_rebuild_
         assert restored(bed, found, tmp_path / "again") == bed.tree
 
 
-def test_a_sparse_file_comes_back_sparse_and_read_back(bed: Bed, tmp_path: Path) -> None:
+def test_a_sparse_file_is_restored_sparse_and_verified(bed: Bed, tmp_path: Path) -> None:
     file = tmp_path / "image" / "disk.raw"
     file.parent.mkdir()
     with file.open("wb") as disk:
@@ -122,20 +122,22 @@ def test_s9_bogus_keys_do_not_matter_with_the_recorded_key_id_nor_with_the_oldes
         assert found.check(after).ok
 
 
-def test_the_list_of_snapshots_does_not_meet_the_check_in_its_cache(bed: Bed) -> None:
-    """Both begin at once. Where one has made the cache's version file and not yet written it, the other one gives up (restic 0.19.1)."""
+def test_listing_snapshots_does_not_disturb_the_checks_cache(bed: Bed) -> None:
+    """Both start at once. If one has created the cache's version file but not yet written it, the other gives up (restic 0.19.1)."""
     with bed.recovery(ahead=False) as found:
         view = found.open(found.proposal.at)
         assert view.ask(*CHECK).ok
         words = view.words()
         (version,) = Path(words[words.index("--cache-dir") + 1]).glob("*/version")
-        version.write_text("")  # as it stands for a moment
-        assert not view.ask("snapshots", "--json").ok, "so the test would see it"
+        version.write_text("")  # its state for a moment
+        assert not view.ask("snapshots", "--json").ok, "otherwise the test could not see it"
         assert len(view.snapshots()) == 2
 
 
-def test_what_the_storage_does_not_give_is_said_once_for_each_reason(bed: Bed, tmp_path: Path) -> None:
-    """restic would ask again for a quarter of an hour in silence."""
+def test_an_object_that_the_storage_does_not_return_is_reported_once_for_each_reason(
+    bed: Bed, tmp_path: Path
+) -> None:
+    """restic would silently retry for a quarter of an hour."""
     said: list[str] = []
     with bed.recovery() as found:
         assert found.proposal.at is not None
@@ -159,8 +161,8 @@ def test_what_the_storage_does_not_give_is_said_once_for_each_reason(bed: Bed, t
     assert said[0].endswith("cannot be read: NoSuchVersion; restic will try again")
 
 
-def test_a_long_name_of_a_temporary_folder_is_taken(bed: Bed, tmp_path: Path) -> None:
-    """A socket's name has a length that the kernel limits; the folder for it is gone afterwards as well."""
+def test_a_long_path_of_the_temporary_folder_is_accepted(bed: Bed, tmp_path: Path) -> None:
+    """The kernel limits the length of a socket's path; the folder for it is removed afterwards as well."""
     parent = tmp_path / ("long" * 30)
     parent.mkdir()
     with open_recovery(bed.access, bed.tools, lambda _: None, parent=parent) as found:
@@ -181,10 +183,10 @@ def test_sabotage_without_the_key_hint_bogus_keys_lock_out(bed: Bed) -> None:
         assert not answer.ok
 
 
-def test_garbage_that_no_name_betrays_is_found_by_the_check_and_an_earlier_moment_taken(
+def test_garbage_with_inconspicuous_names_is_found_by_the_check_and_an_earlier_moment_is_used(
     bed: Bed, tmp_path: Path
 ) -> None:
-    garbage(bed)  # its names are right: only restic, with the password, can tell
+    garbage(bed)  # its names are correct: only restic, with the password, can tell
     bed.put("snapshots/" + "ab" * 32, b"one more, so that the newest is bogus")
     delete_all(bed)
     with bed.recovery() as found:
@@ -195,9 +197,7 @@ def test_garbage_that_no_name_betrays_is_found_by_the_check_and_an_earlier_momen
         assert restored(bed, found, tmp_path / "back") == bed.tree
 
 
-def test_the_newest_snapshot_is_the_one_that_the_storage_got_last_whatever_its_date(
-    bed: Bed, tmp_path: Path
-) -> None:
+def test_the_newest_snapshot_is_the_one_that_arrived_last_whatever_its_date(bed: Bed, tmp_path: Path) -> None:
     with bed.restic(key_hint=bed.access.record.key_id) as live:
         (bed.folder / "other").mkdir()
         forged = live.ask(
@@ -224,7 +224,7 @@ def restored_at(bed: Bed, found: Recovery, at: object, target: Path) -> str:
     return bed.came_back(target)
 
 
-def test_a_rebuild_cut_off_anywhere_is_finished_by_the_next(bed: Bed) -> None:
+def test_a_rebuild_interrupted_anywhere_is_completed_by_the_next(bed: Bed) -> None:
     overwrite_all(bed)
     delete_all(bed)
     garbage(bed)
@@ -251,7 +251,7 @@ def test_a_rebuild_cut_off_anywhere_is_finished_by_the_next(bed: Bed) -> None:
 
 
 def test_an_object_too_large_for_one_request_is_copied_in_parts(bed: Bed) -> None:
-    """Only its size is pretended."""
+    """Only its size is faked."""
     overwrite_all(bed)
     with bed.recovery() as found:
         (good,) = (entries[0] for name, entries in found.history.names.items() if name == "config")
@@ -261,7 +261,7 @@ def test_an_object_too_large_for_one_request_is_copied_in_parts(bed: Bed) -> Non
         assert now.id != good.id
 
 
-def test_hidden_objects_come_back_without_a_copy_and_where_that_is_forbidden_with_one(bed: Bed) -> None:
+def test_hidden_objects_are_uncovered_or_copied_if_markers_may_not_be_removed(bed: Bed) -> None:
     delete_all(bed)
     before = bed.versions()
     with bed.recovery() as found:
@@ -280,12 +280,12 @@ def test_hidden_objects_come_back_without_a_copy_and_where_that_is_forbidden_wit
 
 
 def narrow_key(bed: Bed) -> object:
-    """An identity that lists and reads versions, writes and hides, and can delete neither version nor marker."""
+    """An identity that can list and read versions, write and hide, but delete neither versions nor markers."""
     return key_that(bed, "narrow", "GetObject", "GetObjectVersion", "PutObject", "DeleteObject")
 
 
 def key_that(bed: Bed, name: str, *does: str) -> object:
-    """An identity that lists, does this to objects, and deletes no version."""
+    """An identity that can list, do this to objects, and delete no version."""
     from ops.storage.access import StorageKey
     from sandbox.bucket import _admin
 
@@ -303,8 +303,8 @@ def key_that(bed: Bed, name: str, *does: str) -> object:
     return StorageKey.read({"accessKeyId": user, "secretAccessKey": secret}, "test")
 
 
-def test_a_key_that_lists_and_may_not_read_is_told_at_once(bed: Bed) -> None:
-    """restic alone would ask again and again, and say nothing of it."""
+def test_a_key_that_may_list_but_not_read_is_reported_at_once(bed: Bed) -> None:
+    """restic alone would retry again and again without a message."""
     blind = key_that(bed, "blind", "PutObject")
     access = replace(bed.access, key=blind)
     began = time.monotonic()

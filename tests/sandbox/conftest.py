@@ -1,4 +1,4 @@
-"""One real sandbox for the whole session, beside a sandbox that the user may run; needs root."""
+"""One real sandbox for the whole session, beside one that the user may run; needs root."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from sandbox.bucket import SandboxBucket
 from toolchain.checkout import ROOT
 
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
-NETWORK = (
-    f"198.18.{64 + WORKER}.0/24"  # a range for tests of networks; beside the user's own and other workers'
-)
+NETWORK = f"198.18.{64 + WORKER}.0/24"  # a range reserved for tests of networks, separate from the user's and from other workers'
 BUCKET = SandboxBucket("backups", "COMPLIANCE", 1)
 MACHINES = {"relay": "relay", "web1": "source", "db1": "source"}
 KEYS = {"web1": ("web1key", "web1-secret-0123456789"), "db1": ("db1key", "db1-secret-0123456789")}

@@ -17,7 +17,7 @@ from tests.sandbox.conftest import MACHINES, NETWORK, cli, inside
 
 
 def login(box: Sandbox, name: str, *command: str) -> subprocess.CompletedProcess[str]:
-    """ssh as the cloud image's admin, with the host key pinned from the facts."""
+    """Log in by ssh as the cloud image's admin, with the host key pinned from the facts."""
     facts = box.machine_up(name, MACHINES[name])  # type: ignore[arg-type]
     known = box.directory / f"known_{name}"
     known.write_text(f"{facts['address']} {facts['host_key']}\n")
@@ -45,13 +45,13 @@ def test_admin_logs_in_with_the_pinned_host_key_and_has_sudo(box: Sandbox) -> No
         assert (done.returncode, done.stdout.split()) == (0, [name, "admin", "root"]), done.stderr
 
 
-def test_host_key_is_another_one_on_every_machine(box: Sandbox) -> None:
+def test_every_machine_has_its_own_host_key(box: Sandbox) -> None:
     keys = {box.machine_up(name, role)["host_key"] for name, role in MACHINES.items()}  # type: ignore[arg-type]
     assert len(keys) == 3
 
 
-def test_a_wrong_host_key_is_noticed(box: Sandbox) -> None:
-    """The pin in `login` is a real one."""
+def test_a_wrong_host_key_is_refused(box: Sandbox) -> None:
+    """So the pin in `login` is real."""
     other = box.machine_up("db1", "source")["host_key"]
     known = box.directory / "known_wrong"
     known.write_text(f"{box.plan.address(box.machine('web1').slot)} {other}\n")
@@ -70,7 +70,7 @@ def test_a_wrong_host_key_is_noticed(box: Sandbox) -> None:
     assert "IDENTIFICATION HAS CHANGED" in done.stderr
 
 
-def test_machines_run_the_parts_of_a_real_host(box: Sandbox) -> None:
+def test_machines_run_the_services_of_a_real_host(box: Sandbox) -> None:
     script = """
     set -eu
     systemctl is-system-running --wait | grep -qx running
@@ -86,7 +86,7 @@ def test_machines_run_the_parts_of_a_real_host(box: Sandbox) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_role_decides_the_tool(box: Sandbox) -> None:
+def test_the_role_determines_the_tool(box: Sandbox) -> None:
     assert inside(box, "relay", "rclone", "version").stdout.startswith("rclone v")
     assert inside(box, "web1", "restic", "version").stdout.startswith("restic ")
     assert inside(box, "web1", "sh", "-c", "command -v rclone").returncode != 0
@@ -113,7 +113,7 @@ def test_verbs_run_twice_change_nothing(box: Sandbox) -> None:
     assert {file: file.stat().st_mtime_ns for file in box.directory.glob("machines/*/*.json")} == before
 
 
-def test_a_killed_machine_comes_back_as_itself(box: Sandbox) -> None:
+def test_a_killed_machine_restarts_with_the_same_identity(box: Sandbox) -> None:
     inside(box, "db1", "sh", "-c", "echo kept >/var/lib/kept; sync")
     before = box.machine_up("db1", "source")
     record = json.loads((box.directory / "machines/db1/process.json").read_text())
@@ -132,10 +132,10 @@ def test_restart_boots_again_and_keeps_state(box: Sandbox) -> None:
 
 
 def test_up_converges_after_a_kill_at_any_moment(box: Sandbox) -> None:
-    """It is a machine of another release, without its role's tool: both are asked for, and kept."""
+    """The machine has another release and no tool: both are requested, and kept."""
     call = ["machine-up", "--dir", str(box.directory), "--name", "extra", "--role", "source"]
     call += ["--debian", "12", "--no-tool"]
-    image.ensure_tree(12)  # its making is not what is killed here
+    image.ensure_tree(12)  # building the base image is not killed here
     for delay in (0.08, 0.12, 0.16, 0.2, 0.25, 0.3, 0.4):
         process = subprocess.Popen(
             [os.sys.executable, "-m", "sandbox", *call],  # type: ignore[attr-defined]
@@ -173,7 +173,7 @@ def _command(process: Process) -> str:
         return ""  # it ended meanwhile
 
 
-def test_a_machine_stays_on_the_base_image_it_was_made_on(
+def test_a_machine_keeps_the_base_image_it_was_made_from(
     box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made_on = image.digest()
@@ -190,7 +190,7 @@ def test_a_machine_cannot_change_its_role(box: Sandbox) -> None:
         box.machine_up("web1", "relay")
 
 
-def test_exec_passes_the_status_and_the_streams(box: Sandbox) -> None:
+def test_exec_passes_on_the_exit_status_and_the_streams(box: Sandbox) -> None:
     script = 'read line; echo "got $line"; echo oops >&2; exit 7'
     done = cli(
         "exec", "--dir", str(box.directory), "--name", "web1", "--", "sh", "-c", script, stdin="hello\n"
@@ -198,14 +198,14 @@ def test_exec_passes_the_status_and_the_streams(box: Sandbox) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (7, "got hello\n", "oops\n")
 
 
-def test_exec_in_a_machine_that_is_not_there_names_the_fix(box: Sandbox) -> None:
+def test_the_error_of_exec_for_a_missing_machine_names_the_fix(box: Sandbox) -> None:
     done = cli("exec", "--dir", str(box.directory), "--name", "nobody", "--", "true")
     assert done.returncode == 1
     assert "machine-up" in done.stderr
 
 
-def test_a_host_without_inotify_instances_is_told_before_the_boot() -> None:
-    """A machine's systemd would end at once without a message. The limit is lowered in a user namespace of the test."""
+def test_a_host_without_free_inotify_instances_gets_an_error_before_the_boot() -> None:
+    """A machine's systemd would end at once without a message. The limit is lowered in the test's own user namespace."""
     starve = 'echo 4 >/proc/sys/user/max_inotify_instances && exec "$0" -c "$1"'
     call = "from sandbox.nspawn import refuse_without_inotify; refuse_without_inotify('web1')"
     for lowered, expected in ((starve, 1), ('exec "$0" -c "$1"', 0)):

@@ -1,4 +1,4 @@
-"""Which connections are possible, tried from inside the machines, and that the trial itself can fail."""
+"""Which connections are possible, tried from inside the machines; and that these tests can fail."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def workstation_addresses() -> list[str]:
 
 
 def violations(box: Sandbox) -> list[str]:
-    """Every connection that a source can open and must not."""
+    """Every connection that a source can open but must not."""
     found = []
     with listener() as port:
         targets = [(address, port) for address in workstation_addresses()]
@@ -60,13 +60,13 @@ def violations(box: Sandbox) -> list[str]:
     return found
 
 
-def test_source_reaches_the_relay_and_nothing_else(box: Sandbox) -> None:
+def test_a_source_reaches_only_the_relay(box: Sandbox) -> None:
     for source in ("web1", "db1"):
         assert reaches(box, source, address_of(box, "relay"), 22)
     assert violations(box) == []
 
 
-def test_the_proof_fails_when_the_rules_are_gone(box: Sandbox) -> None:
+def test_sabotage_without_the_rules_the_check_fails(box: Sandbox) -> None:
     router = f"--net={netns.path(box.plan.router_ns)}"
     subprocess.run(["nsenter", router, "nft", "delete", "table", "inet", box.plan.table], check=True)
     try:
@@ -75,7 +75,7 @@ def test_the_proof_fails_when_the_rules_are_gone(box: Sandbox) -> None:
         box.network_up(NETWORK)
     assert {f"web1 -> {address_of(box, 'db1')}:22", f"db1 -> {box.plan.storage}:9000"} <= set(found)
     assert any(f"-> {box.plan.workstation}:" in violation for violation in found)
-    assert violations(box) == []  # network-up put the rules back
+    assert violations(box) == []  # network-up restored the rules
 
 
 def test_only_the_relay_reaches_the_storage(box: Sandbox) -> None:
@@ -97,7 +97,7 @@ def test_workstation_reaches_every_machine_by_ssh(box: Sandbox) -> None:
             assert connection.recv(7) == b"SSH-2.0"
 
 
-def test_nothing_leads_outwards(box: Sandbox) -> None:
+def test_nothing_reaches_the_outside(box: Sandbox) -> None:
     shown = subprocess.run(
         ["ip", "-n", box.plan.router_ns, "-j", "route", "show", "table", "main"],
         capture_output=True,
@@ -109,7 +109,7 @@ def test_nothing_leads_outwards(box: Sandbox) -> None:
     assert all(route["dst"] in {str(address) for address in box.plan.network} for route in routes)
 
 
-def test_a_source_cannot_pass_as_the_relay(box: Sandbox) -> None:
+def test_a_source_cannot_take_the_relays_address(box: Sandbox) -> None:
     with netns.inside(box.plan.storage_ns):
         receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with receiver:
@@ -129,7 +129,7 @@ def test_a_source_cannot_pass_as_the_relay(box: Sandbox) -> None:
         assert receiver.recv(16) == b"genuine"
 
 
-def test_a_range_in_use_is_refused_before_anything_is_made(
+def test_a_used_range_is_refused_before_anything_is_made(
     box: Sandbox, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("clash") / "box"
@@ -141,9 +141,9 @@ def test_a_range_in_use_is_refused_before_anything_is_made(
     assert not netns.names(f"lc-{sandbox_id(folder)}")
     cli("destroy", "--dir", str(folder))
     assert not folder.exists()
-    assert box.network_up(NETWORK)["network"] == NETWORK  # its own range is no clash
+    assert box.network_up(NETWORK)["network"] == NETWORK  # its own range is no conflict
 
 
-def test_another_network_for_a_standing_sandbox_is_refused(box: Sandbox) -> None:
+def test_another_network_for_an_existing_sandbox_is_refused(box: Sandbox) -> None:
     with pytest.raises(SandboxError, match="has network"):
         box.network_up("198.18.7.0/24")

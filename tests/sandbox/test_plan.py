@@ -22,7 +22,7 @@ KEY, SECRET = "AKEY", "0123456789"
 
 
 @given(st.integers(16, 27), st.integers(0, 2**32 - 1))
-def test_every_host_has_an_address_of_its_own_within_the_network(length: int, base: int) -> None:
+def test_every_host_has_its_own_address_within_the_network(length: int, base: int) -> None:
     plan = AddressPlan("0123abcd", IPv4Network((base >> (32 - length) << (32 - length), length)))
     hosts = [plan.gateway, plan.workstation, plan.storage, *(plan.address(slot) for slot in plan.slots[:300])]
     assert len(set(hosts)) == len(hosts) >= 10
@@ -39,7 +39,7 @@ def test_a_full_network_refuses_another_machine() -> None:
 
 
 @given(st.text(max_size=60) | st.text("ab-0\n", max_size=5) | NAMES)
-def test_only_names_fit_for_a_host_pass(text: str) -> None:
+def test_only_names_suitable_for_a_host_are_accepted(text: str) -> None:
     fits = set(text) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") and 1 <= len(text) <= 40
     if fits and text[0].isalpha() and text[-1] != "-":
         assert machine_name(text) == text
@@ -58,17 +58,17 @@ def test_no_machine_can_take_the_namespace_of_another_part(one: str, other: str)
 
 
 @pytest.mark.parametrize("text", ["", "x", "203.0.113.1/24", "203.0.113.0/28", "10.0.0.0/8", "2001:db8::/32"])
-def test_an_unfit_network_is_refused_with_an_example(text: str) -> None:
+def test_an_unsuitable_network_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(SandboxError, match=r"198\.51\.100\.0/24"):
         parse_network(text)
 
 
-def test_two_folders_have_two_ids() -> None:
+def test_two_folders_have_different_ids() -> None:
     assert sandbox_id(Path("/a")) != sandbox_id(Path("/b"))
     assert re.fullmatch(r"[0-9a-f]{8}", sandbox_id(Path("/a")))
 
 
-def test_ruleset_admits_three_directions_and_refuses_the_rest() -> None:
+def test_the_rules_admit_three_directions_and_refuse_the_rest() -> None:
     machines = [
         SandboxMachine("db1", "source", 2),
         SandboxMachine("relay", "relay", 0),
@@ -89,7 +89,7 @@ def test_ruleset_admits_three_directions_and_refuses_the_rest() -> None:
 
 
 @given(st.lists(NAMES, unique=True, max_size=12), st.randoms())
-def test_ruleset_depends_on_the_machines_only(names: list[str], random: object) -> None:
+def test_the_rules_depend_only_on_the_machines(names: list[str], random: object) -> None:
     machines = [
         SandboxMachine(name, "relay" if slot == 0 else "source", slot) for slot, name in enumerate(names)
     ]
@@ -112,7 +112,7 @@ def allowed(action: str, key: str) -> bool:
     st.sampled_from(["data/ab/cdef", "index/01", "snapshots/02", "keys/03", "config"]),
     st.sampled_from(["g1/", "a/g2/"]),
 )
-def test_policy_never_lets_a_source_delete_a_repository_file(file: str, repository: str) -> None:
+def test_the_policy_never_lets_a_source_delete_a_repository_file(file: str, repository: str) -> None:
     assert allowed("s3:GetObject", f"web1/{repository}{file}")
     assert allowed("s3:PutObject", f"web1/{repository}{file}")
     assert not allowed("s3:DeleteObject", f"web1/{repository}{file}")
@@ -120,11 +120,11 @@ def test_policy_never_lets_a_source_delete_a_repository_file(file: str, reposito
 
 
 @given(NAMES.filter(lambda name: name != "web1"))
-def test_policy_never_reaches_another_prefix(other: str) -> None:
+def test_the_policy_never_reaches_another_prefix(other: str) -> None:
     assert not any(allowed(f"s3:{verb}Object", f"{other}/locks/1") for verb in ("Get", "Put", "Delete"))
 
 
-def test_policy_holds_no_action_that_changes_versions_retention_or_the_bucket() -> None:
+def test_the_policy_contains_no_action_that_changes_versions_retention_or_the_bucket() -> None:
     actions = {
         action
         for statement in identity_policy("backups", "web1/")["Statement"]
@@ -145,7 +145,7 @@ def test_policy_holds_no_action_that_changes_versions_retention_or_the_bucket() 
     }
 
 
-def test_a_bad_identity_gets_every_error_at_once_and_none_names_the_secret() -> None:
+def test_all_errors_of_an_invalid_identity_are_reported_at_once_without_the_secret() -> None:
     with pytest.raises(SandboxError) as caught:
         check_identity("web*/", "a b", "short", {"db1": "db1/"})
     text = str(caught.value)
@@ -156,7 +156,7 @@ def test_a_bad_identity_gets_every_error_at_once_and_none_names_the_secret() -> 
 @pytest.mark.parametrize(
     "prefix", ["", "/", "web1", "*/", "../", "a//", "we?b/", "ok/../", "${aws:username}/"]
 )
-def test_a_prefix_that_could_match_more_is_refused(prefix: str) -> None:
+def test_a_prefix_that_could_match_others_is_refused(prefix: str) -> None:
     with pytest.raises(SandboxError, match="--prefix"):
         check_identity(prefix, KEY, SECRET, {})
 

@@ -1,6 +1,6 @@
 """Driver podman: its rules as text, and the same guarantees with real containers, if podman is installed.
 
-The base image is the nspawn tree imported under the tag that a build would give, so that no image registry is needed.
+The base image is the nspawn tree, imported under the tag that a build would give, so that no image registry is needed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.sandbox.conftest import WORKER
 
 PLAN = AddressPlan("0123abcd", IPv4Network("198.51.100.0/24"))
 NETWORK = f"198.18.{80 + WORKER}.0/24"
-# Debian's podman 4.3 refuses hybrid control groups and raises limits that root may not; neither is the product's.
+# Debian's podman 4.3 refuses hybrid control groups and raises limits that root may not raise; the product does not need these settings.
 CONTAINERS_CONF = """\
 [containers]
 default_ulimits = ["nofile=20000:20000", "nproc=20000:20000"]
@@ -39,7 +39,7 @@ network_backend = "netavark"
 """
 
 
-def test_a_source_goes_out_to_the_relay_only_and_in_from_the_gate_only() -> None:
+def test_a_source_connects_only_to_the_relay_and_is_reached_only_from_the_gate() -> None:
     rules = source_rules(PLAN, [IPv4Address("198.51.100.10")], PLAN.workstation)
     accepted = [line.strip() for line in rules.splitlines() if line.strip().endswith("accept")]
     assert accepted == [
@@ -53,11 +53,11 @@ def test_a_source_goes_out_to_the_relay_only_and_in_from_the_gate_only() -> None
     assert rules.count("policy drop") == 2
 
 
-def test_a_source_without_a_relay_goes_nowhere() -> None:
+def test_a_source_without_a_relay_connects_nowhere() -> None:
     assert "ip daddr" not in source_rules(PLAN, [], PLAN.workstation)
 
 
-def test_the_gate_takes_nothing_from_the_front() -> None:
+def test_the_gate_accepts_nothing_from_the_front() -> None:
     assert "ip saddr 198.51.100.0/26 reject" in gate_rules(PLAN, IPv4Network("198.51.100.0/26"))
 
 
@@ -68,10 +68,10 @@ def test_a_network_too_small_for_three_parts_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def podman() -> Iterator[Path]:
-    """A `podman` with a storage of its own, first on PATH, that runs on this host whatever its control groups."""
+    """A `podman` with separate storage, first on PATH, that runs on this host whatever its control groups."""
     real = shutil.which("podman")
     assert real is not None, "podman is not installed; fix: `make test`, or `lastcopy test-packages`"
-    folder = Path(tempfile.mkdtemp(prefix="podman-"))  # podman takes no runroot of more than 50 characters
+    folder = Path(tempfile.mkdtemp(prefix="podman-"))  # podman accepts no runroot of more than 50 characters
     (folder / "containers.conf").write_text(CONTAINERS_CONF)
     script = (
         "[ ! -d /sys/fs/cgroup/unified ] || umount /sys/fs/cgroup/unified; echo ready; exec sleep infinity"
@@ -142,7 +142,7 @@ def reaches(box: Sandbox, name: str, address: str, port: int) -> bool:
 
 
 def forbidden(box: Sandbox) -> list[tuple[str, str, int]]:
-    """Everything that must not be reachable: from where, to which address and port. Something listens at each."""
+    """Everything that must be unreachable: from where, to which address and port. A server listens at each."""
     db1, front = str(box.plan.address(box.machine("db1").slot)), str(box.plan.network[1])
     storage, gate, outer = box.driver.storage_address, str(box.plan.workstation), str(box.plan.network[130])
     web1 = str(box.plan.address(box.machine("web1").slot))
@@ -156,20 +156,20 @@ def forbidden(box: Sandbox) -> list[tuple[str, str, int]]:
     return [*sources, ("relay", web1, 22), ("relay", gate, 2201), ("relay", outer, 2201)]
 
 
-def test_a_contained_source_reaches_the_relay_and_nothing_else(pod: Sandbox) -> None:
+def test_a_source_in_a_container_reaches_only_the_relay(pod: Sandbox) -> None:
     relay = str(pod.plan.address(pod.machine("relay").slot))
     assert reaches(pod, "web1", relay, 22)
     assert reaches(pod, "relay", pod.driver.storage_address, 9000)
     assert [target for target in forbidden(pod) if reaches(pod, *target)] == []
 
 
-def test_root_in_a_source_cannot_take_the_rules_away(pod: Sandbox) -> None:
+def test_root_in_a_source_cannot_remove_the_rules(pod: Sandbox) -> None:
     assert inside(pod, "web1", "nft", "flush", "ruleset").returncode != 0
     assert inside(pod, "web1", "ip", "address", "add", "198.18.1.1/32", "dev", "eth0").returncode != 0
     assert not reaches(pod, "web1", str(pod.plan.address(pod.machine("db1").slot)), 22)
 
 
-def test_the_containers_proof_fails_without_the_rules(pod: Sandbox, podman: Path) -> None:
+def test_sabotage_without_the_rules_the_check_of_containers_fails(pod: Sandbox, podman: Path) -> None:
     db1 = str(pod.plan.address(pod.machine("db1").slot))
     for name in ("web1", "db1"):
         container = pod.plan.machine_ns(name)
@@ -180,7 +180,7 @@ def test_the_containers_proof_fails_without_the_rules(pod: Sandbox, podman: Path
     assert not reaches(pod, "web1", db1, 22)
 
 
-def test_a_container_answers_ssh_with_its_pinned_key_and_comes_back_after_a_kill(
+def test_a_container_answers_ssh_with_its_pinned_key_and_restarts_after_a_kill(
     pod: Sandbox, podman: Path
 ) -> None:
     facts = pod.machine_up("web1", "source")
@@ -199,17 +199,17 @@ def test_a_container_answers_ssh_with_its_pinned_key_and_comes_back_after_a_kill
         [*argv, "hostname; sudo touch /var/lib/kept"], capture_output=True, text=True, check=False
     )
     assert (first.returncode, first.stdout) == (0, "web1\n"), first.stderr
-    for verb in ("kill", "wait"):  # the first one returns before the container has ended
+    for verb in ("kill", "wait"):  # the first call returns before the container has ended
         subprocess.run([podman, verb, pod.plan.machine_ns("web1")], check=True, capture_output=True)
     assert pod.machine_up("web1", "source") == facts
     again = subprocess.run([*argv, "ls /var/lib/kept"], capture_output=True, text=True, check=False)
     assert again.stdout == "/var/lib/kept\n", again.stderr
     assert not reaches(
         pod, "web1", str(pod.plan.address(pod.machine("db1").slot)), 22
-    )  # the rules came back too
+    )  # the rules were restored, too
 
 
-def test_the_contained_storage_locks_and_limits_identities(pod: Sandbox) -> None:
+def test_the_storage_in_a_container_locks_and_limits_identities(pod: Sandbox) -> None:
     pod.identity_up("web1", "web1/", "web1key", "web1-secret-0123456789")
     with pod.storage_admin() as (origin, ca, *_):
         given: dict[str, Any] = {"endpoint_url": origin, "verify": ca, "region_name": "us-east-1"}

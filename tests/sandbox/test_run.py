@@ -25,7 +25,7 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     process.wait()
 
 
-def test_a_process_with_a_deadly_signal_on_its_way_does_not_count_as_running(
+def test_a_process_that_is_about_to_be_killed_does_not_count_as_running(
     sleeper: subprocess.Popen[bytes],
 ) -> None:
     known = Process.of(sleeper.pid)
@@ -73,12 +73,12 @@ def test_a_lock_is_held_by_one_at_a_time_and_shared_locks_by_many(tmp_path: Path
     assert order == ["beside", "first", "second"]
 
 
-def test_a_lock_of_a_folder_that_is_gone_is_an_error_with_its_fix(tmp_path: Path) -> None:
+def test_a_lock_in_a_missing_folder_is_an_error_with_its_fix(tmp_path: Path) -> None:
     with pytest.raises(SandboxError, match="network-up"), hold(tmp_path / "gone"):
         pass
 
 
-def test_state_is_whole_private_or_an_error(tmp_path: Path) -> None:
+def test_state_is_complete_and_private_or_an_error(tmp_path: Path) -> None:
     file = tmp_path / "state.json"
     assert read_json(file) is None
     write_json(file, {"a": 1})

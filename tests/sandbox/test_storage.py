@@ -51,13 +51,13 @@ def root(box: Sandbox) -> Iterator[Any]:
 
 
 def refusal(call: Callable[..., Any], **arguments: Any) -> str:
-    """The code of the refusal; a call that goes through fails the test."""
+    """The error code of the refusal; a call that succeeds fails the test."""
     with pytest.raises(ClientError) as caught:
         call(Bucket=BUCKET.name, **arguments)
     return str(caught.value.response["Error"]["Code"])
 
 
-def test_a_source_works_under_its_own_prefix(box: Sandbox) -> None:
+def test_a_source_works_below_its_own_prefix(box: Sandbox) -> None:
     with relay(box, "web1") as s3:
         s3.put_object(Bucket=BUCKET.name, Key="web1/g1/data/aa/1", Body=b"pack")
         s3.put_object(Bucket=BUCKET.name, Key="web1/g1/locks/1", Body=b"lock")
@@ -89,7 +89,7 @@ def test_a_source_is_refused_outside_its_prefix(box: Sandbox) -> None:
             s3.create_bucket(Bucket="another")
 
 
-def test_a_source_deletes_no_data_and_no_version(box: Sandbox) -> None:
+def test_a_source_cannot_delete_data_or_versions(box: Sandbox) -> None:
     with relay(box, "web1") as s3:
         version = s3.put_object(Bucket=BUCKET.name, Key="web1/g1/data/cc/1", Body=b"keep")["VersionId"]
         lock = s3.put_object(Bucket=BUCKET.name, Key="web1/g1/locks/2", Body=b"lock")["VersionId"]
@@ -108,7 +108,7 @@ def test_a_source_deletes_no_data_and_no_version(box: Sandbox) -> None:
         assert s3.get_object(Bucket=BUCKET.name, Key="web1/g1/data/cc/1")["Body"].read() == b"keep"
 
 
-def test_a_source_changes_no_retention_and_no_bucket_setting(box: Sandbox) -> None:
+def test_a_source_cannot_change_retention_or_bucket_settings(box: Sandbox) -> None:
     soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=1)
     retention = {"Mode": "GOVERNANCE", "RetainUntilDate": soon}
     with relay(box, "web1") as s3:
@@ -130,7 +130,7 @@ def test_a_source_changes_no_retention_and_no_bucket_setting(box: Sandbox) -> No
         assert refusal(s3.delete_bucket) in REFUSED
 
 
-def test_the_lock_is_compliance_and_holds_against_the_storages_own_root(box: Sandbox) -> None:
+def test_the_lock_is_compliance_and_binds_even_the_storages_root(box: Sandbox) -> None:
     with root(box) as s3:
         key = "web1/g1/data/ee/1"
         version = s3.put_object(Bucket=BUCKET.name, Key=key, Body=b"locked")["VersionId"]
@@ -146,25 +146,25 @@ def test_the_lock_is_compliance_and_holds_against_the_storages_own_root(box: San
             "RetainUntilDate": kept["RetainUntilDate"] - datetime.timedelta(hours=1),
         }
         assert refusal(s3.put_object_retention, Key=key, VersionId=version, Retention=shorter) in REFUSED
-        s3.delete_object(Bucket=BUCKET.name, Key=key)  # a delete marker hides it; the version stays
+        s3.delete_object(Bucket=BUCKET.name, Key=key)  # a delete marker hides it; the version is kept
         assert s3.list_object_versions(Bucket=BUCKET.name, Prefix=key)["DeleteMarkers"][0]["IsLatest"]
         assert s3.get_object(Bucket=BUCKET.name, Key=key, VersionId=version)["Body"].read() == b"locked"
 
 
-def test_the_lock_proof_fails_on_a_bucket_without_a_lock(box: Sandbox) -> None:
+def test_sabotage_the_lock_check_fails_on_a_bucket_without_a_lock(box: Sandbox) -> None:
     with root(box) as s3:
         s3.create_bucket(Bucket="unlocked")
         s3.put_bucket_versioning(Bucket="unlocked", VersioningConfiguration={"Status": "Enabled"})
         version = s3.put_object(Bucket="unlocked", Key="x", Body=b"x")["VersionId"]
-        s3.delete_object(Bucket="unlocked", Key="x", VersionId=version)  # goes through
+        s3.delete_object(Bucket="unlocked", Key="x", VersionId=version)  # succeeds
         assert "Versions" not in s3.list_object_versions(Bucket="unlocked")
     with pytest.raises(SandboxError, match="no Object Lock"):
         box.storage_up(SandboxBucket("unlocked", "COMPLIANCE", 1))
     assert box.storage_up(BUCKET)["bucket"] == BUCKET.name
 
 
-def test_the_identity_proof_fails_with_a_wider_policy(box: Sandbox) -> None:
-    """Sabotage: with a policy for all keys the refusals are gone, and identity-up puts them back."""
+def test_sabotage_the_identity_check_fails_with_a_wider_policy(box: Sandbox) -> None:
+    """With a policy for all keys nothing is refused, and identity-up restores the refusals."""
     from sandbox.bucket import _admin
 
     wide = {"Effect": "Allow", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"]}
@@ -203,7 +203,7 @@ def test_a_rotated_identity_works_and_the_old_one_does_not(box: Sandbox) -> None
     assert box.identity_down("rot") == {"source": "rot", "removed": False}
 
 
-def test_an_identity_is_refused_with_its_reason_and_without_the_secret(box: Sandbox) -> None:
+def test_an_invalid_identity_is_refused_with_its_reason_and_without_the_secret(box: Sandbox) -> None:
     call = [
         "identity-up",
         "--dir",
@@ -236,7 +236,7 @@ def test_the_server_runs_unprivileged_and_its_secret_is_not_in_its_arguments_or_
     assert (box.storage_folder / "root.env").stat().st_mode & 0o777 == 0o600
 
 
-def test_tls_is_verified_against_the_given_ca_only(box: Sandbox) -> None:
+def test_tls_is_verified_only_against_the_given_ca(box: Sandbox) -> None:
     facts = box.storage_up(BUCKET)
     address = (str(box.plan.storage), 9000)
     with box.driver.network_of("relay"):
@@ -254,7 +254,7 @@ def test_tls_is_verified_against_the_given_ca_only(box: Sandbox) -> None:
     assert "PRIVATE" not in facts["ca_certificate"]
 
 
-def test_objects_and_identities_outlive_a_killed_server(box: Sandbox) -> None:
+def test_objects_and_identities_survive_a_killed_server(box: Sandbox) -> None:
     with relay(box, "db1") as s3:
         s3.put_object(Bucket=BUCKET.name, Key="db1/g1/data/ff/1", Body=b"stays")
     known = json.loads((box.storage_folder / "process.json").read_text())
@@ -264,7 +264,7 @@ def test_objects_and_identities_outlive_a_killed_server(box: Sandbox) -> None:
     with relay(box, "db1") as s3:
 
         def content() -> bytes | None:
-            """Right after its start the server is ready and yet answers 503 now and then."""
+            """Right after its start the server is ready, but sometimes still answers 503."""
             try:
                 return bytes(s3.get_object(Bucket=BUCKET.name, Key="db1/g1/data/ff/1")["Body"].read())
             except ClientError as error:

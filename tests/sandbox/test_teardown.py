@@ -1,4 +1,4 @@
-"""`destroy` leaves nothing behind, also of a sandbox that was not completed or lost parts."""
+"""`destroy` leaves nothing behind, even of a sandbox that was never completed or lost parts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def traces(marks: set[str]) -> dict[str, set[str]]:
         return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
 
     def below(top: str, depth: int | None = None) -> list[str]:
-        """Folders and files, by os.walk: a glob fails when somebody else's folder goes away meanwhile."""
+        """Folders and files, by os.walk: a glob fails if somebody else's folder disappears meanwhile."""
         found = []
         for folder, inner, files in os.walk(top):
             found += [f"{folder}/{name}" for name in inner + files]
@@ -50,10 +50,12 @@ def traces(marks: set[str]) -> dict[str, set[str]]:
             table = (entry / "mountinfo").read_text().splitlines()
             namespace = (entry / "ns/mnt").readlink()
         except OSError:
-            continue  # ended meanwhile
+            continue  # it ended meanwhile
         marked = bearing([f"{entry.name} {command} {group}"])
         processes |= marked
-        if marked or namespace == own:  # others hold copies of this host's mounts for as long as they run
+        if (
+            marked or namespace == own
+        ):  # other processes hold copies of this host's mounts as long as they run
             mounts |= bearing(table)
     return {
         "processes": processes,
@@ -98,7 +100,7 @@ def test_destroy_leaves_nothing(box: Sandbox, second: Sandbox) -> None:
             "namespaces",
             "interfaces",
             "routes",
-        }  # the look itself finds things
+        }  # the search itself can find things
     finally:
         second.destroy()
     assert traces(marks) == {kind: set() for kind in up}
@@ -107,7 +109,7 @@ def test_destroy_leaves_nothing(box: Sandbox, second: Sandbox) -> None:
     assert box.driver.machine_running("relay")  # the other sandbox was not touched
 
 
-def test_verbs_down_one_by_one_leave_nothing_too(second: Sandbox) -> None:
+def test_removing_the_parts_one_by_one_leaves_nothing_either(second: Sandbox) -> None:
     folder = str(second.directory)
     second.network_up(NETWORK, "nspawn")
     marks = marks_of(second)
@@ -121,14 +123,14 @@ def test_verbs_down_one_by_one_leave_nothing_too(second: Sandbox) -> None:
     assert nothing_left(marks)
 
 
-def test_destroy_takes_away_what_was_half_made_or_lost(second: Sandbox) -> None:
+def test_destroy_removes_parts_that_are_incomplete_or_lost(second: Sandbox) -> None:
     second.network_up(NETWORK, "nspawn")
     marks = marks_of(second)
     second.machine_up("web1", "source")
     second.storage_up(SandboxBucket("backups", "GOVERNANCE", 1))
     known = json.loads((second.directory / "machines/web1/process.json").read_text())
     os.kill(known["pid"], signal.SIGKILL)
-    (second.directory / "storage/process.json").unlink()  # a server nobody knows
+    (second.directory / "storage/process.json").unlink()  # a server without a record
     subprocess.run(["ip", "link", "delete", second.plan.link], check=True)
     Path(f"/run/netns/lc-{second.plan.id}-half").touch()  # `ip netns add`, killed between its two steps
     second.destroy()
@@ -167,13 +169,15 @@ def test_a_sandbox_whose_folder_was_deleted_can_still_be_destroyed(second: Sandb
     assert not second.directory.exists()
     done = cli("network-up", "--dir", str(tmp_path / "third"), "--network", NETWORK)
     assert done.returncode == 1
-    assert f"lastcopy sandbox destroy --dir {second.directory}" in done.stderr  # names who holds the range
+    assert (
+        f"lastcopy sandbox destroy --dir {second.directory}" in done.stderr
+    )  # names the sandbox that uses the range
     Sandbox(tmp_path / "third").destroy()
     assert second.destroy() == {"removed": True}
     assert nothing_left(marks)
 
 
-def test_destroy_refuses_a_folder_that_is_no_sandbox(tmp_path: Path) -> None:
+def test_destroy_refuses_a_folder_that_is_not_a_sandbox(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("x")
     with pytest.raises(SandboxError, match="does not belong to a sandbox"):
         Sandbox(tmp_path).destroy()

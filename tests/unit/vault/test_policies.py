@@ -295,7 +295,7 @@ def test_no_role_name_spares_another_role(tail: str) -> None:
         "é/",
     ],
 )
-def test_a_prefix_that_could_match_more_is_refused(prefix: str) -> None:
+def test_a_prefix_that_could_match_others_is_refused(prefix: str) -> None:
     with pytest.raises(ValueError, match="prefix"):
         identity(prefix=prefix)
 
