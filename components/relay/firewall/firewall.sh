@@ -10,10 +10,7 @@ AGAIN="then run 'pulumi up' again"
 accounts_file() {
   printf '# Made by lastcopy (RelayFirewall): who may fetch updates, names and the time; and the sources.\ndefine updaters = { 0'
   value UPDATERS >"$WORK/updaters"
-  while read -r account; do
-    uid=$(getent passwd "$account" | cut -d : -f 3)
-    [ -z "$uid" ] || printf ', %s' "$uid"
-  done <"$WORK/updaters"
+  xargs -r getent passwd <"$WORK/updaters" | cut -d : -f 3 | sed 's/^/, /' | tr -d '\n'
   printf ' }\ndefine sources = %s\n' "$(getent group lastcopy-sources | cut -d : -f 3)"
 }
 

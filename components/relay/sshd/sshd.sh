@@ -5,6 +5,7 @@ MAIN=/etc/ssh/sshd_config
 DROPINS=/etc/ssh/sshd_config.d
 LIVE=$DROPINS/10-lastcopy.conf
 AGAIN="then run 'pulumi up' again"
+TAB=$(printf '\t')
 
 openssh_version() { ssh -V 2>&1 | sed -n 's/^OpenSSH_\([0-9.]*\).*/\1/p'; }
 is_loopback() { case ${1%% *} in 127.* | ::1) ;; *) return 1 ;; esac; }
@@ -69,13 +70,18 @@ effective() {
 
 # expect FILE EFFECTIVE WHO: of every keyword that FILE names, exactly its lines and no others.
 expect() {
-  cut -d ' ' -f 1 "$1" | sort -u >"$WORK/words"
-  while read -r word; do
-    grep "^$word " "$1" | sort >"$WORK/want"
-    grep -i "^$word " "$2" | sort >"$WORK/have" || : >"$WORK/have"
-    cmp -s "$WORK/want" "$WORK/have" ||
-      problem "for $3 sshd would use '$(tr '\n' ';' <"$WORK/have")' instead of '$(tr '\n' ';' <"$WORK/want")'" "remove that setting from $MAIN and the other files in $DROPINS, $AGAIN"
-  done <"$WORK/words"
+  sort "$1" >"$WORK/want"
+  sort "$2" >"$WORK/have"
+  # A line for each keyword that differs: what is wanted, a tab, what sshd would use.
+  awk '
+    { word = tolower($1) }
+    FILENAME == ARGV[1] { if (!(word in want)) words[++count] = word; want[word] = want[word] $0 ";"; next }
+    word in want { have[word] = have[word] $0 ";" }
+    END { for (n = 1; n <= count; n++) if (want[words[n]] != have[words[n]]) print want[words[n]] "\t" have[words[n]] }
+  ' "$WORK/want" "$WORK/have" >"$WORK/differs"
+  while IFS="$TAB" read -r wanted would_use; do
+    problem "for $3 sshd would use '$would_use' instead of '$wanted'" "remove that setting from $MAIN and the other files in $DROPINS, $AGAIN"
+  done <"$WORK/differs"
   # Lists that only grow: a drop-in cannot take them back.
   ! grep -Ei '^(denyusers|denygroups|allowusers) ' "$2" >"$WORK/have" ||
     problem "other sshd files say '$(tr '\n' ';' <"$WORK/have")', which decides beside ours who may come in" "remove it from $MAIN and $DROPINS, $AGAIN"
