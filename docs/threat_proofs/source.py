@@ -115,7 +115,6 @@ SOURCE = {
             "tests/drill/test_trusted_rows.py::test_s10_sabotage_with_more_sessions_than_promised_it_breaks",
             "tests/drill/test_trusted_rows.py::test_s10_sabotage_a_cut_off_that_does_not_reach_the_relay_breaks",
             "tests/drill/test_trusted_rows.py::test_s10_sabotage_where_the_kernel_counts_but_lets_through_it_breaks",
-            "tests/scripts/relay/test_upload_limit.py::test_sabotage_without_the_kernels_rule_everything_is_taken",
         ),
     ),
     "S11": Proof(

@@ -82,7 +82,6 @@ class Chain:
         self.relay_facts = facts[machine]
         self.storage = facts["storage"]
         self.keys = keys
-        self.older: Chain | None = None
         self.facts: dict[str, dict[str, str]] = {}
         self.guard_seconds = 60
         self.furnished = False

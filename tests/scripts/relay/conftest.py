@@ -22,7 +22,7 @@ IDENTITIES = {"web1": ("web1key", "web1-secret-0123456789"), "db1": ("db1key", "
 
 @pytest.fixture(scope="package")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
-    """A fresh relay that knows nothing of us, and the storage; nothing of the program has run. `older` boots beside it."""
+    """A fresh relay that knows nothing of us, and the storage; nothing of the program has run."""
     work = tmp_path_factory.mktemp("relay")
     box = Sandbox(work / "box")
     try:
@@ -32,15 +32,12 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
         with ThreadPoolExecutor() as pool:
             storage = pool.submit(box.storage_up, BUCKET)
             relay = pool.submit(box.machine_up, "relay", "relay")
-            older = pool.submit(box.machine_up, "older", "relay", debian=12, tool=False)
         for name, (access_key, secret) in IDENTITIES.items():
             box.identity_up(name, f"{name}/", access_key, secret)
         storage.result()
         (work / "keys").mkdir(mode=0o700)
-        facts = {"relay": relay.result(), "older": older.result(), "storage": storage.result()}
-        made = Chain(box, facts, work / "keys")
-        made.older = Chain(box, facts, work / "keys", "older", "/usr/local/lib/lastcopy/rclone-1.76.0/rclone")
-        yield made
+        facts = {"relay": relay.result(), "storage": storage.result()}
+        yield Chain(box, facts, work / "keys")
     finally:
         box.destroy()
 
@@ -70,9 +67,12 @@ def furnished(chain: Chain) -> None:
 
 @pytest.fixture(scope="package")
 def older(chain: Chain) -> Chain:
-    """A relay that runs Debian 12, has no rclone and no way to the Internet."""
-    assert chain.older is not None
-    return chain.older
+    """A relay that runs Debian 12, has no rclone and no way to the Internet, beside the other one."""
+    facts = {
+        "older": chain.box.machine_up("older", "relay", debian=12, tool=False),
+        "storage": chain.storage,
+    }
+    return Chain(chain.box, facts, chain.keys, "older", "/usr/local/lib/lastcopy/rclone-1.76.0/rclone")
 
 
 @pytest.fixture

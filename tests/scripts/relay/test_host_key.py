@@ -81,8 +81,11 @@ def test_check_reports_and_changes_nothing(newborn: Newborn) -> None:
     assert newborn.dial(BORN.public).code == 0
 
 
-# What a step changes lies between its commands 56 and 126 (make), 40 and 120 (retire).
-@pytest.mark.parametrize("command", [3, *range(46, 128, 5)])
+# What a step changes lies between its commands 56 and 126 (make), 40 and 120 (retire). Every second place is tried nightly.
+@pytest.mark.parametrize(
+    "command",
+    [3, *range(46, 128, 10), *(pytest.param(n, marks=pytest.mark.nightly) for n in range(51, 128, 10))],
+)
 def test_a_run_killed_anywhere_is_completed_by_the_next(newborn: Newborn, command: int) -> None:
     newborn.kill_at("make", command)
     own = newborn.make()  # dials the first key: nothing was recorded

@@ -1,8 +1,11 @@
-"""A3: a wrong sshd configuration or firewall never locks the admin out, and the relay goes back by itself."""
+"""A3: a wrong sshd configuration or firewall never locks the admin out.
+
+That each broken configuration is refused, that one which nobody can dial is rolled back when its clock runs out, and so are such firewall rules, is
+played by row A3, with its sabotages: tests/drill/test_a_rows.py. Here is what the steps do besides.
+"""
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -42,21 +45,9 @@ def altered(step: Step, extra: str) -> Step:
     return step.but(DROPIN_100=step.values["DROPIN_100"].replace("UseDNS no\n", f"UseDNS no\n{extra}\n"))
 
 
-BROKEN = [
-    "NoSuchKeyword yes",
-    "Ciphers none-of-these",
-    "Port 99999",
-    "Match",
-    "HostKey /nowhere",
-    "PermitRootLogin perhaps",
-    'Include "unterminated',
-]
-
-
-@pytest.mark.parametrize("line", BROKEN)
-def test_a_broken_configuration_is_refused_before_it_is_live(ready: Chain, line: str) -> None:
+def test_a_broken_configuration_is_refused_before_it_is_live(ready: Chain) -> None:
     before = digest(ready)
-    refused = ready.run(altered(ready.sshd(), line))
+    refused = ready.run(altered(ready.sshd(), "NoSuchKeyword yes"))
     assert refused.code == 1
     assert "fix:" in refused.words
     assert digest(ready) == before
@@ -135,22 +126,6 @@ def test_another_pinned_host_key_is_refused(ready: Chain) -> None:
 UNDIALLABLE = "PerSourceNetBlockSize 0:0\nMaxStartups 1:100:1\nListenAddress 127.0.0.1"
 
 
-def test_a_configuration_that_nobody_can_dial_is_rolled_back(changing: Chain) -> None:
-    before = changing.sh(f"cat {LIVE}")
-    changing.guard_seconds = 20  # the one test that waits for the clock itself
-    try:
-        changing.apply(altered(changing.sshd(), UNDIALLABLE))
-        assert not dials(changing, 3)
-        wait_until(lambda: dials(changing), 90)
-    finally:
-        changing.guard_seconds = 60
-    assert changing.sh(f"cat {LIVE}") == before
-    wait_until(lambda: nothing_guarded(changing))  # the rollback's last step, after sshd's restart
-    assert "no fresh login confirmed sshd" in changing.sh(
-        "journalctl --sync; journalctl --no-pager -t lastcopy"
-    )
-
-
 def test_a_login_after_the_step_meets_an_sshd_that_has_read_the_new_configuration(changing: Chain) -> None:
     """A reload returns before sshd has taken the signal: the login that confirms could still be let in by the old one."""
     process = "systemctl show -p MainPID --value ssh.service"
@@ -169,6 +144,9 @@ def test_the_confirm_step_says_what_happened_and_the_next_run_confirms(changing:
     changing.apply(wanted)
     clock_runs_out(changing, "sshd")
     wait_until(lambda: nothing_guarded(changing))
+    assert "no fresh login confirmed sshd" in changing.sh(
+        "journalctl --sync; journalctl --no-pager -t lastcopy"
+    )
     first = changing.run(confirm)
     assert first.code == 1
     assert "was rolled back because no fresh login confirmed it within 60 seconds" in first.words
@@ -208,32 +186,6 @@ def test_a_reboot_before_the_confirmation_goes_back_and_a_reboot_after_it_does_n
     assert "policy drop" in changing.sh("nft list chain inet lastcopy input")
     for step in (changing.sshd(), changing.firewall(), changing.shared()):
         assert changing.apply(step).changed == [] or step.script == "relay"
-
-
-def test_sabotage_without_the_guard_a_bad_configuration_stays(changing: Chain) -> None:
-    """The proof of the rollback can fail: take the clock away and nobody comes in any more."""
-    changing.guard_seconds = 20
-    try:
-        changing.apply(altered(changing.sshd(), UNDIALLABLE))
-        changing.sh("systemctl stop lastcopy-guard-sshd.timer")
-        time.sleep(23)
-        assert not dials(changing, 3)
-    finally:
-        changing.guard_seconds = 60
-        changing.sh("sh /var/lib/lastcopy/guard/sshd.restore live && rm /var/lib/lastcopy/guard/sshd.restore")
-    assert dials(changing)
-
-
-def test_firewall_rules_that_keep_the_admin_out_are_rolled_back(changing: Chain) -> None:
-    rules = changing.firewall()
-    shut = rules.but(RULES=rules.values["RULES"].replace("tcp dport 22 accept", "tcp dport 23 accept"))
-    before = digest(changing)
-    changing.root(*AS_STEP, stdin=shut.text())
-    assert not dials(changing, 3)
-    clock_runs_out(changing, "firewall")
-    wait_until(lambda: dials(changing), 90)
-    assert digest(changing) == before
-    wait_until(lambda: nothing_guarded(changing))
 
 
 def test_broken_firewall_rules_are_refused_before_they_are_live(ready: Chain) -> None:

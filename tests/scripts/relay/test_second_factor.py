@@ -1,4 +1,7 @@
-"""A6: with a second factor on, a stolen key alone opens nothing; and switching it on locks nobody out."""
+"""A6: with a second factor on, a stolen key alone opens nothing; and switching it on locks nobody out.
+
+Security keys (fido2) are tried by row A6, with its sabotages: tests/drill/test_a_rows.py.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,6 @@ from typing import Any
 
 import pytest
 
-from attack_drill.security_key import Attestation, SecurityKey
 from components.relay.sshd import sshd_config as sshd
 from tests.networks import free_port
 from tests.scripts.relay.chain import Answer, Chain, Step
@@ -211,60 +213,6 @@ def test_sabotage_a_person_without_a_secret_is_refused_not_waved_through(peopled
     opened, said = log_in(peopled, "000000", "-L", f"{free_port()}:127.0.0.1:22")
     assert opened, said
     end(*_OPEN.pop())
-
-
-def with_device(chain: Chain, device: SecurityKey, says: Attestation) -> tuple[bool, str]:
-    """Whether the tunnel opens to who holds this security key; where it opened it is closed again."""
-    with device.plugged_in(chain.keys / "device", says) as options:
-        opened, said = log_in(chain, "", *options, "-L", f"{free_port()}:127.0.0.1:22")
-    if opened:
-        end(*_OPEN.pop())
-    return opened, said
-
-
-def test_fido2_opens_with_touch_and_pin_and_with_nothing_less(peopled: Chain) -> None:
-    """The security key is emulated in software; sshd is real. A plain key is refused although it is in the person's key file."""
-    device = SecurityKey()
-    plain = people(peopled, "none").values["KEYS"]
-    both = people(peopled, "fido2", keys=device.public)
-    peopled.apply(both.but(KEYS=both.values["KEYS"] + plain))
-    with tunnel(peopled) as port:
-        switch_on(peopled, "fido2", port)
-        assert peopled.admin("true", options=through(port)).returncode == 0
-    assert peopled.admin("true").returncode == 255
-    opened, said = log_in(peopled, "", "-L", f"{free_port()}:127.0.0.1:22")
-    assert not opened, said
-    opened, said = with_device(peopled, device, Attestation.BOTH)
-    assert opened, said
-    for less in (Attestation.TOUCHED, Attestation.VERIFIED, Attestation.NOTHING):
-        opened, said = with_device(peopled, device, less)
-        assert not opened, f"{less!r}: {said}"
-        assert "Permission denied" in said
-    opened, said = with_device(peopled, SecurityKey(), Attestation.BOTH)
-    assert not opened, said
-    for user in (PERSON, "admin"):
-        effective = peopled.sh(f"sshd -T -C user={user},host=x,addr=203.0.113.200")
-        assert "pubkeyauthoptions verify-required\n" in effective
-        assert (
-            "pubkeyacceptedalgorithms sk-ssh-ed25519@openssh.com,sk-ecdsa-sha2-nistp256@openssh.com\n"
-            in effective
-        )
-        assert "authenticationmethods publickey\n" in effective
-    assert "pubkeyauthoptions none" in peopled.sh("sshd -T -C user=admin,host=x,addr=127.0.0.1")
-
-
-def test_sabotage_without_verify_required_a_stolen_device_needs_no_pin(peopled: Chain) -> None:
-    device = SecurityKey()
-    lax = people(peopled, "none", keys=device.public).values["KEYS"]
-    peopled.apply(people(peopled, "none").but(KEYS=lax + people(peopled, "none").values["KEYS"]))
-    with tunnel(peopled) as port:
-        switch_on(peopled, "fido2", port)
-    assert not with_device(peopled, device, Attestation.TOUCHED)[0]
-    peopled.sh(
-        "sed -i '/PubkeyAuthOptions verify-required/d' /etc/ssh/sshd_config.d/10-lastcopy.conf; systemctl restart ssh"
-    )
-    opened, said = with_device(peopled, device, Attestation.TOUCHED)
-    assert opened, said
 
 
 def test_a_person_who_leaves_is_gone(peopled: Chain, secret: str) -> None:
