@@ -20,6 +20,7 @@ from ops.command_line.exit_codes import ExitCode
 from ops.engine_errors import REFUSALS
 from ops.stack import Stack, StackError
 from tests.unit.fake_engine import FakeEngine
+from tests.unit.ops.storage.test_access import OUTPUTS
 from tests.unit.recording import SAMPLE_KEY
 from toolchain.checkout import ROOT
 
@@ -159,6 +160,27 @@ def test_a_relay_that_is_not_reached_by_a_cut_off(engine: FakeEngine, tmp_path: 
     assert error["what"].startswith("pulumi up ")
     assert "docs/troubleshooting.md" in error["fix"]
     assert error["fix"].endswith("then run it again: it continues")
+
+
+def test_a_storage_that_is_not_reached(engine: FakeEngine, tmp_path: Path) -> None:
+    storage = {
+        "endpoint": f"https://127.0.0.1:{closed_port()}",
+        "region": "eu-central-1",
+        "bucket": "a-bucket",
+    }
+    engine.answer({"stack output": {**OUTPUTS, "vault": storage}})
+    error = error_of(("status", "--storage-key", "KEY", "--stack", "prod"), tmp_path)
+    assert storage["endpoint"] in error["what"]
+    assert (error["where"], "reach the storage" in error["fix"]) == ("bucket a-bucket", True)
+
+
+@pytest.mark.parametrize("words", VERBS[:4], ids=lambda words: words[0])
+def test_a_stack_that_was_never_brought_up(
+    words: tuple[str, ...], engine: FakeEngine, tmp_path: Path
+) -> None:
+    engine.answer({"stack output": {}, "config --json": {}})
+    error = error_of((*words, "--stack", "prod"), tmp_path)
+    assert error["what"], error
 
 
 def test_a_command_works_from_any_folder(engine: FakeEngine, tmp_path: Path) -> None:
