@@ -174,19 +174,7 @@ def restore(
         place.remove([file for file in map(Path, answer.wrong) if _below(file, target)])
         answer = place.restore(good.repository, words, hear)
     seconds = time.monotonic() - began
-    go_on = "free disk space, then run it again with --existing update: complete files are kept"
-    if "no space left on device" in answer.words:
-        raise LastcopyError(
-            f"the disk of the target is full; the restore is incomplete. {place.free_bytes(target)} bytes are free:\n{answer.words}",
-            where=f"--target {escape_text(target)}",
-            fix=go_on,
-        )
-    if not answer.ok:
-        raise LastcopyError(
-            f"the restore is incomplete (restic exit code {answer.code}):\n{answer.words}",
-            where=f"--target {escape_text(target)}",
-            fix="fix what it reports, then run it again with --existing update",
-        )
+    _must_be_complete(answer, place, target)
     done = int(last.get("files_restored", 0)) + int(last.get("files_skipped", 0))
     if paths and done == 0:
         raise LastcopyError(
@@ -201,3 +189,20 @@ def restore(
         size=int(last.get("bytes_restored", 0)),
         seconds=seconds,
     )
+
+
+def _must_be_complete(answer: ResticResult, place: RestoreTarget, target: Path) -> None:
+    """Raises what restic reported, with what to do about it."""
+    go_on = "free disk space, then run it again with --existing update: complete files are kept"
+    if "no space left on device" in answer.words:
+        raise LastcopyError(
+            f"the disk of the target is full; the restore is incomplete. {place.free_bytes(target)} bytes are free:\n{answer.words}",
+            where=f"--target {escape_text(target)}",
+            fix=go_on,
+        )
+    if not answer.ok:
+        raise LastcopyError(
+            f"the restore is incomplete (restic exit code {answer.code}):\n{answer.words}",
+            where=f"--target {escape_text(target)}",
+            fix="fix what it reports, then run it again with --existing update",
+        )

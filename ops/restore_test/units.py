@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ops.errors import LastcopyError, escape_text, raise_all
@@ -37,72 +37,96 @@ def make_units(
     sets no XDG_CACHE_HOME and a different HOME than the shell, so it would look for the tools elsewhere. ``environment_file``: with a
     stack, a file that gives `pulumi` its backend, secrets provider and credentials, because there is no shell.
     """
-    alarm = [f"--on-failure={on_failure}"] if on_failure else []
-    given = [f"--stack={stack}"] if stack else []
-    words = [*given, *words, *alarm]
-    problems = [
-        LastcopyError(
-            f"{escape_text(word)} cannot be written into a unit",
-            allowed="letters, digits and _ . / = @ : + , -",
-        )
-        for word in (
-            *credentials.values(),
-            *([str(environment_file)] if environment_file else []),
-            *(word.replace("%", "") for word in words),
-            sys.executable,
-            str(ROOT),
-            str(tools),
-        )
-        if not _PLAIN.fullmatch(word)
+    arguments = [
+        *([f"--stack={stack}"] if stack else []),
+        *words,
+        *([f"--on-failure={on_failure}"] if on_failure else []),
     ]
-    problems += [
-        LastcopyError(
-            f"{escape_text(path)} is not an absolute path",
-            where=f"--{name}",
-            fix="give the file's path at the trusted place",
-        )
-        for name, path in (
-            *credentials.items(),
-            *(
-                (name, str(one))
-                for name, one in (("on-failure", on_failure), ("environment-file", environment_file))
-                if one
-            ),
-        )
-        if not path.startswith("/")
-    ]
-    if bool(stack) is not bool(environment_file):
-        problems.append(
-            LastcopyError(
-                "a unit has no shell that tells `pulumi` the stack's backend"
-                if stack
-                else "a kit needs no `pulumi`",
-                where="--environment-file",
-                allowed="only with --stack, and required there: a file at the trusted place with lines NAME=VALUE: PULUMI_BACKEND_URL,"
-                " PULUMI_CONFIG_PASSPHRASE_FILE, AWS_…, and PATH if `pulumi` is elsewhere",
+    raise_all(
+        [
+            *_check_words(credentials, environment_file, arguments, tools),
+            *_check_paths(credentials, {"on-failure": on_failure, "environment-file": environment_file}),
+            *_check_options(stack, environment_file, schedule, user),
+        ]
+    )
+    made = {
+        f"{NAME}.service": _service(credentials, environment_file, arguments, on_failure, user, tools),
+        f"{NAME}.timer": _timer(schedule),
+    }
+    if on_failure:
+        made[f"{NAME}-failed.service"] = _failed(on_failure, user)
+    return made
+
+
+def _check_words(
+    credentials: Mapping[str, str], environment_file: Path | None, arguments: Sequence[str], tools: Path
+) -> Iterator[LastcopyError]:
+    """What systemd would read otherwise than it is meant."""
+    for word in (
+        *credentials.values(),
+        *([str(environment_file)] if environment_file else []),
+        *(word.replace("%", "") for word in arguments),
+        sys.executable,
+        str(ROOT),
+        str(tools),
+    ):
+        if not _PLAIN.fullmatch(word):
+            yield LastcopyError(
+                f"{escape_text(word)} cannot be written into a unit",
+                allowed="letters, digits and _ . / = @ : + , -",
             )
+
+
+def _check_paths(credentials: Mapping[str, str], files: Mapping[str, Path | None]) -> Iterator[LastcopyError]:
+    for name, path in (*credentials.items(), *((name, str(file)) for name, file in files.items() if file)):
+        if not path.startswith("/"):
+            yield LastcopyError(
+                f"{escape_text(path)} is not an absolute path",
+                where=f"--{name}",
+                fix="give the file's path at the trusted place",
+            )
+
+
+def _check_options(
+    stack: str | None, environment_file: Path | None, schedule: str, user: str
+) -> Iterator[LastcopyError]:
+    if bool(stack) is not bool(environment_file):
+        yield LastcopyError(
+            "a unit has no shell that tells `pulumi` the stack's backend"
+            if stack
+            else "a kit needs no `pulumi`",
+            where="--environment-file",
+            allowed="only with --stack, and required there: a file at the trusted place with lines NAME=VALUE: PULUMI_BACKEND_URL,"
+            " PULUMI_CONFIG_PASSPHRASE_FILE, AWS_…, and PATH if `pulumi` is elsewhere",
         )
     if not _SCHEDULE.fullmatch(schedule):
-        problems.append(
-            LastcopyError(
-                f"{escape_text(schedule)} is not a schedule",
-                where="--schedule",
-                allowed="a systemd OnCalendar expression",
-            )
+        yield LastcopyError(
+            f"{escape_text(schedule)} is not a schedule",
+            where="--schedule",
+            allowed="a systemd OnCalendar expression",
         )
     if not _USER.fullmatch(user):
-        problems.append(LastcopyError(f"{escape_text(user)} is not a user's name", where="--user"))
-    raise_all(problems)
+        yield LastcopyError(f"{escape_text(user)} is not a user's name", where="--user")
+
+
+def _service(
+    credentials: Mapping[str, str],
+    environment_file: Path | None,
+    arguments: Sequence[str],
+    on_failure: Path | None,
+    user: str,
+    tools: Path,
+) -> str:
     command = [sys.executable, "-m", "ops", "restore-test", "run"]
     command += [f"--{name}=%d/{name}" for name in credentials]
     command += [f"--scratch=%C/{NAME}", f"--record=%S/{NAME}/record.jsonl"]
-    command += [word.replace("%", "%%") for word in words]
+    command += [word.replace("%", "%%") for word in arguments]
     loads = "\n".join(f"LoadCredential={name}:{path}" for name, path in credentials.items())
     if environment_file:
         loads += f"\nEnvironmentFile={environment_file}"
     lines = " \\\n    ".join(command)
     rings = f"OnFailure={NAME}-failed.service\n" if on_failure else ""
-    service = f"""# Made by `lastcopy restore-test units`. What failed: journalctl -u {NAME}; record: /var/lib/{NAME}/record.jsonl
+    return f"""# Made by `lastcopy restore-test units`. What failed: journalctl -u {NAME}; record: /var/lib/{NAME}/record.jsonl
 [Unit]
 Description=lastcopy restore test: restores and verifies every source's newest snapshot
 Wants=network-online.target
@@ -132,7 +156,10 @@ RestrictRealtime=yes
 LockPersonality=yes
 KeyringMode=private
 """
-    timer = f"""# Made by `lastcopy restore-test units`.
+
+
+def _timer(schedule: str) -> str:
+    return f"""# Made by `lastcopy restore-test units`.
 [Unit]
 Description=Schedule of the lastcopy restore test
 
@@ -144,10 +171,6 @@ Persistent=true
 [Install]
 WantedBy=timers.target
 """
-    made = {f"{NAME}.service": service, f"{NAME}.timer": timer}
-    if on_failure:
-        made[f"{NAME}-failed.service"] = _failed(on_failure, user)
-    return made
 
 
 def _failed(on_failure: Path, user: str) -> str:
