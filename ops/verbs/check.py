@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +24,9 @@ SHELL_FILES = (
     "docs/ci/*.sh",
     ".github/*.sh",
 )  # programs for hosts have a dash in their names and no suffix
+
+
+_PERCENT = re.compile(r"\[ *([0-9]+)%\]$")
 
 
 def _commands(unit: bool) -> dict[str, list[str]]:
@@ -52,8 +58,30 @@ def _commands(unit: bool) -> dict[str, list[str]]:
     return commands | ({"unit tests": [*python, "pytest", "-q", "-n", "2", "tests/unit"]} if unit else {})
 
 
-def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+@dataclass(frozen=True, kw_only=True)
+class CheckResult:
+    """How one check ended, and all that it said."""
+
+    passed: bool
+    output: str
+    seconds: float
+
+
+def _run(name: str, command: list[str]) -> CheckResult:
+    """Run one check to its end; of a long one, every tenth of it is told."""
+    began, lines, told = time.monotonic(), [], 0
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        for line in process.stdout or ():
+            lines.append(line)
+            done = _PERCENT.search(line)
+            if done and int(done[1]) // 10 > told:
+                told = int(done[1]) // 10
+                console.print(f"     {name}: {told * 10} %", style="dim")
+    return CheckResult(
+        passed=process.returncode == 0, output="".join(lines), seconds=time.monotonic() - began
+    )
 
 
 def check(
@@ -62,13 +90,18 @@ def check(
 ) -> None:
     """Run every check to its end. Exit status 1 if any failed."""
     commands = _commands(unit)
-    failed = []
+    console.print(f"side by side: {', '.join(commands)}")
+    results: dict[str, CheckResult] = {}
     with ThreadPoolExecutor(max_workers=len(commands)) as pool:
-        for name, done in zip(commands, pool.map(_run, commands.values()), strict=True):
-            console.print(f"{'[green]ok[/]  ' if done.returncode == 0 else '[red]FAIL[/]'} {name}")
-            if done.returncode != 0:
-                failed.append(name)
-                console.print(done.stdout + done.stderr, markup=False, highlight=False)
+        running = {pool.submit(_run, name, command): name for name, command in commands.items()}
+        for ended in as_completed(running):
+            name, result = running[ended], ended.result()
+            results[name] = result
+            state = "[green]ok[/]  " if result.passed else "[red]FAIL[/]"
+            console.print(f"{state} {name}, {result.seconds:.1f} s")
+            if not result.passed:
+                console.print(result.output, markup=False, highlight=False)
+    failed = [name for name in commands if not results[name].passed]
     if as_json:
         print_json({name: name not in failed for name in commands})
     if failed:

@@ -173,7 +173,7 @@ SHAPES = (
 )
 LOCAL, OWN, REMOTE, TUNNEL, CLOUD, TRY = SHAPES
 each_shape = pytest.mark.parametrize("shape", SHAPES, ids=[shape.name for shape in SHAPES])
-OWN_WEB1, CLOUD_WEB1 = alone(OWN, "web1"), alone(CLOUD, "web1")
+LOCAL_WEB1, OWN_WEB1, CLOUD_WEB1 = (alone(shape, "web1") for shape in (LOCAL, OWN, CLOUD))
 BORN_WITH = first_key("generated-for-relay-machine-seed-g1".ljust(64, "x")).public  # until the first contact
 PINNED = {
     "203.0.113.50": SAMPLE_KEY,

@@ -30,7 +30,7 @@ from tests.unit import stacks
 from tests.unit.recording import Graph, Recorded, Secret
 from tests.unit.settings.support import leaks, private_key, secrets_in
 from tests.unit.stacks import (
-    LOCAL,
+    LOCAL_WEB1,
     OWN,
     OWN_WEB1,
     REMOTE,
@@ -270,14 +270,14 @@ SABOTAGE: tuple[tuple[str, Check, Shape, object, str, object], ...] = (
     ("a step is told the password as a public value", secrets_are_secret, OWN, step_values, "repository", _step_that_tells_the_password),
     ("a given secret is handed on as plain text", secrets_are_secret, TUNNEL, connection.pulumi.Output, "secret", connection.pulumi.Output.from_input),
     ("a password is not protected", passwords_are_protected_as_asked, OWN_WEB1, protected_source, "ResticRepositoryArgs", _repository(protect=False)),
-    ("a test's password is protected", passwords_are_protected_as_asked, LOCAL, protected_source, "ResticRepositoryArgs", _repository(protect=True)),
+    ("a test's password is protected", passwords_are_protected_as_asked, LOCAL_WEB1, protected_source, "ResticRepositoryArgs", _repository(protect=True)),
     ("any host key is taken", host_keys_are_pinned, OWN_WEB1, remote, "ConnectionArgs", _unpinned),
     ("any host key of a jump host is taken", host_keys_are_pinned, REMOTE, remote, "ProxyConnectionArgs", _unpinned_jump),
     ("output is logged", commands_say_nothing, OWN_WEB1, remote, "Logging", SimpleNamespace(NONE=remote.Logging.STDOUT)),
     ("a repository does not wait", storage_comes_last, OWN_WEB1, protected_source, "ResticRepositoryArgs", _repository(after=())),
     ("a password waits for a host", passwords_depend_on_nothing, OWN_WEB1, protected_source, "ResticRepository", _waiting),
     ("a child is named for what it is", a_sources_children_carry_its_name, OWN_WEB1, protected_source, "HostTool", _misnamed),
-    ("a host outlives its machine", steps_go_with_their_machine, LOCAL, local_sandbox, "Host", lambda **given: Host(**{**given, "machine": None})),
+    ("a host outlives its machine", steps_go_with_their_machine, LOCAL_WEB1, local_sandbox, "Host", lambda **given: Host(**{**given, "machine": None})),
     ("a source waits for another", a_source_waits_for_no_other, OWN, protected_source, "ProtectedSource", _Chained),
     ("a step is forgotten, not undone", nothing_stays_behind_unseen, OWN_WEB1, remote, "Command", _forgotten),
 )  # fmt: skip

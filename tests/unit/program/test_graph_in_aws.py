@@ -117,7 +117,7 @@ def test_the_provider_is_told_account_region_role_and_tags() -> None:
 _RUN = """
 import sys
 from tests.unit import stacks
-for shape in (stacks.LOCAL, stacks.OWN, stacks.TRY):
+for shape in (stacks.LOCAL_WEB1, stacks.OWN_WEB1, stacks.alone(stacks.TRY, "web1")):
     stacks.run(shape.config())
     print(shape.name, any(name.split(".")[0] == "pulumi_aws" for name in sys.modules))
 """
