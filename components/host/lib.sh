@@ -21,7 +21,7 @@ V_FETCHES=
 # printable: text of anybody's, as an operator's terminal may show it: lines of UTF-8 without control characters (of ASCII, and U+0080 to
 # U+009F) and without those that hide or turn what follows (zero width, bidirectional). First the bytes that are no UTF-8 go: no removal joins two halves.
 printable() {
-  tr -d '\000-\010\013-\037\177' | iconv -c -f UTF-8 -t UTF-8 2>/dev/null |
+  tr -d '\000-\010\013-\037\177' | { if command -v iconv >/dev/null; then iconv -c -f UTF-8 -t UTF-8 2>/dev/null; else tr -cd '\t\n\040-\176'; fi; } |
     sed -e 's/\xc2[\x80-\x9f]//g' -e 's/\xd8\x9c//g' -e 's/\xe2\x80[\x8b-\x8f\xa8-\xae]//g' -e 's/\xe2\x81[\xa0-\xaf]//g' -e 's/\xef\xbb\xbf//g'
 }
 say() { printf '%s\n' "lastcopy ${STEP}: $*" >&2; }

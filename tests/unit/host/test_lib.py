@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -47,6 +49,13 @@ def test_words_stay_as_they_are() -> None:
     text = 'Grüße aus "Zürich" \\ 東京 é'
     assert json.loads(run('json_string "$(cat)"', text.encode())) == text
     assert run("printable", f"{text}\n\tnext".encode()) == f"{text}\n\tnext"
+
+
+def test_without_iconv_an_error_is_told_in_ascii(tmp_path: Path) -> None:
+    for name in ("tr", "sed", "cat"):
+        (tmp_path / name).symlink_to(str(shutil.which(name)))
+    said = run("printable", "Z\u00fcrich \x9b2J".encode(), f"PATH={tmp_path}\n{FUNCTIONS}")
+    assert said == "Zrich 2J"
 
 
 @given(st.binary(max_size=80).filter(lambda raw: b"\0" not in raw))
