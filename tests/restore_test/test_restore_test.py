@@ -217,7 +217,7 @@ def test_the_allowed_age_of_a_snapshot_follows_from_the_sources_schedule(
 def test_an_unreadable_newest_snapshot_is_reported_and_the_previous_one_is_tested(host: Host) -> None:
     host.bed.put("snapshots/" + "ab" * 32, b"garbage")
     result = direct(host)
-    assert "the newest of 1 snapshots that cannot be read is the newest of all, abababab" in told(result)
+    assert "1 snapshots cannot be read, among them the newest, abababab" in told(result)
     assert result.tried
     assert result.canaries == 6
 
@@ -264,11 +264,11 @@ def test_an_internal_error_of_the_restore_test_is_reported_and_rings_the_alarm(
     monkeypatch.setattr(trial, "_try_source", fault)
     result = direct(host)
     assert result.verdict == "not tried"
-    assert "the drill itself failed: KeyError" in told(result)
+    assert "the restore test itself failed: KeyError" in told(result)
     assert "\x1b" not in told(result)
     monkeypatch.setattr(cli, "run_all", fault)
     assert host.restore_test("--on-failure", str(bell(tmp_path)))[0] == 1
-    assert "was not done: KeyError" in (tmp_path / "rang").read_text()
+    assert "did not finish: KeyError" in (tmp_path / "rang").read_text()
 
 
 def bell(folder: Path) -> Path:
@@ -382,7 +382,7 @@ def test_wrong_options_and_an_alarm_that_fails_are_reported(host: Host, tmp_path
     code, said = host.restore_test("--source", "nobody", "--on-failure", "/bin/false")
     assert code == 1
     assert "there is no source 'nobody'" in said
-    assert "ended with exit status 1; nobody was told" in said
+    assert "ended with exit status 1; nobody was notified" in said
     assert [line["result"] for line in host.recorded()] == ["not tried"]
 
 
