@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import time
 from typing import Any
@@ -54,6 +55,9 @@ def test_s10_fast_growth_is_noticed(running: Running) -> None:
     code, found = status(running, "--growth-gib-per-day", "0.01")
     assert code == 1
     assert "GROWS TOO FAST" in problems(found, "web1")
+    (fix,) = [one["fix"] for one in found["web1"]["problems"] if "GROWS" in one["what"]]
+    place = shlex.join(["--stack", running.stack.name, "--sandbox", str(running.machines.directory)])
+    assert f"lastcopy cut-off --source web1 {place}" in fix, "the command of this stack"
     assert "GROWS TOO FAST" not in problems(status(running)[1], "web1")
 
 
