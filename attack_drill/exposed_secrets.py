@@ -6,7 +6,6 @@ the patterns' numbers and places, never a secret.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from attack_drill.encodings import encodings
 from attack_drill.errors import DrillError
 from attack_drill.scratch_folder import scratch_folder
 from ops.hosts.connection import SshHost
+from sandbox.waiting import becomes_true
 
 # How long one part of the scan may take, on a host with a long journal or many files.
 SECONDS = 60
@@ -145,10 +145,8 @@ def watch_host(host: SshHost) -> Iterator[HostWatch]:
     """Record the command line and environment of every process on a host from here on."""
     with scratch_folder(host) as folder:
         host.run("sh", "-c", _WATCH, "sh", folder)
-        deadline = time.monotonic() + 10
-        while host.run("test", "-e", f"{folder}/seen", check=False).code != 0:
-            if time.monotonic() > deadline:
-                raise DrillError(f"recording {host.name}'s processes did not begin within 10 s")
+        if not becomes_true(lambda: host.run("test", "-e", f"{folder}/seen", check=False).code == 0, 10):
+            raise DrillError(f"recording {host.name}'s processes did not begin within 10 s")
         try:
             yield HostWatch(host=host, folder=folder)
         finally:

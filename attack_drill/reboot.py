@@ -8,6 +8,7 @@ from attack_drill.connections import log_in
 from attack_drill.drill import Drill
 from attack_drill.errors import DrillError
 from ops.hosts.connection import SshHost
+from sandbox.waiting import becomes_true
 
 SECONDS = 240
 # A local stack's machines share this kernel and so its boot id; the age of their first process differs.
@@ -32,9 +33,11 @@ def reboot(drill: Drill, host: SshHost) -> float:
             raise DrillError(f"{host.name} did not boot again: {error}") from None
     else:
         log_in(host, command=("systemctl", "reboot"))
-    while time.monotonic() - began < SECONDS:
+
+    def is_back() -> bool:
         now = log_in(host, "-o", "ConnectTimeout=4", command=("sh", "-c", _BOOT), seconds=12)
-        if now.code == 0 and now.out != before:
-            return time.monotonic() - began
-        time.sleep(1)
-    raise DrillError(f"{host.name} did not come back within {SECONDS} s after its reboot")
+        return now.code == 0 and now.out != before
+
+    if not becomes_true(is_back, SECONDS, 1):
+        raise DrillError(f"{host.name} did not come back within {SECONDS} s after its reboot")
+    return time.monotonic() - began

@@ -6,7 +6,6 @@ import base64
 import json
 import re
 import shlex
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any, Literal
 from attack_drill.connections import log_in
 from attack_drill.drill import Drill
 from ops.hosts.connection import CommandResult, SshHost
+from sandbox.waiting import becomes_true
 
 LIVE = "/etc/ssh/sshd_config.d/10-lastcopy.conf"
 GUARD = "/var/lib/lastcopy/guard"
@@ -134,12 +134,7 @@ def log_in_as_operator(drill: Drill) -> CommandResult:
 
 def wait_for_login(drill: Drill, seconds: float) -> bool:
     """Wait until the operator can log in again. Returns whether that happened within the time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if log_in_as_operator(drill).code == 0:
-            return True
-        time.sleep(1)
-    return False
+    return becomes_true(lambda: log_in_as_operator(drill).code == 0, seconds, 1)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any, Literal
 from components.vault.identities.identity_policy import identity_policy
 from sandbox.errors import SandboxError
 from sandbox.storage_server import REGION, root_credentials
+from sandbox.waiting import becomes_true
 
 LockMode = Literal["COMPLIANCE", "GOVERNANCE"]
 READY_SECONDS = 30
@@ -56,19 +56,19 @@ def wait_ready(folder: Path, origin: str, alive: Any) -> None:
     """Wait until the server accepts requests. `alive` raises if it has ended."""
     import urllib3
 
-    deadline = time.monotonic() + READY_SECONDS
     with _pool(folder, 3) as pool:
-        while True:
+
+        def ready() -> bool:
             try:
-                if pool.request("GET", f"{origin}/minio/health/ready", retries=False).status == 200:
-                    return
+                return bool(pool.request("GET", f"{origin}/minio/health/ready", retries=False).status == 200)
             except urllib3.exceptions.HTTPError:
                 alive()
-            if time.monotonic() > deadline:
-                raise SandboxError(
-                    f"the storage is not ready after {READY_SECONDS} s", where=str(folder / "server.log")
-                )
-            time.sleep(0.05)
+                return False
+
+        if not becomes_true(ready, READY_SECONDS):
+            raise SandboxError(
+                f"the storage is not ready after {READY_SECONDS} s", where=str(folder / "server.log")
+            )
 
 
 @contextmanager

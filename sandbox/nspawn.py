@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from sandbox.run import CLEAN, Process, child_with_pid_one, in_network_namespace
 from sandbox.storage_server import START_STORAGE, STORAGE_UID
 from sandbox.store import read_json, write_json
 from sandbox.tools import TOOLS, tool
+from sandbox.waiting import becomes_true
 
 START = """\
 folder=$1 tree=$2 machine=$3 name=$4 tool=$5 target=$6
@@ -120,22 +120,20 @@ class Nspawn:
     def machine_wait(self, machine: SandboxMachine) -> None:
         """Wait until a machine answers ssh and allows logins, with one connection, because sshd penalizes more."""
         folder, unit = self.folder(machine.name), self.plan.machine_ns(machine.name)
-        deadline = time.monotonic() + BOOT_SECONDS
-        while True:
+
+        def answers() -> bool:
             process = launch.running(folder / "process.json")
             if process is None:
                 raise launch.failure(unit, folder / "boot.log", folder / "process.json")
             leader = child_with_pid_one(process.pid)
             closed = leader is None or Path(f"/proc/{leader}/root/run/nologin").exists()
-            if not closed and greets(str(self.plan.address(machine.slot)), 22):
-                return
-            if time.monotonic() > deadline:
-                look = f"exec --dir {self.directory} --name {machine.name} -- systemctl --failed"
-                raise SandboxError(
-                    f"{machine.name} does not answer ssh after {BOOT_SECONDS} s",
-                    fix=f"lastcopy sandbox {look}",
-                )
-            time.sleep(0.05)
+            return not closed and greets(str(self.plan.address(machine.slot)), 22)
+
+        if not becomes_true(answers, BOOT_SECONDS):
+            look = f"exec --dir {self.directory} --name {machine.name} -- systemctl --failed"
+            raise SandboxError(
+                f"{machine.name} does not answer ssh after {BOOT_SECONDS} s", fix=f"lastcopy sandbox {look}"
+            )
 
     def machine_stop(self, machine: SandboxMachine) -> None:
         process = launch.running(self.folder(machine.name) / "process.json")

@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from sandbox.plan import FIRST_SLOT_OFFSET, AddressPlan, SandboxMachine
 from sandbox.storage_server import SERVE_STORAGE, STORAGE_UID
 from sandbox.tcp_proxy import serve_tcp_proxy
 from sandbox.tools import TOOLS, tool
+from sandbox.waiting import becomes_true
 
 GATE_SLOTS = 16  # podman publishes ports only when it creates the container
 GATE_PORT = 2200
@@ -265,21 +265,19 @@ class Podman:
             self._apply_source_rules(machine.name, machines)
 
     def machine_wait(self, machine: SandboxMachine) -> None:
-        container, deadline = self._container(machine.name), time.monotonic() + BOOT_SECONDS
-        while True:
+        container = self._container(machine.name)
+
+        def answers() -> bool:
             if self._state(container) != "running":
                 said = self._try("logs", "--tail", "12", container).stderr.decode(errors="replace").strip()
                 raise SandboxError(
                     f"{machine.name} does not run: {said}", where=f"{self.name} logs {container}"
                 )
             open_ = self._try("exec", container, "test", "!", "-e", "/run/nologin").returncode == 0
-            if open_ and greets(*self.dial(machine)):
-                return
-            if time.monotonic() > deadline:
-                raise SandboxError(
-                    f"{machine.name} does not answer ssh after {BOOT_SECONDS} s", where=container
-                )
-            time.sleep(0.1)
+            return open_ and greets(*self.dial(machine))
+
+        if not becomes_true(answers, BOOT_SECONDS, 0.1):
+            raise SandboxError(f"{machine.name} does not answer ssh after {BOOT_SECONDS} s", where=container)
 
     def machine_stop(self, machine: SandboxMachine) -> None:
         self._run("stop", "--time", "20", self._container(machine.name))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.errors import SandboxError
+from sandbox.waiting import becomes_true
 
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin"
 PF_EXITING = 0x4  # linux/sched.h
@@ -109,13 +110,11 @@ class Process:
             raise SandboxError(f"process {self.pid} does not end", fix=f"look at /proc/{self.pid}/stack")
 
     def _gone_within(self, seconds: float) -> bool:
-        deadline = time.monotonic() + seconds
-        while self.there():
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.02)
+        def gone() -> bool:
             reap(self.pid)
-        return True
+            return not self.there()
+
+        return becomes_true(gone, seconds, 0.02)
 
 
 def reap(pid: int) -> None:

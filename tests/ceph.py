@@ -15,10 +15,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from components.vault.identities.ceph_policy import ceph_bucket_policy
 from sandbox.certificates import make_certificates
-from tests.enforced.servers import Document, Identity, Server, wait_until
+from tests.enforced.servers import Document, Identity, Server
 from tests.networks import free_port
+from tests.servers import run_server, wait_for_server
 
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/nonexistent", "LC_ALL": "C.UTF-8"}
 CONF = """\
@@ -118,8 +121,10 @@ def ceph(folder: Path, certs: Path | None = None) -> Iterator[Ceph]:
 
         def start(ready: Callable[[], object], *argv: str) -> None:
             log = folder / f"{argv[0]}.log"
-            process = stack.enter_context(_running([*argv, "-f", "--conf", str(conf)], log))
-            wait_until(ready, process, log)
+            # Killed at the end: in order, each would take two seconds to give up its peers.
+            command = [*argv, "-f", "--conf", str(conf)]
+            process = stack.enter_context(run_server(command, ENVIRONMENT, log, at_once=True))
+            wait_for_server(ready, process, log, (OSError, ClientError, BotoCoreError))
 
         _run(
             "monmaptool",
@@ -160,25 +165,6 @@ def _make_keys(folder: Path) -> None:
 def _is_up(tool: Sequence[str]) -> None:
     if json.loads(_run(*tool, "osd", "stat", "-f", "json"))["num_up_osds"] != 1:
         raise OSError("the OSD is booting")
-
-
-@contextmanager
-def _running(argv: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run one of the servers during the block. They are killed at the end, because an orderly stop takes two seconds each."""
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            argv,
-            env=ENVIRONMENT,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            cwd=log.parent,
-        )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait(10)
 
 
 def _run(*argv: str, stdin: str = "") -> str:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+
+from sandbox.waiting import becomes_true
 
 
 def wait_until(
-    true: Callable[[], bool],
+    true: Callable[[], object],
     seconds: float = 40,
-    otherwise: str = "it did not happen in time",
+    otherwise: str | Callable[[], str] = "it did not happen in time",
     pause: float = 0.5,
 ) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, otherwise
-        time.sleep(pause)
+    """Returns when it is true; fails with `otherwise` when it is not in time."""
+    assert becomes_true(true, seconds, pause), otherwise() if callable(otherwise) else otherwise

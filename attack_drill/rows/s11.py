@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import time
 from collections.abc import Iterator
 
 from attack_drill.attempts import (
@@ -31,6 +30,7 @@ from attack_drill.scratch_repository import (
 )
 from attack_drill.storage_admin import find_losses
 from ops.hosts.connection import SshHost
+from sandbox.waiting import becomes_true
 
 ELSEWHERE = "192.0.2.77/32"  # from a range for documentation: nobody connects from there
 SECONDS = 15
@@ -187,10 +187,8 @@ def _processes(relay: SshHost, account: str) -> int:
 
 
 def _ended(relay: SshHost, account: str) -> tuple[bool, str]:
-    deadline = time.monotonic() + SECONDS
-    while (left := _processes(relay, account)) and time.monotonic() < deadline:
-        time.sleep(0.3)
-    return not left, f"{left} processes of {account} are left"
+    ended = becomes_true(lambda: not _processes(relay, account), SECONDS, 0.3)
+    return ended, f"{0 if ended else _processes(relay, account)} processes of {account} are left"
 
 
 def _another_key(

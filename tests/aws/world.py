@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from contextlib import ExitStack
 from importlib import metadata
 from pathlib import Path
@@ -27,6 +26,7 @@ from sandbox.store import hold
 from tests.aws.double.faults import FAULTS
 from tests.aws.names import NameServer
 from tests.networks import free_port
+from tests.waiting import wait_until
 from toolchain.checkout import ROOT
 
 REGION, ACCOUNT = "us-east-1", "123456789012"  # of the programs of the tests' own
@@ -58,15 +58,12 @@ class Moto:
             )
 
     def wait(self, seconds: float = 60) -> None:
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                with socket.create_connection(("127.0.0.1", self.port), timeout=1):
-                    return
-            except OSError:
-                assert self.process.poll() is None, "moto ended"
-                assert time.monotonic() < deadline, "moto does not answer"
-                time.sleep(0.1)
+        def answers() -> bool:
+            assert self.process.poll() is None, "moto ended"
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+        wait_until(answers, seconds, "moto does not answer", 0.1)
 
     def warm(self) -> None:
         """Load all parts in use: the first request to each takes seconds."""

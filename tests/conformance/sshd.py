@@ -7,10 +7,10 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from pathlib import Path
 
 from tests.networks import free_port
+from tests.waiting import wait_until
 
 # Key exchanges of a hardened server. The official plugin's SSH library has the first but not the second.
 CURVE = "curve25519-sha256"
@@ -68,15 +68,13 @@ class Sshd:
                 stdout=log,
                 stderr=log,
             )
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            if self.process.poll() is not None:
-                break
-            time.sleep(0.02)
-        raise RuntimeError(f"sshd did not start: {self.log()}")
+        wait_until(self._answers, 10, lambda: f"sshd did not start: {self.log()}", 0.02)
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, f"sshd ended: {self.log()}"
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def stop(self) -> None:
         if self.process is not None:

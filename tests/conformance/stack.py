@@ -8,11 +8,12 @@ import os
 import subprocess
 import sys
 import textwrap
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from sandbox.waiting import becomes_true
 
 PROJECT = """\
 name: conformance
@@ -136,10 +137,8 @@ class Stack:
         The official language host and the program that it runs outlive a killed engine for a while. They can do nothing:
         the engine that would register their resources is gone.
         """
-        deadline = time.monotonic() + patience
-        while (left := self._able()) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        return left
+        becomes_true(lambda: not self._able(), patience)
+        return self._able()
 
     def _able(self) -> list[str]:
         return [line for _, line in self._marked() if LANGUAGE_HOST not in line]

@@ -7,10 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import wait_until
 
 from .stack import Stack
 
@@ -126,7 +127,7 @@ def test_no_command_outlives_its_engine(
         stderr=subprocess.DEVNULL,
     )
     try:
-        wait_for(lambda: (there / ("program" if hold else "slow")).exists())
+        wait_until(lambda: (there / ("program" if hold else "slow")).exists())
         os.kill(engine.pid, ending)
         assert engine.wait(timeout=20) != 0
         assert stack.processes(patience=5) == []
@@ -137,10 +138,3 @@ def test_no_command_outlives_its_engine(
     stack.pulumi("cancel", "test", "--yes", check=False)  # the lock of a killed engine, if there is one
     told = stack.up('pulumi.export("next", "ran")')
     assert stack.outputs() == {"next": "ran"}, told
-
-
-def wait_for(fact: object, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not fact():  # type: ignore[operator]
-        assert time.monotonic() < deadline, "it did not become true in time"
-        time.sleep(0.05)

@@ -7,9 +7,7 @@ import json
 import os
 import secrets
 import socket
-import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,11 +24,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from sandbox.bucket import _pool
 from sandbox.certificates import make_certificates
+from sandbox.storage_server import root_credentials
 from sandbox.tools import tool
 from tests.networks import free_port
+from tests.servers import run_minio, run_server, wait_for_server
 
 REGION = "us-east-1"
-READY_SECONDS = 20
 Document = Mapping[str, Any]
 
 
@@ -63,44 +62,6 @@ def s3_client(endpoint: str, ca: Path, access_key: str, secret_key: str, *, trai
             request_checksum_calculation="when_supported" if trailers else "when_required",
         ),
     )
-
-
-@contextmanager
-def running(
-    argv: Sequence[str], environment: Mapping[str, str], log: Path
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server during the block; secrets are only in its environment."""
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            argv,
-            env={"PATH": "/usr/bin:/bin", "HOME": str(log.parent), **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            cwd=log.parent,
-        )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
-
-
-def wait_until(ready: Callable[[], object], process: subprocess.Popen[bytes], log: Path) -> None:
-    """Return when `ready` no longer raises."""
-    deadline = time.monotonic() + READY_SECONDS
-    while True:
-        try:
-            ready()
-            return
-        except (OSError, ClientError, BotoCoreError) as error:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"server not ready ({error}): {log.read_text()[-2000:]}") from error
-            time.sleep(0.05)
 
 
 @dataclass
@@ -275,29 +236,16 @@ def versity(folder: Path) -> Iterator[Versity]:
     with ExitStack() as stack:
         for name, argv in starts.items():
             log = folder / f"{name}.log"
-            process = stack.enter_context(running([program, *argv], root, log))
-            wait_until(looks[name], process, log)
+            process = stack.enter_context(run_server([program, *argv], root, log))
+            wait_for_server(looks[name], process, log, (OSError, ClientError, BotoCoreError))
         yield server
 
 
 @contextmanager
 def minio(folder: Path) -> Iterator[Minio]:
     """The local stack's server, with the local stack's settings."""
-    certs = _certificates(folder)
-    (certs / "public.crt").chmod(0o644)
-    (folder / "data").mkdir()
-    port = free_port()
-    server = Minio(name="minio", folder=folder, endpoint=f"https://127.0.0.1:{port}", ca=certs / "ca.crt")
-    environment = {
-        "MINIO_ROOT_USER": server.root_key,
-        "MINIO_ROOT_PASSWORD": server.root_secret,
-        "MINIO_BROWSER": "off",
-        "MINIO_UPDATE": "off",
-        "MINIO_REGION": REGION,
-    }
-    argv = [os.fspath(tool("minio")), "server", "--quiet", "--address", f"127.0.0.1:{port}"]
-    argv += ["--certs-dir", str(certs), str(folder / "data")]
-    log = folder / "minio.log"
-    with running(argv, environment, log) as process:
-        wait_until(lambda: server.root.list_buckets(), process, log)
-        yield server
+    with run_minio(folder) as made:
+        user, secret = root_credentials(folder)
+        yield Minio(
+            name="minio", folder=folder, endpoint=made.origin, ca=made.ca, root_key=user, root_secret=secret
+        )

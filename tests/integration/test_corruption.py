@@ -8,10 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import ssl
 import subprocess
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +24,10 @@ from components.settings import Limits
 from components.storage.service_facts import ChecksumChoice
 from components.storage.services import SERVICES
 from sandbox.bucket import SandboxBucket, ensure_bucket, ensure_identity
-from sandbox.certificates import make_certificates
-from sandbox.errors import SandboxError
+from sandbox.storage_server import root_credentials
 from tests.integration.checkout import Running
 from tests.integration.corrupter import Wire, tap_to, wire_to_storage
-from tests.networks import free_port
+from tests.servers import run_minio
 
 BUCKET, SOURCE, SECRET = "backups", "web1", "corruption-test-identity"
 CLEAN = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
@@ -49,7 +45,7 @@ class Storage:
         """The number of this object's versions in the storage, including delete markers."""
         with PoolManager(ca_certs=str(self.folder / "certs" / "ca.crt")) as pool:
             client = Minio(
-                f"127.0.0.1:{self.port}", "rootroot", "rootrootroot", region="us-east-1", http_client=pool
+                f"127.0.0.1:{self.port}", *root_credentials(self.folder), region="us-east-1", http_client=pool
             )
             return len(list(client.list_objects(BUCKET, prefix=key, recursive=True, include_version=True)))
 
@@ -57,47 +53,10 @@ class Storage:
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
     folder = tmp_path_factory.mktemp("storage")
-    (folder / "certs").mkdir()
-    make_certificates(folder / "certs", "127.0.0.1")
-    (folder / "root.env").write_text("MINIO_ROOT_USER=rootroot\nMINIO_ROOT_PASSWORD=rootrootroot\n")
-    port = free_port()
-    server = subprocess.Popen(
-        [
-            toolchain.ensure("minio")["minio"].path,
-            "server",
-            "--quiet",
-            f"--address=127.0.0.1:{port}",
-            f"--certs-dir={folder / 'certs'}",
-            folder / "data",
-        ],
-        env={
-            **CLEAN,
-            "HOME": str(folder),
-            "MINIO_CONFIG_ENV_FILE": str(folder / "root.env"),
-            "MINIO_UPDATE": "off",
-        },
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        trust = ssl.create_default_context(cafile=str(folder / "certs" / "ca.crt"))
-        origin, deadline = f"https://127.0.0.1:{port}", time.monotonic() + 30
-        while True:
-            try:
-                urllib.request.urlopen(f"{origin}/minio/health/ready", context=trust, timeout=3).close()  # noqa: S310
-                # Both may be answered with 503 for a moment after "ready".
-                ensure_bucket(folder, origin, SandboxBucket(BUCKET, "COMPLIANCE", 1))
-                ensure_identity(folder, origin, BUCKET, f"{SOURCE}/", "src-web1", SECRET)
-                break
-            except (OSError, SandboxError) as error:
-                if server.poll() is not None or time.monotonic() > deadline:
-                    pytest.fail(f"minio ended, or is not ready after 30 s: {error}")
-                time.sleep(0.1)
-        yield Storage(folder, port)
-    finally:
-        server.kill()
-        server.wait(10)
+    with run_minio(folder) as server:
+        ensure_bucket(folder, server.origin, SandboxBucket(BUCKET, "COMPLIANCE", 1))
+        ensure_identity(folder, server.origin, BUCKET, f"{SOURCE}/", "src-web1", SECRET)
+        yield Storage(folder, server.port)
 
 
 @dataclass

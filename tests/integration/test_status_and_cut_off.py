@@ -12,6 +12,7 @@ import yaml
 
 from tests.integration.checkout import Running
 from tests.integration.test_recovery import ops
+from tests.waiting import wait_until
 
 STATUS = ("status", "--json")
 
@@ -110,10 +111,7 @@ def test_s10_s11_one_command_cuts_off_one_source_and_another_lets_it_in(running:
         stderr=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + 20
-        while sessions(running) == 0 and time.monotonic() < deadline:
-            time.sleep(0.2)
-        assert sessions(running) == 1
+        wait_until(lambda: sessions(running) == 1, 20, pause=0.2)
         running.machines.run("web1", "touch", "/var/tmp/before-cut-off")
         for _ in range(2):  # a second call changes nothing
             done = ops(running, "cut-off", *words)

@@ -20,7 +20,6 @@ from botocore.exceptions import ClientError
 from pydantic import SecretStr
 from pyrage.x25519 import Identity
 
-import toolchain
 from attack_drill.forged_objects import derive_key
 from ops.kit.kit import Kit, KitSource, commands, how_to_get_identities
 from ops.kit.sealed import seal
@@ -28,9 +27,9 @@ from ops.recover.recovery import Recovery, open_recovery
 from ops.restic.repository import Repository, Tools, open_workspace
 from ops.storage.access import Access, RepositoryRecord, StorageKey, StorageLocation
 from ops.storage.client import Storage
-from sandbox.bucket import SandboxBucket, ensure_bucket, wait_ready
-from sandbox.storage_server import prepare_files, root_credentials
-from tests.networks import free_port
+from sandbox.bucket import SandboxBucket, ensure_bucket
+from sandbox.storage_server import root_credentials
+from tests.servers import run_minio
 from tests.unit.ops.history.model import named
 
 BUCKET = SandboxBucket("backups", "COMPLIANCE", 1)
@@ -68,31 +67,10 @@ class Vault:
 
 @contextmanager
 def vault_in(folder: Path) -> Iterator[Vault]:
-    """minio as the local stack runs it, but on loopback; ended by its own process."""
-    program = toolchain.ensure("minio")["minio"].path
-    (folder / "data").mkdir(parents=True)
-    prepare_files(folder, "127.0.0.1")
-    port = free_port()
-    with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            [program, "server", "--quiet", "--address", f"127.0.0.1:{port}", "--certs-dir", folder / "certs", folder / "data"],
-            env={"HOME": str(folder), "PATH": "/usr/bin:/bin", "MINIO_CONFIG_ENV_FILE": str(folder / "root.env")},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )  # fmt: skip
-    try:
-        made = Vault(folder, f"https://127.0.0.1:{port}", process)
-        wait_ready(folder, made.origin, lambda: None)
-        ensure_bucket(folder, made.origin, BUCKET)
-        yield made
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
+    """A storage server with the one bucket."""
+    with run_minio(folder) as server:
+        ensure_bucket(folder, server.origin, BUCKET)
+        yield Vault(folder, server.origin, server.process)
 
 
 @dataclass(frozen=True)

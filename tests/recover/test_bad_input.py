@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -253,11 +252,12 @@ def test_a_terminated_restore_leaves_no_secret_behind(
         cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "TMPDIR": str(scratch)},
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + 60
-        while not list(scratch.glob("lastcopy-tmp-recover-*/cache-*")):  # its programs are running
+
+        def at_work() -> list[Path]:
             assert running.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+            return list(scratch.glob("lastcopy-tmp-recover-*/cache-*"))
+
+        wait_until(at_work, 60, pause=0.02)
         assert [file.stat().st_mode & 0o077 for file in scratch.glob("*/password")] == [0]
         running.send_signal(number)
         assert running.wait(60) == (130 if number == signal.SIGTERM else -signal.SIGKILL)

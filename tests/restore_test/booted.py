@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from sandbox import launch
 from sandbox.nspawn import ENVIRONMENT
 from sandbox.run import Process, child_with_pid_one, end_machine
+from tests.waiting import wait_until
 from toolchain.cache import cache_root
 from toolchain.checkout import ROOT
 
@@ -52,11 +52,11 @@ class Booted:
         return self.run("cat", path).stdout
 
     def wait(self, true: Callable[[], bool], seconds: float, otherwise: Callable[[], str]) -> None:
-        deadline = time.monotonic() + seconds
-        while not true():
+        def so() -> bool:
             assert self.process.alive(), "systemd ended"
-            assert time.monotonic() < deadline, otherwise()
-            time.sleep(0.5)
+            return true()
+
+        wait_until(so, seconds, otherwise)
 
 
 def _elsewhere(*places: Path) -> list[str]:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -303,11 +302,12 @@ def started(host: Host, *more: str) -> subprocess.Popen[str]:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
         start_new_session=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while not list(host.scratch.glob("lastcopy-tmp-drill-*/lastcopy-tmp-recover-*/cache-*")):
+
+    def at_work() -> list[Path]:
         assert running.poll() is None, running.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+        return list(host.scratch.glob("lastcopy-tmp-drill-*/lastcopy-tmp-recover-*/cache-*"))
+
+    wait_until(at_work, 60, pause=0.02)
     return running
 
 

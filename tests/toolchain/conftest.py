@@ -12,7 +12,6 @@ import subprocess
 import tarfile
 import tempfile
 import threading
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import wait_until
 from toolchain import fetch, progress
 from toolchain.pins import load, this_machine
 from toolchain.toolchain import Toolchain
@@ -288,10 +288,7 @@ members = ["alpha"]
         return sorted(path for path in (self.cache / "tools").rglob("*") if path.is_file())
 
     def until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 20
-        while not condition():
-            assert time.monotonic() < deadline, "waited 20 s in vain"
-            time.sleep(0.02)
+        wait_until(condition, 20, pause=0.02)
 
     def start(self) -> subprocess.Popen[str]:
         """Another process that ensures the tool."""

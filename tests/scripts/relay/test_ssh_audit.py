@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.scripts.relay.chain import Chain
 from tests.scripts.relay.conftest import furnished
+from tests.waiting import wait_until
 
 POLICY = "Hardened Debian 13 (version 1)"
 
@@ -115,7 +115,4 @@ def test_an_address_that_only_knocks_is_banned_for_a_moment_and_then_let_in(chan
     assert "penalty" in changing.sh(
         "journalctl --sync; journalctl --no-pager -t sshd -n 50; journalctl --no-pager -t sshd-session -n 50"
     )
-    deadline = time.monotonic() + 75
-    while changing.admin("true").returncode != 0:
-        assert time.monotonic() < deadline
-        time.sleep(3)
+    wait_until(lambda: changing.admin("true").returncode == 0, 75, pause=3)

@@ -8,7 +8,6 @@ import os
 import shlex
 import subprocess
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from components.host.program_texts import script_text
 from sandbox import launch
 from sandbox.image import ensure_tree
 from sandbox.run import child_with_pid_one, end_machine
+from tests.waiting import wait_until
 from toolchain import ensure
 
 ENVIRONMENT = {
@@ -74,16 +74,18 @@ class Machine:
             raise
 
     def _wait(self, seconds: float) -> int:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and self.nspawn.alive():
+        def booted() -> bool:
+            assert self.nspawn.alive(), self._log.read_text(errors="replace")
             leader = child_with_pid_one(self.nspawn.pid)
-            if leader is not None:
-                self._leader = leader
-                state = self.run("systemctl is-system-running").out.strip()
-                if state in ("running", "degraded"):
-                    return leader
-            time.sleep(0.2)
-        raise RuntimeError(f"the machine did not boot: {self._log.read_text(errors='replace')}")
+            if leader is None:
+                return False
+            self._leader = leader
+            return self.run("systemctl is-system-running").out.strip() in ("running", "degraded")
+
+        wait_until(
+            booted, seconds, lambda: f"the machine did not boot: {self._log.read_text(errors='replace')}", 0.2
+        )
+        return self._leader
 
     def stop(self) -> None:
         end_machine(self.nspawn)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.scripts.source.bed import Bed
+from tests.waiting import wait_until
 
 RETRIED, STOPPED = "activating/auto-restart", "failed/failed"
 STORE = "/srv/store/web1-1"
@@ -153,11 +154,8 @@ def quickly(bed: Bed) -> None:
 
 
 def wait_for(bed: Bed, state: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
     show = "systemctl show -p ActiveState --value lastcopy-backup.service"
-    while bed.machine.ok(show).strip() != state:
-        assert time.monotonic() < deadline, bed.status()
-        time.sleep(0.5)
+    wait_until(lambda: bed.machine.ok(show).strip() == state, seconds, lambda: str(bed.status()))
 
 
 def test_an_outage_is_over_without_anybody_doing_anything(bed: Bed) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from tests.scripts.source.bed import Bed, settings
@@ -130,10 +128,8 @@ def start_long_run(bed: Bed) -> None:
     bed.machine.write("/usr/local/lib/lastcopy/restic-9.9.9/restic", slow, "755")
     bed.machine.ok("head -c 60M /dev/urandom >/data/random")
     bed.machine.ok("systemctl start --no-block lastcopy-backup.service")
-    deadline = time.monotonic() + 30
-    while bed.machine.run("ls /srv/store/web1-1/locks/* && pgrep -x restic").code != 0:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    at_work = "ls /srv/store/web1-1/locks/* && pgrep -x restic"
+    wait_until(lambda: bed.machine.run(at_work).code == 0, 30, pause=0.1)
     bed.machine.ok("rm -r /usr/local/lib/lastcopy/restic-9.9.9")
 
 
