@@ -21,6 +21,7 @@ from attack_drill.storage_admin import StorageAdmin, StoredVersion, find_losses,
 from ops.storage.access import StorageKey
 
 Calls = dict[str, Callable[[Any], object]]
+RESTIC_LOCK = f"locks/{'1' * 64}"  # a name such as restic's own
 # Refused by policy or by the lock: without a bypass minio checks the lock first, and answers InvalidRequest.
 REFUSED = frozenset({"AccessDenied", "403", "InvalidRequest", "ObjectLocked", "MethodNotAllowed", "AllAccessDisabled", "InvalidBucketState"})  # fmt: skip
 # The storage does not know the call; what counts then is that nothing changed.
@@ -190,6 +191,20 @@ def play_harmless_calls(drill: Drill, key: StorageKey, calls: Callable[[str], Ca
         yield check_listing(made, key, drill.path())
         for name, code in made.try_calls(calls(bucket), key).items():
             yield judge_answer(name, code)
+
+
+def check_backup_calls(storage: StorageAdmin, key: StorageKey, path: str, some: str) -> RowFinding:
+    """A control: the stolen identity writes a restic lock, reads an object and hides the lock, as every backup does."""
+    bucket, lock = storage.where.bucket, f"{path}/{RESTIC_LOCK}"
+    works = storage.try_calls(
+        {
+            "write a restic lock": api_call("put_object", Bucket=bucket, Key=lock, Body=b"drill"),
+            "read an object": lambda s3: s3.get_object(Bucket=bucket, Key=some)["Body"].read(),
+            "delete the lock": api_call("delete_object", Bucket=bucket, Key=lock),
+        },
+        key,
+    )
+    return control("the stolen identity does what every backup does", set(works.values()) == {"done"}, works)
 
 
 def check_listing(made: StorageAdmin, key: StorageKey, path: str) -> RowFinding:

@@ -142,6 +142,13 @@ class AddressPlan:
         return next((slot for slot in self.slots if slot not in used), len(self.slots))
 
 
+def replaced_table(plan: AddressPlan, chains: str) -> str:
+    """nft rules that put these chains into the sandbox's table in the place of all that it held, in one transaction."""
+    return (
+        f"table inet {plan.table}\ndelete table inet {plan.table}\ntable inet {plan.table} {{\n{chains}}}\n"
+    )
+
+
 def ruleset(plan: AddressPlan, machines: Iterable[SandboxMachine]) -> str:
     """The router's whole nft table, replaced in one transaction.
 
@@ -163,10 +170,9 @@ def ruleset(plan: AddressPlan, machines: Iterable[SandboxMachine]) -> str:
             rules.append(f"{source} ip daddr {{ {', '.join(relays)} }} accept")
     rules.append("reject with icmpx admin-prohibited")  # answer at once instead of a time-out
     forward = "\n".join(f"    {rule}" for rule in rules)
-    return f"""\
-table inet {plan.table}
-delete table inet {plan.table}
-table inet {plan.table} {{
+    return replaced_table(
+        plan,
+        f"""\
   chain input {{
     type filter hook input priority 0; policy drop;
     ct state established,related accept
@@ -177,5 +183,5 @@ table inet {plan.table} {{
     type filter hook forward priority 0; policy drop;
 {forward}
   }}
-}}
-"""
+""",
+    )

@@ -23,7 +23,7 @@ from pathlib import Path
 from sandbox import image, netns
 from sandbox.errors import SandboxError, say
 from sandbox.keys import greets
-from sandbox.plan import FIRST_SLOT_OFFSET, AddressPlan, SandboxMachine
+from sandbox.plan import FIRST_SLOT_OFFSET, AddressPlan, SandboxMachine, replaced_table
 from sandbox.storage_server import SERVE_STORAGE, STORAGE_UID
 from sandbox.tcp_proxy import serve_tcp_proxy
 from sandbox.tools import TOOLS, tool
@@ -53,10 +53,9 @@ folder=/run/given
 def source_rules(plan: AddressPlan, relays: Sequence[IPv4Address], gate: IPv4Address) -> str:
     """The rules of a source's own namespace: out to the relays only, in from the gate only."""
     out = f"ip daddr {{ {', '.join(map(str, relays))} }} accept" if relays else ""
-    return f"""\
-table inet {plan.table}
-delete table inet {plan.table}
-table inet {plan.table} {{
+    return replaced_table(
+        plan,
+        f"""\
   chain input {{
     type filter hook input priority 0; policy drop;
     iif lo accept
@@ -71,23 +70,22 @@ table inet {plan.table} {{
     {out}
     reject with icmpx admin-prohibited
   }}
-}}
-"""
+""",
+    )
 
 
 def gate_rules(plan: AddressPlan, front: IPv4Network) -> str:
     """The rules of the gate's namespace: nothing new from the front."""
-    return f"""\
-table inet {plan.table}
-delete table inet {plan.table}
-table inet {plan.table} {{
+    return replaced_table(
+        plan,
+        f"""\
   chain input {{
     type filter hook input priority 0; policy accept;
     ct state established,related accept
     ip saddr {front} reject with icmpx admin-prohibited
   }}
-}}
-"""
+""",
+    )
 
 
 class Podman:

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from attack_drill.drill import Drill
-from attack_drill.findings import RowFinding, control, judged, not_played
+from attack_drill.findings import RowFinding, judged, not_played
 from attack_drill.options import Level
 from attack_drill.stolen_identity import (
+    RESTIC_LOCK,
     Calls,
     api_call,
     call_with_headers,
+    check_backup_calls,
     play_calls,
     play_harmless_calls,
     raise_batch_errors,
@@ -100,20 +102,11 @@ def play(drill: Drill) -> Iterator[RowFinding]:
     storage, scratch = drill.require_storage(), drill.scratch_repository(fresh=True)
     bucket = storage.where.bucket
     stored = storage.versions(scratch.path, contents=False)
-    lock = f"{scratch.path}/locks/{'1' * 64}"
-    works = storage.try_calls(
-        {
-            "write": api_call("put_object", Bucket=bucket, Key=lock, Body=b"drill"),
-            "read": lambda s3: s3.get_object(Bucket=bucket, Key=stored[0].key)["Body"].read(),
-            "unlock": api_call("delete_object", Bucket=bucket, Key=lock),
-        },
-        key,
-    )
-    yield control("the stolen identity does what every backup does", set(works.values()) == {"done"}, works)  # fmt: skip
+    yield check_backup_calls(storage, key, scratch.path, stored[0].key)
     tries = calls(bucket, scratch.path, sorted({one.key for one in stored})) | harmless(
         bucket, unused_key(drill)
     )
     yield from play_calls(storage, key, tries, scratch.path, tricks=tricks(bucket, scratch.path))
-    kept = [one for one in storage.versions(lock, locks=True) if not one.marker]
+    kept = [one for one in storage.versions(f"{scratch.path}/{RESTIC_LOCK}", locks=True) if not one.marker]
     yield judged("the deleted lock keeps its version", len(kept) == 1, f"{len(kept)} versions of it")  # fmt: skip
     yield judged("the known tree restores", *scratch.try_restore())

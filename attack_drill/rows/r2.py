@@ -12,6 +12,7 @@ from attack_drill.stolen_identity import (
     Calls,
     api_call,
     call_with_headers,
+    check_backup_calls,
     days_from_now,
     locked_upload_calls,
     play_calls,
@@ -117,15 +118,8 @@ def play(drill: Drill) -> Iterator[RowFinding]:
         return
     storage, scratch = drill.require_storage(), drill.scratch_repository(fresh=True)
     bucket = storage.where.bucket
-    lock = f"{scratch.path}/locks/{'1' * 64}"
-    works = storage.try_calls(
-        {
-            "write a restic lock": api_call("put_object", Bucket=bucket, Key=lock, Body=b"drill"),
-            "delete it": api_call("delete_object", Bucket=bucket, Key=lock),
-        },
-        key,
-    )
-    yield control("the stolen identity writes and hides as every backup does", set(works.values()) == {"done"}, works)  # fmt: skip
+    some = storage.versions(scratch.path, contents=False)[0]
+    yield check_backup_calls(storage, key, scratch.path, some.key)
     everything = storage.versions(scratch.path, contents=False, locks=True)
     stored = [one for one in everything if not one.marker]
     yield control(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 from ops.errors import LastcopyError
 from ops.history.versions import LOCKS, Entry, History, area, iso
 from ops.restic.repository import Repository
-from ops.storage.client import WORKERS, Storage
+from ops.storage.client import Storage, work_on_each
 
 YOUNG = timedelta(minutes=30)  # a running restic renews its lock every 5 minutes
 MOST_ASKED = 20  # how many locks are opened to find their owners; more than that are not from honest work
@@ -76,11 +75,4 @@ def find_refusal(young: Sequence[Entry], now: datetime) -> LastcopyError | None:
 
 def remove_locks(storage: Storage, old: Sequence[Entry]) -> None:
     """Hide these locks with delete markers, many at a time: thousands must not take more than minutes."""
-    with ThreadPoolExecutor(WORKERS) as pool:
-        waiting = [pool.submit(storage.hide, entry.name) for entry in old]
-        try:
-            for future in waiting:
-                future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    work_on_each(old, lambda entry: storage.hide(entry.name))

@@ -15,7 +15,7 @@ from ops.history.versions import iso
 from ops.recover.plan import RebuildPlan, Step, StepKind, find_undecided, make_plan
 from ops.recover.recovery import OpenedMoment, Recovery
 from ops.storage import checkpoint
-from ops.storage.client import WORKERS, AccessRefused, Storage
+from ops.storage.client import WORKERS, AccessRefused, Storage, work_on_each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,14 +77,7 @@ def carry_out(storage: Storage, found: RebuildPlan, report: Callable[[Step], Non
     for _, group in groupby(
         found.steps, key=lambda step: (step.kind is StepKind.HIDE, step.name.split("/")[0])
     ):
-        with ThreadPoolExecutor(WORKERS) as pool:
-            waiting = [pool.submit(one, step) for step in group]
-            try:
-                for future in waiting:
-                    future.result()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        work_on_each(group, one)
 
 
 def rebuild(

@@ -6,13 +6,13 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 import botocore.session
@@ -29,12 +29,25 @@ from ops.history.versions import AREAS, LOCKS, Entry, History, area
 from ops.storage.access import RepositoryLocation, StorageKey, StorageLocation
 
 WORKERS = 8
+_Item = TypeVar("_Item")
 NOTES, NOTE_BYTES = 1000, 1 << 20
 _REFUSED = {"AccessDenied", "InvalidRequest", "MethodNotAllowed", "NotImplemented", "ObjectLocked"}
 _RIGHTS = (
     "s3:ListBucketVersions, s3:GetObjectVersion, to detect forged dates s3:GetBucketObjectLockConfiguration and s3:GetObjectRetention; for a rebuild also "
     "s3:PutObject, s3:DeleteObject and, to remove delete markers, s3:DeleteObjectVersion"
 )
+
+
+def work_on_each(items: Iterable[_Item], work: Callable[[_Item], object]) -> None:
+    """`work` on every item, several at a time. The first error is raised, and nothing is begun after it."""
+    with ThreadPoolExecutor(WORKERS) as pool:
+        waiting = [pool.submit(work, item) for item in items]
+        try:
+            for future in waiting:
+                future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 class AccessRefused(LastcopyError):

@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-import yaml
 
-import toolchain
 from attack_drill.drill import Drill, open_drill
 from attack_drill.findings import Outcome, RowFinding, RowResult, RowVerdict
 from attack_drill.options import DrillOptions, Level
@@ -16,8 +14,7 @@ from attack_drill.rows import PLAYS
 from attack_drill.runner import play_row
 from attack_drill.threats import THREATS
 from ops.hosts.machines import Machines
-from tests.integration.checkout import Running, copy_checkout
-from tests.networks import free_network
+from tests.integration.checkout import Running, make_local_stack
 
 
 @dataclass
@@ -59,15 +56,7 @@ def broken_lines(result: RowResult) -> str:
 
 @pytest.fixture(scope="package")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    root = tmp_path_factory.mktemp("checkout")
-    toolchain.ensure()
-    copy_checkout(root)
-    running = Running(root, "drilled", free_network())
-    template = yaml.safe_load((root / "stacks" / "templates" / "local.yaml").read_text())
-    template["config"]["lastcopy:sandbox"] = {"network": running.network}
-    source = root / "drilled.yaml"
-    source.write_text(yaml.safe_dump(template, sort_keys=False))
-    running.stack.create(source)
+    running = make_local_stack(tmp_path_factory.mktemp("checkout"), "drilled")
     try:
         running.first_up = running.up()
         for name in ("web1", "db1"):

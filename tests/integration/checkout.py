@@ -15,9 +15,11 @@ from typing import Any
 
 import yaml
 
+import toolchain
 from attack_drill.proc_watch import ProcWatch
 from ops.hosts.machines import Machines
 from ops.stack import LocalStack
+from tests.networks import free_network
 from toolchain.checkout import ROOT
 
 
@@ -34,6 +36,22 @@ def copy_checkout(target: Path) -> None:
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name)
     (target / ".venv").symlink_to(sys.prefix)
+
+
+def make_local_stack(
+    root: Path, name: str, change: Callable[[dict[str, Any]], None] = lambda _: None
+) -> Running:
+    """A copy of the checkout in `root` with a stack like the local one, in a network of its own. Nothing of it runs yet."""
+    toolchain.ensure()
+    copy_checkout(root)
+    stack = Running(root, name, free_network())
+    template = yaml.safe_load((root / "stacks" / "templates" / "local.yaml").read_text())
+    template["config"]["lastcopy:sandbox"] = {"network": stack.network}
+    change(template["config"])
+    source = root / f"{name}.yaml"
+    source.write_text(yaml.safe_dump(template, sort_keys=False))
+    stack.stack.create(source)
+    return stack
 
 
 @dataclass(frozen=True)

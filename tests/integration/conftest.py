@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
-import yaml
 
-import toolchain
 from attack_drill.proc_watch import ProcWatch
-from tests.integration.checkout import Running, copy_checkout
-from tests.networks import free_network
+from tests.integration.checkout import Running, make_local_stack
 
 
 @pytest.fixture(scope="package")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    root = tmp_path_factory.mktemp("checkout")
-    toolchain.ensure()
-    copy_checkout(root)
-    stack = Running(root, "itest", free_network())
-    template = yaml.safe_load((root / "stacks" / "templates" / "local.yaml").read_text())
-    template["config"]["lastcopy:sandbox"] = {"network": stack.network}
-    # One source like many real ones: Debian 12, no restic, and no Internet access.
-    template["config"]["lastcopy:sources"][1]["sandbox"] = {"debian": 12, "toolsFrom": "workstation"}
-    source = root / "itest.yaml"
-    source.write_text(yaml.safe_dump(template, sort_keys=False))
-    stack.stack.create(source)
+    def one_as_many_are(config: dict[str, Any]) -> None:
+        """Debian 12, no restic, and no way to the Internet."""
+        config["lastcopy:sources"][1]["sandbox"] = {"debian": 12, "toolsFrom": "workstation"}
+
+    stack = make_local_stack(tmp_path_factory.mktemp("checkout"), "itest", one_as_many_are)
     try:
         # A7 from the start: the very first `up` is killed in the middle, and the next one must simply go on.
         stack.killed_output = stack.up_killed_when("relay-sshd-config-command")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import boto3
@@ -14,11 +16,11 @@ from tests.integration.checkout import Running
 BUCKET = "backups"
 
 
-def versions(running: Running, *, contents: bool = True) -> dict[tuple[str, str], str]:
-    """(key, version id) -> SHA-256 of the version, or "marker"; restic's locks are left out, because they come and go."""
-    box = Sandbox(running.machines.directory)
-    with box.storage_admin() as (origin, ca, access_key, secret):
-        s3: Any = boto3.client(
+@contextmanager
+def open_store(running: Running) -> Iterator[Any]:
+    """An S3 client with the storage root's key."""
+    with Sandbox(running.machines.directory).storage_admin() as (origin, ca, access_key, secret):
+        yield boto3.client(
             "s3",
             endpoint_url=origin,
             aws_access_key_id=access_key,
@@ -27,6 +29,11 @@ def versions(running: Running, *, contents: bool = True) -> dict[tuple[str, str]
             verify=ca,
             config=Config(retries={"total_max_attempts": 2}, connect_timeout=5, read_timeout=20),
         )
+
+
+def versions(running: Running, *, contents: bool = True) -> dict[tuple[str, str], str]:
+    """(key, version id) -> SHA-256 of the version, or "marker"; locks are left out, they come and go by design."""
+    with open_store(running) as s3:
         found: dict[tuple[str, str], str] = {}
         for page in s3.get_paginator("list_object_versions").paginate(Bucket=BUCKET):
             for version in page.get("Versions", []):

@@ -115,7 +115,7 @@ def test_an_sshd_configuration_that_prevents_logins_is_rolled_back(running: Runn
     ):
         refused = running.up(check=False)
         assert refused.returncode != 0, refused.stdout
-        wait_until(lambda: "0.0.0.0:22" in listening(running), 60, "the host did not go back by itself", 1)
+        wait_until(lambda: "0.0.0.0:22" in listening(running), 60, "the host did not roll back by itself", 1)
     running.up()
     assert "127.0.0.1:22" not in listening(running)
     running.preview("--expect-no-changes")

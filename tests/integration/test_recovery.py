@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import Any
 
-import boto3
 import pytest
 
-from sandbox import Sandbox
 from tests.integration.checkout import Running
-from tests.integration.store_view import BUCKET, versions
+from tests.integration.store_view import BUCKET, open_store, versions
 
 SUM = "cd {} && find . -type f -exec sha256sum {{}} + | sort"
 
@@ -37,16 +34,8 @@ def recover(running: Running, verb: str, *words: str) -> str:
 
 
 def attack(running: Running) -> None:
-    """Hide every object of db1, and overwrite every second one before."""
-    with Sandbox(running.machines.directory).storage_admin() as (origin, ca, access_key, secret):
-        s3: Any = boto3.client(
-            "s3",
-            endpoint_url=origin,
-            aws_access_key_id=access_key,
-            aws_secret_access_key=secret,
-            region_name="us-east-1",
-            verify=ca,
-        )
+    """Every object of db1 hidden, every second one overwritten first."""
+    with open_store(running) as s3:
         names = [row["Key"] for row in s3.list_objects_v2(Bucket=BUCKET, Prefix="db1/")["Contents"]]
         for number, name in enumerate(names):
             if number % 2:

@@ -12,12 +12,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 
-import toolchain
 from components.host.program_texts import STORE
-from tests.integration.checkout import Running, copy_checkout
-from tests.networks import free_network
+from tests.integration.checkout import Running, make_local_stack
 
 SENDERS = {"relay-programs", "db1-programs"}
 
@@ -35,17 +32,11 @@ def without_stores(main: str) -> str:
 def made_before(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """One source on a stack of the old program, with a backup."""
     root = tmp_path_factory.mktemp("checkout")
-    toolchain.ensure()
-    copy_checkout(root)
-    stack = Running(root, "upgrade", free_network())
-    template = yaml.safe_load((root / "stacks" / "templates" / "local.yaml").read_text())
-    template["config"]["lastcopy:sandbox"] = {"network": stack.network}
-    template["config"]["lastcopy:sources"] = [
-        one for one in template["config"]["lastcopy:sources"] if one["name"] == "db1"
-    ]
-    source = root / "upgrade.yaml"
-    source.write_text(yaml.safe_dump(template, sort_keys=False))
-    stack.stack.create(source)
+
+    def one_source(config: dict[str, Any]) -> None:
+        config["lastcopy:sources"] = [one for one in config["lastcopy:sources"] if one["name"] == "db1"]
+
+    stack = make_local_stack(root, "upgrade", one_source)
     main = root / "__main__.py"
     new = main.read_text()
     try:
