@@ -113,10 +113,6 @@ class HostScan:
     def of(self, name: str) -> list[str]:
         return sorted({place for found, place in self.found if found == name})
 
-    @property
-    def leaks(self) -> list[str]:
-        return sorted({f"{name} in {place}" for name, place in self.found if name != "planted"})
-
 
 @dataclass(kw_only=True)
 class HostWatch:

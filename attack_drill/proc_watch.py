@@ -39,11 +39,3 @@ class ProcWatch:
                         self.seen.add((process / what).read_bytes())
                     except OSError:
                         break  # it ended between the two readings
-
-    def holding(self, secret: str) -> list[str]:
-        """What was seen that contains ``secret``, cut short so that a failing test does not print all of it."""
-        return [
-            seen.replace(b"\0", b" ").decode(errors="replace")[:80]
-            for seen in list(self.seen)  # a copy, because the thread keeps adding to it
-            if secret.encode() in seen
-        ]

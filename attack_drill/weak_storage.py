@@ -186,10 +186,6 @@ WEAKNESSES: Sequence[Weakness] = (
 )  # fmt: skip
 
 
-def weakness(name: str) -> Weakness:
-    return next(one for one in WEAKNESSES if one.name == name)
-
-
 @dataclass(kw_only=True)
 class WeakStorage:
     """The proxy.

@@ -15,11 +15,6 @@ SPAN = 'a systemd time span up to 24 hours, such as "30m", "1h 30m" or "0"'
 _UNITS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hr": 3600}
 
 
-def is_calendar(text: str) -> bool:
-    """Whether systemd accepts the text as OnCalendar: [weekdays] [date] [time] [zone], or one of its words."""
-    return OnCalendar.parse(text) is not None
-
-
 def _calendar(value: str) -> str:
     event = OnCalendar.parse(value)
     if event is None:

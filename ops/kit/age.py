@@ -72,9 +72,3 @@ def is_recipient(word: str) -> bool:
     except pyrage.RecipientError:
         return False
     return True
-
-
-def new_identity() -> tuple[str, str]:
-    """A new identity and its recipient."""
-    identity = x25519.Identity.generate()
-    return str(identity), str(identity.to_public())

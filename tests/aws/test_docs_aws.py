@@ -8,7 +8,8 @@ import json
 import re
 from pathlib import Path
 
-from ops.kit.age import new_identity
+from pyrage import x25519
+
 from tests.aws.document import ADVISED, AWS, COST, IN_SHORT, PREVIEW, advice, not_run
 from tests.aws.reader import REGION, STATE_BUCKET, Reader
 from tests.aws.world import DOCS_REGION, Moto
@@ -76,11 +77,11 @@ def test_a_verb_reads_outputs_whose_secrets_are_encrypted_by_the_key(reader: Rea
     shell.run("pulumi stack import --stack prod", stdin=json.dumps(state)).ok()
     stored = shell.run(f"aws s3 cp s3://{STATE_BUCKET}/.pulumi/stacks/lastcopy/prod.json -").ok().out
     assert password not in stored
-    identity, recipient = new_identity()
+    identity = x25519.Identity.generate()
     key = tmp_path / "identity"
     key.touch(0o600)
     key.write_text(f"{identity}\n")
-    verb = f"lastcopy kit write --stack prod --recipient {recipient} --out {tmp_path}"
+    verb = f"lastcopy kit write --stack prod --recipient {identity.to_public()} --out {tmp_path}"
     shell.run(f"{verb}/kit").ok()
     shown = shell.run(f"lastcopy kit show --secrets --kit {tmp_path}/kit --identity {key}")
     assert json.loads(shown.ok().out)["sources"][0]["password"] == password

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.doc_shell import blocks
 from tests.integration.checkout import Change, Running
+from toolchain.checkout import ROOT
 
 TREE = "/srv/data"
 
@@ -237,10 +239,8 @@ def test_an_unmanaged_source_enrols_itself_with_the_programs_script(running: Run
     facts = running.machines.sandbox("machine-up", "--name", "ext1", "--role", "source")
     assert facts.returncode == 0, facts.stderr
     try:
-        from components.source.enrolment.enrolment_script import key_script
-
-        made = running.machines.run("ext1", "sh", "-s", stdin=key_script())
-        key = json.loads(made.stdout.strip().splitlines()[-1])["facts"]["public_key"]
+        by_hand = blocks(ROOT / "docs" / "operations.md", "### Enrol a source that you cannot reach")[0]
+        key = running.machines.run("ext1", "sh", "-s", stdin=by_hand).stdout.strip()
         running.configure(
             lambda config: config["lastcopy:sources"].append(
                 {"name": "ext1", "publicKey": key, "paths": ["/etc"]}

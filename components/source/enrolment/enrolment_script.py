@@ -1,8 +1,8 @@
-"""Scripts for sources without SSH access: they do for root on the host what `pulumi up` would do."""
+"""A script for a source without SSH access: it does for root on the host what `pulumi up` would do."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from components.host.program_texts import script_text
 from components.host.tool_release import release_values
@@ -10,9 +10,11 @@ from components.settings import Source
 from components.source import step_values
 
 _HEAD = """#!/bin/sh
-# lastcopy: {title}
-# {what}
-# Run by root on the source: sh {file}. Run again, it changes nothing; `sh {file} check` only looks.{more}
+# lastcopy: enrols this host as source {name}
+# SECRET: holds the repository's password. Keep it at mode 600 and delete it once it ran.
+# Run by root on the source: sh enrol-{name}.sh. Run again, it changes nothing; `sh enrol-{name}.sh check` only looks.
+# No way to the Internet from here? On the workstation: lastcopy tools host restic --architecture "$(dpkg --print-architecture)"
+# Bring the file that it writes, too, and run: sh enrol-{name}.sh apply FILE SHA256
 # It is what `pulumi up` sends to hosts that it reaches, step by step.
 set -eu
 umask 077
@@ -31,46 +33,13 @@ step() {{
 
 main() {{
 """
-# Printed only if a step needs it.
-_HAND_OVER = """
-# No way to the Internet from here? On the workstation: lastcopy tools host restic --architecture "$(dpkg --print-architecture)"
-# Bring the file that it writes, too, and run: sh {file} apply FILE SHA256"""
-_TAIL = """
+_TAIL = """\
+[ "$mode" = check ] || echo 'Enrolled. Delete this file: it holds the password. A first backup: systemctl start lastcopy-backup' >&2
 [ -z "$drift" ] || exit 3
 }
 # Nothing ran before this last line arrived, so a file that was cut off does nothing.
 main
 """
-
-
-def _script(
-    title: str, what: str, file: str, parts: Sequence[tuple[str, Mapping[str, str]]], last_words: str
-) -> str:
-    brings_a_tool = any(script == "host_tool" for script, _ in parts)
-    more = _HAND_OVER.format(file=file) if brings_a_tool else ""
-    texts = [_HEAD.format(title=title, what=what, file=file, more=more)]
-    for number, (script, values) in enumerate(parts, 1):
-        end = f"LASTCOPY_END_OF_STEP_{number}"
-        text = script_text(script, values)
-        if end in text:
-            raise ValueError(f"{script}.sh holds the line that ends it")
-        texts.append(f"step <<'{end}'\n{text}{end}\n")
-    return "".join(texts) + f"[ \"$mode\" = check ] || echo '{last_words}' >&2" + _TAIL
-
-
-def key_script() -> str:
-    """Makes a source's key and prints its public part; contains no secret. The first script of an unmanaged source.
-
-    Its last line of standard output is JSON; ``facts.public_key`` is the value for the
-    source's ``publicKey`` in the stack.
-    """
-    return _script(
-        "makes this host's key for the backup relay",
-        "Nothing in this file is secret. The private key never leaves the host.",
-        "make-key.sh",
-        [("source_key", step_values.key())],
-        "Give the public_key above to whoever keeps the stack: it becomes the publicKey of this source.",
-    )
 
 
 def enrolment_script(source: Source, *, public_key: str, client: Mapping[str, str], password: str) -> str:
@@ -79,16 +48,18 @@ def enrolment_script(source: Source, *, public_key: str, client: Mapping[str, st
     Refuses a host whose key is not the one in the stack. Uses the host's restic if it is new enough, otherwise the program that is given
     as an argument with its SHA-256, otherwise the official release, verified. Needs OpenSSH and systemd on the host.
     """
-    return _script(
-        f"enrols this host as source {source.name}",
-        "SECRET: holds the repository's password. Keep it at mode 600 and delete it once it ran.",
-        f"enrol-{source.name}.sh",
-        [
-            ("source_key", step_values.key(public_key)),
-            ("host_tool", release_values("restic")),
-            ("source_client", client),
-            ("repository", {**step_values.repository(source), "PASSWORD": password}),
-            ("schedule", step_values.schedule(source)),
-        ],
-        "Enrolled. Delete this file: it holds the password. A first backup: systemctl start lastcopy-backup",
+    steps = (
+        ("source_key", step_values.key(public_key)),
+        ("host_tool", release_values("restic")),
+        ("source_client", client),
+        ("repository", {**step_values.repository(source), "PASSWORD": password}),
+        ("schedule", step_values.schedule(source)),
     )
+    texts = [_HEAD.format(name=source.name)]
+    for number, (script, values) in enumerate(steps, 1):
+        end = f"LASTCOPY_END_OF_STEP_{number}"
+        text = script_text(script, values)
+        if end in text:
+            raise ValueError(f"{script}.sh holds the line that ends it")
+        texts.append(f"step <<'{end}'\n{text}{end}\n")
+    return "".join(texts) + _TAIL

@@ -18,7 +18,6 @@ from attack_drill.weak_storage import (
     WeakStorage,
     has_lifecycle,
     weak_storage,
-    weakness,
 )
 from components.vault.identities.ceph_policy import ceph_bucket_policy
 from components.vault.identities.identity_policy import identity_policy
@@ -34,6 +33,10 @@ WEB1 = IDENTITIES["web1"]
 NEW = "new1"  # a source that is not enrolled
 NEW_KEY = ("new1key", "new1-secret-0123456789")
 LOCKS = "web1/g1/locks/"
+
+
+def weakness(name: str) -> Weakness:
+    return next(one for one in WEAKNESSES if one.name == name)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A source that the admin cannot reach: two scripts for its own root, with the same steps that `pulumi up` sends."""
+"""A source that the admin cannot reach: a script for its own root, with the same steps that `pulumi up` sends."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import json
 
 import pytest
 
-from components.source.enrolment.enrolment_script import enrolment_script, key_script
+from components.source.enrolment.enrolment_script import enrolment_script
+from tests.doc_shell import blocks
 from tests.scripts.source.bed import PASSWORD, Bed
+from toolchain.checkout import ROOT
 
 FILE = "/root/enrol.sh"
 
@@ -20,13 +22,13 @@ def reports(out: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in out.splitlines()]
 
 
-def test_two_scripts_enrol_a_host(bare: Bed) -> None:
-    bare.machine.write("/root/make-key.sh", key_script(), "600")
-    made = reports(bare.machine.ok("sh /root/make-key.sh"))[-1]["facts"]
-    assert isinstance(made, dict)
-    bare.relay.enrol("web1", made["public_key"])
+def test_one_script_enrols_a_host(bare: Bed) -> None:
+    """Its root made the key by itself, as docs/operations.md says."""
+    by_hand = blocks(ROOT / "docs" / "operations.md", "### Enrol a source that you cannot reach")[0]
+    public_key = bare.machine.ok(by_hand).strip()
+    bare.relay.enrol("web1", public_key)
 
-    bare.machine.write(FILE, enrolment(bare, made["public_key"]), "600")
+    bare.machine.write(FILE, enrolment(bare, public_key), "600")
     first = bare.machine.run(f"sh {FILE}")
     assert first.code == 0, first.err
     assert PASSWORD not in first.out + first.err
@@ -96,7 +98,7 @@ def test_a_file_that_was_cut_off_does_nothing(bare: Bed, part: float) -> None:
 
 
 def test_others_than_root_get_a_clear_error(bare: Bed) -> None:
-    bare.machine.write("/srv/hook-key.sh", key_script(), "644")
-    done = bare.machine.run("setpriv --reuid=nobody --regid=nogroup --clear-groups sh /srv/hook-key.sh")
+    bare.machine.write("/srv/enrol.sh", enrolment(bare, "ssh-ed25519 AAAA"), "644")
+    done = bare.machine.run("setpriv --reuid=nobody --regid=nogroup --clear-groups sh /srv/enrol.sh")
     assert done.code == 1
     assert "sudo sh" in done.err

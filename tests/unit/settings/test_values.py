@@ -12,7 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from components.settings import ExistingHost, HostPort, ManagedHost, Settings
-from components.settings.calendar import is_calendar, parse_time_span
+from components.settings.calendar import parse_time_span
+from components.settings.on_calendar import OnCalendar
 from components.settings.selection import CANARY_NAMES
 from components.settings.values import parse_host_port
 from ops.restore_test import canary
@@ -138,7 +139,7 @@ def test_accepted_hooks_are_one_word(path: str) -> None:
 @given(mixed(r"[a-z*:.,/0-9 -]{1,20}"))
 @example("daily\nExecStart=/bin/sh")
 def test_accepted_schedules_hold_nothing_but_a_calendar(text: str) -> None:
-    if is_calendar(text):
+    if OnCalendar.parse(text) is not None:
         assert re.fullmatch(r"[A-Za-z0-9*.,:/_+ -]+", text)
         assert "\n" not in text
 

@@ -13,7 +13,7 @@ import pytest
 
 from components.settings import Source
 from components.source import step_values
-from components.source.enrolment.enrolment_script import enrolment_script, key_script
+from components.source.enrolment.enrolment_script import enrolment_script
 from tests.unit.recording import SAMPLE_KEY
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -66,16 +66,10 @@ def test_no_golden_file_is_left_over() -> None:
 
 
 @pytest.mark.parametrize("shell", ["dash", "bash"])
-def test_the_enrolment_scripts_parse(shell: str) -> None:
-    full = enrolment_script(SOURCE, public_key=SAMPLE_KEY, client=CLIENT, password="a-password-of-words")
-    for text in (full, key_script()):
-        done = subprocess.run([shell, "-n"], input=text, capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_the_key_script_holds_nothing_of_any_stack() -> None:
-    assert "V_PASSWORD" not in key_script()
-    assert "web1" not in key_script()
+def test_the_enrolment_script_parses(shell: str) -> None:
+    text = enrolment_script(SOURCE, public_key=SAMPLE_KEY, client=CLIENT, password="a-password-of-words")
+    done = subprocess.run([shell, "-n"], input=text, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_enrolment_script_holds_what_pulumi_up_would_send() -> None:
