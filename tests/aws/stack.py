@@ -24,6 +24,7 @@ from tests.aws.reader import MFA_CODE, Reader
 from tests.aws.world import DOCS_REGION, Cloud, Moto
 from tests.doc_shell import Ended
 from tests.networks import free_network
+from tests.trees import listing_of
 from tests.waiting import wait_until
 from toolchain.checkout import ROOT
 
@@ -266,8 +267,7 @@ class AwsStack:
         return self.digest(source, "/srv/data")
 
     def digest(self, source: str, folder: str) -> str:
-        script = f"cd {folder} && find . -printf '%y %m %U:%G %s %T@ %l %p\\n' | sort && find . -type f -exec sha256sum {{}} + | sort"
-        return self.machines.shell(source, script).stdout
+        return self.machines.shell(source, listing_of(folder)).stdout
 
     def restored(self, source: str, snapshot: str = "latest") -> str:
         """The digest of the restored tree."""

@@ -10,6 +10,7 @@ import pytest
 
 from tests.doc_shell import blocks
 from tests.integration.checkout import Change, Running
+from tests.trees import listing_of
 from toolchain.checkout import ROOT
 
 TREE = "/srv/data"
@@ -36,8 +37,7 @@ def snapshots(running: Running) -> list[dict[str, Any]]:
 
 
 def manifest(running: Running, folder: str) -> str:
-    script = f"cd {folder} && find . -printf '%y %m %U:%G %s %T@ %l %p\\n' | sort && find . -type f -exec sha256sum {{}} + | sort"
-    return running.machines.shell("web1", script).stdout
+    return running.machines.shell("web1", listing_of(folder)).stdout
 
 
 def restored_manifest(running: Running, snapshot: str) -> str:

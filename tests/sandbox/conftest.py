@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -59,3 +60,22 @@ def cli(*argv: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
 def inside(box: Sandbox, name: str, *argv: str) -> subprocess.CompletedProcess[str]:
     """Run a command as root in a machine."""
     return subprocess.run(box.command(name, list(argv)), capture_output=True, text=True, check=False)
+
+
+def login_at(box: Sandbox, facts: Mapping[str, Any], *command: str) -> subprocess.CompletedProcess[str]:
+    """ssh as the cloud image's admin, with the host key of the facts pinned and no other accepted."""
+    known = box.directory / "known"
+    known.write_text(f"it {facts['host_key']}\n")
+    options = (
+        "BatchMode=yes",
+        "StrictHostKeyChecking=yes",
+        f"UserKnownHostsFile={known}",
+        "HostKeyAlias=it",
+        "IdentitiesOnly=yes",
+    )
+    argv = ["ssh", "-F", "none", *(f"-o{option}" for option in options), "-i", str(box.admin_key)]
+    argv += ["-p", str(facts["port"]), f"{facts['user']}@{facts['address']}", *command]
+    try:
+        return subprocess.run(argv, capture_output=True, text=True, check=False)
+    finally:
+        known.unlink()

@@ -13,30 +13,11 @@ import pytest
 
 from sandbox import Sandbox, SandboxError, image
 from sandbox.run import Process
-from tests.sandbox.conftest import MACHINES, NETWORK, cli, inside
+from tests.sandbox.conftest import MACHINES, NETWORK, cli, inside, login_at
 
 
 def login(box: Sandbox, name: str, *command: str) -> subprocess.CompletedProcess[str]:
-    """Log in by ssh as the cloud image's admin, with the host key pinned from the facts."""
-    facts = box.machine_up(name, MACHINES[name])  # type: ignore[arg-type]
-    known = box.directory / f"known_{name}"
-    known.write_text(f"{facts['address']} {facts['host_key']}\n")
-    options = [
-        "BatchMode=yes",
-        "StrictHostKeyChecking=yes",
-        f"UserKnownHostsFile={known}",
-        "IdentitiesOnly=yes",
-    ]
-    argv = ["ssh", "-F", "none", *(f"-o{option}" for option in options), "-i", str(box.admin_key)]
-    try:
-        return subprocess.run(
-            [*argv, f"{facts['user']}@{facts['address']}", *command],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    finally:
-        known.unlink()
+    return login_at(box, box.machine_up(name, MACHINES[name]), *command)  # type: ignore[arg-type]
 
 
 def test_admin_logs_in_with_the_pinned_host_key_and_has_sudo(box: Sandbox) -> None:
@@ -53,19 +34,7 @@ def test_every_machine_has_its_own_host_key(box: Sandbox) -> None:
 def test_a_wrong_host_key_is_refused(box: Sandbox) -> None:
     """So the pin in `login` is real."""
     other = box.machine_up("db1", "source")["host_key"]
-    known = box.directory / "known_wrong"
-    known.write_text(f"{box.plan.address(box.machine('web1').slot)} {other}\n")
-    argv = [
-        "ssh",
-        "-F",
-        "none",
-        "-oBatchMode=yes",
-        "-oStrictHostKeyChecking=yes",
-        f"-oUserKnownHostsFile={known}",
-    ]
-    argv += ["-i", str(box.admin_key), f"admin@{box.plan.address(box.machine('web1').slot)}", "true"]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    known.unlink()
+    done = login_at(box, {**box.machine_up("web1", "source"), "host_key": other}, "true")
     assert done.returncode == 255
     assert "IDENTIFICATION HAS CHANGED" in done.stderr
 

@@ -23,7 +23,7 @@ from sandbox import Sandbox, SandboxError, image
 from sandbox.bucket import SandboxBucket
 from sandbox.plan import AddressPlan
 from sandbox.podman import Podman, gate_rules, source_rules
-from tests.sandbox.conftest import WORKER
+from tests.sandbox.conftest import WORKER, login_at
 
 PLAN = AddressPlan("0123abcd", IPv4Network("198.51.100.0/24"))
 NETWORK = f"198.18.{80 + WORKER}.0/24"
@@ -184,25 +184,12 @@ def test_a_container_answers_ssh_with_its_pinned_key_and_restarts_after_a_kill(
     pod: Sandbox, podman: Path
 ) -> None:
     facts = pod.machine_up("web1", "source")
-    known = pod.directory / "known"
-    known.write_text(f"[{facts['address']}]:{facts['port']} {facts['host_key']}\n")
-    argv = [
-        "ssh",
-        "-F",
-        "none",
-        "-oBatchMode=yes",
-        "-oStrictHostKeyChecking=yes",
-        f"-oUserKnownHostsFile={known}",
-    ]
-    argv += ["-p", str(facts["port"]), "-i", str(pod.admin_key), f"{facts['user']}@{facts['address']}"]
-    first = subprocess.run(
-        [*argv, "hostname; sudo touch /var/lib/kept"], capture_output=True, text=True, check=False
-    )
+    first = login_at(pod, facts, "hostname; sudo touch /var/lib/kept")
     assert (first.returncode, first.stdout) == (0, "web1\n"), first.stderr
     for verb in ("kill", "wait"):  # the first call returns before the container has ended
         subprocess.run([podman, verb, pod.plan.machine_ns("web1")], check=True, capture_output=True)
     assert pod.machine_up("web1", "source") == facts
-    again = subprocess.run([*argv, "ls /var/lib/kept"], capture_output=True, text=True, check=False)
+    again = login_at(pod, facts, "ls /var/lib/kept")
     assert again.stdout == "/var/lib/kept\n", again.stderr
     assert not reaches(
         pod, "web1", str(pod.plan.address(pod.machine("db1").slot)), 22
