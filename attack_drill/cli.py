@@ -23,6 +23,7 @@ from ops.command_line.options import StackOptions, takes_options
 from ops.command_line.output import JsonOption, console, engine_stream, print_json, say
 from ops.errors import LastcopyError, raise_all
 from toolchain.checkout import ROOT
+from toolchain.files import replace_file
 
 _STYLE = {
     RowVerdict.PROVEN: "green",
@@ -163,10 +164,11 @@ def _play(
             runner.play_rows(running, threats, on_start=on_start, on_finding=on_finding, on_end=on_end)
     finally:
         if results:
+            # Readable by their owner only: a report tells an attacker what to try.
             if json_file:
-                report.write(json_file, report.as_json(so_far()))
+                replace_file(json_file, report.as_json(so_far()))
             if html_file:
-                report.write(html_file, report.as_html(so_far()))
+                replace_file(html_file, report.as_html(so_far()))
     console.print(_table(results))
     for file in (json_file, html_file):
         if file:

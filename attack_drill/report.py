@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
@@ -196,11 +195,3 @@ def _row(result: RowResult) -> str:
 
 def _finding(one: RowFinding) -> str:
     return f'<tr><td>{escape(one.tried)}<td class="verdict {_OUTCOME[one.outcome]}">{one.outcome.value}<td><code>{escape(one.seen)}</code></tr>'
-
-
-def write(file: Path, text: str) -> None:
-    """Write a file completely or not at all, readable by its owner only: a report tells an attacker what to try."""
-    new = file.with_name(f".{file.name}.new")
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
-        out.write(text)
-    new.replace(file)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sandbox.store import write_atomic
+from toolchain.files import replace_file
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -26,10 +26,10 @@ def make_certificates(folder: Path, address: str, others: Sequence[str] = ()) ->
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     pem = serialization.Encoding.PEM
     private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    write_atomic(folder / "ca.crt", _ca(ca_key).public_bytes(pem).decode(), mode=0o644)
+    replace_file(folder / "ca.crt", _ca(ca_key).public_bytes(pem).decode(), mode=0o644)
     server = _server(key, ca_key, address, others)
-    write_atomic(folder / "public.crt", server.public_bytes(pem).decode(), mode=0o644)
-    write_atomic(folder / "private.key", private.decode())
+    replace_file(folder / "public.crt", server.public_bytes(pem).decode(), mode=0o644)
+    replace_file(folder / "private.key", private.decode())
 
 
 def _ca(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:

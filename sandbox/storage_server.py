@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sandbox.certificates import make_certificates
-from sandbox.store import write_atomic
+from toolchain.files import replace_file
 
 STORAGE_UID = 65400  # from a range that Debian does not assign
 REGION = "us-east-1"
@@ -47,7 +47,7 @@ def prepare_files(folder: Path, address: str, names: Sequence[str] = ()) -> None
             "MINIO_UPDATE": "off",
             "MINIO_REGION": REGION,
         }
-        write_atomic(folder / "root.env", "".join(f"{name}={value}\n" for name, value in lines.items()))
+        replace_file(folder / "root.env", "".join(f"{name}={value}\n" for name, value in lines.items()))
     if not certs.is_dir():
         fresh = folder / ".certs.new"
         shutil.rmtree(fresh, ignore_errors=True)

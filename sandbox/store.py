@@ -12,23 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.errors import SandboxError, say
+from toolchain.files import replace_file
 
 LOCK_SECONDS = 1800  # the first base image is built under the lock
 
 
-def write_atomic(path: Path, text: str, *, mode: int = 0o600) -> None:
-    """Replace a file atomically. It has its mode from the first byte on."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
 def write_json(path: Path, value: object) -> None:
-    write_atomic(path, json.dumps(value, sort_keys=True) + "\n")
+    replace_file(path, json.dumps(value, sort_keys=True) + "\n")
 
 
 def read_json(path: Path) -> Any:

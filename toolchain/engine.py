@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -9,6 +10,8 @@ import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+from toolchain.files import create_file
 
 from .cache import Tool
 from .find import PRIVATE_MARK, clean_path
@@ -129,14 +132,7 @@ def _beside(target: Path) -> Path:
 def _passphrase(path: Path) -> Path:
     """The file with the passphrase that encrypts this checkout's local state. It is created once and readable only by its owner."""
     if not path.exists():
-        new = _beside(path)
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:  # noqa: PTH123
-            handle.write(secrets.token_urlsafe(32))
-        try:
-            os.link(new, path)  # never replaces a file that another run has just created
-        except FileExistsError:
-            pass
-        finally:
-            new.unlink()
+        with contextlib.suppress(FileExistsError):  # another run has just created it
+            create_file(path, secrets.token_urlsafe(32).encode())
     path.chmod(0o600)
     return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ from ops.errors import LastcopyError, escape_text
 from ops.kit import age
 from ops.kit.kit import Kit, parse
 from ops.storage.access import read_private
+from toolchain.files import create_file
 
 RECIPIENT = "an age recipient (age1…), or the 40 hexadecimal digits of a GPG key's fingerprint"
 _FINGERPRINT = re.compile(r"(?:0x)?[0-9A-Fa-f]{40}")
@@ -103,17 +103,10 @@ def write_new(path: Path, content: bytes, mode: int = 0o600) -> None:
         owner = left.suffix.removeprefix(".")
         if owner.isdecimal() and not Path(f"/proc/{owner}").exists():
             left.unlink(missing_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(fresh, path)  # unlike a rename, it fails if the file has appeared meanwhile
+        create_file(path, content, mode=mode)
     except OSError as error:
         raise LastcopyError(f"{path} cannot be written: {error.strerror}", where="--out, --page") from None
-    finally:
-        fresh.unlink(missing_ok=True)
 
 
 def _gpg(*words: str, stdin: bytes) -> bytes:

@@ -26,6 +26,7 @@ from attack_drill.options import Level
 from attack_drill.runner import choose_rows, play_row
 from attack_drill.threats import THREATS
 from ops.errors import LastcopyError
+from toolchain.files import replace_file
 
 GOOD, HELD = control("reads", True, "200"), judged("delete", True, "403")
 BROKEN, DEAD = judged("delete", False, "gone"), control("reads", False, "no answer")
@@ -127,7 +128,7 @@ def test_json_tells_every_finding() -> None:
 def test_a_report_is_its_owners_alone_and_replaces_the_last_one_whole(tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     file.write_text("old")
-    report.write(file, "new")
+    replace_file(file, "new")
     assert file.read_text() == "new"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
