@@ -12,6 +12,7 @@ from attack_drill.rows import a3, a4, a6, a7
 from components.relay.sshd import sshd_config as sshd
 from tests.drill.conftest import Stage, broken_lines, told
 from tests.drill.weakening import done_to, edited, scripts_with, without_parts
+from tests.sabotage import weaken
 
 ROWS = ["A1", "A2", "A3", "A4", "A5", "A6", "A7", "A9", "A10"]
 PASSWORD = "/etc/lastcopy/password"
@@ -110,7 +111,7 @@ def test_a5_sabotage_a_program_that_protects_nothing_and_a_bucket_that_locks_not
     lock = storage.call(lambda s3: s3.get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"])
     none = {"ObjectLockEnabled": "Enabled"}
     try:
-        program.write_text(text.replace("protect=args.protect", "protect=False"))
+        program.write_text(weaken(text, "protect=args.protect", "protect=False"))
         storage.call(lambda s3: s3.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=none))
         found = broken_lines(stage.play("A5"))
     finally:

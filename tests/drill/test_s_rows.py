@@ -19,6 +19,7 @@ from tests.drill.weakening import (
     wide_identity,
     without_parts,
 )
+from tests.sabotage import weaken
 
 FORGET = "forget, all"
 
@@ -153,7 +154,7 @@ def test_s11_sabotage_with_from_ignored_sessions_outlive_their_key(
     def weak(name: str, values: dict[str, str]) -> str:
         whole = text(name, values)
         assert "end_processes_of() {" in whole
-        return whole.replace("end_processes_of() {", "end_processes_of() { return 0")
+        return weaken(whole, "end_processes_of() {", "end_processes_of() { return 0")
 
     stage.machines.shell("relay", script)
     try:

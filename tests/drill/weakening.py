@@ -18,6 +18,7 @@ from components.vault.identities.identity_policy import identity_policy
 from sandbox import Sandbox
 from sandbox.bucket import _admin
 from tests.drill.conftest import Stage
+from tests.sabotage import weaken
 
 SERVE = "/usr/local/lib/lastcopy/serve-restic"
 DROP_IN = "/etc/ssh/sshd_config.d/10-lastcopy.conf"
@@ -94,8 +95,7 @@ def scripts_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *edits: tuple[
     for file, old, new in edits:
         [script] = folder.rglob(file)
         text = script.read_text()
-        assert old in text, f"{file} has no {old!r}"
-        script.write_text(text.replace(old, new))
+        script.write_text(weaken(text, old, new))
     monkeypatch.setattr(program_texts, "COMPONENTS", folder)
 
 

@@ -17,6 +17,7 @@ import pytest
 from attack_drill.proc_watch import ProcWatch
 from components.host.private_key import shorten
 from tests.integration.checkout import Running
+from tests.sabotage import weaken
 from tests.waiting import wait_until
 
 # --- A2: no secret in argv, environment, logs, output, plain state or world-readable files ---
@@ -100,8 +101,7 @@ def test_password_and_keys_belong_to_root_and_nobody_else_can_read_them(running:
 def edited(running: Running, file: str, old: str, new: str) -> Iterator[None]:
     path = running.root / file
     text = path.read_text()
-    assert old in text, f"{file} has no {old!r}"
-    path.write_text(text.replace(old, new))
+    path.write_text(weaken(text, old, new))
     try:
         yield
     finally:

@@ -13,6 +13,7 @@ from ops.__main__ import app
 from ops.restore_test.units import NAME
 from tests.restore_test.booted import Booted, booted
 from tests.restore_test.host import Host
+from tests.sabotage import weaken
 
 KIT = [
     "--kit",
@@ -71,7 +72,7 @@ def test_the_service_uses_the_tools_that_the_shell_uses(
 def test_sabotage_a_misspelt_setting_in_a_unit_is_noticed(tmp_path: Path) -> None:
     assert units(*KIT, "--out", str(tmp_path))[0] == 0
     service = tmp_path / "lastcopy-restore-drill.service"
-    service.write_text(service.read_text().replace("LoadCredential=kit:", "LoadCredentials=kit:"))
+    service.write_text(weaken(service.read_text(), "LoadCredential=kit:", "LoadCredentials=kit:"))
     done = verify(tmp_path)
     assert "LoadCredentials" in done.stdout + done.stderr
 

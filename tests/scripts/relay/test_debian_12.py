@@ -13,6 +13,7 @@ import pytest
 import toolchain
 from ops.hosts import hand_over
 from ops.hosts.connection import SshEndpoint, open_hosts
+from tests.sabotage import weaken
 from tests.scripts.relay.chain import Chain, Step
 from tests.scripts.relay.conftest import IDENTITIES
 from tests.scripts.relay.test_source_gets_one_program import opened
@@ -131,7 +132,7 @@ def test_an_unconfirmed_sshd_change_goes_back_by_itself(served: Chain) -> None:
     """A3: its timer's unit runs on this systemd, too."""
     before = served.sh(f"sha256sum <{LIVE}")
     step = served.sshd()
-    text = step.values["DROPIN_92"].replace("UseDNS no\n", "UseDNS no\nPrintMotd no\n")
+    text = weaken(step.values["DROPIN_92"], "UseDNS no\n", "UseDNS no\nPrintMotd no\n")
     served.apply(step.but(DROPIN_92=text))
     assert served.sh(f"sha256sum <{LIVE}") != before
     served.sh("systemctl start lastcopy-guard-sshd.service")

@@ -16,6 +16,7 @@ import pytest
 from components.aws.user_data import UserDataPlan, user_data
 from sandbox.image import cache_root, digest, ensure_tree
 from sandbox.store import hold
+from tests.sabotage import weaken
 from tests.scripts.relay.newborn import BORN, Newborn
 from tests.scripts.source.machine import Machine
 
@@ -87,8 +88,8 @@ def test_user_data_is_valid_by_cloud_inits_own_schema(newborn: Newborn, access: 
 
 
 def test_sabotage_the_schema_does_find_faults(newborn: Newborn) -> None:
-    wrong = newborn.machine.read("/var/lib/cloud/seed/nocloud/ssh").replace(
-        "ssh_keys:", "ssh_genkeytypes: []\nssh_keys:"
+    wrong = weaken(
+        newborn.machine.read("/var/lib/cloud/seed/nocloud/ssh"), "ssh_keys:", "ssh_genkeytypes: []\nssh_keys:"
     )
     newborn.machine.write("/root/wrong", wrong)
     assert newborn.machine.run("cloud-init schema --config-file /root/wrong").code != 0

@@ -14,6 +14,7 @@ from components.host.program_texts import script_text
 from components.relay.sshd import sshd_config as sshd
 from components.relay.sshd.sshd_config import SshdPlan
 from components.source.enrolment.client_files import RELAY_ALIAS, known_hosts
+from tests.sabotage import weaken
 from tests.scripts.relay.newborn import BORN, KEYS, RECORD, Newborn
 from tests.scripts.source.machine import Machine
 
@@ -106,14 +107,14 @@ def test_the_kills_cover_both_steps_from_their_first_to_their_last_change(newbor
 
 def test_sabotage_a_step_that_removes_the_first_key_at_once_locks_the_next_run_out(newborn: Newborn) -> None:
     """What the two steps are for: the same work in one, cut off before its end, leaves a state that knows a dead key."""
-    careless = newborn.text("make").replace('fact public_key "$(cat "$RECORD")"', "retire_key; kill -KILL $$")
+    careless = weaken(newborn.text("make"), 'fact public_key "$(cat "$RECORD")"', "retire_key; kill -KILL $$")
     assert newborn.send("make", BORN.public, text=careless).code != 0
     assert newborn.send("make", BORN.public).code == 255
 
 
 def test_sabotage_a_first_key_that_is_not_removed_is_noticed(newborn: Newborn) -> None:
     own = newborn.make()
-    kept = newborn.send("retire", own, text=newborn.text("retire").replace('gone "$file"', "true"))
+    kept = newborn.send("retire", own, text=weaken(newborn.text("retire"), 'gone "$file"', "true"))
     assert kept.code == 1
     assert "still offers a host key that is not its own" in kept.err
     assert "fix:" in kept.err

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.sabotage import weaken
 from tests.scripts.relay.chain import Chain, Step
 from tests.waiting import wait_until
 
@@ -42,7 +43,7 @@ def nothing_guarded(chain: Chain) -> bool:
 
 
 def altered(step: Step, extra: str) -> Step:
-    return step.but(DROPIN_100=step.values["DROPIN_100"].replace("UseDNS no\n", f"UseDNS no\n{extra}\n"))
+    return step.but(DROPIN_100=weaken(step.values["DROPIN_100"], "UseDNS no\n", f"UseDNS no\n{extra}\n"))
 
 
 def test_a_broken_configuration_is_refused_before_it_is_live(ready: Chain) -> None:
@@ -165,7 +166,7 @@ def test_a_reboot_before_the_confirmation_goes_back_and_a_reboot_after_it_does_n
     try:
         changing.apply(altered(changing.sshd(), UNDIALLABLE))
         rules = changing.firewall()
-        shut = rules.values["RULES"].replace("tcp dport 22 accept", "tcp dport 23 accept")
+        shut = weaken(rules.values["RULES"], "tcp dport 22 accept", "tcp dport 23 accept")
         changing.root(*AS_STEP, stdin=rules.but(RULES=shut).text())
         assert "sshd.restore" in changing.sh(GUARD)
         assert "firewall.restore" in changing.sh(GUARD)
@@ -191,7 +192,7 @@ def test_a_reboot_before_the_confirmation_goes_back_and_a_reboot_after_it_does_n
 def test_broken_firewall_rules_are_refused_before_they_are_live(ready: Chain) -> None:
     before = digest(ready)
     rules = ready.firewall()
-    refused = ready.run(rules.but(RULES=rules.values["RULES"].replace("policy drop", "policy maybe")))
+    refused = ready.run(rules.but(RULES=weaken(rules.values["RULES"], "policy drop", "policy maybe")))
     assert refused.code == 1
     assert "nft refuses the rules" in refused.words
     assert digest(ready) == before

@@ -8,6 +8,7 @@ import subprocess
 from datetime import UTC, datetime, timedelta
 
 from attack_drill.http2 import Session
+from tests.sabotage import weaken
 from tests.scripts.relay.chain import Chain
 from tests.scripts.relay.conftest import IDENTITIES
 
@@ -50,8 +51,7 @@ def sabotaged(chain: Chain, *changes: tuple[str, str]) -> None:
     step = chain.entry("web1", identity=IDENTITIES["web1"])
     serve = step.values["SERVE"]
     for old, new in changes:
-        assert old in serve
-        serve = serve.replace(old, new)
+        serve = weaken(serve, old, new)
     chain.apply(step.but(SERVE=serve))
 
 
@@ -67,7 +67,7 @@ def without_append_only(chain: Chain) -> None:
     step = chain.shared()
     flag = 'serve restic --stdio --append-only "$@"'
     assert flag in step.values["WRAPPER"]
-    chain.apply(step.but(WRAPPER=step.values["WRAPPER"].replace(flag, 'serve restic --stdio "$@"')))
+    chain.apply(step.but(WRAPPER=weaken(step.values["WRAPPER"], flag, 'serve restic --stdio "$@"')))
 
 
 def test_the_storage_itself_refuses_a_delete_when_rclone_would_not(changing: Chain) -> None:

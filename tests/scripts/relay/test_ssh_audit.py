@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.sabotage import weaken
 from tests.scripts.relay.chain import Chain
 from tests.scripts.relay.conftest import furnished
 from tests.waiting import wait_until
@@ -102,8 +103,8 @@ def test_exchanges_that_a_quantum_computer_breaks_are_refused(trusting: Chain, e
 def test_sabotage_with_one_old_key_exchange_the_policy_fails(changing: Chain) -> None:
     trust(changing)
     step = changing.sshd(trusted_networks=[f"{changing.box.plan.workstation}/32"])
-    text = step.values["DROPIN_100"].replace("KexAlgorithms ", "KexAlgorithms ecdh-sha2-nistp256,")
-    expect = step.values["EXPECT_100"].replace("kexalgorithms ", "kexalgorithms ecdh-sha2-nistp256,")
+    text = weaken(step.values["DROPIN_100"], "KexAlgorithms ", "KexAlgorithms ecdh-sha2-nistp256,")
+    expect = weaken(step.values["EXPECT_100"], "kexalgorithms ", "kexalgorithms ecdh-sha2-nistp256,")
     changing.apply(step.but(DROPIN_100=text, EXPECT_100=expect))
     assert audit(changing, "-P", POLICY).returncode != 0
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from components.settings import Limits
+from tests.sabotage import weaken
 from tests.scripts.relay.chain import Chain, Step
 from tests.scripts.relay.conftest import IDENTITIES
 from tests.waiting import wait_until
@@ -356,7 +357,7 @@ def test_limits_are_in_force_in_the_running_process(changing: Chain) -> None:
 def test_a_session_ends_at_its_time_limit(changing: Chain) -> None:
     """The limit is in hours; here the wrapper's unit is made a second to see what it does."""
     shared = changing.shared()
-    wrapper = shared.values["WRAPPER"].replace('"${hours}h"', '"${hours}s"')
+    wrapper = weaken(shared.values["WRAPPER"], '"${hours}h"', '"${hours}s"')
     assert wrapper != shared.values["WRAPPER"]
     changing.apply(shared.but(WRAPPER=wrapper))
     changing.apply(changing.entry("web1", identity=WEB1, limits=Limits(hours=2)))

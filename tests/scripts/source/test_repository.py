@@ -6,6 +6,7 @@ import pytest
 
 from components.host.program_texts import script_text
 from components.source import step_values
+from tests.sabotage import weaken
 from tests.scripts.source.bed import PASSWORD, Bed, settings
 
 STORE = "/srv/store/web1-1"
@@ -69,7 +70,7 @@ def promise_a_changed_password_is_not_applied(bed: Bed, script: str | None = Non
     bed.password = "a-new-password-from-the-stack"
     if script is not None:
         values = {**step_values.repository(bed.source), "PASSWORD": bed.password}
-        bed.machine.run("sh -s -- apply", stdin=script_text("repository", values).replace(*script.split("|")))
+        bed.machine.run("sh -s -- apply", stdin=weaken(script_text("repository", values), *script.split("|")))
     else:
         refused(bed, "does not open this source's repository", "restic-backup key add", "generation to 2")
     assert bed.machine.read("/etc/lastcopy/password") == PASSWORD
@@ -129,7 +130,7 @@ def promise_a_vanished_repository_is_not_made_anew(bed: Bed, sabotage: tuple[str
     bed.machine.ok(f"mv {STORE} /srv/hidden")
     try:
         values = {**step_values.repository(bed.source), "PASSWORD": PASSWORD}
-        text = script_text("repository", values).replace(*sabotage)
+        text = weaken(script_text("repository", values), *sabotage)
         done = bed.machine.run("sh -s -- apply", stdin=text)
         assert done.code == 1
         assert "may be hidden by delete markers, not lost" in done.err

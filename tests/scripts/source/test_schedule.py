@@ -6,6 +6,7 @@ import pytest
 
 from components.host.program_texts import script_text
 from components.source import step_values
+from tests.sabotage import weaken
 from tests.scripts.source.bed import Bed, settings
 
 UNITS = "/etc/systemd/system"
@@ -71,7 +72,7 @@ def promise_a_run_killed_before_the_reload_converges(bed: Bed, script: tuple[str
     bed.machine.write(
         "/usr/local/sbin/systemctl", f'#!/bin/sh\n{killer}\nexec /usr/bin/systemctl "$@"\n', "755"
     )
-    text = script_text("schedule", step_values.schedule(bed.source)).replace(*script)
+    text = weaken(script_text("schedule", step_values.schedule(bed.source)), *script)
     bed.machine.run("sh -s -- apply", stdin=text)
     bed.machine.ok("rm /usr/local/sbin/systemctl")
     assert "05:55:00" not in next_run(bed)
