@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from attack_drill.http2 import Session, SessionEnded
-from tests.sabotage import weaken
 from tests.scripts.relay.chain import Chain, Step
 from tests.scripts.relay.conftest import IDENTITIES
 
