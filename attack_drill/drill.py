@@ -128,9 +128,8 @@ class Drill:
         name = source or self.source
         if fresh or name not in self._shared:
             made = ScratchRepository(source=name, host=self.hosts[name], relay=self.relay)
-            self._scratch_repositories.append(
-                made
-            )  # before it is complete, so that an incomplete one is removed as well
+            # Before it is complete, so that an incomplete one is removed as well.
+            self._scratch_repositories.append(made)
             made.make()
             if fresh:
                 return made

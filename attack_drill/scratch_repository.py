@@ -132,9 +132,8 @@ class ScratchRepository:
 
     def _enter(self, public_key: str) -> None:
         """Copy the source's current entry for this account and path, by the program's own step."""
-        from components.relay.entry.source_account_files import (
-            public_key as canonical,
-        )  # imported late: recovery runs without Pulumi
+        # Imported late: recovery runs without Pulumi.
+        from components.relay.entry.source_account_files import public_key as canonical
 
         read = self.relay.shell(
             f"cat {ENTRIES}/{self.source}/serve.conf; echo; cat {KEYS}/bk-{self.source}"

@@ -141,9 +141,8 @@ def open_accesses(
     asked only once.
     """
     key = _storage_key(request)
-    found = _accesses(
-        request, key, sources
-    )  # before the thread changes its network: the engine may need this one
+    # Before this thread changes its network: the engine may need this one.
+    found = _accesses(request, key, sources)
     was = sorted(
         (parse_retention(text, datetime.now(UTC)) for text in request.lock_was),
         key=lambda one: str(one.until),

@@ -100,9 +100,8 @@ def apply_rules(plan: AddressPlan, machines: Sequence[SandboxMachine]) -> None:
     """Replace the router's table in one transaction, then enable forwarding."""
     enter = ("nsenter", f"--net={netns.path(plan.router_ns)}")
     run(*enter, "nft", "-f", "-", stdin=ruleset(plan, machines))
-    run(
-        *enter, "sh", "-c", "cd /proc/sys/net/ipv4 && echo 0 >icmp_ratelimit && echo 1 >ip_forward"
-    )  # refusals at once
+    # Without the rate limit refusals arrive at once.
+    run(*enter, "sh", "-c", "cd /proc/sys/net/ipv4 && echo 0 >icmp_ratelimit && echo 1 >ip_forward")
 
 
 def remove_all(plan: AddressPlan) -> None:

@@ -152,9 +152,8 @@ class Sandbox(SandboxFolder):
                 return {"name": name, "removed": False}
             with hold(folder):
                 chosen.machine_drop(name, slot)
-                (folder / "machine.json").unlink(
-                    missing_ok=True
-                )  # first: from here on the machine no longer exists
+                # First: from here on the machine no longer exists.
+                (folder / "machine.json").unlink(missing_ok=True)
                 with hold(self.directory / "machines"):
                     chosen.network_up(self.machines())
                 shutil.rmtree(folder)

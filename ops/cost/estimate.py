@@ -21,10 +21,8 @@ PACK_MIB = 64
 
 def read_resources(config: Mapping[str, Any]) -> tuple[StackResources, str]:
     """The AWS resources in a stack's settings (without ``lastcopy:``), and their region. Raises LastcopyError."""
-    from components.settings import (
-        AwsBucket,
-        Ec2Vm,
-    )  # imported late: recovery runs these verbs without Pulumi
+    # Imported late: recovery runs these verbs without Pulumi.
+    from components.settings import AwsBucket, Ec2Vm
 
     storage, intermediate = _below(config, "storage").get("aws"), _below(config, "intermediate").get("ec2")
     if storage is None and intermediate is None:

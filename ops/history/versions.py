@@ -37,9 +37,8 @@ class Entry:
     etag: str = ""
     order: int = 0
     latest: bool = False
-    misdated: bool = (
-        False  # the storage reported another time than that of writing; ``at`` is the time of writing
-    )
+    # The storage reported another time than that of writing; ``at`` is the time of writing.
+    misdated: bool = False
 
 
 def same_content(one: Entry, other: Entry) -> bool:

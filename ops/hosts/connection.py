@@ -21,9 +21,8 @@ _KEPT = frozenset((
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TERM", "TMPDIR", "SSH_AUTH_SOCK", "SSH_ASKPASS", "SSH_ASKPASS_REQUIRE",
     "DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR",
 ))  # fmt: skip
-_SOCKET = (
-    40 + 17
-)  # bytes of a control socket's name: ssh's %C, and the suffix it adds while making the socket
+# Bytes of a control socket's name: ssh's %C, and the suffix that it adds while making the socket.
+_SOCKET = 40 + 17
 IDLE = 120  # seconds that a connection stays open without a command, also after its program was killed
 
 

@@ -112,10 +112,8 @@ def look_ahead(recovery: Recovery, wishes: PruneOptions) -> Outlook:
         notes = recovery.storage.notes(intent.folder(access))
         accepted = acceptance.read_accepted(access, recovery.storage.notes(acceptance.folder(access)))
     except AccessRefused:
-        notes, accepted = (
-            [],
-            frozenset(),
-        )  # a key without access to the notes cannot run a prune, but can show a plan
+        # A key without access to the notes cannot run a prune, but can show a plan.
+        notes, accepted = [], frozenset()
     since = recovery.since[0] if recovery.since else None
     stored = {
         name.removeprefix("snapshots/"): next(e.at for e in recovery.history.names[name] if not e.marker)

@@ -93,9 +93,8 @@ def _of_group(group: Sequence[Arrived], keep: Keep) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for number, one in enumerate(newest_first):
         why = []
-        oldest = (
-            number == len(newest_first) - 1
-        )  # as restic does: if slots are left, the longest history is kept
+        # As restic does: if slots are left, the longest history is kept.
+        oldest = number == len(newest_first) - 1
         for name, bucket in _BUCKETS.items():
             value = bucket(one.at.astimezone(UTC), number)
             if left[name] and (seen.get(name) != value or oldest):

@@ -61,9 +61,8 @@ class Recovery:
     since: tuple[datetime, str] | None
     say: Say
     views: ServedViews
-    ahead: RunningCheck | None = (
-        None  # started before the locks were read, and valid because they confirmed the dates
-    )
+    # Started before the locks were read, and valid because they confirmed the dates.
+    ahead: RunningCheck | None = None
 
     @property
     def proposal(self) -> Proposal:
@@ -76,6 +75,7 @@ class Recovery:
         return replace(self, history=history, ahead=None)
 
     def open(self, at: datetime | None) -> Repository:
+        """The repository as it was at a moment, or as it is now (None)."""
         return Repository(
             access=self.access,
             tools=self.tools,

@@ -17,13 +17,8 @@ from ops.command_line.exit_codes import ExitCode
 from ops.command_line.output import JsonOption, console, print_json
 from toolchain.checkout import ROOT
 
-SHELL_FILES = (
-    "components/**/*.sh",
-    "components/**/*-*",
-    ".ci/run",
-    "docs/ci/*.sh",
-    ".github/*.sh",
-)  # programs for hosts have a dash in their names and no suffix
+# Programs for hosts have a dash in their names and no suffix.
+SHELL_FILES = ("components/**/*.sh", "components/**/*-*", ".ci/run", "docs/ci/*.sh", ".github/*.sh")
 
 
 _PERCENT = re.compile(r"\[ *([0-9]+)%\]$")
