@@ -61,11 +61,11 @@ PATH_AND_OPERATOR = {
     "A6": Proof(
         tests=(
             "tests/drill/test_a_rows.py::test_the_row_holds",
-            "tests/scripts/relay/test_second_factor.py::test_totp_opens_with_the_code_and_not_without_it",
+            "tests/scripts/relay/test_second_factor.py::test_totp_opens_the_tunnel_only_with_the_code",
         ),
         sabotage=(
             "tests/drill/test_a_rows.py::test_a6_sabotage_without_the_second_factor_a_stolen_key_works",
-            "tests/scripts/relay/test_second_factor.py::test_sabotage_a_person_without_a_secret_is_refused_not_waved_through",
+            "tests/scripts/relay/test_second_factor.py::test_sabotage_a_person_without_a_totp_secret_is_refused",
         ),
     ),
     "A7": Proof(
@@ -96,33 +96,33 @@ PATH_AND_OPERATOR = {
     "A9": Proof(
         tests=(
             "tests/drill/test_a_rows.py::test_the_row_holds",
-            "tests/scripts/source/test_contents.py::test_paths_of_which_nothing_would_be_stored_are_refused_so_that_the_storages_own_alarms_ring",
-            "tests/scripts/source/test_contents.py::test_a_run_tells_each_path_that_it_did_not_store",
-            "tests/scripts/source/test_contents.py::test_a_path_that_lost_its_files_is_told_until_somebody_accepts_it",
+            "tests/scripts/source/test_contents.py::test_if_nothing_would_be_stored_the_run_is_refused_so_that_the_storages_own_alarms_fire",
+            "tests/scripts/source/test_contents.py::test_a_run_reports_each_path_that_it_did_not_store",
+            "tests/scripts/source/test_contents.py::test_a_path_that_lost_its_files_is_reported_until_somebody_accepts_it",
             "tests/scripts/source/test_contents.py::test_a_run_that_cannot_read_some_files_is_partial_and_fails_after_a_week",
             "tests/restore_test/test_restore_test.py::test_a_backup_without_its_files_fails_the_restore_test",
             "tests/unit/settings/test_patterns.py::test_what_restic_refuses_the_preview_refuses",
         ),
         sabotage=(
             "tests/drill/test_a_rows.py::test_a9_sabotage_a_backup_that_always_reports_success_is_caught",
-            "tests/scripts/source/test_contents.py::test_sabotage_a_run_that_does_not_look_says_success",
-            "tests/scripts/source/test_contents.py::test_sabotage_a_run_that_takes_the_last_snapshot_for_the_measure_is_caught",
+            "tests/scripts/source/test_contents.py::test_sabotage_a_run_that_does_not_check_reports_success",
+            "tests/scripts/source/test_contents.py::test_sabotage_a_run_that_compares_with_the_last_snapshot_is_caught",
             "tests/unit/settings/test_patterns.py::test_sabotage_a_preview_that_reads_no_classes_is_caught",
         ),
     ),
     "A10": Proof(
         tests=(
             "tests/drill/test_a_rows.py::test_the_row_holds",
-            "tests/scripts/relay/test_storage_proof.py::test_every_weakness_is_found_and_all_are_told_at_once",
-            "tests/scripts/relay/test_storage_proof.py::test_all_rights_are_found_on_minio_and_none_was_used",
-            "tests/scripts/relay/test_storage_proof.py::test_on_versitygw_as_on_minio",
-            "tests/scripts/relay/test_storage_proof.py::test_on_ceph_what_it_does_not_hold_is_named",
-            "tests/scripts/relay/test_storage_gates.py::test_a_condition_that_is_not_held_is_told_and_the_rest_passes",
-            "tests/scripts/relay/test_storage_gates.py::test_what_cannot_work_is_refused_by_name",
+            "tests/scripts/relay/test_storage_proof.py::test_every_weakness_is_found_and_all_are_reported_at_once",
+            "tests/scripts/relay/test_storage_proof.py::test_excessive_rights_are_found_on_minio_without_using_them",
+            "tests/scripts/relay/test_storage_proof.py::test_excessive_rights_are_found_on_versitygw_as_on_minio",
+            "tests/scripts/relay/test_storage_proof.py::test_weaknesses_of_a_real_ceph_are_named",
+            "tests/scripts/relay/test_storage_gates.py::test_an_ignored_condition_is_reported_and_the_rest_passes",
+            "tests/scripts/relay/test_storage_gates.py::test_services_that_cannot_work_are_refused_by_name",
         ),
         sabotage=(
             "tests/drill/test_a_rows.py::test_a10_sabotage_a_storage_step_that_checks_too_little_accepts_weak_storages",
-            "tests/scripts/relay/test_storage_proof.py::test_sabotage_without_a_part_of_the_proof_its_weakness_is_not_found",
+            "tests/scripts/relay/test_storage_proof.py::test_sabotage_without_a_part_of_the_check_its_weakness_is_not_found",
             "tests/gates/test_rules.py::test_without_a_checksum_no_upload_is_accepted",
         ),
     ),

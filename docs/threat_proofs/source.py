@@ -105,9 +105,9 @@ SOURCE = {
     "S10": Proof(
         tests=(
             "tests/drill/test_trusted_rows.py::test_the_row_holds",
-            "tests/scripts/relay/test_steps.py::test_the_session_limit_answers_busy_and_spares_other_sources",
+            "tests/scripts/relay/test_steps.py::test_the_session_limit_answers_busy_and_does_not_affect_other_sources",
             "tests/scripts/relay/test_steps.py::test_limits_are_in_force_in_the_running_process",
-            "tests/scripts/relay/test_upload_limit.py::test_a_source_is_cut_off_at_its_limit_told_why_and_goes_on_when_it_is_raised",
+            "tests/scripts/relay/test_upload_limit.py::test_a_source_is_cut_off_at_its_limit_is_told_why_and_can_go_on_after_a_raise",
             "tests/integration/test_status_and_cut_off.py::test_s10_fast_growth_is_noticed",
             "tests/integration/test_status_and_cut_off.py::test_s10_s11_one_command_cuts_off_one_source_and_another_lets_it_in",
         ),

@@ -147,7 +147,7 @@ def test_every_rule_is_used_by_a_gate() -> None:
 
 # The test that shows the effect of the rule on software that does not handle it.
 BREAKS: dict[type[Rule], str] = {
-    rules.BucketElsewhere: "scripts/relay/test_storage_gates.py::test_sabotage_a_step_that_does_not_know_the_redirects_sends_the_operator_elsewhere",
+    rules.BucketElsewhere: "scripts/relay/test_storage_gates.py::test_sabotage_a_step_that_ignores_redirects_gives_the_operator_wrong_advice",
     rules.ChecksumDemanded: "gates/test_rules.py::test_without_a_checksum_no_upload_is_accepted",
     rules.TrailerRefused: "gates/test_rules.py::test_a_checksum_after_the_body_does_not_suit_every_service",
     rules.ChecksumHeadersRefused: "gates/test_rules.py::test_a_checksum_after_the_body_does_not_suit_every_service",
@@ -155,7 +155,7 @@ BREAKS: dict[type[Rule], str] = {
     rules.ConditionIgnored: "gates/test_rules.py::test_s5_if_the_condition_is_ignored_only_rclones_own_check_remains",
     rules.ConflictBetweenWriters: "gates/test_rules.py::test_of_two_writers_one_must_retry_and_restic_does",
     rules.EtagIsNoDigest: "gates/test_rules.py::test_an_etag_that_is_not_a_digest_is_not_compared",
-    rules.KmsKeyClosed: "scripts/relay/test_storage_gates.py::test_a_bucket_with_a_kms_key_passes_and_a_key_that_is_closed_is_named",
+    rules.KmsKeyClosed: "scripts/relay/test_storage_gates.py::test_a_bucket_with_a_kms_key_passes_and_an_unusable_key_is_named",
     rules.MissingKeyIs403: "gates/test_rules.py::test_a_missing_name_that_is_answered_with_403_cannot_be_written",
     rules.NoVersionsNoLocks: "gates/test_rules.py::test_a_service_without_locks_accepts_every_upload",
     rules.NoDefaultRetention: "gates/test_rules.py::test_a_service_without_locks_accepts_every_upload",

@@ -1,4 +1,4 @@
-"""A release site on loopback, keys made now and a `go` that only pretends: no test leaves this machine."""
+"""A release site on loopback, new keys and a fake `go`: no test contacts another machine."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ esac
 
 
 class Site(http.server.ThreadingHTTPServer):
-    """Serves `files`; `cut` ends an answer after so many bytes, once per entry; `asked` lists what came."""
+    """Serves `files`; `cut` ends an answer after this many bytes, once per entry; `asked` lists the requests."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -121,7 +121,7 @@ def site() -> Iterator[Site]:
 
 @dataclass
 class Keys:
-    """Two signers with a keyring of their own: the project's, and somebody else's."""
+    """Two signers with their own keyring: the project's, and somebody else's."""
 
     home: str
     prints: dict[str, str] = field(default_factory=dict)
@@ -157,7 +157,7 @@ class Keys:
 
 @pytest.fixture(scope="session")
 def keys() -> Iterator[Keys]:
-    home = tempfile.mkdtemp(prefix="lc-test-")  # short: gpg's sockets fail in a long path
+    home = tempfile.mkdtemp(prefix="lc-test-")  # short, because gpg's sockets fail in a long path
     made = Keys(home)
     made.make("good")
     made.make("other")
@@ -221,7 +221,7 @@ class Bench:
         return f"alpha-1.2.3-{arch}.{self.kind}" if self.hosts else self.archive
 
     def publish(self, program: bytes = PROGRAM, signer: str = "good", arch: str = "") -> None:
-        """Puts a whole, honest release on the site; with ``arch`` beside those that are there."""
+        """Put a complete, genuine release on the site; with ``arch`` in addition to the existing ones."""
         data, name = packed(self.kind, program), self.archive_of(arch or this_machine()[1])
         self.site.files[name] = data
         archives = [one for one in self.site.files if one.startswith("alpha-")] if arch else [name]
@@ -269,7 +269,7 @@ members = ["alpha"]
         return Toolchain(load(self.pins_file()), self.environ, self.tmp)
 
     def with_go(self, **settings: str) -> None:
-        """A `go` that would build the tool at once."""
+        """Add a `go` that would build the tool at once."""
         self.program("go", FAKE_GO)
         self.environ.update(settings)
 
@@ -291,7 +291,7 @@ members = ["alpha"]
         wait_until(condition, 20, pause=0.02)
 
     def start(self) -> subprocess.Popen[str]:
-        """Another process that ensures the tool."""
+        """Start another process that ensures the tool."""
         code = (
             "import sys; from pathlib import Path;"
             "from toolchain.toolchain import Toolchain; from toolchain.pins import load;"
@@ -309,7 +309,7 @@ members = ["alpha"]
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a process remembers starts empty, and no test waits for a server as long as a user would."""
+    """Clear what a process remembers, and shorten the time that users would wait for a server."""
     monkeypatch.setattr(fetch, "_verdicts", {})
     monkeypatch.setattr(progress, "_said", set())
     monkeypatch.setattr(fetch, "PAUSE_SECONDS", 0.0)

@@ -1,4 +1,4 @@
-"""The engine's own home: clean, private to the checkout, and a stand-in never masks a real plugin."""
+"""The engine's own home: clean, private to the checkout, and a stand-in never hides a real plugin."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from toolchain.toolchain import Toolchain
 
 ENGINE = "#!/bin/sh\necho v3.260.0\n"
 ALL = ("pulumi", "pulumi-language-python", "pulumi-resource-command", "pulumi-resource-random")
-# the real pins, with no server and no registry to reach
+# the real pins, with no server and no registry available
 PINS = """
 [go]
 oldest = "1.26.0"
@@ -70,7 +70,7 @@ def user_plugin(b, name, version):
     )
 
 
-def test_standins_serve_in_the_checkouts_own_home_and_are_announced(b, root, capsys):
+def test_standins_are_used_in_the_checkouts_own_home_and_announced(b, root, capsys):
     env = engine.local_environment(b.toolchain(), root)
     plugins = root / ".local/pulumi/plugins"
     assert env["PULUMI_HOME"] == str(plugins.parent)
@@ -85,7 +85,7 @@ def test_standins_serve_in_the_checkouts_own_home_and_are_announced(b, root, cap
     assert said[0].endswith(", ".join(ALL[1:]))
 
 
-def test_real_plugin_of_the_users_engine_wins(b, root):
+def test_a_real_plugin_of_the_users_engine_takes_precedence(b, root):
     real = user_plugin(b, "command", "1.2.1")
     tool = b.toolchain().ensure("pulumi-resource-command")["pulumi-resource-command"]
     assert (tool.origin, tool.path) == ("pulumi plugins", real)
@@ -94,14 +94,14 @@ def test_real_plugin_of_the_users_engine_wins(b, root):
 
 
 @pytest.mark.parametrize("flaw", ["another version", "half downloaded"])
-def test_unfit_plugin_of_the_users_engine_is_left_alone(b, flaw):
+def test_an_unsuitable_plugin_of_the_users_engine_is_not_used(b, flaw):
     real = user_plugin(b, "command", "1.2.0" if flaw == "another version" else "1.2.1")
     if flaw == "half downloaded":
         real.parent.with_name(real.parent.name + ".partial").touch()
     assert b.toolchain().ensure("pulumi-resource-command")["pulumi-resource-command"].origin == "stand-in"
 
 
-def test_real_plugin_that_appears_later_replaces_the_standin(b, root):
+def test_a_real_plugin_that_appears_later_replaces_the_standin(b, root):
     engine.local_environment(b.toolchain(), root)
     real = user_plugin(b, "random", "4.21.4")
     engine.local_environment(b.toolchain(), root)
@@ -109,12 +109,12 @@ def test_real_plugin_that_appears_later_replaces_the_standin(b, root):
 
 
 @pytest.mark.parametrize(("version", "origin"), [("4.21.4", "PATH"), ("4.21.5", "stand-in")])
-def test_plugin_on_path_must_be_the_very_version(b, version, origin):
+def test_a_plugin_on_path_must_have_the_exact_version(b, version, origin):
     b.program("pulumi-resource-random", f"#!/bin/sh\necho {version}\n")
     assert b.toolchain().ensure("pulumi-resource-random")["pulumi-resource-random"].origin == origin
 
 
-def test_edited_standin_is_built_anew_and_a_test_of_it_changes_nothing(b):
+def test_a_changed_standin_is_built_again_and_its_tests_do_not_count(b):
     name = "pulumi-resource-command"
     first = b.toolchain().ensure(name)[name]
     (b.tmp / "standins/main_test.go").write_text("package main\n")
@@ -124,7 +124,7 @@ def test_edited_standin_is_built_anew_and_a_test_of_it_changes_nothing(b):
     assert b.builds() == 2
 
 
-def test_standins_of_older_sources_do_not_pile_up(b):
+def test_standins_of_older_sources_do_not_accumulate(b):
     name = "pulumi-resource-command"
     folders = []
     for text in ("a", "b", "c"):
@@ -135,7 +135,7 @@ def test_standins_of_older_sources_do_not_pile_up(b):
     assert [folder.exists() for folder in folders] == [False, True, True]
 
 
-def test_after_a_day_the_real_one_is_looked_for_again(b, monkeypatch):
+def test_after_a_day_the_toolchain_looks_for_the_real_plugin_again(b, monkeypatch):
     name = "pulumi-resource-command"
     tool = b.toolchain().ensure(name)[name]
     looked = []
@@ -150,15 +150,15 @@ def test_after_a_day_the_real_one_is_looked_for_again(b, monkeypatch):
     assert b.builds() == 1
 
 
-def test_language_host_comes_with_its_engine(b):
+def test_the_language_host_comes_with_its_engine(b):
     real = b.program("pulumi-language-python", "#!/bin/sh\n")
     tool = b.toolchain().ensure("pulumi-language-python")["pulumi-language-python"]
     assert (tool.origin, tool.path) == ("PATH", real)
-    b.program("pulumi", "#!/bin/sh\necho v3.1.0\n")  # too old, and so is what came with it
+    b.program("pulumi", "#!/bin/sh\necho v3.1.0\n")  # too old, and so is the language host that came with it
     assert b.toolchain().ensure("pulumi-language-python")["pulumi-language-python"].origin == "stand-in"
 
 
-def test_official_archives_language_host_serves_with_its_engine(b):
+def test_the_language_host_of_the_official_archive_works_with_its_engine(b):
     (b.bin / "pulumi").unlink()
     staged = b.tmp / "staged"
     b.program("pulumi", ENGINE, staged)
@@ -169,7 +169,7 @@ def test_official_archives_language_host_serves_with_its_engine(b):
 
 
 @pytest.mark.parametrize("host", ["beside", "stand-in"])
-def test_engine_finds_its_language_host_beside_its_own_file(b, root, host):
+def test_the_engine_finds_its_language_host_beside_its_own_file(b, root, host):
     if host == "beside":
         b.program("pulumi-language-python", "#!/bin/sh\n")
     for _ in range(2):
@@ -186,7 +186,7 @@ def test_engine_finds_its_language_host_beside_its_own_file(b, root, host):
     ]
 
 
-def test_newer_engine_replaces_the_one_laid_out(b, root):
+def test_a_newer_engine_replaces_the_installed_one(b, root):
     engine.local_environment(b.toolchain(), root)
     (b.bin / "pulumi").unlink()
     b.program("pulumi", ENGINE.replace("260", "261"))
@@ -194,7 +194,7 @@ def test_newer_engine_replaces_the_one_laid_out(b, root):
     assert subprocess.check_output(["pulumi"], env=env, text=True) == "v3.261.0\n"
 
 
-def test_environment_carries_nothing_of_the_callers_that_could_be_used_or_leaked(b, root):
+def test_the_environment_contains_nothing_of_the_caller_that_could_be_used_or_leaked(b, root):
     leftovers = {
         "AWS_ACCESS_KEY_ID": "x", "AWS_CA_BUNDLE": "x", "RCLONE_CONFIG": "x", "RESTIC_PASSWORD": "x",
         "SSH_AUTH_SOCK": "x", "PULUMI_ACCESS_TOKEN": "x", "PULUMI_CONFIG_PASSPHRASE": "x",
@@ -210,8 +210,8 @@ def test_environment_carries_nothing_of_the_callers_that_could_be_used_or_leaked
     assert {env["PULUMI_SKIP_UPDATE_CHECK"], env["PULUMI_IGNORE_AMBIENT_PLUGINS"]} == {"true"}
 
 
-def test_a_shell_gets_the_engine_and_keeps_backend_secrets_provider_credentials_and_login(b, root):
-    """Yesterday it was pointed at the checkout's own state, and lost its session with AWS (docs/aws.md, step 3)."""
+def test_a_shell_gets_the_engine_and_keeps_its_backend_secrets_provider_credentials_and_login(b, root):
+    """It once was pointed at the checkout's own state, and lost its session with AWS (docs/aws.md, step 3)."""
     b.environ |= {
         "AWS_SESSION_TOKEN": "x",
         "PULUMI_BACKEND_URL": "s3://state",
@@ -229,7 +229,7 @@ def test_a_shell_gets_the_engine_and_keeps_backend_secrets_provider_credentials_
     assert not (root / ".local/passphrase").exists()
 
 
-def test_a_shell_whose_own_pulumi_has_everything_is_left_as_it_is(b, root):
+def test_a_shell_whose_own_pulumi_is_complete_is_not_changed(b, root):
     b.program("pulumi-language-python", "#!/bin/sh\n")
     user_plugin(b, "command", "1.2.1")
     user_plugin(b, "random", "4.21.4")
@@ -239,7 +239,7 @@ def test_a_shell_whose_own_pulumi_has_everything_is_left_as_it_is(b, root):
 
 
 @pytest.mark.parametrize("local", [False, True])
-def test_the_lines_to_eval_take_a_shells_own_away_for_the_local_stack_only(
+def test_the_lines_to_eval_replace_a_shells_settings_only_for_the_local_stack(
     b, root, local, monkeypatch, capsys
 ):
     b.environ |= {"AWS_SESSION_TOKEN": "x", "PULUMI_BACKEND_URL": "s3://state"}
@@ -253,8 +253,8 @@ def test_the_lines_to_eval_take_a_shells_own_away_for_the_local_stack_only(
 
 
 @pytest.mark.parametrize("state", ["answers", "nobody answers", "gone"])
-def test_only_an_ssh_agent_that_answers_is_kept(b, root, state):
-    # Not in tmp_path: a socket's path takes 107 bytes.
+def test_an_ssh_agent_is_kept_only_if_it_answers(b, root, state):
+    # Not in tmp_path: a socket's path has at most 107 bytes.
     with tempfile.TemporaryDirectory() as short, socket.socket(socket.AF_UNIX) as agent:
         path = Path(short, "agent")
         agent.bind(str(path))
@@ -268,7 +268,7 @@ def test_only_an_ssh_agent_that_answers_is_kept(b, root, state):
     assert "SSH_AGENT_PID" not in env
 
 
-def test_passphrase_is_random_private_and_kept(b, root, tmp_path):
+def test_the_passphrase_is_random_private_and_kept(b, root, tmp_path):
     passphrase = root / ".local/passphrase"
     env = engine.local_environment(b.toolchain(), root)
     first = passphrase.read_text()
@@ -289,14 +289,14 @@ def test_passphrase_is_random_private_and_kept(b, root, tmp_path):
     ]
 
 
-def test_inside_its_own_environment_nothing_of_ours_passes_for_the_users(b, root):
+def test_in_its_own_environment_the_checkouts_engine_is_not_taken_for_the_users(b, root):
     env = engine.local_environment(b.toolchain(), root)
     inner = Toolchain(load(b.pins_file()), {**env, "LASTCOPY_CACHE": str(b.cache)}, b.tmp).ensure(*ALL)
     assert [inner[name].origin for name in ALL] == ["PATH", "stand-in", "stand-in", "stand-in"]
     assert inner["pulumi"].path == b.bin / "pulumi"
 
 
-def test_nothing_of_the_product_refers_to_the_standins():
+def test_no_part_of_the_product_refers_to_the_standins():
     """They are for checkouts without the official parts; only the toolchain builds them (toolchain/standins/README.md)."""
     root = ROOT
     product = [

@@ -1,4 +1,4 @@
-"""A tool for a host of another architecture: verified like this machine's own, kept beside it, and never what merely lies on PATH."""
+"""A tool for a host of another architecture: verified like this machine's own, kept beside it, and never simply taken from PATH."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def b(bench):
     return made
 
 
-def test_the_release_of_the_hosts_architecture_is_verified_and_kept_beside_our_own(b):
+def test_the_release_for_the_hosts_architecture_is_verified_and_kept_beside_this_machines(b):
     own = b.toolchain().ensure()["alpha"]
     tool = b.toolchain().for_host("alpha", "armhf")
     assert (tool.version, tool.origin) == ("1.2.3", "official release")
@@ -36,15 +36,15 @@ def test_the_release_of_the_hosts_architecture_is_verified_and_kept_beside_our_o
     assert b.site.asked == []
 
 
-def test_a_tampered_release_is_not_handed_on(b):
+def test_a_tampered_release_is_not_handed_over(b):
     b.site.files[b.archive_of("arm-v7")] += b" "
-    b.with_go()  # the next way is open and must not be taken
+    b.with_go()  # the next way is open and must not be used
     with pytest.raises(ToolError, match="is not what was published"):
         b.toolchain().for_host("alpha", "armhf")
     assert (b.installed(), b.builds()) == ([], 0)
 
 
-def test_this_machines_own_kind_shares_its_cache(b):
+def test_this_machines_own_architecture_shares_its_cache(b):
     system, machine = this_machine()
     assert system == "linux"
     tool = b.toolchain().for_host("alpha", machine)
@@ -54,7 +54,7 @@ def test_this_machines_own_kind_shares_its_cache(b):
     assert b.site.asked == []
 
 
-def test_what_is_on_path_does_not_count(b):
+def test_a_program_on_path_is_not_used(b):
     """It may be linked against libraries that the host lacks, and nobody verified it."""
     b.program("alpha", "#!/bin/sh\necho alpha v1.2.3\n")
     assert b.toolchain().ensure()["alpha"].origin == "PATH"
@@ -64,7 +64,7 @@ def test_what_is_on_path_does_not_count(b):
 @pytest.mark.parametrize(
     ("architecture", "told"), [("armhf", "linux arm 7"), ("i386", "linux 386 "), ("arm64", "linux arm64 ")]
 )
-def test_where_only_the_module_proxy_is_reached_go_builds_for_the_host(bench, architecture, told):
+def test_if_only_the_module_proxy_can_be_reached_go_builds_for_the_host(bench, architecture, told):
     b = bench(hosts=True)
     b.with_go()
     tool = b.toolchain().for_host("alpha", architecture)
@@ -81,8 +81,8 @@ def test_an_architecture_without_a_release_is_refused_by_name(b):
     assert b.site.asked == []
 
 
-def test_a_file_to_carry_is_written_with_its_digest(tmp_path):
-    """What sources without a way to the Internet need; the enrolment script takes both as arguments."""
+def test_a_file_to_bring_along_is_written_with_its_digest(tmp_path):
+    """For sources without Internet access; the enrolment script takes both as arguments."""
     command = [
         sys.executable,
         "-m",

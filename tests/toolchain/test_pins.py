@@ -1,4 +1,4 @@
-"""versions.toml is the one file of pins: what else names a version agrees with it."""
+"""versions.toml is the only file with pins: every other mention of a version agrees with it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def go_mod(tool):
 
 
 @pytest.mark.parametrize("plugin", ["command", "random"])
-def test_plugin_is_the_version_that_its_sdk_asks_for(plugin):
+def test_a_plugin_has_the_version_that_its_sdk_asks_for(plugin):
     pinned = re.findall(rf"^pulumi-{plugin}==(\S+)", (ROOT / "requirements.txt").read_text(), re.M)
     assert pinned == [TOOLS[f"pulumi-resource-{plugin}"].version]
 
 
-def test_sdk_is_the_engines():
+def test_the_sdk_has_the_engines_version():
     """One version of Pulumi, in the engine and in the program that it runs."""
     pinned = re.findall(r"^pulumi==(\S+)", (ROOT / "requirements.txt").read_text(), re.M)
     assert pinned == [TOOLS["pulumi"].version]
@@ -41,7 +41,7 @@ def test_go_builds_the_pinned_module(tool):
     assert f"{module} h1:" in (ROOT / "toolchain/go" / tool / "go.sum").read_text()
 
 
-def test_what_upstreams_go_mod_changes_is_repeated():
+def test_replacements_in_upstreams_go_mod_are_repeated():
     fork = "github.com/tgummerer/clipboard v0.0.0-20241001131231-d02d263e614e"
     assert f"replace github.com/atotto/clipboard => {fork}" in go_mod("pulumi")
     assert "godebug winsymlink=0" in go_mod("restic")
@@ -52,13 +52,13 @@ def test_every_build_has_its_module_and_every_module_its_pin():
     assert sorted(BUILT) == sorted(path.name for path in (ROOT / "toolchain/go").iterdir())
 
 
-def test_language_host_is_the_engines():
+def test_the_language_host_has_the_engines_version():
     assert TOOLS["pulumi-language-python"].version == TOOLS["pulumi"].version
     assert TOOLS["pulumi-language-python"].release.archive == TOOLS["pulumi"].release.archive
 
 
 @pytest.mark.parametrize("tool", ["rclone", "restic"])
-def test_backup_tools_need_a_signature_and_a_floor(tool):
+def test_backup_tools_need_a_signature_and_a_minimum_version(tool):
     pin = TOOLS[tool]
     assert re.fullmatch("[0-9A-F]{40}", pin.release.fingerprint)
     assert pin.release.signature
@@ -68,7 +68,7 @@ def test_backup_tools_need_a_signature_and_a_floor(tool):
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-def test_every_release_has_proof_and_comes_by_https(tool):
+def test_every_release_has_a_proof_and_comes_by_https(tool):
     release = TOOLS[tool].release
     assert release.sums or re.fullmatch("[0-9a-f]{64}", release.sha256)
     for url in (release.archive, release.sums, *release.keys):
@@ -108,8 +108,8 @@ def test_archives_are_named_as_upstream_names_them(monkeypatch, tool, machine, a
         ("restic", "i386", "restic_0.19.1_linux_386.bz2"),
     ],
 )
-def test_hosts_archives_are_named_as_upstream_names_them(monkeypatch, tool, architecture, archive):
-    """Also from a workstation of another kind."""
+def test_archives_for_hosts_are_named_as_upstream_names_them(monkeypatch, tool, architecture, archive):
+    """Even from a workstation of another kind."""
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
     monkeypatch.setattr(platform, "machine", lambda: "arm64")
     pin = load().for_host(tool, architecture)
@@ -117,7 +117,7 @@ def test_hosts_archives_are_named_as_upstream_names_them(monkeypatch, tool, arch
     assert pin.platform == f"linux-{architecture}"
 
 
-def test_unsupported_machine_is_told(monkeypatch):
+def test_an_unsupported_machine_is_reported(monkeypatch):
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     with pytest.raises(ToolError, match="riscv64 is not supported: use Linux or macOS on amd64 or arm64"):
         this_machine()
@@ -150,13 +150,13 @@ def run(*arguments, **environ):
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
 
-def test_list_gets_nothing_and_names_every_tool(tmp_path):
+def test_list_fetches_nothing_and_names_every_tool(tmp_path):
     done = run("list", HOME=str(tmp_path), LASTCOPY_CACHE=str(tmp_path / "cache"))
     assert [line.split()[0] for line in done.stdout.splitlines()] == list(TOOLS)
     assert not (tmp_path / "cache").exists()
 
 
-def test_unknown_tool_is_an_error_on_one_line_without_a_traceback(tmp_path):
+def test_an_unknown_tool_is_an_error_on_one_line_without_a_traceback(tmp_path):
     done = run("ensure", "rsync", HOME=str(tmp_path))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: there is no tool rsync; the tools are pulumi, ")

@@ -1,4 +1,4 @@
-"""The official release: installed only when it is proven, and never half."""
+"""The official release is installed only if it is proven, and never partially."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KINDS = [("zip", "inline"), ("bz2", "detached"), ("tar.gz", "sums"), ("raw", "pi
 
 
 @pytest.mark.parametrize(("kind", "proof"), KINDS)
-def test_honest_release_is_installed_and_leaves_nothing_else(bench, kind, proof):
+def test_a_genuine_release_is_installed_and_leaves_nothing_else(bench, kind, proof):
     b = bench(kind=kind, proof=proof)
     b.publish()
     tool = b.toolchain().ensure()["alpha"]
@@ -31,7 +31,7 @@ def test_honest_release_is_installed_and_leaves_nothing_else(bench, kind, proof)
     assert not (b.cache / "tmp").exists()
 
 
-def test_second_run_asks_nobody(bench):
+def test_a_second_run_contacts_no_server(bench):
     b = bench()
     b.publish()
     b.toolchain().ensure()
@@ -41,15 +41,15 @@ def test_second_run_asks_nobody(bench):
 
 
 @pytest.mark.parametrize(("kind", "proof"), KINDS)
-def test_tampered_archive_stops_everything(bench, kind, proof):
+def test_a_tampered_archive_stops_everything(bench, kind, proof):
     b = bench(kind=kind, proof=proof)
-    b.with_go()  # the next way is open and must not be taken
+    b.with_go()  # the next way is open and must not be used
     b.publish()
     b.site.files[b.archive] = b.site.files[b.archive] + b" "
     with pytest.raises(ToolError, match=r"is not what was published[\s\S]*ensure alpha"):
         b.toolchain().ensure()
     assert (b.installed(), b.builds()) == ([], 0)
-    b.publish()  # the bad download is gone, so the honest one comes through
+    b.publish()  # the bad download was removed, so the genuine one is accepted
     assert b.toolchain().ensure()["alpha"].origin == "official release"
 
 
@@ -75,7 +75,7 @@ def key_file_of_the_other(b):
 
 @pytest.mark.parametrize("attack", [tampered_sums, other_signer, unsigned, key_file_of_the_other])
 @pytest.mark.parametrize(("kind", "proof"), [("zip", "inline"), ("bz2", "detached")])
-def test_only_the_pinned_keys_signature_counts(bench, kind, proof, attack):
+def test_only_a_signature_by_the_pinned_key_counts(bench, kind, proof, attack):
     b = bench(kind=kind, proof=proof)
     b.with_go()
     b.publish()
@@ -105,7 +105,7 @@ def test_text_outside_the_signed_message_is_not_read(bench):
     assert b.installed() == []
 
 
-def test_signed_sums_that_do_not_name_the_archive_install_nothing(bench):
+def test_signed_sums_without_the_archives_name_install_nothing(bench):
     b = bench()
     b.publish()
     b.site.files["SUMS"] = b.keys.inline(b"0" * 64 + b"  another.zip\n")
@@ -113,7 +113,7 @@ def test_signed_sums_that_do_not_name_the_archive_install_nothing(bench):
         b.toolchain().ensure()
 
 
-def test_archive_cannot_write_outside_its_folder(bench):
+def test_an_archive_cannot_write_outside_its_folder(bench):
     b = bench(kind="tar.gz", proof="sums")
     b.publish()
     with tarfile.open(fileobj=io.BytesIO(b.site.files[b.archive])) as tar:
@@ -122,7 +122,7 @@ def test_archive_cannot_write_outside_its_folder(bench):
     assert not list(b.tmp.rglob("escaped"))
 
 
-def test_cut_download_goes_on_where_it_stopped(bench):
+def test_an_interrupted_download_continues_where_it_stopped(bench):
     b = bench()
     b.publish()
     b.site.cut[b.archive] = [100, 50]
@@ -131,7 +131,7 @@ def test_cut_download_goes_on_where_it_stopped(bench):
     assert spans == ["", "bytes=100-", "bytes=150-"]
 
 
-def test_changed_rest_of_a_resumed_download_is_noticed(bench):
+def test_a_changed_rest_of_a_resumed_download_is_noticed(bench):
     b = bench()
     b.publish()
     part = b.cache / "downloads" / "alpha-1.2.3" / f"{b.archive}.part"
@@ -152,7 +152,7 @@ def test_killed_after_the_last_byte_needs_no_second_download(bench, left):
     assert b.toolchain().ensure()["alpha"].origin == "official release"
 
 
-def test_run_killed_in_the_download_goes_on_in_the_next(bench):
+def test_a_run_killed_during_the_download_is_continued_by_the_next(bench):
     b = bench()
     b.publish(PROGRAM + os.urandom(2 * fetch.CHUNK))
     b.site.cut[b.archive], b.site.stall[b.archive] = [fetch.CHUNK + 100], threading.Event()
@@ -176,7 +176,7 @@ def test_two_runs_at_once_download_once(bench):
     assert sum(path == b.archive for _, path, _ in b.site.asked) == 1
 
 
-def test_missing_gpg_is_an_error_with_its_fix_not_a_reason_to_skip_the_check(bench, monkeypatch):
+def test_a_missing_gpg_is_an_error_with_its_fix_and_does_not_skip_the_check(bench, monkeypatch):
     b = bench()
     b.with_go()
     b.publish()
@@ -186,7 +186,7 @@ def test_missing_gpg_is_an_error_with_its_fix_not_a_reason_to_skip_the_check(ben
     assert (b.installed(), b.builds()) == ([], 0)
 
 
-def test_release_that_is_gone_opens_the_next_way_and_says_so(bench, capsys):
+def test_a_missing_release_opens_the_next_way_and_is_reported(bench, capsys):
     b = bench()
     b.with_go()
     b.site.files["KEYS"] = b""
@@ -194,7 +194,7 @@ def test_release_that_is_gone_opens_the_next_way_and_says_so(bench, capsys):
     assert "HTTP 404" in capsys.readouterr().err
 
 
-def test_silent_network_is_found_out_once_and_soon(bench, site, monkeypatch):
+def test_a_silent_network_is_detected_once_and_soon(bench, site, monkeypatch):
     b = bench()
     b.with_go()
     site.files.clear()
@@ -210,7 +210,7 @@ def test_silent_network_is_found_out_once_and_soon(bench, site, monkeypatch):
     silent.set()
 
 
-def test_plain_http_is_refused_and_https_never_becomes_it():
+def test_plain_http_is_refused_and_https_never_falls_back_to_it():
     with pytest.raises(ToolError, match="must be https"):
         fetch.small("http://example.test/SUMS")
     handler, request = fetch._StayEncrypted(), urllib.request.Request("https://example.test/a")

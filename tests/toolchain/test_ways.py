@@ -1,4 +1,4 @@
-"""What the user has comes first; then the release; then Go; and when no way is open, all of it is told."""
+"""What the user has comes first; then the release; then Go; and if no way works, all reasons are reported."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def says(version: str) -> str:
         ("what", "", False),
     ],
 )
-def test_program_on_path_serves_only_when_its_version_fits(bench, capsys, on_path, extra, fits):
+def test_a_program_on_path_is_used_only_if_its_version_is_suitable(bench, capsys, on_path, extra, fits):
     b = bench(extra=extra)
     b.publish()
     own = b.program("alpha", says(on_path))
@@ -47,7 +47,7 @@ def test_program_on_path_serves_only_when_its_version_fits(bench, capsys, on_pat
     assert "ADVISORY-1" in said[0]
 
 
-def test_fitting_program_behind_an_old_one_is_found(bench):
+def test_a_suitable_program_after_an_old_one_is_found(bench):
     b = bench()
     b.program("alpha", says("1.0.0"))
     newer = b.program("alpha", says("1.3.0"), b.tmp / "later")
@@ -55,7 +55,7 @@ def test_fitting_program_behind_an_old_one_is_found(bench):
     assert b.toolchain().ensure()["alpha"].path == newer
 
 
-def test_program_in_the_working_directory_is_never_run(bench, monkeypatch):
+def test_a_program_in_the_working_directory_is_never_run(bench, monkeypatch):
     b = bench()
     b.publish()
     b.program("alpha", f"#!/bin/sh\ntouch {b.tmp}/was-run\n", b.tmp / "here")
@@ -76,18 +76,18 @@ def test_without_the_release_go_builds_the_pinned_module(bench):
     assert b.builds() == 1
 
 
-def test_caches_made_for_the_build_go_and_the_users_stay(bench):
+def test_caches_made_for_the_build_are_removed_and_the_users_are_kept(bench):
     b = bench()
     b.with_go()
     (b.home / "go/pkg/mod/theirs").mkdir(parents=True)
     b.toolchain().ensure()
     assert (b.home / "go/pkg/mod/theirs").is_dir()
-    assert (b.home / "go-modcache").read_text() == "\n"  # Go's own choice, which is theirs
+    assert (b.home / "go-modcache").read_text() == "\n"  # Go's own default, which belongs to the user
     assert not (b.home / ".gocache").exists()
     assert not (b.cache / "go").exists()
 
 
-def test_caches_made_for_the_build_stay_while_something_is_missing(bench):
+def test_caches_made_for_the_build_are_kept_while_something_is_missing(bench):
     b = bench()
     b.with_go(FAKE_GO_BUILD="mkdir -p half/done")
     assert b.toolchain().ensure()
@@ -109,7 +109,7 @@ def test_caches_made_for_the_build_stay_while_something_is_missing(bench):
         ({"FAKE_GO_BUILD": "false"}, "go build failed:\n      go: downloading example.test/alpha v1.2.3"),
     ],
 )
-def test_error_without_any_way_tells_each_way_its_reason_and_the_fix(bench, settings, reason):
+def test_the_error_without_any_way_gives_the_reason_and_fix_for_each(bench, settings, reason):
     b = bench()
     b.program("alpha", says("1.0.0"))
     if settings is not None:
@@ -126,7 +126,7 @@ def test_error_without_any_way_tells_each_way_its_reason_and_the_fix(bench, sett
     assert b.installed() == []
 
 
-def test_older_go_serves_when_it_may_fetch_a_newer_one(bench):
+def test_an_older_go_is_used_if_it_may_fetch_a_newer_one(bench):
     b = bench()
     b.with_go(FAKE_GO_VERSION="go1.22.0")
     assert b.toolchain().ensure()["alpha"].origin == "built from registry"
@@ -166,7 +166,7 @@ def test_two_runs_at_once_build_once(bench):
     assert [err.count("waiting for another run") for _, err in built] == [0, 1]
 
 
-def test_run_killed_in_the_build_leaves_nothing_half_and_the_next_succeeds(bench):
+def test_a_run_killed_during_the_build_leaves_nothing_partial_and_the_next_succeeds(bench):
     b = bench()
     b.with_go(FAKE_GO_BUILD="sleep 2")
     first = b.start()
@@ -180,7 +180,7 @@ def test_run_killed_in_the_build_leaves_nothing_half_and_the_next_succeeds(bench
     assert not (b.cache / "tmp").exists()
 
 
-def test_folder_without_its_mark_is_not_taken_for_whole(bench):
+def test_a_folder_without_its_mark_is_not_taken_for_complete(bench):
     b = bench()
     b.publish()
     half = b.cache / "tools" / "alpha" / "1.2.3"
@@ -191,12 +191,12 @@ def test_folder_without_its_mark_is_not_taken_for_whole(bench):
     assert Path(tool.path).read_bytes() == b"#!/bin/sh\necho alpha v1.2.3\n"
 
 
-def test_unknown_names_are_told_together_with_the_known(bench):
+def test_unknown_names_are_reported_together_with_the_known_ones(bench):
     with pytest.raises(ToolError, match="there is no tool beta, gamma; the tools are alpha"):
         bench().toolchain().ensure("beta", "alpha", "gamma")
 
 
-def test_what_only_tests_run_is_got_for_tests_or_by_name_alone(bench):
+def test_tools_of_the_tests_are_fetched_for_tests_or_by_name_only(bench):
     b = bench(extra='only = "tests"')
     b.publish()
     assert b.toolchain().ensure() == {}
@@ -205,7 +205,7 @@ def test_what_only_tests_run_is_got_for_tests_or_by_name_alone(bench):
     assert list(b.toolchain().ensure("alpha")) == ["alpha"]
 
 
-def test_the_local_stack_pays_for_no_tool_of_the_tests():
+def test_the_local_stack_fetches_no_tool_of_the_tests():
     pins = Toolchain().pins.tools
     assert [name for name, pin in pins.items() if pin.only] == ["versitygw"]
     assert {pin.only for pin in pins.values()} == {"", "tests"}

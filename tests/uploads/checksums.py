@@ -33,7 +33,7 @@ def _trailer(request: RecordedRequest) -> str:
 
 
 def carried(request: RecordedRequest) -> set[str]:
-    """The checksums that came with the body and are right, by their names; a wrong one raises."""
+    """The correct checksums that came with the body, by name; a wrong checksum raises an error."""
     body, found = content(request), set()
     crc = base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
     md5 = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()

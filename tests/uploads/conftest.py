@@ -38,7 +38,7 @@ class Relay:
         return self.folder / "credentials"
 
     def furnish(self, uploads: Uploads, secret: str = SECRET) -> None:
-        """rclone.conf and the key's file."""
+        """Write rclone.conf and the key's file."""
         self.conf.write_text(
             rclone_config.s3_conf(
                 uploads=uploads,
@@ -71,17 +71,17 @@ class Relay:
         return ["sh", "-c", f"exec {line} 2>>{self.folder}/log"]
 
     def session(self, uploads: Uploads) -> Session:
-        """A forced command's end: HTTP/2 over its standard input and output."""
+        """One end of a forced command: HTTP/2 over its standard input and output."""
         return Session(self.words(uploads))
 
     def look(self, uploads: Uploads, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-        """One `lsf` of the repository in that environment, as the wrapper looks before a session."""
+        """One `lsf` of the repository in that environment, like the wrapper's check before a session."""
         words = self.words(uploads, environment)
         words[2] = words[2].replace("serve restic --stdio --append-only", "lsf --retries 1")
         return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
 
     def store(self, uploads: Uploads, key: str, body: bytes) -> None:
-        """One object by the function of rclone that a session uses (`RcatSize`), without HTTP/2 in Python, which is slow."""
+        """Store one object by the function of rclone that a session uses (`RcatSize`), without HTTP/2 in Python, which is slow."""
         words = self.words(uploads)
         target = f" lastcopy:{PATH}"
         words[2] = words[2].replace("serve restic --stdio --append-only", f"rcat --size={len(body)}")

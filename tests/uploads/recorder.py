@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 NOTHING = b'<?xml version="1.0"?><ListBucketResult><Name>b</Name><IsTruncated>false</IsTruncated></ListBucketResult>'
 BEGUN = b'<?xml version="1.0"?><InitiateMultipartUploadResult><UploadId>u1</UploadId></InitiateMultipartUploadResult>'
-ETAG = f'"{"ab" * 16}"'  # of the form of an MD5, and none: so are ETags under SSE-KMS
+ETAG = f'"{"ab" * 16}"'  # looks like an MD5 sum but is not, like ETags under SSE-KMS
 COMPLETE = f'<?xml version="1.0"?><CompleteMultipartUploadResult><ETag>{ETAG}</ETag></CompleteMultipartUploadResult>'.encode()
 WRITES = ("PUT", "POST")
 
@@ -31,7 +31,7 @@ class RecordedRequest:
 
     @property
     def step(self) -> str:
-        """What the request does in S3's own terms."""
+        """The request's name in S3's own terms."""
         if self.method == "POST":
             return "CreateMultipartUpload" if "uploads" in self.query else "CompleteMultipartUpload"
         return (

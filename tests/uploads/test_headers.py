@@ -1,7 +1,7 @@
-"""Every upload carries a checksum that the storage can compare before it stores, in the way that the service knows, and the condition of S5.
+"""Every upload carries a checksum that the storage can compare before it stores, in a form that the service knows, and the condition of S5.
 
-The real rclone with the relay's own rclone.conf, key and arguments, against a server that writes down what it was sent. Its ETags are no
-MD5, as under SSE-KMS.
+The real rclone with the relay's own rclone.conf, key and arguments, against a server that records what it gets. Its ETags are not
+MD5 sums, as under SSE-KMS.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WAYS = pytest.mark.parametrize("name", ["AWS", "Minio", "Ceph"])
 
 
 def upload(relayed: Relay, service: StorageService, objects: dict[str, int] = OBJECTS) -> dict[str, bytes]:
-    """Sends the objects as a source does, all at once; what was sent, by its name in the repository."""
+    """Send the objects as a source does, all at once; returns what was sent, by name in the repository."""
     bodies = {name: os.urandom(size) for name, size in objects.items()}
     with relayed.session(service.uploads()) as session:
         answers = session.together([RestRequest("POST", f"/{name}", body) for name, body in bodies.items()])
@@ -49,7 +49,7 @@ def unchecked(requests: Sequence[RecordedRequest]) -> list[RecordedRequest]:
 
 
 @EVERY
-def test_every_upload_carries_a_right_checksum_and_the_condition(
+def test_every_upload_carries_a_correct_checksum_and_the_condition(
     relayed: Relay, service: StorageService
 ) -> None:
     relayed.furnish(service.uploads())
@@ -70,7 +70,7 @@ def test_every_upload_carries_a_right_checksum_and_the_condition(
 
 
 @WAYS
-def test_a_large_object_comes_in_as_many_requests_as_the_service_needs(relayed: Relay, name: str) -> None:
+def test_a_large_object_is_sent_in_as_many_requests_as_the_service_needs(relayed: Relay, name: str) -> None:
     service = SERVICES[name]  # type: ignore[index]
     relayed.furnish(service.uploads())
     body = os.urandom(LARGE)
@@ -88,9 +88,7 @@ def test_a_large_object_comes_in_as_many_requests_as_the_service_needs(relayed: 
 
 
 @WAYS
-def test_sabotage_with_the_configuration_of_before_nothing_carries_a_checksum(
-    relayed: Relay, name: str
-) -> None:
+def test_sabotage_with_the_former_configuration_nothing_carries_a_checksum(relayed: Relay, name: str) -> None:
     service = SERVICES[name]  # type: ignore[index]
     relayed.conf.write_text(
         f"[lastcopy]\ntype = s3\nprovider = {service.rclone}\nenv_auth = false\naccess_key_id = {KEY_ID}\n"
@@ -104,7 +102,9 @@ def test_sabotage_with_the_configuration_of_before_nothing_carries_a_checksum(
 
 
 @pytest.mark.parametrize("name", ["AWS", "Ceph"])
-def test_sabotage_a_comparison_with_the_etag_calls_a_good_upload_corrupted(relayed: Relay, name: str) -> None:
+def test_sabotage_a_comparison_with_the_etag_reports_a_good_upload_as_corrupted(
+    relayed: Relay, name: str
+) -> None:
     service = SERVICES[name]  # type: ignore[index]
     uploads = service.uploads()
     relayed.furnish(uploads)
@@ -119,7 +119,7 @@ def test_sabotage_a_comparison_with_the_etag_calls_a_good_upload_corrupted(relay
 @pytest.mark.parametrize(
     "secret", ["#begins-a-comment", "a;b#c=d:e", "[profile]", "a\"b'c", "%(x", "tail\\", "=" * 8]
 )
-def test_a_tricky_secret_is_read_back(relayed: Relay, secret: str) -> None:
+def test_a_difficult_secret_is_read_back(relayed: Relay, secret: str) -> None:
     uploads = SERVICES["AWS"].uploads()
     relayed.furnish(uploads, secret)
     assert relayed.look(uploads, {}).returncode == 0, relayed.log()
@@ -129,7 +129,7 @@ def test_a_tricky_secret_is_read_back(relayed: Relay, secret: str) -> None:
 
 @pytest.mark.parametrize("left", ["no file", "another profile", "no key"])
 @pytest.mark.parametrize("name", ["AWS", "Ceph"])
-def test_without_its_own_key_rclone_takes_no_other(relayed: Relay, name: str, left: str) -> None:
+def test_without_its_own_key_rclone_uses_no_other(relayed: Relay, name: str, left: str) -> None:
     """It uses no key of the environment, of root's own files or of the machine, and never sends a request without a signature."""
     uploads = SERVICES[name].uploads()  # type: ignore[index]
     relayed.furnish(uploads)
@@ -149,7 +149,7 @@ def test_without_its_own_key_rclone_takes_no_other(relayed: Relay, name: str, le
     assert relayed.recorder.requests == [], relayed.log()
 
 
-def test_sabotage_without_the_profile_a_key_of_the_environment_is_taken(relayed: Relay) -> None:
+def test_sabotage_without_the_profile_a_key_of_the_environment_is_used(relayed: Relay) -> None:
     uploads = SERVICES["AWS"].uploads()
     relayed.furnish(uploads)
     relayed.conf.write_text(relayed.conf.read_text().replace("profile = lastcopy\n", ""))
@@ -157,7 +157,7 @@ def test_sabotage_without_the_profile_a_key_of_the_environment_is_taken(relayed:
     assert any(is_signed_with(one, "Y") for one in relayed.recorder.requests)
 
 
-def test_a_restore_leaves_no_word_of_the_sdk_in_the_journal(relayed: Relay) -> None:
+def test_a_restore_leaves_no_message_of_the_sdk_in_the_journal(relayed: Relay) -> None:
     service = SERVICES["AWS"]
     relayed.furnish(service.uploads())
     upload(relayed, service, {"keys/k": 450})

@@ -1,4 +1,4 @@
-"""A server of the tests in the relay's own network: a program of this machine on the relay's loopback, which the relay's firewall lets sources reach."""
+"""A test server in the relay's own network: a program of this machine on the relay's loopback, which the relay's firewall lets sources reach."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from toolchain.checkout import ROOT
 
 
 class Program:
-    """A module that answers each line of JSON with one, and ends with its stdin. ``facts``: its first answer, with its ``endpoint``."""
+    """A module that answers each line of JSON with one line, and ends when stdin ends. ``facts``: its first answer, with its ``endpoint``."""
 
     def __init__(self, process: subprocess.Popen[str], given: object) -> None:
         self._process = process
@@ -31,7 +31,7 @@ class Program:
 
 @contextmanager
 def beside(chain: Chain, module: str, given: object) -> Iterator[Program]:
-    """`python -m MODULE` for as long as the block lasts."""
+    """Run `python -m MODULE` during the block."""
     target = next(word for word in chain.box.command("relay", ["true"]) if word.startswith("--target"))
     with subprocess.Popen(
         ["nsenter", target, "--net", "--", sys.executable, "-m", module],

@@ -1,6 +1,6 @@
-"""One real relay, one real source and one real locked storage, driven by the very texts that the program sends.
+"""One real relay, one real source and one real locked storage, controlled by the same scripts that the program sends.
 
-A step goes the way that HostStep goes: over ssh as the admin, through sudo, script and values on stdin.
+A step takes the same route as a HostStep: over ssh as the admin, through sudo, with script and values on stdin.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ RELAY_RCLONE = "/usr/local/bin/rclone"
 
 @dataclass(frozen=True)
 class Answer:
-    """How a step ended, and the JSON line that it printed."""
+    """How a step ended, and its line of JSON."""
 
     code: int
     line: dict[str, Any]
@@ -55,7 +55,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Step:
-    """A script with its values, as a component would send it."""
+    """A script with its values, as a component sends it."""
 
     script: str
     values: Mapping[str, str]
@@ -68,7 +68,7 @@ class Step:
 
 
 class Chain:
-    """One of the sandbox's relays with a source on it, and how to make every step of it. ``rclone``: where it has the program."""
+    """One of the sandbox's relays with a source on it, and how to make each of its steps. ``rclone``: where it has the program."""
 
     def __init__(
         self,
@@ -89,10 +89,10 @@ class Chain:
         self.known_hosts = keys / f"known_hosts-{machine}"
         self.known_hosts.write_text(f"relay {self.relay_facts['host_key']}\n")
 
-    # reaching the machines
+    # access to the machines
 
     def root(self, *argv: str, machine: str = "", stdin: str = "") -> subprocess.CompletedProcess[str]:
-        """As root in a machine, past its sshd and its firewall."""
+        """Run as root in a machine, without its sshd and firewall."""
         return subprocess.run(
             self.box.command(machine or self.machine, list(argv)),
             input=stdin,
@@ -108,9 +108,9 @@ class Chain:
         return done.stdout
 
     def ssh_argv(self, user: str, key: Path, *options: str) -> list[str]:
-        """ssh from the workstation with a pinned host key and nothing of the user's own configuration."""
+        """ssh from the workstation with a pinned host key and without the user's configuration."""
         return [
-            *("ssh", "-F", "/dev/null", *options),  # first: of a setting given twice, ssh takes the first
+            *("ssh", "-F", "/dev/null", *options),  # first, because ssh takes the first of two values
             *("-o", "HostKeyAlias=relay", "-o", f"UserKnownHostsFile={self.known_hosts}"),
             *("-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"),
             *("-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ConnectTimeout=10", "-i", str(key)),
@@ -136,13 +136,13 @@ class Chain:
         return answer
 
     def inside(self, step: Step) -> None:
-        """The step by a short cut past ssh, for putting the relay right between tests."""
+        """Run the step without ssh, to restore the relay between tests."""
         done = self.root("sh", "-s", "--", "apply", "203.0.113.1 1 2 22", stdin=step.text())
         assert done.returncode == 0, done.stderr
 
     @contextlib.contextmanager
     def reached_by_sources(self, port: int) -> Iterator[None]:
-        """Sources' processes reach this port of the relay's own loopback, as if the storage were there."""
+        """Let sources' processes reach this port of the relay's own loopback, as if the storage were there."""
         element = f"element inet lastcopy looked_up4 {{ 127.0.0.1 . {port} }}"
         self.sh(f"nft add {element}")
         try:
@@ -151,18 +151,18 @@ class Chain:
             self.sh(f"nft delete {element}")
 
     def still(self, timer: str) -> None:
-        """No run of this timer comes in between, and none is under way; furnishing the relay anew starts the timer again."""
+        """Keep a timer from running during the block, and end a run that is under way; furnishing the relay again starts the timer."""
         self.sh(f"systemctl stop {timer}.timer {timer}.service")
 
     def converges(self, step: Step) -> None:
-        """The promise of every step: a second run changes nothing, and check finds no drift."""
+        """What every step guarantees: a second run changes nothing, and check finds no drift."""
         again = self.apply(step)
         assert again.changed == []
         check = self.run(step, "check")
         assert (check.code, check.drift) == (0, []), check.words
 
     def killed_after(self, step: Step, seconds: float) -> None:
-        """Start the step and cut it off with SIGKILL, as a lost host or an impatient operator would."""
+        """Start the step and end it with SIGKILL, as a lost host or an impatient operator would."""
         argv = self.box.command(self.machine, ["setsid", "sh", "-s", "--", "apply", "198.51.100.9 1 2 22"])
         process = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True
@@ -171,7 +171,7 @@ class Chain:
         process.stdin.write(step.text())
         process.stdin.close()
         time.sleep(seconds)
-        # Only the step's own process group inside the machine: it is the one that holds a work folder.
+        # Only the step's own process group inside the machine, which is the one with a work folder.
         self.root(
             "sh",
             "-c",
@@ -180,7 +180,7 @@ class Chain:
         )
         process.wait(30)
 
-    # the steps, with the values that the components give them
+    # the steps, with the values of the components
 
     def plan(self, **changes: Any) -> SshdPlan:
         return SshdPlan(**{"admin_user": "admin", "second_factor": "none", "listen_port": 22, **changes})
@@ -257,7 +257,7 @@ class Chain:
         key: Path | None = None,
         service: ServiceName = "Minio",
     ) -> Step:
-        """`service`: what the stack file calls the storage."""
+        """`service`: the storage's name in the stack file."""
         limits = limits or Limits()
         path = relay.storage_path(self.storage["bucket"], source, generation)
         public = (key or self.key(source)).with_suffix(".pub").read_text()
@@ -315,7 +315,7 @@ class Chain:
             ),
         }
 
-    # a source's own side
+    # the source's side
 
     def key(self, name: str) -> Path:
         path = self.keys / name
@@ -325,7 +325,7 @@ class Chain:
         return path
 
     def forced(self, source: str, *options: str) -> list[str]:
-        """The command line that opens the source's forced command, from the workstation."""
+        """The command line that starts the source's forced command, from the workstation."""
         return self.ssh_argv(f"bk-{source}", self.key(source), *options)
 
     def forced_line(self, source: str) -> str:

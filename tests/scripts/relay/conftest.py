@@ -27,7 +27,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     box = Sandbox(work / "box")
     try:
         with (Path(tempfile.gettempdir()) / "lastcopy-test-networks").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # other workers look for a free range at this very moment
+            fcntl.flock(lock, fcntl.LOCK_EX)  # other workers may look for a free range at this moment
             box.network_up(free_network(), "nspawn")
         with ThreadPoolExecutor() as pool:
             storage = pool.submit(box.storage_up, BUCKET)
@@ -43,7 +43,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
 
 
 def furnish(chain: Chain) -> None:
-    """Every step of the relay, in the program's order."""
+    """Run every step of the relay, in the program's order."""
     for step in (
         chain.sshd(),
         chain.sshd("confirm"),
@@ -77,13 +77,13 @@ def older(chain: Chain) -> Chain:
 
 @pytest.fixture
 def ready(chain: Chain) -> Chain:
-    """The relay as `pulumi up` leaves it, with sources web1 and db1. The test only uses it."""
+    """The relay as `pulumi up` leaves it, with sources web1 and db1. The test must not change it."""
     furnished(chain)
     return chain
 
 
 @pytest.fixture
 def changing(ready: Chain) -> Chain:
-    """As `ready`, for a test that changes the relay: the next test gets it as it was before."""
+    """Like `ready`, for a test that changes the relay: the next test gets it as it was before."""
     ready.furnished = False
     return ready

@@ -1,4 +1,4 @@
-"""A machine as cloud-init leaves it: one ECDSA host key that others could read, and an admin. Steps go over ssh, as HostStep's do."""
+"""A machine as cloud-init leaves it: one ECDSA host key that others could read, and an admin. Steps go over ssh, like those of HostStep."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Newborn:
         self.machine.write(f"{path}.pub", f"{key.public}\n")
 
     def dial(self, pin: str, line: str = "true", stdin: str = "", port: int = 22) -> Done:
-        """As the engine's plugin: it asks for the kind of key that is pinned, and takes that one only."""
+        """Connect like the engine's plugin: ask for the pinned type of key, and accept only the pinned key."""
         self.machine.write("/root/pins/known_hosts", f"relay {pin}\n")
         words = [
             *("ssh", "-F", "/dev/null", "-i", "/root/admin", "-p", str(port), "-o", "BatchMode=yes"),
@@ -75,7 +75,7 @@ class Newborn:
         return own
 
     def kill_at(self, phase: str, command: int) -> bool:
-        """Run the step and kill it outright before its n-th command; whether it got so far."""
+        """Run the step and kill it before its n-th command; returns whether it got that far."""
         trap = f"n=0; set -T; trap 'n=$((n+1)); [ $n -ne {command} ] || kill -KILL $$' DEBUG\n"
         done = self.machine.run(
             "exec bash --posix -s -- apply '127.0.0.1 1 127.0.0.1 22'", stdin=trap + self.text(phase)

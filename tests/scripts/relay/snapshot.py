@@ -1,4 +1,4 @@
-"""The relay as `furnish` left it: seen whether it still is so, and put back without a run of every step."""
+"""The relay as `furnish` left it: checks whether it is unchanged, and restores it without running every step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.scripts.relay.chain import Chain
 PLACES = "etc usr/local home var/lib/lastcopy/guard"
 ARCHIVE = "/srv/furnished.tar"
 UNITS = "ssh.service lastcopy-firewall.service lastcopy-storage.timer lastcopy-limits.timer"
-# A program is too large to be kept: that it is there is seen, its content is not.
+# Programs are too large to keep: only their presence is checked, not their content.
 SMALL = r"\( -type f -size +1000k -prune -o -print0 \)"
 LOOK = f"""
 cd / && find {PLACES} -printf '%p %y %m %U %G %l\\n' | sort
@@ -45,13 +45,13 @@ class Snapshot:
         return cls(chain.sh(LOOK))
 
     def put_back(self, chain: Chain) -> bool:
-        """Whether the relay is as it was: left so by the test, or made so again. False: the steps must do it."""
+        """Restore what the test changed. False: only the steps can do that."""
         now = chain.sh(LOOK)
         changed = {*now.splitlines()} ^ {*self.look.splitlines()}
         if any(map(STEPS_ONLY.search, changed)):
             return False
         if changed:
             chain.sh(PUT_BACK)
-        # It reads its settings anew, and forgets who failed to log in.
+        # It reads its settings again, and forgets failed logins.
         chain.sh("systemctl reset-failed ssh.service; systemctl restart ssh.service")
         return not changed or chain.sh(LOOK) == self.look

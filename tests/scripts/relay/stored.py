@@ -1,4 +1,4 @@
-"""What the storage of the tests of a relay holds, seen past every identity of a source."""
+"""The contents of the storage of a relay's tests, without using any identity of a source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A relay on Debian 12 (OpenSSH 9.2, systemd 252), where what it does differs from Debian 13's: every step, a real backup through it, and its way back."""
+"""A relay on Debian 12 (OpenSSH 9.2, systemd 252), where it differs from Debian 13: every step, a real backup through it, and its rollback."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LIVE = "/etc/ssh/sshd_config.d/10-lastcopy.conf"
 
 
 def steps(older: Chain) -> dict[str, Step]:
-    """In the program's order; the repository is one of its own, for the other relay serves the same storage."""
+    """In the program's order, with a separate repository, because the other relay uses the same storage."""
     return {
         "sshd": older.sshd(),
         "sshd confirm": older.sshd("confirm"),
@@ -50,7 +50,7 @@ def served(older: Chain) -> Chain:
     return older
 
 
-def test_it_is_the_older_debian_that_is_tried(served: Chain) -> None:
+def test_the_source_really_runs_debian_12(served: Chain) -> None:
     assert served.facts["sshd"] == {"openssh": "9.2", "debian": "12"}
     assert served.sh("systemctl --version").startswith("systemd 252 ")
 
@@ -58,12 +58,12 @@ def test_it_is_the_older_debian_that_is_tried(served: Chain) -> None:
 @pytest.mark.parametrize(
     "name", ["sshd", "sshd confirm", "firewall", "firewall confirm", "relay", "relay_entry"]
 )
-def test_every_step_is_made_and_check_agrees(served: Chain, name: str) -> None:
+def test_every_step_succeeds_and_check_finds_no_drift(served: Chain, name: str) -> None:
     check = served.run(steps(served)[name], "check")
     assert (check.code, check.drift) == (0, []), check.words
 
 
-def test_the_configuration_for_openssh_9_is_live_and_unconfirmed_ones_are_not_left(served: Chain) -> None:
+def test_the_configuration_for_openssh_9_is_live_and_unconfirmed_ones_are_rolled_back(served: Chain) -> None:
     assert served.sh(f"cat {LIVE}") == served.sshd().values["DROPIN_92"]
     assert served.sh("ls /var/lib/lastcopy/guard") == ""
     assert served.admin("true").returncode == 0
@@ -76,21 +76,21 @@ def audited(chain: Chain, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 def weak(chain: Chain) -> list[str]:
-    """What ssh-audit calls a failure, or warns of."""
+    """What ssh-audit reports as a failure or a warning."""
     said = audited(chain, "-l", "warn").stdout.splitlines()
     return [line for line in said if "[fail]" in line or "[warn]" in line]
 
 
-# The engine's plugin speaks no other exchange that OpenSSH 9.2 has (components/relay/sshd/sshd_config.py); all that is warned of is that.
+# The engine's plugin has no other key exchange in common with OpenSSH 9.2 (components/relay/sshd/sshd_config.py); the warnings are only about that one.
 ONLY = "does not provide protection against post-quantum attacks"
 
 
-def test_nothing_weak_is_offered_but_the_one_exchange_that_the_engine_needs(served: Chain) -> None:
+def test_nothing_weak_is_offered_except_the_one_key_exchange_that_the_engine_needs(served: Chain) -> None:
     assert [line for line in weak(served) if ONLY not in line] == []
     assert all("curve25519-sha256" in line for line in weak(served) if "(kex)" in line)
 
 
-def test_sabotage_an_old_exchange_is_found(served: Chain) -> None:
+def test_sabotage_an_old_key_exchange_is_found(served: Chain) -> None:
     served.sh(f"sed -i 's/^KexAlgorithms /&ecdh-sha2-nistp256,/' {LIVE}; systemctl restart ssh")
     try:
         assert [line for line in weak(served) if ONLY not in line] != []
@@ -104,7 +104,7 @@ def test_a_sources_key_opens_no_shell_and_no_forwarding(served: Chain) -> None:
     assert opened(served) == {"command": False, "forwarding": False}
 
 
-def test_a_backup_through_it_is_stored_and_restores(served: Chain, tmp_path: Path) -> None:
+def test_a_backup_through_it_is_stored_and_can_be_restored(served: Chain, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "file").write_bytes(os.urandom(3 << 20))
     (tmp_path / "password").write_text("a-password-of-this-test")
@@ -128,8 +128,8 @@ def test_a_backup_through_it_is_stored_and_restores(served: Chain, tmp_path: Pat
     assert restored.read_bytes() == (tmp_path / "data" / "file").read_bytes()
 
 
-def test_an_unconfirmed_sshd_change_goes_back_by_itself(served: Chain) -> None:
-    """A3: its timer's unit runs on this systemd, too."""
+def test_an_unconfirmed_sshd_change_is_rolled_back(served: Chain) -> None:
+    """A3: the unit of its timer runs on this systemd, too."""
     before = served.sh(f"sha256sum <{LIVE}")
     step = served.sshd()
     text = weaken(step.values["DROPIN_92"], "UseDNS no\n", "UseDNS no\nPrintMotd no\n")
@@ -143,12 +143,12 @@ def test_an_unconfirmed_sshd_change_goes_back_by_itself(served: Chain) -> None:
 
 
 def test_totp_is_refused_by_name_and_security_keys_are_not(served: Chain) -> None:
-    """PAMServiceName came with OpenSSH 9.8: without it every log-in of the host would be asked for a code."""
+    """PAMServiceName came with OpenSSH 9.8: without it every login on the host would be asked for a code."""
     refused = served.run(served.sshd(second_factor="totp"), "check")
     assert refused.code == 1
     assert "second factor 'totp' needs OpenSSH 10, this host has 9.2" in refused.words
     assert "use the second factor fido2, or a host with Debian 13" in refused.words
-    # This sshd takes the configuration with security keys; all that is missing is that the admin has one.
+    # This sshd accepts the configuration with security keys; only the admin's own is missing.
     taken = served.run(served.sshd(second_factor="fido2"), "check")
     assert taken.words.count("error:") == 1
     assert "admin has no authorized key of an accepted kind: sk-ssh-ed25519@openssh.com" in taken.words

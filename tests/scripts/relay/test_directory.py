@@ -1,6 +1,6 @@
-"""An admin of a directory (LDAP, sssd): not in /etc/passwd, the key from sshd's own question to a program, a home that nobody made yet.
+"""An admin account from a directory (LDAP, sssd): not in /etc/passwd, with a key from a program that sshd calls, and a home that does not exist yet.
 
-The directory is systemd's own user database, which glibc asks as it asks sssd: by NSS, after the files.
+The directory is systemd's own user database, which glibc asks in the same way as sssd: by NSS, after the files.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def directory(changing: Chain) -> Iterator[Chain]:
         "AuthorizedKeysCommandUser nobody\n",
         "/etc/sudoers.d/directory": f"{NAME} ALL=(ALL) NOPASSWD: ALL\n",
     }
-    changing.sh(f"mkdir -p /run/userdb; rm {LIVE}")  # before the first run, with whoever comes in there
+    changing.sh(
+        f"mkdir -p /run/userdb; rm {LIVE}"
+    )  # before the first run, with the account that logs in there
     for path, text in files.items():
         changing.root("sh", "-c", f"cat >'{path}'", stdin=text)
     changing.sh(
@@ -59,17 +61,17 @@ def dial(chain: Chain, line: str, stdin: str = "") -> subprocess.CompletedProces
 
 
 def send(chain: Chain, step: Step, mode: str = "apply") -> Answer:
-    """As the engine sends it for ``admin.user: first.last@corp.example``."""
+    """Send it as the engine does for ``admin.user: first.last@corp.example``."""
     done = dial(chain, f'exec sudo -n timeout -k 10 300 /bin/sh -s -- {mode} "$SSH_CONNECTION"', step.text())
     last = done.stdout.strip().splitlines()[-1:] or ["{}"]
     return Answer(done.returncode, json.loads(last[0]), done.stderr)
 
 
-def test_an_admin_of_a_directory_sets_up_the_relay_and_comes_in_afterwards(directory: Chain) -> None:
+def test_an_admin_from_a_directory_sets_up_the_relay_and_can_log_in_afterwards(directory: Chain) -> None:
     assert directory.root("getent", "-s", "files", "passwd", NAME).returncode == 2
     apply, confirm = (directory.sshd(phase, admin_user=NAME) for phase in ("apply", "confirm"))
 
-    # Not any answer of the directory's is a key: one of a kind that the new rules refuse would lock the admin out.
+    # Not every answer of the directory counts as a key: a type that the new rules refuse would lock the admin out.
     program = "/usr/local/sbin/keys-of-directory"
     directory.sh(f"cp -p {program} {program}.keep; sed -i 's/ssh-ed25519/ecdsa-sha2-nistp256/' {program}")
     refused = directory.root("sh", "-s", "--", "apply", "203.0.113.1 1 2 22", stdin=apply.text())
@@ -91,7 +93,7 @@ def asks(chain: Chain, server: str) -> bool:
     return chain.root("bash", "-c", f"echo x >/dev/udp/{address}/{port}").returncode == 0
 
 
-def test_the_directorys_servers_stay_reachable_and_an_admin_from_there_without_them_is_refused(
+def test_the_directorys_servers_stay_reachable_and_an_admin_from_there_is_refused_without_them(
     changing: Chain,
 ) -> None:
     server = f"{changing.storage['endpoint'].removeprefix('https://').split(':')[0]}:88"
@@ -100,7 +102,7 @@ def test_the_directorys_servers_stay_reachable_and_an_admin_from_there_without_t
         changing.apply(changing.firewall(phase, directory=[server]))
     assert asks(changing, server)
     assert not asks(changing, server.replace(":88", ":89"))
-    # The account that comes in is one that sssd alone knows.
+    # The account that logs in is known only to sssd.
     fake = '#!/bin/sh\n[ "$1 $2 $3" != "-s sss passwd" ] || exit 0\n[ "$1 $2 $3" != "-s files passwd" ] || exit 2\nexec /usr/bin/getent "$@"\n'
     changing.root("sh", "-c", "cat >/usr/sbin/getent; chmod 755 /usr/sbin/getent", stdin=fake)
     try:

@@ -1,4 +1,4 @@
-"""S7, R7: the relay's network lets SSH in, and out of the sources' processes nothing but the storage."""
+"""S7, R7: the relay's network lets only SSH in, and lets the sources' processes reach only the storage."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.scripts.relay.chain import Chain
 from tests.waiting import wait_until
 
 TIMER = "lastcopy-storage"
-# curl as an account, with one of the sources' groups: what a rclone that was taken over could do.
+# curl as an account with one of the sources' groups: what a compromised rclone could do.
 AS = "setpriv --reuid={user} --regid={group} --init-groups curl -s -o /dev/null --max-time 4 -w '%{{http_code}} %{{errormsg}}' {url}"
 
 
@@ -24,7 +24,7 @@ def fetch(chain: Chain, url: str, user: str = "bk-web1", group: str = "lastcopy-
 
 @contextmanager
 def listener(chain: Chain, address: str, port: int) -> Iterator[None]:
-    """Something on the relay that answers HTTP on one more address, as instance metadata would."""
+    """A server on the relay that answers HTTP on one more address, like an instance metadata service."""
     chain.sh(f"ip addr add {address}/32 dev lo")
     inside = chain.box.command("relay", ["true"])[: chain.box.command("relay", ["true"]).index("--")]
     net = [word for word in inside if word.startswith("--target") or word in ("nsenter", "--net")]
@@ -78,8 +78,8 @@ def test_a_source_reaches_no_other_port_of_the_storage(ready: Chain, port: int) 
     assert rejected.strip() != "0"
 
 
-def test_a_source_asks_no_dns(ready: Chain) -> None:
-    """Names are a way out for data; the storage's own is in /etc/hosts."""
+def test_a_source_cannot_use_dns(ready: Chain) -> None:
+    """Names are a way to leak data; the storage's own name is in /etc/hosts."""
     asked = ready.root(
         "setpriv",
         "--reuid=bk-web1",
@@ -92,13 +92,13 @@ def test_a_source_asks_no_dns(ready: Chain) -> None:
     assert asked.returncode != 0
 
 
-def test_other_accounts_get_out_nowhere(ready: Chain) -> None:
+def test_other_accounts_cannot_connect_anywhere(ready: Chain) -> None:
     assert fetch(ready, ready.storage["endpoint"], user="nobody", group="nogroup").startswith("000")
     assert fetch(ready, "http://198.51.100.80/", user="admin", group="admin").startswith("000")
 
 
 def test_only_ssh_comes_in(ready: Chain) -> None:
-    """A service that somebody starts on the relay is not reachable."""
+    """A server that somebody starts on the relay is not reachable."""
     address = ready.relay_facts["address"]
     inside = ready.box.command("relay", ["sh", "-c", "exec nc -l 0.0.0.0 8081"])
     service = subprocess.Popen(
@@ -118,27 +118,27 @@ def test_only_ssh_comes_in(ready: Chain) -> None:
 
 
 def test_sabotage_without_the_table_a_source_reaches_metadata(changing: Chain) -> None:
-    changing.still(TIMER)  # it would bring the table back
+    changing.still(TIMER)  # it would restore the table
     changing.sh("nft delete table inet lastcopy")
     with listener(changing, "169.254.169.254", 8080):
         assert fetch(changing, "http://169.254.169.254:8080/").startswith("200")
 
 
-def test_rules_that_something_flushes_come_back(changing: Chain) -> None:
-    changing.still(TIMER)  # a run that has looked already would be taken for the one that is started here
+def test_rules_that_something_flushes_are_restored(changing: Chain) -> None:
+    changing.still(TIMER)  # a run that has already checked would be mistaken for the one started here
     changing.sh("nft flush ruleset && systemctl start lastcopy-storage.service")
     assert "policy drop" in changing.sh("nft list chain inet lastcopy output")
     assert "@storage4" in changing.sh("nft list chain inet lastcopy of_sources")
 
 
-def test_the_rules_load_however_often_they_are_asked_for(changing: Chain) -> None:
-    """systemd refuses the sixth start within ten seconds, unless a unit says otherwise: a step that is run again would fail."""
+def test_the_rules_load_however_often_they_are_started(changing: Chain) -> None:
+    """systemd refuses the sixth start within ten seconds, unless a unit says otherwise: a repeated step would fail."""
     changing.still(TIMER)
     for unit in ("lastcopy-firewall", "lastcopy-storage"):
         changing.sh(f"for n in $(seq 12); do systemctl restart {unit}.service || exit 1; done")
 
 
-def test_a_hosts_own_ruleset_is_left_alone_and_its_reload_does_not_cost_ours(changing: Chain) -> None:
+def test_a_hosts_own_ruleset_is_kept_and_its_reload_does_not_remove_ours(changing: Chain) -> None:
     own = "#!/usr/sbin/nft -f\nflush ruleset\ntable inet mine {\n chain c {\n }\n}\n"
     changing.root("sh", "-c", "cat >/etc/nftables.conf", stdin=own)
     changing.still(TIMER)  # as above
@@ -158,7 +158,7 @@ NAMED = "https://storage.example.net:9000"
 
 
 def resolve(chain: Chain, *addresses: str) -> None:
-    """A name server for the relay, as small as it gets: glibc's own files database, read where DNS would be asked."""
+    """A minimal name server for the relay: glibc's own files database, read in place of DNS."""
     lines = "".join(f"{address} storage.example.net\\n" for address in addresses)
     fake = f"""#!/bin/sh
 [ "$1 $2 $3" = "-s dns ahosts" ] || exec /usr/bin/getent "$@"
@@ -167,7 +167,7 @@ def resolve(chain: Chain, *addresses: str) -> None:
     chain.root("sh", "-c", "cat >/usr/sbin/getent; chmod 755 /usr/sbin/getent", stdin=fake)
 
 
-def test_storage_with_a_name_is_followed_and_metadata_behind_it_is_not(changing: Chain) -> None:
+def test_a_storage_name_is_followed_to_new_addresses_but_never_to_metadata(changing: Chain) -> None:
     storage = changing.storage["endpoint"].removeprefix("https://").split(":")[0]
     try:
         resolve(changing, storage, "169.254.169.254", "fd00:ec2::254")
@@ -184,14 +184,14 @@ def test_storage_with_a_name_is_followed_and_metadata_behind_it_is_not(changing:
             or "certificate" in fetch(changing, f"{NAMED}/").lower()
         )
         changing.still(TIMER)  # as above
-        # The name moves: the new address joins, the old one stays a day for what is under way.
+        # The name gets a new address, which is added; the old one stays for a day for running sessions.
         resolve(changing, "198.51.100.201")
         changing.sh("systemctl start lastcopy-storage.service")
         sets = changing.sh("nft list set inet lastcopy looked_up4")
         assert "198.51.100.201 . 9000" in sets
         assert f"{storage} . 9000" in sets
         assert changing.sh("grep storage.example.net /etc/hosts") == "198.51.100.201 storage.example.net\n"
-        # DNS fails: what was known stays.
+        # DNS fails: known addresses stay.
         resolve(changing)
         changing.sh("systemctl start lastcopy-storage.service")
         assert changing.sh("grep storage.example.net /etc/hosts") == "198.51.100.201 storage.example.net\n"
@@ -215,7 +215,7 @@ def test_a_name_without_any_address_is_an_error_with_its_fix(changing: Chain) ->
 
 @pytest.fixture
 def metadata(changing: Chain) -> Iterator[Chain]:
-    """Something beyond the relay's own network that answers at the metadata service's address, as in a cloud."""
+    """A server beyond the relay's own network that answers at the metadata service's address, as in a cloud."""
     # Type=exec: it returns when the unit has its own network, not while it is still in the relay's.
     changing.sh(
         "systemd-run -q --unit=cloud-metadata -p Type=exec -p PrivateNetwork=yes sh -c 'until ip link show md1; do sleep 0.1; done;"
@@ -237,8 +237,8 @@ def asks_metadata(chain: Chain) -> bool:
     return chain.root("nc", "-z", "-w", "5", "169.254.169.254", "80").returncode == 0
 
 
-def test_root_reaches_instance_metadata_only_where_it_may(metadata: Chain) -> None:
-    """An EC2 relay whose operators come by SSH needs none after its first boot; the SSM agent does."""
+def test_root_reaches_instance_metadata_only_if_allowed(metadata: Chain) -> None:
+    """An EC2 relay whose operators use SSH does not need it after its first boot; the SSM agent does."""
     wait_until(lambda: asks_metadata(metadata), 30)
     storage = endpoints.s3_endpoints(metadata.storage["endpoint"], metadata.storage["bucket"])
     closed = metadata.firewall().but(RULES=firewall_rules.firewall_rules(storage, 22, "closed"))
@@ -252,7 +252,7 @@ def test_root_reaches_instance_metadata_only_where_it_may(metadata: Chain) -> No
     metadata.apply(metadata.firewall("confirm"))
 
 
-def test_a_container_that_may_set_no_rules_is_told_what_it_is(ready: Chain) -> None:
+def test_a_container_that_may_not_set_rules_gets_an_error_that_says_so(ready: Chain) -> None:
     before = ready.sh("nft -s list ruleset")
     bounded = (
         "setpriv",

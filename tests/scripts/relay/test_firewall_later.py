@@ -1,4 +1,4 @@
-"""S7, R7, A7: what changes after the firewall was confirmed costs neither a backup nor the way in: names, name servers, accounts, reboots, a VPN."""
+"""S7, R7, A7: changes after the firewall was confirmed interrupt neither backups nor access: names, name servers, accounts, reboots, a VPN."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ REFRESH = "/usr/local/lib/lastcopy/refresh-storage"
 
 
 def reaches_storage(chain: Chain) -> bool:
-    """Whether a source's process gets an answer by the storage's name; that it does not trust the certificate is one."""
+    """Whether a source's process gets an answer at the storage's name; an untrusted certificate is an answer, too."""
     said = fetch(chain, f"{NAMED}/")
     return "certificate" in said.lower() or said.split()[0] != "000"
 
 
 @pytest.fixture
 def named(changing: Chain) -> Chain:
-    """A relay that knows its storage by name, and found it."""
+    """A relay that knows its storage by name, and has looked it up."""
     storage = changing.storage["endpoint"].removeprefix("https://").split(":")[0]
     resolve(changing, storage)
     try:
@@ -45,11 +45,11 @@ def named(changing: Chain) -> Chain:
 
 
 def a_day_later(chain: Chain) -> None:
-    """What the timer did not renew leaves the set."""
+    """Remove what the timer did not renew from the set."""
     chain.sh("nft flush set inet lastcopy looked_up4; nft flush set inet lastcopy looked_up6")
 
 
-def test_name_servers_that_are_gone_for_days_cost_no_backup(named: Chain) -> None:
+def test_name_servers_that_are_down_for_days_do_not_stop_backups(named: Chain) -> None:
     resolve(named)
     named.sh(REFRESH)
     a_day_later(named)
@@ -58,13 +58,13 @@ def test_name_servers_that_are_gone_for_days_cost_no_backup(named: Chain) -> Non
 
 
 def hanging(chain: Chain) -> None:
-    """Name servers that do not answer, as before the network is there."""
+    """Name servers that do not answer, as before the network is up."""
     fake = '#!/bin/sh\n[ "$1 $2" = "-s dns" ] || exec /usr/bin/getent "$@"\nexec sleep 300\n'
     chain.root("sh", "-c", "cat >/usr/sbin/getent; chmod 755 /usr/sbin/getent", stdin=fake)
 
 
 def test_after_a_reboot_the_storage_is_reached_before_any_name_server_answers(named: Chain) -> None:
-    """And sshd does not wait for one. cloud-init has written /etc/hosts anew."""
+    """And sshd does not wait for one. cloud-init has written /etc/hosts again."""
     hanging(named)
     named.sh(
         "sed -i '/^# lastcopy storage: begin/,/^# lastcopy storage: end/d' /etc/hosts; systemctl start lastcopy-storage.timer"
@@ -76,7 +76,7 @@ def test_after_a_reboot_the_storage_is_reached_before_any_name_server_answers(na
 
 @contextmanager
 def name_server(namespace: str, address: str, answer: str) -> Iterator[list[str]]:
-    """A name server which knows one address for every name; the names that it was asked for."""
+    """A name server with one address for every name; yields the names that it was asked for."""
     asked: list[str] = []
 
     class Answers(socketserver.BaseRequestHandler):
@@ -107,8 +107,8 @@ def name_server(namespace: str, address: str, answer: str) -> Iterator[list[str]
             serving.join()
 
 
-def test_leases_are_renewed_and_a_new_name_server_is_asked(named: Chain) -> None:
-    """What DHCP changes later: nothing in the rules is about the relay's own address or a certain name server."""
+def test_dhcp_leases_are_renewed_and_a_new_name_server_is_used(named: Chain) -> None:
+    """Nothing in the rules depends on the relay's own address or on a certain name server."""
     relay, plan = named.relay_facts["address"], named.box.driver.plan
     storage, moved = str(plan.storage), "198.51.100.202"
     assert relay not in named.sh("nft list table inet lastcopy")
@@ -125,7 +125,7 @@ def test_leases_are_renewed_and_a_new_name_server_is_asked(named: Chain) -> None
         server = udp(plan.storage_ns, storage, 67)
         client.sendto(b"renew", (storage, 67))
         assert server.recv(64) == b"renew"
-        # An offer answers nothing that the kernel knows of: it was asked for by broadcast. Nothing else comes in so.
+        # To the kernel a DHCP offer is not an answer, because it was requested by broadcast. Nothing else may come in like that.
         neighbour = udp(plan.router_ns, str(plan.gateway), 67)
         neighbour.sendto(b"refused", (relay, 69))
         neighbour.sendto(b"offer", (relay, 68))
@@ -150,7 +150,7 @@ def time_is_asked(chain: Chain, account: str) -> bool:
     return chain.root(*argv, "bash", "-c", "exec 3<>/dev/udp/198.51.100.123/123; echo x >&3").returncode == 0
 
 
-def test_a_program_for_the_time_that_comes_later_may_ask_for_it(changing: Chain) -> None:
+def test_a_time_client_that_is_installed_later_may_ask_for_the_time(changing: Chain) -> None:
     changing.still(TIMER)
     changing.sh("useradd --system --user-group _chrony && useradd --system --user-group somebody")
     try:
@@ -167,7 +167,7 @@ DIRECT = Chain.ssh_argv
 
 
 def through_vpn(monkeypatch: pytest.MonkeyPatch, at_the_other_end: list[str]) -> None:
-    """From now on the admin dials the relay's address inside the tunnel."""
+    """From now on the admin connects to the relay's address inside the tunnel."""
 
     def through(self: Chain, user: str, key: Path, *options: str) -> list[str]:
         return [*at_the_other_end, *DIRECT(self, user, key, "-o", f"HostName={RELAY}", *options)]
@@ -178,7 +178,7 @@ def through_vpn(monkeypatch: pytest.MonkeyPatch, at_the_other_end: list[str]) ->
 def test_an_admin_who_comes_through_a_vpn_that_ends_on_the_relay_is_not_cut_off(
     changing: Chain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """sshd sees another address than from outside, and the packets that carry the tunnel are neither SSH nor the storage's."""
+    """sshd sees another address than from outside, and the packets of the tunnel are neither SSH nor the storage's."""
     changing.root(
         "sh", "-s", "--", "remove", stdin=changing.firewall().text()
     )  # a relay that was never set up
@@ -196,15 +196,15 @@ def test_an_admin_who_comes_through_a_vpn_that_ends_on_the_relay_is_not_cut_off(
         changing.apply(opened.but(PHASE="confirm"))
         assert nothing_guarded(changing)
         changing.converges(opened)
-    with vpn(changing) as at_the_other_end:  # dialled anew, as after a reboot or from another place
+    with vpn(changing) as at_the_other_end:  # a new tunnel, as after a reboot or from another place
         through_vpn(monkeypatch, at_the_other_end)
         wait_until(lambda: dials(changing, 3), 20)
 
 
-def test_sabotage_a_tunnel_that_is_up_confirms_rules_behind_which_it_cannot_be_dialled_again(
+def test_sabotage_an_open_tunnel_confirms_rules_that_allow_no_new_tunnel(
     changing: Chain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Why the step itself must notice: to the kernel the tunnel that is up is a connection that it knows, and the guard sees a fresh login."""
+    """So the step itself must notice: to the kernel the open tunnel is a known connection, and the guard sees a fresh login."""
     changing.inside(changing.firewall(vpn_ports=[PORT]))
     changing.inside(changing.firewall("confirm", vpn_ports=[PORT]))
     blind = [
@@ -227,7 +227,7 @@ def test_a_vpns_port_is_no_way_out_for_other_accounts(changing: Chain) -> None:
     changing.inside(changing.firewall(vpn_ports=[PORT]))
 
     def send(account: str, group: str, to: int) -> int:
-        """How many were refused by then. ``to``: another port each time, or it would be an answer to what root sent."""
+        """How many packets were refused. ``to``: another port each time, or it would be an answer to what root sent."""
         words = ["setpriv", f"--reuid={account}", "--clear-groups", f"--regid={group}"]
         changing.root(*words, "nc", "-u", "-p", str(PORT), "-w", "1", "198.51.100.199", str(to), stdin="x")
         counted = changing.sh(

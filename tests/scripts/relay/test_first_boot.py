@@ -1,6 +1,6 @@
-"""Debian 13's own cloud-init reads our user data: it finds no fault in it, and the machine that it makes can be met (A1).
+"""Debian 13's own cloud-init reads the program's user data without complaint, and the machine that it makes can be reached (A1).
 
-The image is the sandbox's with Debian's packages cloud-init and unattended-upgrades; the user data comes from its NoCloud source.
+The image is that of the sandbox with Debian's packages cloud-init and unattended-upgrades; the user data comes from its NoCloud source.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def seed() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def newborn(seed: Path) -> Iterator[Newborn]:
-    # cloud-init's whole first boot is part of this one.
+    # cloud-init's whole first boot is part of the start.
     machine = Machine(cloud_tree(), f"--bind-ro={seed}:/var/lib/cloud/seed/nocloud", seconds=240)
     try:
         machine.ok("mkdir -p /root/pins")
@@ -87,7 +87,7 @@ def test_user_data_is_valid_by_cloud_inits_own_schema(newborn: Newborn, access: 
     assert (said.code, "Valid schema" in said.out) == (0, True), said.out + said.err
 
 
-def test_sabotage_the_schema_does_find_faults(newborn: Newborn) -> None:
+def test_sabotage_the_schema_rejects_wrong_user_data(newborn: Newborn) -> None:
     wrong = weaken(
         newborn.machine.read("/var/lib/cloud/seed/nocloud/ssh"), "ssh_keys:", "ssh_genkeytypes: []\nssh_keys:"
     )
@@ -95,12 +95,12 @@ def test_sabotage_the_schema_does_find_faults(newborn: Newborn) -> None:
     assert newborn.machine.run("cloud-init schema --config-file /root/wrong").code != 0
 
 
-def test_first_boot_makes_a_machine_that_is_met_by_the_given_key_and_by_no_other(newborn: Newborn) -> None:
+def test_first_boot_makes_a_machine_that_has_the_given_host_key_and_no_other(newborn: Newborn) -> None:
     machine = newborn.machine
     offered = machine.ok("ssh-keyscan 127.0.0.1 2>/dev/null").split("\n")
     assert [line.split(" ", 1)[1] for line in offered if line and line[0] != "#"] == [BORN.public]
     assert newborn.dial(BORN.public, "sudo -n id -u").out == "0\n"
-    # What counts of apt's settings in the end, whichever file they stand in.
+    # apt's resulting settings, whichever file they come from.
     settings = machine.ok("apt-config dump")
     for wanted in (
         'APT::Periodic::Unattended-Upgrade "1";',
@@ -113,7 +113,7 @@ def test_first_boot_makes_a_machine_that_is_met_by_the_given_key_and_by_no_other
     assert machine.ok("getent shadow admin | cut -d: -f2 | cut -c1") in ("!\n", "*\n")
 
 
-def test_first_contact_takes_over_and_no_later_boot_is_a_first_one(newborn: Newborn) -> None:
+def test_first_contact_replaces_the_key_and_no_later_boot_is_a_first_one(newborn: Newborn) -> None:
     own = newborn.hand_over()
     assert newborn.dial(own).code == 0
     assert newborn.dial(BORN.public).code == 255

@@ -1,7 +1,7 @@
-"""S6: whatever the storage answers to the looks that come before a session, the source gets its own folder or nothing, and the journal says why.
+"""S6: whatever the storage answers to the lookups before a session, the source gets its own folder or nothing, and the journal gives the reason.
 
-rclone asks first whether its path is a file, and takes many an answer for yes: it then serves the folder above, another repository of the same
-source. The wrapper's own looks are there to say what is wrong: rclone, once it serves, passes an answer on as 500 and says nothing.
+rclone first asks whether its path is a file, and takes many an answer for yes: it then serves the folder above, another repository of the same
+source. The wrapper's own lookups explain what is wrong: a serving rclone passes an answer on as 500 without a message.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Say = Callable[[Mapping[str, int]], object]
 
 
 def put_above(chain: Chain) -> None:
-    """What lies where the parent of web1's folder would have its config."""
+    """Objects at the place where the parent of web1's folder would have its config."""
     with chain.box.storage_admin() as (origin, ca, *root):
         s3 = s3_client(origin, Path(ca), *root)
         s3.put_object(Bucket=chain.storage["bucket"], Key="web1/config", Body=ABOVE)
@@ -44,7 +44,7 @@ def config(chain: Chain) -> tuple[int, bytes]:
 
 @pytest.fixture(scope="module")
 def say(chain: Chain) -> Iterator[Say]:
-    """The furnished relay, with a gate before its storage for all of this file. `say`: what HEAD of a key answers from then on."""
+    """The furnished relay, with a gate in front of its storage for all tests of this file. `say`: the answer to HEAD of a key from now on."""
     furnished(chain)
     chain.furnished = False
     given = {
@@ -59,8 +59,8 @@ def say(chain: Chain) -> Iterator[Say]:
         yield gate.tell
 
 
-def test_a_storage_that_does_not_say_not_found_is_told_in_the_journal(chain: Chain, say: Say) -> None:
-    """403 is what Ceph says of a missing name; restic would ask for a quarter of an hour and the journal would stay empty."""
+def test_a_storage_that_does_not_answer_not_found_is_reported_in_the_journal(chain: Chain, say: Say) -> None:
+    """Ceph answers 403 for a missing name; restic would retry for a quarter of an hour and the journal would stay empty."""
     for status in (403, 500):
         say({MISSING: status})
         began = time.time()
@@ -75,12 +75,12 @@ def test_a_storage_that_does_not_say_not_found_is_told_in_the_journal(chain: Cha
 
 
 def test_s6_a_session_never_serves_the_folder_above(chain: Chain, say: Say) -> None:
-    """The folder of web1 is empty: each answer to the question whether it is a file, and none of ours."""
+    """web1's folder is empty: whatever the answer to the question whether it is a file, nothing of the folder above is served."""
     put_above(chain)
     for status in ({}, *({FOLDER: status} for status in ANSWERS)):
         say(status)
         assert config(chain) == (404, b"Not Found\n"), status
-    # The sabotage: rclone asks as before. The wrapper's look for a missing name, which wants no file there, is a second wall.
+    # The sabotage: rclone asks as before. The wrapper's lookup of a missing name, which must not be a file, is a second safeguard.
     chain.sh(f"sed -i 's#^arg lastcopy:.*/$#arg lastcopy:backups/{FOLDER}#' {SERVE}")
     say({FOLDER: 403})
     with pytest.raises(SessionEnded, match="storage unavailable"):

@@ -1,4 +1,4 @@
-"""A host without a way to the Internet gets its tool from the workstation by SSH: whole, checked, or not at all (A4, A7)."""
+"""A host without Internet access gets its tool from the workstation by SSH: complete and checked, or not at all (A4, A7)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def host(target: SshEndpoint) -> Iterator[SshHost]:
 
 @pytest.fixture
 def without(older: Chain) -> Iterator[Chain]:
-    """The host has no rclone before the test."""
+    """The host without rclone, before the test."""
     older.sh(f"rm -rf {PLACE}")
     return older
 
@@ -60,7 +60,7 @@ def order(older: Chain, **changes: Any) -> str:
 
 
 def run(text: str) -> subprocess.CompletedProcess[str]:
-    """As `pulumi up` does."""
+    """Run it as `pulumi up` does."""
     words = [sys.executable, "-m", "ops", "hand-over"]
     return subprocess.run(words, cwd=ROOT, input=text, capture_output=True, text=True, check=False)
 
@@ -69,17 +69,17 @@ OF_THE_RELAY = (
     "serve-restic",
     "refresh-storage",
     "hold-limits",
-)  # where another test has set this machine up as a relay
+)  # another test may have set this machine up as a relay
 
 
 def left(older: Chain) -> str:
-    """What is on the host besides what it had."""
+    """What is on the host in addition to before."""
     others = " ".join(f"! -name {name}" for name in OF_THE_RELAY)
     return older.sh(f"find /usr/local/lib/lastcopy -mindepth 1 {others} 2>/dev/null || true")
 
 
 def test_the_tool_is_handed_over_once_and_the_step_finds_it(without: Chain) -> None:
-    """The key travels on standard input and leaves no file; the machine has no Internet, and nothing on it asks for any."""
+    """The key travels on standard input and leaves no file; the machine has no Internet access, and nothing on it tries to use it."""
     killed = dial.SHARED_MEMORY / f"{MARK}hand-over-killed"
     killed.mkdir(mode=0o700)
     (killed / "key").write_text("what a killed run left")
@@ -96,7 +96,9 @@ def test_the_tool_is_handed_over_once_and_the_step_finds_it(without: Chain) -> N
     without.converges(step)
 
 
-def test_what_fits_is_not_sent_again(older: Chain, host: SshHost, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_suitable_tool_is_not_sent_again(
+    older: Chain, host: SshHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hand_over.hand_over_tool(host, "rclone")
 
     def never(*_: object) -> None:
@@ -132,14 +134,14 @@ FAKE = b"#!/bin/sh\necho rclone v1.76.0\n"
     ],
     ids=["tampered", "too old", "of another architecture"],
 )
-def test_what_was_changed_or_does_not_fit_is_refused_and_leaves_nothing(
+def test_a_tampered_or_unsuitable_program_is_refused_and_leaves_nothing(
     without: Chain, host: SshHost, sent: bytes, checked: bytes, told: str
 ) -> None:
     script = hand_over._script("rclone")
     with pytest.raises(HostError, match=told):
         hand_over.send_tool(host, "rclone", gzip.compress(sent), hashlib.sha256(checked).hexdigest(), script)
     assert left(without) in ("", "/usr/local/lib/lastcopy/rclone-1.76.0\n")
-    # Sabotage: by its own digest the tampered one would come in, so it is the digest that refused it.
+    # Sabotage: with its own digest the tampered program would be accepted, so it is the digest that refused it.
     if told.startswith("SHA"):
         digest = hashlib.sha256(sent).hexdigest()
         assert hand_over.send_tool(host, "rclone", gzip.compress(sent), digest, script)["path"] == PLACE
@@ -153,10 +155,10 @@ done
 """
 
 
-def test_cut_off_half_way_nothing_is_there_and_the_next_run_completes_it(
+def test_an_interrupted_hand_over_leaves_nothing_usable_and_the_next_run_completes_it(
     without: Chain, host: SshHost
 ) -> None:
-    """The workstation dies: the host sees the end of the connection. The host's own side is killed: the next run clears up after it."""
+    """If the workstation dies, the host sees the end of the connection. If the host's side is killed, the next run cleans up."""
     packed = gzip.compress(os.urandom(4 << 20), compresslevel=1)
 
     def half(kill: str) -> None:
@@ -193,7 +195,7 @@ def test_an_architecture_without_a_release_is_refused_by_name(without: Chain, ho
         without.sh("rm /usr/local/sbin/dpkg")
 
 
-def test_another_host_key_gets_nothing(older: Chain, target: SshEndpoint, tmp_path: Path) -> None:
+def test_a_host_with_another_host_key_gets_nothing(older: Chain, target: SshEndpoint, tmp_path: Path) -> None:
     """A1: a machine that poses as the host is not even asked what it has."""
     other = replace(target, host_key=older.box.machine_up("relay", "relay")["host_key"])
     with open_hosts([other], tmp_path) as opened, pytest.raises(HostError, match="another host key"):
@@ -207,9 +209,7 @@ PACKAGES = {"storage_check": ("curl", "curl ca-certificates"), "firewall": ("nft
 
 
 @pytest.mark.parametrize("script", PACKAGES)
-def test_a_missing_package_is_refused_by_name_where_the_host_fetches_nothing(
-    older: Chain, script: str
-) -> None:
+def test_a_missing_package_is_refused_by_name_if_the_host_fetches_nothing(older: Chain, script: str) -> None:
     """apt-get is not even started: it would try for minutes."""
     program, packages = PACKAGES[script]
     step = older.firewall() if script == "firewall" else older.storage_check("web1", ("web1key", "x"))
@@ -237,7 +237,7 @@ def test_a_missing_package_is_refused_by_name_where_the_host_fetches_nothing(
     assert f"packages '{packages}', which apt-get could not install" in fetching.words
 
 
-def test_a_host_that_fetches_nothing_asks_no_server(without: Chain) -> None:
+def test_a_host_that_fetches_nothing_contacts_no_server(without: Chain) -> None:
     refused = without.run(without.host_tool("rclone", fetches=False))
     assert refused.code == 1
     assert "none was handed over" in refused.words

@@ -1,6 +1,6 @@
-"""A machine forgets the host key that it was born with, and no run that is cut off anywhere locks the engine out (A1, A7).
+"""A machine replaces the host key that it was created with, and no run that is interrupted anywhere locks the engine out (A1, A7).
 
-Every step goes over ssh, pinned to the one key that the engine's state would know at that moment, as HostStep's dial is.
+Every step goes over ssh, pinned to the only key that the engine's state would know at that moment, as in HostStep.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def newborn(_machine: Newborn) -> Newborn:
     return _machine
 
 
-def test_after_first_contact_the_first_key_opens_and_proves_nothing(newborn: Newborn) -> None:
+def test_after_first_contact_the_first_key_is_useless(newborn: Newborn) -> None:
     own = newborn.hand_over()
     assert own.startswith("ssh-ed25519 ")
     assert newborn.dial(own).code == 0
@@ -52,8 +52,8 @@ def test_after_first_contact_the_first_key_opens_and_proves_nothing(newborn: New
     assert newborn.machine.ok("stat -c '%a %U' /etc/ssh/ssh_host_ed25519_key") == "600 root\n"
 
 
-def test_between_the_steps_both_keys_get_in(newborn: Newborn) -> None:
-    """So whichever the state knows when a run was cut off, the next one gets in; also after a restart."""
+def test_between_the_steps_both_keys_work(newborn: Newborn) -> None:
+    """So whichever key the state knows when a run was interrupted, the next run gets in; even after a restart."""
     own = newborn.make()
     newborn.machine.ok("systemctl restart ssh")
     assert newborn.dial(BORN.public).code == 0
@@ -82,23 +82,23 @@ def test_check_reports_and_changes_nothing(newborn: Newborn) -> None:
     assert newborn.dial(BORN.public).code == 0
 
 
-# What a step changes lies between its commands 56 and 126 (make), 40 and 120 (retire). Every second place is tried nightly.
+# The steps change something between their commands 56 and 126 (make), 40 and 120 (retire). Every second place is tried nightly.
 @pytest.mark.parametrize(
     "command",
     [3, *range(46, 128, 10), *(pytest.param(n, marks=pytest.mark.nightly) for n in range(51, 128, 10))],
 )
 def test_a_run_killed_anywhere_is_completed_by_the_next(newborn: Newborn, command: int) -> None:
     newborn.kill_at("make", command)
-    own = newborn.make()  # dials the first key: nothing was recorded
+    own = newborn.make()  # connects with the first key: nothing was recorded
     newborn.kill_at("retire", command)
-    retired = newborn.send("retire", own)  # dials its own: the first step was recorded
+    retired = newborn.send("retire", own)  # connects with its own key: the first step was recorded
     assert retired.code == 0, retired.err
     assert newborn.dial(own).code == 0
     assert newborn.dial(BORN.public).code == 255
 
 
 def test_the_kills_cover_both_steps_from_their_first_to_their_last_change(newborn: Newborn) -> None:
-    """The proof above says something: its first kill comes before any change, its last one after all."""
+    """So the test above is meaningful: its first kill comes before any change, its last one after all changes."""
     assert newborn.kill_at("make", 3)
     assert newborn.machine.run(f"ls {RECORD}").out == ""
     assert not newborn.kill_at("make", 400)
@@ -106,7 +106,7 @@ def test_the_kills_cover_both_steps_from_their_first_to_their_last_change(newbor
 
 
 def test_sabotage_a_step_that_removes_the_first_key_at_once_locks_the_next_run_out(newborn: Newborn) -> None:
-    """What the two steps are for: the same work in one, cut off before its end, leaves a state that knows a dead key."""
+    """Why there are two steps: the same work in one step, interrupted before its end, leaves a state with a dead key."""
     careless = weaken(newborn.text("make"), 'fact public_key "$(cat "$RECORD")"', "retire_key; kill -KILL $$")
     assert newborn.send("make", BORN.public, text=careless).code != 0
     assert newborn.send("make", BORN.public).code == 255
@@ -132,11 +132,9 @@ def test_a_machine_that_shows_the_first_key_is_refused_by_later_steps_and_by_sou
         " && for i in $(seq 600); do if ss -Hltn 'sport = :2200' | grep -q .; then break; fi; sleep 0.05; done"
     )
     try:
-        assert newborn.dial(BORN.public, port=2200).code == 0, (
-            "it does answer, to whoever still believes in that key"
-        )
+        assert newborn.dial(BORN.public, port=2200).code == 0, "it answers whoever still trusts that key"
         assert newborn.dial(own, port=2200).code == 255
-        # What a source is given: its known_hosts under the relay's alias, its own settings.
+        # What a source has: the relay's key under its alias in known_hosts, and the source's own settings.
         newborn.machine.write("/root/pins/source", known_hosts(own))
         asked = newborn.machine.run(
             f"ssh -F /dev/null -p 2200 -o BatchMode=yes -o StrictHostKeyChecking=yes -o HostKeyAlias={RELAY_ALIAS}"
@@ -151,7 +149,7 @@ def test_a_machine_that_shows_the_first_key_is_refused_by_later_steps_and_by_sou
         )
 
 
-def test_a_key_that_an_image_brought_is_not_kept(newborn: Newborn) -> None:
+def test_a_host_key_from_the_image_is_not_kept(newborn: Newborn) -> None:
     newborn.machine.ok(
         "ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key; systemctl restart ssh"
     )
@@ -159,7 +157,7 @@ def test_a_key_that_an_image_brought_is_not_kept(newborn: Newborn) -> None:
     assert newborn.hand_over().split()[1] != brought
 
 
-def test_a_machine_whose_own_key_is_another_is_not_trusted_to_be_the_one(newborn: Newborn) -> None:
+def test_a_machine_with_another_lasting_key_is_not_trusted(newborn: Newborn) -> None:
     own = newborn.make()
     newborn.machine.ok(
         "rm /etc/ssh/ssh_host_ed25519_key*; ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key"
@@ -171,8 +169,8 @@ def test_a_machine_whose_own_key_is_another_is_not_trusted_to_be_the_one(newborn
     assert newborn.dial(BORN.public).code == 0, f"nothing was changed ({own})"
 
 
-def test_a_reboot_cannot_bring_the_first_boot_back(newborn: Newborn) -> None:
-    """cloud-init would make host keys anew, were it to believe that this is another machine."""
+def test_a_reboot_does_not_repeat_the_first_boot(newborn: Newborn) -> None:
+    """cloud-init would make new host keys if it took this machine for another one."""
     newborn.hand_over()
     assert newborn.machine.run("ls /etc/cloud/cloud-init.disabled").code == 0
     newborn.machine.ok("rm -r /etc/cloud /etc/ssh/ssh_host_*")
@@ -180,11 +178,11 @@ def test_a_reboot_cannot_bring_the_first_boot_back(newborn: Newborn) -> None:
     newborn.machine.ok("rm -rf /var/lib/lastcopy; systemctl restart ssh")
     newborn.hand_over()
     assert newborn.machine.run("ls -d /etc/cloud").code != 0, (
-        "where there is no cloud-init, none is switched off"
+        "without cloud-init there is nothing to switch off"
     )
 
 
-def test_first_contact_waits_for_the_first_boot_and_demands_its_result(newborn: Newborn) -> None:
+def test_first_contact_waits_for_the_first_boot_and_requires_its_result(newborn: Newborn) -> None:
     newborn.machine.write(
         "/usr/local/sbin/cloud-init", '#!/bin/sh\nsleep 2\necho "$*" >/root/pins/asked\nexit 2\n', "755"
     )
@@ -201,7 +199,7 @@ def test_first_contact_waits_for_the_first_boot_and_demands_its_result(newborn: 
     )
 
 
-def test_the_hardened_configuration_takes_the_new_key_and_both_stay_quiet(newborn: Newborn) -> None:
+def test_the_hardened_sshd_accepts_the_new_key_and_both_steps_change_nothing(newborn: Newborn) -> None:
     own = newborn.hand_over()
     plan = SshdPlan(admin_user="admin", second_factor="none", listen_port=22)
     values = {
@@ -224,6 +222,6 @@ def test_the_hardened_configuration_takes_the_new_key_and_both_stay_quiet(newbor
     assert newborn.dial(BORN.public).code == 255
 
 
-def test_another_machines_first_key_does_not_open_this_one(newborn: Newborn) -> None:
-    """Every generation has a seed of its own."""
+def test_another_machines_first_key_does_not_open_this_machine(newborn: Newborn) -> None:
+    """Every generation has its own seed."""
     assert newborn.dial(OTHER.public).code == 255

@@ -1,4 +1,4 @@
-"""A relay, a source and a storage that have IPv6 addresses alone, of the documentation's range: every step, and a real backup through the chain."""
+"""A relay, a source and a storage with only IPv6 addresses of the documentation range: every step, and a real backup through the chain."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WEB1 = IDENTITIES["web1"]
 
 
 class OverIPv6(Chain):
-    """Dialled from the network in which the storage is, where the workstation and the source are too."""
+    """Connected to from the storage's network, which also contains the workstation and the source."""
 
     vantage = Path()
 
@@ -34,7 +34,7 @@ class OverIPv6(Chain):
 
 @pytest.fixture
 def wired(changing: Chain) -> Iterator[Chain]:
-    """A wire with IPv6 between the relay and the storage's network; the relay loses its IPv4 address."""
+    """An IPv6 link between the relay and the storage's network; the relay loses its IPv4 address."""
     plan = changing.box.plan
     relay, storage = plan.machine_ns("relay"), plan.storage_ns
     network._ip(relay, "link", "add", LINK, "type", "veth", "peer", "name", LINK, "netns", storage)
@@ -81,7 +81,7 @@ def over_ipv6(wired: Chain, tmp_path: Path) -> Iterator[Chain]:
             process.stdin.close()
 
 
-def test_a_chain_of_ipv6_addresses_alone_takes_every_step_and_a_backup(
+def test_a_chain_with_only_ipv6_addresses_passes_every_step_and_backs_up(
     over_ipv6: Chain, tmp_path: Path
 ) -> None:
     chain = over_ipv6
@@ -116,7 +116,7 @@ def test_a_chain_of_ipv6_addresses_alone_takes_every_step_and_a_backup(
         assert done.returncode == 0, done.stderr
     restored = tmp_path / "back" / (tmp_path / "data" / "file").relative_to("/")
     assert restored.read_bytes() == (tmp_path / "data" / "file").read_bytes()
-    # S7: the storage's other ports stay closed to a source over IPv6 as well. Sabotage: opened, the same dial gets as far as the host.
+    # S7: the storage's other ports stay closed to a source over IPv6 as well. Sabotage: if opened, the same connection reaches the host.
     as_source = ("setpriv", "--reuid=bk-web1", "--regid=lastcopy-sources", "--init-groups")
     dial = (*as_source, "bash", "-c", f"exec 3<>/dev/tcp/{ELSEWHERE}/{PORT + 1}")
     assert "Permission denied" in chain.root(*dial).stderr

@@ -21,7 +21,7 @@ AS_STEP = (
     "--",
     "apply",
     "203.0.113.1 1 2 22",
-)  # past sshd, where a step would cut its own connection
+)  # not through sshd, where a step would cut its own connection
 GUARD = "ls /var/lib/lastcopy/guard"
 
 
@@ -34,7 +34,7 @@ def dials(chain: Chain, seconds: int = 15) -> bool:
 
 
 def clock_runs_out(chain: Chain, name: str) -> None:
-    """Now, and not after a while that a slow machine may not even need to make the change: the unit that its timer starts."""
+    """Start the timer's unit now, because a slow machine may take longer for the change than the timer waits."""
     chain.sh(f"systemctl start lastcopy-guard-{name}.service")
 
 
@@ -66,7 +66,7 @@ ELSEWHERE = {
 
 
 @pytest.mark.parametrize("text", ELSEWHERE)
-def test_settings_elsewhere_that_would_count_are_refused(changing: Chain, text: str) -> None:
+def test_other_settings_that_would_take_effect_are_refused(changing: Chain, text: str) -> None:
     """Some keywords add up over files instead of the first one winning."""
     changing.root("sh", "-c", "cat >/etc/ssh/sshd_config.d/50-other.conf", stdin=text + "\n")
     try:
@@ -78,7 +78,7 @@ def test_settings_elsewhere_that_would_count_are_refused(changing: Chain, text: 
         changing.sh("rm /etc/ssh/sshd_config.d/50-other.conf")
 
 
-def test_a_main_file_that_wins_over_the_drop_ins_is_refused(changing: Chain) -> None:
+def test_a_main_file_that_takes_precedence_over_the_drop_ins_is_refused(changing: Chain) -> None:
     changing.sh(
         "cp /etc/ssh/sshd_config /etc/ssh/keep; sed -i '1i PasswordAuthentication yes' /etc/ssh/sshd_config"
     )
@@ -92,7 +92,7 @@ def test_a_main_file_that_wins_over_the_drop_ins_is_refused(changing: Chain) -> 
 
 
 def test_an_admin_without_a_usable_key_is_refused(changing: Chain) -> None:
-    """The key that the new rules accept must be there; here only one of a kind that they refuse is."""
+    """The key that the new rules accept must exist; here there is only a type that they refuse."""
     keys = "/home/admin/.ssh/authorized_keys"
     changing.sh(f"cp -p {keys} {keys}.keep")
     changing.sh(f"sed -i 's/^.*$/ecdsa-sha2-nistp256 AAAAE2VjZHNh admin/' {keys}")
@@ -115,7 +115,7 @@ def test_an_admin_without_a_usable_key_is_refused(changing: Chain) -> None:
 
 
 def test_another_pinned_host_key_is_refused(ready: Chain) -> None:
-    """Its sshd will offer the ed25519 key alone: an engine that pins another one would be locked out."""
+    """The new sshd offers only the ed25519 key: an engine that pins another key would be locked out."""
     other = ready.key("other").with_suffix(".pub").read_text().strip()
     refused = ready.run(ready.sshd().but(HOST_KEY=other))
     assert refused.code == 1
@@ -123,12 +123,12 @@ def test_another_pinned_host_key_is_refused(ready: Chain) -> None:
     assert ready.relay_facts["host_key"] in refused.words
 
 
-# Valid for `sshd -t` and for `sshd -T`, and nobody can log in: only a fresh dial shows it.
+# Valid for `sshd -t` and for `sshd -T`, but nobody can log in: only a fresh login shows that.
 UNDIALLABLE = "PerSourceNetBlockSize 0:0\nMaxStartups 1:100:1\nListenAddress 127.0.0.1"
 
 
 def test_a_login_after_the_step_meets_an_sshd_that_has_read_the_new_configuration(changing: Chain) -> None:
-    """A reload returns before sshd has taken the signal: the login that confirms could still be let in by the old one."""
+    """A reload returns before sshd has handled the signal: the confirming login could otherwise be accepted by the old configuration."""
     process = "systemctl show -p MainPID --value ssh.service"
     before = changing.sh(process)
     changing.apply(altered(changing.sshd(), "# anew"))
@@ -137,8 +137,8 @@ def test_a_login_after_the_step_meets_an_sshd_that_has_read_the_new_configuratio
     changing.apply(altered(changing.sshd("confirm"), "# anew"))
 
 
-def test_the_confirm_step_says_what_happened_and_the_next_run_confirms(changing: Chain) -> None:
-    """The window passed, although the configuration is good: a slow network, or an operator who stopped the run."""
+def test_a_late_confirm_step_explains_the_rollback_and_the_next_run_confirms(changing: Chain) -> None:
+    """The time ran out although the configuration is good: a slow network, or an operator who stopped the run."""
     wanted = altered(changing.sshd(), "# slow")
     confirm = altered(changing.sshd("confirm"), "# slow")
     clocks = "systemctl list-timers --all --no-legend 'lastcopy-guard-sshd*'"
@@ -160,7 +160,7 @@ def test_the_confirm_step_says_what_happened_and_the_next_run_confirms(changing:
     assert changing.sh(GUARD) == ""
 
 
-def test_a_reboot_before_the_confirmation_goes_back_and_a_reboot_after_it_does_not(changing: Chain) -> None:
+def test_a_reboot_before_the_confirmation_rolls_back_and_a_reboot_after_it_does_not(changing: Chain) -> None:
     before = changing.sh(f"cat {LIVE}; cat /etc/lastcopy/firewall/rules.nft")
     changing.guard_seconds = 600
     try:
@@ -170,9 +170,7 @@ def test_a_reboot_before_the_confirmation_goes_back_and_a_reboot_after_it_does_n
         changing.root(*AS_STEP, stdin=rules.but(RULES=shut).text())
         assert "sshd.restore" in changing.sh(GUARD)
         assert "firewall.restore" in changing.sh(GUARD)
-        changing.box.machine_restart(
-            "relay"
-        )  # returns when it answers ssh: that alone shows that it went back
+        changing.box.machine_restart("relay")  # returns when it answers ssh, which alone shows the rollback
     finally:
         changing.guard_seconds = 60
     assert dials(changing)
@@ -198,8 +196,8 @@ def test_broken_firewall_rules_are_refused_before_they_are_live(ready: Chain) ->
     assert digest(ready) == before
 
 
-def test_many_dials_at_once_are_all_served(ready: Chain) -> None:
-    """The engine runs sixteen steps side by side; none may be turned away."""
+def test_many_connections_at_once_are_all_accepted(ready: Chain) -> None:
+    """The engine runs sixteen steps at a time; none may be turned away."""
     patient = ("-o", "ConnectTimeout=60")  # a slow machine may take its time, as long as none is turned away
     with ThreadPoolExecutor(24) as pool:
         codes = list(pool.map(lambda _: ready.admin("true", options=patient).returncode, range(24)))

@@ -1,4 +1,4 @@
-"""Programs are on a host once, whole, and as they were sent; a step that finds them otherwise runs nothing (A7)."""
+"""Programs are sent to a host once, complete and unchanged; a step that finds them otherwise runs nothing (A7)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def order(chain: Chain, areas: Sequence[str] = RELAY_AREAS, **changes: Any) -> s
 
 
 def verb(name: str, text: str, printed: str = "") -> subprocess.CompletedProcess[str]:
-    """As `pulumi up` does."""
+    """Run the verb as `pulumi up` does."""
     return subprocess.run(
         [sys.executable, "-m", "ops", name],
         cwd=ROOT,
@@ -106,7 +106,7 @@ def test_programs_are_sent_once_and_belong_to_root(chain: Chain) -> None:
     assert chain.sh(f"cd {STORE} && sha256sum ????* | awk '$1 != $2'") == ""
     before = chain.sh(f"cat {STORE}/.mark")
     sent(chain)
-    assert chain.sh(f"cat {STORE}/.mark") != before, "a second sending is another one"
+    assert chain.sh(f"cat {STORE}/.mark") != before, "a second sending has another number"
     assert chain.sh("find /run/lastcopy -name '.new*'") == ""
 
 
@@ -131,7 +131,7 @@ def test_a_step_runs_what_is_in_the_store_and_converges(changing: Chain) -> None
 
 
 def damaged(chain: Chain, host: SshHost, change: str) -> Answer:
-    """A step whose program was changed on the host, by root there."""
+    """A step whose program root changed on the host."""
     store.send_archive(host, [HARMLESS], "mark")
     chain.sh(change.format(file=f"{STORE}/{HARMLESS.sha256}"))
     return run(chain, harmless())
@@ -180,7 +180,7 @@ def test_sabotage_without_the_check_a_changed_program_runs(chain: Chain, host: S
 
 
 @pytest.mark.parametrize("part", [0, 1, 10_000, -1], ids=["nothing", "a byte", "half", "all but a byte"])
-def test_what_did_not_arrive_whole_leaves_nothing(
+def test_an_incomplete_sending_leaves_nothing(
     chain: Chain, host: SshHost, monkeypatch: pytest.MonkeyPatch, part: int
 ) -> None:
     monkeypatch.setattr(store, "archive", lambda programs: archive(programs)[:part])
@@ -189,7 +189,7 @@ def test_what_did_not_arrive_whole_leaves_nothing(
     assert kept(chain) == set()
 
 
-def test_what_is_not_the_program_of_its_name_is_not_taken(
+def test_a_program_whose_content_does_not_match_its_name_is_refused(
     chain: Chain, host: SshHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Liar(Program):
@@ -201,7 +201,7 @@ def test_what_is_not_the_program_of_its_name_is_not_taken(
     assert kept(chain) == set()
 
 
-def test_a_sending_that_was_killed_leaves_nothing_that_a_step_would_run(chain: Chain, host: SshHost) -> None:
+def test_a_killed_sending_leaves_nothing_that_a_step_would_run(chain: Chain, host: SshHost) -> None:
     script = script_path("program_store").read_text()
     words = host.words("sh", "-c", script, "program_store", "send", "mark")
     process = subprocess.Popen(
@@ -224,17 +224,17 @@ true"""
     assert kept(chain) == {one.sha256 for one in programs_of(RELAY_AREAS)} | {".mark"}
 
 
-def test_an_older_program_stays_for_the_step_that_names_it(chain: Chain, host: SshHost) -> None:
+def test_an_older_program_stays_for_the_step_that_needs_it(chain: Chain, host: SshHost) -> None:
     store.send_archive(host, [HARMLESS], "mark")
     sent(chain)
     assert run(chain, harmless(), "remove").code == 0
     assert chain.sh(f"cat {MARKED}") == "remove :A\nvalue\n"
 
 
-def test_removal_takes_all_of_one_sending_and_nothing_of_a_later_one(chain: Chain) -> None:
+def test_removal_removes_all_of_its_own_sending_and_nothing_of_a_later_one(chain: Chain) -> None:
     first, second = sent(chain), sent(chain)
     assert verb("remove-programs", order(chain), first).returncode == 0
-    assert kept(chain), "what was sent again since is still needed"
+    assert kept(chain), "what was sent again later is still needed"
     done = verb("remove-programs", order(chain), second)
     assert done.returncode == 0, done.stderr
     assert chain.sh(f"ls -d {STORE} 2>/dev/null || true") == ""

@@ -1,4 +1,4 @@
-"""rclone reads back every value that we wrote into its configuration, byte for byte; what it would read differently is refused."""
+"""rclone reads back every value in its configuration byte for byte; values that it would read differently are refused."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def read_back(rclone: Path, folder: Path, secret: str) -> None:
 
 
 @pytest.mark.parametrize("secret", TRICKY)
-def test_a_tricky_secret_is_read_back(rclone: Path, tmp_path: Path, secret: str) -> None:
+def test_a_difficult_secret_is_read_back(rclone: Path, tmp_path: Path, secret: str) -> None:
     read_back(rclone, tmp_path, secret)
 
 

@@ -46,7 +46,7 @@ def people(chain: Chain, factor: str, secret: str = "", keys: str | None = None)
 
 
 def log_in(chain: Chain, answer: str, *options: str) -> tuple[bool, str]:
-    """ssh on a terminal of its own, typing `answer` at the first question; the tunnel's port tells whether it is open."""
+    """Run ssh on a separate terminal and type `answer` at the first question; the tunnel's port shows whether it opened."""
     pid, terminal = pty.fork()
     argv = chain.ssh_argv(
         PERSON, chain.key(PERSON), "-N", "-o", "BatchMode=no", "-o", "NumberOfPasswordPrompts=1", *options
@@ -101,7 +101,7 @@ def is_sshd(port: int) -> bool:
 
 @contextmanager
 def tunnel(chain: Chain, answer: str = "") -> Iterator[int]:
-    """A person's tunnel to the relay's sshd; its local port."""
+    """A person's tunnel to the relay's sshd; yields its local port."""
     port = free_port()
     opened, said = log_in(chain, answer, "-L", f"{port}:127.0.0.1:22")
     assert opened, said
@@ -112,7 +112,7 @@ def tunnel(chain: Chain, answer: str = "") -> Iterator[int]:
 
 
 def through(port: int) -> tuple[str, ...]:
-    """Options with which the engine's dial goes through the tunnel."""
+    """Options for a connection of the engine through the tunnel."""
     return ("-o", "HostName=127.0.0.1", "-p", str(port))
 
 
@@ -139,14 +139,14 @@ def switch_off(chain: Chain) -> None:
 
 @pytest.fixture
 def peopled(changing: Chain) -> Iterator[Chain]:
-    """People first, factor later: the tunnel must be open before it is the only way."""
+    """People first, the factor later: the tunnel must be open before it becomes the only way."""
     changing.apply(people(changing, "none"))
     yield changing
     switch_off(changing)
     assert changing.run(people(changing, "none"), "remove").code == 0
 
 
-def test_switching_on_from_outside_the_tunnel_is_refused_with_the_command_that_helps(peopled: Chain) -> None:
+def test_enabling_it_from_outside_the_tunnel_is_refused_with_the_command_that_helps(peopled: Chain) -> None:
     for factor in ("fido2", "totp"):
         refused = peopled.run(peopled.sshd(second_factor=factor))
         assert refused.code == 1
@@ -155,7 +155,7 @@ def test_switching_on_from_outside_the_tunnel_is_refused_with_the_command_that_h
     assert peopled.admin("true").returncode == 0
 
 
-def test_a_persons_key_opens_a_tunnel_and_nothing_else(peopled: Chain) -> None:
+def test_a_persons_key_only_opens_a_tunnel(peopled: Chain) -> None:
     with tunnel(peopled) as port:
         assert peopled.admin("true", options=through(port)).returncode == 0
     argv = peopled.ssh_argv(PERSON, peopled.key(PERSON), "-T")
@@ -169,7 +169,7 @@ def test_a_persons_key_opens_a_tunnel_and_nothing_else(peopled: Chain) -> None:
     assert b"administratively prohibited" in done.stderr
 
 
-def test_totp_opens_with_the_code_and_not_without_it(peopled: Chain, secret: str) -> None:
+def test_totp_opens_the_tunnel_only_with_the_code(peopled: Chain, secret: str) -> None:
     peopled.apply(people(peopled, "totp", secret))
     peopled.converges(people(peopled, "totp", secret))
     with tunnel(peopled) as port:
@@ -178,29 +178,29 @@ def test_totp_opens_with_the_code_and_not_without_it(peopled: Chain, secret: str
     stolen = peopled.admin("true")
     assert stolen.returncode == 255
     assert "Permission denied" in stolen.stderr
-    # The person's key without, or with a wrong code: nothing.
+    # The person's key without a code, or with a wrong one: nothing.
     for wrong in ("000000", "", code(secret, time.time() - 86400)):
         opened, said = log_in(peopled, wrong, "-L", f"{free_port()}:127.0.0.1:22")
         assert not opened, said
-    # With it: the tunnel, and through it the engine.
+    # With the code: the tunnel, and through it the engine.
     peopled.sh(
         "sed -i '/RATE_LIMIT/d' /etc/lastcopy/totp/" + PERSON
-    )  # three wrong ones within half a minute would make it wait
+    )  # three wrong codes within half a minute would make it wait
     now = code(secret)
     with tunnel(peopled, now) as port:
         assert peopled.admin("true", options=through(port)).returncode == 0
         confirmed = peopled.run(peopled.sshd("confirm", second_factor="totp"), options=through(port))
         assert (confirmed.code, confirmed.changed) == (0, [])
-    # A code that was watched is used up.
+    # A code that was observed cannot be used again.
     opened, said = log_in(peopled, now, "-L", f"{free_port()}:127.0.0.1:22")
     assert not opened, said
-    # Sources are asked nothing: their backups go on.
+    # Sources are not asked for a code: their backups go on.
     done = subprocess.run(peopled.forced("web1"), input=b"", capture_output=True, check=False, timeout=30)
     assert done.returncode == 0
 
 
-def test_sabotage_a_person_without_a_secret_is_refused_not_waved_through(peopled: Chain, secret: str) -> None:
-    """`nullok` is the classic mistake: whoever has no secret comes in with the key alone."""
+def test_sabotage_a_person_without_a_totp_secret_is_refused(peopled: Chain, secret: str) -> None:
+    """`nullok` is the classic mistake: a person without a secret comes in with the key alone."""
     peopled.apply(people(peopled, "totp", secret))
     with tunnel(peopled) as port:
         switch_on(peopled, "totp", port)
@@ -215,7 +215,7 @@ def test_sabotage_a_person_without_a_secret_is_refused_not_waved_through(peopled
     end(*_OPEN.pop())
 
 
-def test_a_person_who_leaves_is_gone(peopled: Chain, secret: str) -> None:
+def test_a_removed_person_has_no_access(peopled: Chain, secret: str) -> None:
     peopled.apply(people(peopled, "totp", secret))
     nobody = people(peopled, "totp", secret).but(PEOPLE="", KEYS="")
     assert peopled.apply(nobody).changed
@@ -223,7 +223,7 @@ def test_a_person_who_leaves_is_gone(peopled: Chain, secret: str) -> None:
     assert peopled.sh("ls /etc/lastcopy/totp; ls /etc/ssh/lastcopy/keys | grep alice || true") == ""
 
 
-def test_a_weak_secret_and_a_taken_account_are_refused(peopled: Chain) -> None:
+def test_a_weak_secret_and_an_existing_account_are_refused(peopled: Chain) -> None:
     weak = peopled.run(people(peopled, "totp", "JBSWY3DP"))
     assert weak.code == 1
     assert "not base32 of at least 128 bits" in weak.words

@@ -1,8 +1,8 @@
-"""A source with 512 MB and a relay with 1 GB: a backup with the default tuning fits into what such machines have to give (S10).
+"""A source with 512 MB and a relay with 1 GB: a backup with the default tuning fits into the memory of such machines (S10).
 
 Measured with cgroup limits (restic 0.19.1, rclone 1.76.0, 700 MiB of incompressible data, 8 connections, packs of 64 MiB): restic runs with 200 MiB and is
-killed at 150; rclone takes 20 MiB besides its program. Here by RLIMIT_DATA,
-which works on every host and is stricter: it counts what is mapped, not what is used.
+killed with 150; rclone takes 20 MiB in addition to its program. The tests use RLIMIT_DATA,
+which works on every host and is stricter: it counts mapped memory, not used memory.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MIB = 1 << 20
 
 
 def restic(chain: Chain, folder: Path, data_mib: int, *verb: str) -> subprocess.CompletedProcess[str]:
-    """restic on a source, with so much memory for its data; the tuning is the default."""
+    """restic on a source with this limit for its data; the tuning is the default."""
     program = toolchain.ensure("restic")["restic"].path
     words = [
         "prlimit", f"--data={data_mib * MIB}", str(program), "-o", f"rclone.program={chain.forced_line('web1')}",
@@ -38,7 +38,7 @@ def restic(chain: Chain, folder: Path, data_mib: int, *verb: str) -> subprocess.
 
 @pytest.fixture
 def tight(changing: Chain, tmp_path: Path) -> Chain:
-    """The smallest memory that a source's session on the relay can be given."""
+    """The smallest memory limit of a source's session on the relay."""
     changing.apply(changing.entry("web1", identity=WEB1, generation=512, limits=Limits(memoryMiB=256)))
     (tmp_path / "password").write_text("a-password-of-this-test")
     (tmp_path / "data").write_bytes(os.urandom(320 * MIB))
@@ -50,7 +50,7 @@ def test_a_backup_fits_into_small_machines(tight: Chain, tmp_path: Path) -> None
     made = restic(tight, tmp_path, 340, "init")
     assert made.returncode == 0, made.stderr[:2000]
     backup = ("backup", "--read-concurrency", "2", str(tmp_path / "data"))
-    # Sabotage: with half of it restic does not come to its end, so it is memory that is tried here.
+    # Sabotage: with half of it restic fails, so it is really memory that is tested.
     starved = restic(tight, tmp_path, 170, *backup)
     assert starved.returncode != 0
     assert "out of memory" in starved.stderr or "cannot allocate memory" in starved.stderr
@@ -67,7 +67,7 @@ done
 
 
 @pytest.mark.parametrize(("total_mib", "given_mib"), [(980, 490), (400, 256), (8000, 1024)])
-def test_a_session_gets_half_of_a_small_relays_memory_at_most(
+def test_a_session_gets_at_most_half_of_a_small_relays_memory(
     changing: Chain, total_mib: int, given_mib: int
 ) -> None:
     """S10: the default limit, 1024 MiB, is more than a relay with 1 GB has."""
@@ -81,4 +81,4 @@ def test_a_session_gets_half_of_a_small_relays_memory_at_most(
     with open_session(changing, "web1"):
         seen = changing.sh(SEEN).split()
     assert seen[3:5] == [str(given_mib * MIB)] * 2
-    assert seen[-1] == "500", "where memory runs out, the session goes and sshd stays"
+    assert seen[-1] == "500", "if memory runs out, the session is killed and sshd survives"

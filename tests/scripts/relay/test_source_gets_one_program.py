@@ -1,4 +1,4 @@
-"""S1, S2: no single layer between a source's key and a shell is the only one. What the attacker tries: tests/drill/test_s_rows.py."""
+"""S1, S2: several layers keep a source's key from a shell, and none of them is needed alone. For the attempts: tests/drill/test_s_rows.py."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LAYERS = {
     "sshd's rule for sources": "sed -i '/^Match User bk/,/^$/d; /^Allow.*Forwarding/d' /etc/ssh/sshd_config.d/10-lastcopy.conf;"
     " sed -i '1i AuthorizedKeysFile /etc/ssh/lastcopy/keys/%u .ssh/authorized_keys' /etc/ssh/sshd_config.d/10-lastcopy.conf",
     "the login shell": "usermod --shell /bin/sh bk-web1",
-    # Its timer would bring the table back.
+    # Its timer would restore the table.
     "the firewall": "systemctl stop lastcopy-storage.timer lastcopy-storage.service; nft delete table inet lastcopy",
 }
 
@@ -53,8 +53,8 @@ def test_each_layer_alone_may_fail_without_opening_a_shell(changing: Chain, laye
     assert opened(changing) == {"command": False, "forwarding": False}
 
 
-def test_sabotage_without_any_layer_a_command_and_a_forwarding_are_seen_to_work(changing: Chain) -> None:
-    """The proofs of S1 and S2 can fail."""
+def test_sabotage_without_any_layer_commands_and_forwarding_work(changing: Chain) -> None:
+    """So the tests of S1 and S2 can fail."""
     for line in LAYERS.values():
         changing.sh(line)
     changing.sh("sshd -t && systemctl restart ssh")

@@ -1,4 +1,4 @@
-"""A4: the live sshd passes ssh-audit's hardened policy for its Debian, and the clients that must come in still do."""
+"""A4: the live sshd passes ssh-audit's hardened policy for its Debian, and the clients that must log in still can."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ POLICY = "Hardened Debian 13 (version 1)"
 
 @pytest.fixture(scope="module")
 def trusting(chain: Chain) -> Chain:
-    """ssh-audit knocks dozens of times without logging in; here its address is one of the trusted, as a monitor's would be.
+    """ssh-audit connects dozens of times without logging in; here its address is trusted, as a monitor's would be.
 
-    One for all tests of this file that only ask; those that change the relay come after them.
+    Shared by the tests of this file that only connect; those that change the relay come after them.
     """
     furnished(chain)
     chain.furnished = False
@@ -58,7 +58,7 @@ def test_nothing_weak_is_offered(trusting: Chain) -> None:
     assert "[warn]" not in done.stdout
 
 
-# What OpenSSH of Debian 12 (9.2) and of Debian 13 (10.0) offer first, and what Go's x/crypto/ssh does.
+# The first offers of OpenSSH in Debian 12 (9.2) and in Debian 13 (10.0), and of Go's x/crypto/ssh.
 CLIENTS = {
     "Debian 12": ("sntrup761x25519-sha512@openssh.com", "chacha20-poly1305@openssh.com"),
     "Debian 12, fast cipher": ("sntrup761x25519-sha512@openssh.com", "aes128-gcm@openssh.com"),
@@ -66,13 +66,13 @@ CLIENTS = {
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_clients_of_debian_12_come_in(trusting: Chain, client: str) -> None:
+def test_clients_of_debian_12_can_log_in(trusting: Chain, client: str) -> None:
     exchange, cipher = CLIENTS[client]
     options = ("-o", f"KexAlgorithms={exchange}", "-o", f"Ciphers={cipher}")
     assert trusting.admin("true", options=options).returncode == 0
 
 
-def test_the_clients_of_debian_13_come_in(trusting: Chain) -> None:
+def test_clients_of_debian_13_can_log_in(trusting: Chain) -> None:
     """With its own defaults, from inside a Debian 13 machine."""
     trusting.root("sh", "-c", "umask 077; cat >/root/k", stdin=trusting.box.admin_key.read_text())
     try:
@@ -94,7 +94,7 @@ OLD = [
 
 
 @pytest.mark.parametrize("exchange", OLD)
-def test_exchanges_that_a_quantum_computer_breaks_are_refused(trusting: Chain, exchange: str) -> None:
+def test_key_exchanges_that_a_quantum_computer_breaks_are_refused(trusting: Chain, exchange: str) -> None:
     done = trusting.admin("true", options=("-o", f"KexAlgorithms={exchange}"))
     assert done.returncode == 255
     assert "no matching key exchange method found" in done.stderr
@@ -109,8 +109,8 @@ def test_sabotage_with_one_old_key_exchange_the_policy_fails(changing: Chain) ->
     assert audit(changing, "-P", POLICY).returncode != 0
 
 
-def test_an_address_that_only_knocks_is_banned_for_a_moment_and_then_let_in(changing: Chain) -> None:
-    """S10: PerSourcePenalties are on; they are short, for other sources may share the address."""
+def test_an_address_that_never_logs_in_is_banned_briefly_and_then_let_in(changing: Chain) -> None:
+    """S10: PerSourcePenalties are enabled; they are short, because other sources may share the address."""
     for _ in range(2):
         audit(changing, "-P", POLICY)
     assert "penalty" in changing.sh(

@@ -1,4 +1,4 @@
-"""Every step of the relay: made once, never again, repaired after a kill at any moment, and removed without a trace."""
+"""Every step of the relay: done once, repaired after a kill at any moment, and removed without a trace."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def step(chain: Chain, name: str) -> Step:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_second_run_changes_nothing_and_check_agrees(ready: Chain, name: str) -> None:
+def test_a_second_run_changes_nothing_and_check_finds_no_drift(ready: Chain, name: str) -> None:
     ready.converges(step(ready, name))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_step_says_the_same_under_bash(ready: Chain, name: str) -> None:
-    """Hosts whose /bin/sh is bash: the same text, no change, no error."""
+def test_a_step_works_the_same_under_bash(ready: Chain, name: str) -> None:
+    """For hosts whose /bin/sh is bash: the same text, no change, no error."""
     done = ready.root(
         "bash", "--posix", "-s", "--", "apply", "203.0.113.1 1 2 22", stdin=step(ready, name).text()
     )
@@ -49,7 +49,7 @@ def test_a_step_says_the_same_under_bash(ready: Chain, name: str) -> None:
 
 DRIFT = {
     "sshd": "echo '# by hand' >>/etc/ssh/sshd_config.d/10-lastcopy.conf",
-    "firewall": "systemctl stop lastcopy-storage.timer lastcopy-storage.service; nft delete table inet lastcopy",  # they would heal it
+    "firewall": "systemctl stop lastcopy-storage.timer lastcopy-storage.service; nft delete table inet lastcopy",  # they would repair it
     "firewall rule": "nft flush set inet lastcopy storage4",
     "relay": "chmod 777 /usr/local/lib/lastcopy/serve-restic",
     "relay_entry": "sed -i 's/restrict,//' /etc/ssh/lastcopy/keys/bk-web1",
@@ -57,7 +57,7 @@ DRIFT = {
 
 
 @pytest.mark.parametrize("name", DRIFT)
-def test_check_reports_a_change_by_hand_and_changes_nothing(changing: Chain, name: str) -> None:
+def test_check_reports_a_manual_change_and_changes_nothing(changing: Chain, name: str) -> None:
     changing.sh(DRIFT[name])
     check = changing.run(step(changing, name.split()[0]), "check")
     assert (check.code, check.changed) == (3, [])
@@ -67,14 +67,14 @@ def test_check_reports_a_change_by_hand_and_changes_nothing(changing: Chain, nam
 
 
 @pytest.mark.parametrize("name", ["relay", "relay_entry"])
-def test_a_change_by_hand_is_undone(changing: Chain, name: str) -> None:
+def test_a_manual_change_is_undone(changing: Chain, name: str) -> None:
     changing.sh(DRIFT[name])
     assert changing.apply(step(changing, name)).changed
     changing.converges(step(changing, name))
 
 
 def bare(chain: Chain) -> None:
-    """As it was before the program came: all steps removed, last first."""
+    """The relay before the program was used: all steps removed, the last first."""
     for source, identity in IDENTITIES.items():
         assert chain.run(chain.entry(source, identity=identity), "remove").code == 0
     for made in (chain.shared(), chain.firewall(), chain.sshd()):
@@ -120,7 +120,7 @@ def test_a_killed_step_is_completed_by_the_next_run(changing: Chain, name: str, 
         assert done.returncode == 0, done.stderr
 
 
-def test_one_sources_step_touches_nothing_of_another(changing: Chain) -> None:
+def test_a_step_of_one_source_does_not_touch_another(changing: Chain) -> None:
     seen = "find /etc/lastcopy/relay/db1 /etc/ssh/lastcopy/keys/bk-db1 -printf '%p %m %u %g %s %C@\\n' | sort; getent passwd bk-db1"
     before = changing.sh(seen)
     changing.apply(
@@ -179,7 +179,7 @@ def test_removal_and_a_new_key_end_open_sessions(changing: Chain) -> None:
 
 
 def test_a_new_identity_ends_sessions_that_hold_the_old_one(changing: Chain) -> None:
-    """The storage forgets the old one after this update; other changes, and other sources' sessions, are left alone."""
+    """The storage forgets the old one after this update; other changes, and other sources' sessions, do not end sessions."""
     with open_session(changing, "web1") as session, open_session(changing, "db1") as other:
         changing.apply(changing.entry("web1", identity=WEB1, limits=Limits(sessions=3)))
         assert session.poll() is None
@@ -189,8 +189,8 @@ def test_a_new_identity_ends_sessions_that_hold_the_old_one(changing: Chain) -> 
     changing.converges(changing.entry("web1", identity=("web1next", WEB1[1])))
 
 
-def test_an_entry_of_before_is_taken_over_and_its_sessions_end(changing: Chain) -> None:
-    """Until uploads carried a checksum the key stood in rclone.conf; afterwards it is in its own file and nowhere else."""
+def test_an_entry_of_the_former_form_is_converted_and_its_sessions_end(changing: Chain) -> None:
+    """Before uploads carried a checksum, the key was in rclone.conf; afterwards it is only in its own file."""
     now = changing.entry("web1", identity=WEB1)
     kept = [line for line in now.values["RCLONE_CONF"].splitlines() if line.partition(" ")[0] in OF_BEFORE]
     key = ["env_auth = false", f"access_key_id = {WEB1[0]}", f"secret_access_key = {WEB1[1]}"]
@@ -207,8 +207,8 @@ def test_an_entry_of_before_is_taken_over_and_its_sessions_end(changing: Chain) 
         pass  # it was answered
 
 
-def test_sessions_that_a_killed_run_left_open_are_ended_by_the_next(changing: Chain) -> None:
-    """The run was killed after the new identity was in place and before sessions ended: what it leaves is the mark."""
+def test_sessions_that_a_killed_run_left_open_are_ended_by_the_next_run(changing: Chain) -> None:
+    """The run was killed after the new identity was in place and before the sessions ended: it leaves a mark."""
     with open_session(changing, "web1") as session:
         changing.apply(changing.entry("web1", identity=WEB1))
         assert session.poll() is None
@@ -221,7 +221,7 @@ def test_sessions_that_a_killed_run_left_open_are_ended_by_the_next(changing: Ch
 
 
 def test_a_stolen_key_is_refused_from_elsewhere(changing: Chain) -> None:
-    """S11: with `from` set, the key counts only from there."""
+    """S11: with `from` set, the key is accepted only from there."""
     changing.apply(changing.entry("web1", identity=WEB1, allowed_from=["192.0.2.77/32"]))
     refused = subprocess.run(changing.forced("web1"), input=b"", capture_output=True, check=False, timeout=30)
     assert refused.returncode == 255
@@ -235,7 +235,7 @@ def test_a_stolen_key_is_refused_from_elsewhere(changing: Chain) -> None:
     )
 
 
-def test_a_foreign_account_of_the_same_name_is_refused_and_left_alone(changing: Chain) -> None:
+def test_an_unrelated_account_of_the_same_name_is_refused_and_not_changed(changing: Chain) -> None:
     changing.sh("useradd --system bk-foreign")
     try:
         refused = changing.run(changing.entry("foreign", identity=WEB1))
@@ -247,7 +247,7 @@ def test_a_foreign_account_of_the_same_name_is_refused_and_left_alone(changing: 
 
 
 @pytest.mark.parametrize("name", ["rclone", "debian"])
-def test_an_rclone_below_the_floor_is_refused_with_the_advisory(changing: Chain, name: str) -> None:
+def test_an_rclone_below_the_minimum_version_is_refused_with_the_advisory(changing: Chain, name: str) -> None:
     """A4 at `up`: 1.75.9, and 1.60.1 as Debian ships it."""
     version = {"rclone": "v1.75.9", "debian": "v1.60.1-DEV"}[name]
     changing.sh(
@@ -259,7 +259,7 @@ def test_an_rclone_below_the_floor_is_refused_with_the_advisory(changing: Chain,
     assert "9925" in refused.words
 
 
-def test_an_rclone_that_others_may_write_is_refused(changing: Chain) -> None:
+def test_an_rclone_that_others_can_write_is_refused(changing: Chain) -> None:
     changing.sh("mkdir -p /opt/open && cp /usr/local/bin/rclone /opt/open/ && chmod 777 /opt/open")
     refused = changing.run(changing.shared().but(RCLONE="/opt/open/rclone"))
     assert refused.code == 1
@@ -268,7 +268,7 @@ def test_an_rclone_that_others_may_write_is_refused(changing: Chain) -> None:
 
 
 def test_an_rclone_replaced_later_by_an_older_one_is_not_started(changing: Chain) -> None:
-    """A4 at every session: the wrapper notices that the file is another one, asks it, and refuses."""
+    """A4 at every session: the wrapper notices that the file has changed, asks for its version, and refuses."""
     changing.sh("mkdir -p /opt/x && cp /usr/local/bin/rclone /opt/x/rclone")
     changing.apply(changing.shared().but(RCLONE="/opt/x/rclone"))
     assert (
@@ -284,7 +284,7 @@ def test_an_rclone_replaced_later_by_an_older_one_is_not_started(changing: Chain
     assert "GHSA-45pq-889g-fcgh" in changing.sh(
         "journalctl --sync; journalctl --no-pager -t lastcopy-web1 -n 3"
     )
-    # Sabotage: the recorded look of the new file makes the old rclone pass, so it is this look that refused it.
+    # Sabotage: if the new file is recorded as known, the old rclone passes, so it is this check that refused it.
     changing.sh(
         "sed -i \"s|^seen .*|seen $(stat -Lc '%d:%i:%s:%Y:%Z' /opt/x/rclone)|\" /etc/lastcopy/relay/rclone"
     )
@@ -293,8 +293,8 @@ def test_an_rclone_replaced_later_by_an_older_one_is_not_started(changing: Chain
     changing.sh("rm -r /opt/x")
 
 
-def test_the_session_limit_answers_busy_and_spares_other_sources(changing: Chain) -> None:
-    """S10: slots are per source; a session that ends, however, frees its slot."""
+def test_the_session_limit_answers_busy_and_does_not_affect_other_sources(changing: Chain) -> None:
+    """S10: slots are per source, and the end of a session frees its slot."""
     changing.apply(changing.entry("web1", identity=WEB1, limits=Limits(sessions=2)))
     held = [
         subprocess.Popen(
@@ -322,7 +322,7 @@ def test_the_session_limit_answers_busy_and_spares_other_sources(changing: Chain
             session.kill()  # the client dies without a goodbye
             session.communicate()
     web1 = changing.forced("web1")
-    # Their processes on the relay end a moment after them.
+    # Their processes on the relay end a moment later.
     wait_until(
         lambda: subprocess.run(web1, input=b"", capture_output=True, check=False, timeout=60).returncode == 0,
         60,
@@ -355,7 +355,7 @@ def test_limits_are_in_force_in_the_running_process(changing: Chain) -> None:
 
 
 def test_a_session_ends_at_its_time_limit(changing: Chain) -> None:
-    """The limit is in hours; here the wrapper's unit is made a second to see what it does."""
+    """The limit is in hours; here the wrapper's unit is one second."""
     shared = changing.shared()
     wrapper = weaken(shared.values["WRAPPER"], '"${hours}h"', '"${hours}s"')
     assert wrapper != shared.values["WRAPPER"]

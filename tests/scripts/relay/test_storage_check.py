@@ -1,4 +1,4 @@
-"""Before anything is written: the bucket keeps versions and locks them, and each thing that is wrong gets one error with its fix."""
+"""Before anything is written: the bucket must keep versions and lock them, and each mistake is reported as one error with its fix."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def refused(chain: Chain, **changes: str) -> str:
     return answer.words
 
 
-def test_a_locked_bucket_passes_and_says_how(ready: Chain) -> None:
+def test_a_locked_bucket_passes_and_its_lock_is_reported(ready: Chain) -> None:
     answer = ready.apply(ready.storage_check("web1", WEB1))
     assert answer.line["facts"] == {"lock": "COMPLIANCE 1 days"}
     assert answer.changed == []
-    # A bucket that keeps more than the stack asks for is fine.
+    # A bucket that locks for longer than the stack requires is fine.
     ready.apply(ready.storage_check("web1", WEB1, LOCK_MODE="GOVERNANCE"))
 
 
@@ -95,7 +95,7 @@ def error(status: int, code: str) -> tuple[int, str]:
     return (status, f"<?xml version='1.0'?>\n<Error><Code>{code}</Code><Message>words</Message></Error>")
 
 
-# What other storages answer, one by one: versioning, object-lock, list.
+# Possible answers of other storages, one by one: versioning, object-lock, list.
 SAID = {
     "never versioned": (
         [(200, "<VersioningConfiguration/>"), GOOD_LOCK, LISTED],
@@ -160,7 +160,7 @@ http.server.HTTPServer(('127.0.0.1', 9090), Handler).serve_forever()
 
 @contextlib.contextmanager
 def storage_that_says(chain: Chain, answers: list[tuple[int, str]], unknown: int = 0) -> Iterator[str]:
-    """A storage of our own on the relay's loopback (its network, this machine's Python)."""
+    """A fake storage on the relay's loopback (its network, this machine's Python)."""
     command = chain.box.command("relay", ["true"])
     target = next(word for word in command if word.startswith("--target"))
     server = subprocess.Popen(
@@ -178,25 +178,25 @@ def storage_that_says(chain: Chain, answers: list[tuple[int, str]], unknown: int
 
 
 @pytest.mark.parametrize("name", SAID)
-def test_what_other_storages_say(ready: Chain, name: str) -> None:
+def test_possible_answers_of_other_storages(ready: Chain, name: str) -> None:
     answers, words = SAID[name]
     with storage_that_says(ready, answers) as endpoint:
         assert words in refused(ready, ENDPOINT=endpoint, CA="")
 
 
-def test_a_key_made_by_this_run_gets_the_time_until_the_storage_knows_it(ready: Chain) -> None:
+def test_a_new_key_gets_time_until_the_storage_knows_it(ready: Chain) -> None:
     answers = [ENABLED, GOOD_LOCK, LISTED]
     with storage_that_says(ready, answers, unknown=2) as endpoint:
         step = ready.storage_check("web1", WEB1, ENDPOINT=endpoint, CA="", MINIMUM_DAYS="30", PATIENCE="60")
         assert ready.run(step, "check").code == 0
-    # Another's key is told at once, and one that stays unknown in the end, too.
+    # Another's key is reported at once, and so, in the end, is one that stays unknown.
     with storage_that_says(ready, answers, unknown=2) as endpoint:
         assert "does not know this access key id" in refused(ready, ENDPOINT=endpoint, CA="")
     with storage_that_says(ready, answers, unknown=99) as endpoint:
         assert "does not know this access key id" in refused(ready, ENDPOINT=endpoint, CA="", PATIENCE="3")
 
 
-def test_several_faults_are_told_at_once(ready: Chain) -> None:
+def test_several_mistakes_are_reported_at_once(ready: Chain) -> None:
     answers = [(200, "<VersioningConfiguration/>"), error(404, "X"), error(403, "AccessDenied")]
     with storage_that_says(ready, answers) as endpoint:
         words = refused(ready, ENDPOINT=endpoint, CA="")

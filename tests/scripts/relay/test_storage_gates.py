@@ -1,6 +1,6 @@
-"""A10: the storage step at each service, by its gate (tests/gates): what it holds passes, what it does not is named or refused before a backup is written.
+"""A10: the storage step with each service, by its gate (tests/gates): features it provides pass, missing ones are named or refused before a backup is written.
 
-And one backup from end to end over a relay to a real Ceph.
+And one complete backup over a relay to a real Ceph.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def gate(chain: Chain, service: ServiceName, **more: Any) -> Iterator[Program]:
 def asked(
     chain: Chain, service: ServiceName, changes: Mapping[str, str] | None = None, **more: Any
 ) -> Answer:
-    """The step against this service, with what RelayEntry lets pass there. ``changes``: of the step's values; ``more``: of the gate's."""
+    """Run the step with this service, with the losses that RelayEntry accepts there. ``changes``: of the step's values; ``more``: of the gate's."""
     known = SERVICES[service]
     lost = {*rows_lost(known), *(() if known.conditional_write.value else ("S5",))}
     with gate(chain, service, **more) as program:
@@ -60,13 +60,13 @@ def warnings(answer: Answer) -> list[str]:
     return [text for name, text in answer.line["facts"].items() if name.startswith("warning")]
 
 
-def test_amazon_holds_all(ready: Chain) -> None:
+def test_amazon_provides_everything(ready: Chain) -> None:
     answer = asked(ready, "AWS")
     assert answer.code == 0, answer.words
     assert warnings(answer) == []
 
 
-def test_a_bucket_with_a_kms_key_passes_and_a_key_that_is_closed_is_named(ready: Chain) -> None:
+def test_a_bucket_with_a_kms_key_passes_and_an_unusable_key_is_named(ready: Chain) -> None:
     """A bucket that somebody else made (storage.s3): the program wrote neither its encryption nor the identity's policy."""
     answer = asked(ready, "AWS", kms=[])
     assert (answer.code, warnings(answer)) == (0, []), answer.words
@@ -80,7 +80,7 @@ def test_a_bucket_with_a_kms_key_passes_and_a_key_that_is_closed_is_named(ready:
 
 
 @pytest.mark.parametrize("service", ["Backblaze", "Wasabi"])
-def test_a_condition_that_is_not_held_is_told_and_the_rest_passes(ready: Chain, service: ServiceName) -> None:
+def test_an_ignored_condition_is_reported_and_the_rest_passes(ready: Chain, service: ServiceName) -> None:
     answer = asked(ready, service)
     assert answer.code == 0, answer.words
     (warning,) = warnings(answer)
@@ -96,14 +96,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("service", REFUSED)
-def test_what_cannot_work_is_refused_by_name(ready: Chain, service: ServiceName) -> None:
+def test_services_that_cannot_work_are_refused_by_name(ready: Chain, service: ServiceName) -> None:
     answer = asked(ready, service)
     assert answer.code == 1
     assert REFUSED[service] in answer.words
     assert "fix:" in answer.words
 
 
-def test_a_wrong_clock_and_a_wrong_region_are_told_as_such(ready: Chain) -> None:
+def test_a_wrong_clock_and_a_wrong_region_are_reported_as_such(ready: Chain) -> None:
     assert "the relay's clock is wrong" in asked(ready, "AWS", minutes=16).words
     assert "the bucket is not in region 'us-east-1'" in asked(ready, "AWS", region="eu-central-1").words
 
@@ -113,10 +113,10 @@ FRANKFURT = {"REGION": "eu-central-1"}
 
 
 @pytest.mark.parametrize(("new_for", "answer"), [(0, "301 PermanentRedirect"), (99, "307 TemporaryRedirect")])
-def test_the_endpoint_of_another_region_is_told_with_the_buckets_own(
+def test_the_endpoint_of_another_region_is_reported_with_the_buckets_own_region(
     ready: Chain, new_for: int, answer: str
 ) -> None:
-    """The stack file has Frankfurt, its region and its endpoint; the bucket is in Virginia, made long ago or just now."""
+    """The stack file names Frankfurt, its region and its endpoint; the bucket is in Virginia, and old or new."""
     before = stored(ready, "")
     told = asked(ready, "AWS", FRANKFURT, region="eu-central-1", new_for=new_for)
     assert told.code == 1
@@ -127,7 +127,7 @@ def test_the_endpoint_of_another_region_is_told_with_the_buckets_own(
     assert stored(ready, "") == before
 
 
-def test_sabotage_a_step_that_does_not_know_the_redirects_sends_the_operator_elsewhere(ready: Chain) -> None:
+def test_sabotage_a_step_that_ignores_redirects_gives_the_operator_wrong_advice(ready: Chain) -> None:
     with gate(ready, "AWS", region="eu-central-1") as program:
         step = ready.storage_check("web1", WEB1, "AWS", ENDPOINT=program.endpoint, **FRANKFURT)
         text = step.text()
@@ -139,15 +139,15 @@ def test_sabotage_a_step_that_does_not_know_the_redirects_sends_the_operator_els
     assert "us-east-1" not in done.stderr
 
 
-def test_a_new_bucket_gets_the_time_until_amazons_names_lead_to_it(ready: Chain) -> None:
+def test_a_new_bucket_gets_time_until_amazons_names_lead_to_it(ready: Chain) -> None:
     assert asked(ready, "AWS", {"PATIENCE": "60"}, new_for=1).code == 0
-    told = asked(ready, "AWS", new_for=99)  # a bucket that the program did not make, so nobody waits
+    told = asked(ready, "AWS", new_for=99)  # a bucket that the program did not make, so it does not wait
     assert "which is another region's endpoint or does not know a new bucket yet" in told.words
     assert "to the endpoint of region 'us-east-1', https://s3.us-east-1.amazonaws.com" in told.words
 
 
-def test_yesterdays_arguments_are_refused_by_amazon(ready: Chain) -> None:
-    """The sabotage, and the table of issue 10: without a checksum nothing is taken, which the old step did not see."""
+def test_sabotage_the_former_arguments_are_refused_by_amazon(ready: Chain) -> None:
+    """Without a checksum nothing is accepted, which the former step did not notice."""
     with gate(ready, "AWS") as program:
         step = ready.storage_check("web1", WEB1, "AWS", ENDPOINT=program.endpoint)
         conf = weaken(

@@ -1,6 +1,6 @@
-"""A10: a storage that does not hold what the design needs is found before anything else is written, by name, with the row that is lost.
+"""A10: a storage that does not provide what the design needs is found before anything else is written, by name, with the row that is lost.
 
-The storage is the real one, behind a proxy that takes one promise away (attack_drill/weak_storage.py) where it has to be weaker.
+The storage is real, behind a proxy that removes one guarantee (attack_drill/weak_storage.py) if it must be weaker.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def weakness(name: str) -> Weakness:
 
 @pytest.fixture(scope="module")
 def weak(chain: Chain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WeakStorage]:
-    """The storage behind a proxy on the relay's loopback, as strong as it is until a test says otherwise."""
+    """The storage behind a proxy on the relay's loopback, unchanged until a test requests a weakness."""
     with weak_storage(
         chain.storage["endpoint"], chain.box.storage_folder / "certs" / "ca.crt", "backups",
         tmp_path_factory.mktemp("weak"), chain.box.driver.network_of("relay"),
@@ -52,7 +52,7 @@ def weak(chain: Chain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wea
 
 @contextlib.contextmanager
 def so_weak(chain: Chain, weak: WeakStorage, *found: Weakness) -> Iterator[Step]:
-    """The step against a storage of these weaknesses."""
+    """Run the step with a storage of these weaknesses."""
     weak.weak = found
     weak.asked.clear()
     try:
@@ -66,19 +66,19 @@ def warnings(answer: Answer) -> list[str]:
     return [text for name, text in answer.line["facts"].items() if name.startswith("warning")]
 
 
-def test_a_good_storage_passes_without_a_word_and_nothing_current_is_left(ready: Chain) -> None:
+def test_a_good_storage_passes_silently_and_nothing_visible_is_left(ready: Chain) -> None:
     before = {one["VersionId"] for one in stored(ready, "web1/").versions}
     answer = ready.apply(ready.storage_check("web1", WEB1))
     assert answer.line["facts"] == {"lock": "COMPLIANCE 1 days"}
     now = stored(ready, "web1/")
     assert not [name for name in now.current if "lastcopy-probe" in name]
-    # One version, hidden by one marker: the second write was not taken. All of it where restic's own locks come and go.
+    # One version, hidden by one marker: the second write was refused. All of it below restic's locks, which come and go.
     (made,) = [one for one in now.versions if one["VersionId"] not in before]
     assert made["Key"].startswith(f"{LOCKS}lastcopy-probe-")
 
 
-def test_through_the_proxy_a_good_storage_is_as_good(ready: Chain, weak: WeakStorage) -> None:
-    """Control of all tests with a weakness. The relay's own rclone made the uploads, with the header that sessions send."""
+def test_a_good_storage_also_passes_through_the_proxy(ready: Chain, weak: WeakStorage) -> None:
+    """The control of all tests with a weakness. The relay's own rclone made the uploads, with the header that sessions send."""
     with so_weak(ready, weak) as step:
         assert ready.apply(step).line["facts"] == {"lock": "COMPLIANCE 1 days"}
     by_rclone = [
@@ -93,18 +93,18 @@ APART = (
     "demands another checksum",
     "reports a missing object as forbidden",
     "gives no versions",
-)  # they end the proof early
+)  # they end the check early
 
 
 def judged(answer: Answer, one: Weakness) -> None:
-    """By name, with the row that is lost, and the fix; of an error in its next line."""
+    """Check that the weakness is reported by name, with the row that is lost, and with the fix; the fix of an error is in its next line."""
     mine = [line for line in answer.words.splitlines() if one.told in line]
     assert mine, f"{one.name} is not told in {answer.words}"
     assert one.row == "A10" or any(f"row {one.row} of docs/threat-model.md" in line for line in mine), mine
     assert any(line.startswith("error:") for line in mine) is one.refused, mine
 
 
-def test_every_weakness_is_found_and_all_are_told_at_once(ready: Chain, weak: WeakStorage) -> None:
+def test_every_weakness_is_found_and_all_are_reported_at_once(ready: Chain, weak: WeakStorage) -> None:
     many = [one for one in WEAKNESSES if one.name not in APART and one.name != "moves objects to an archive"]
     with so_weak(ready, weak, *many) as step:
         answer = ready.run(step.but(ACCEPT_BY="lastcopy:storage.s3.acceptedLosses"))
@@ -127,7 +127,7 @@ DAYS, DATE = (
     [
         (LOCKS, DAYS, False),
         (f"{LOCKS}0", DAYS, False),
-        (LOCKS, DATE, True),  # of any age, so also one of a run that lives
+        (LOCKS, DATE, True),  # of any age, so also one of a running step
         (LOCKS, f"{DAYS}<AllVersionsExpiration><Days>1</Days></AllVersionsExpiration>", True),
         ("web1/g1/lock", DAYS, True),
         ("web1/g1/", DAYS, True),
@@ -137,7 +137,7 @@ DAYS, DATE = (
 def test_only_locks_may_expire(
     ready: Chain, weak: WeakStorage, prefix: str, rule: str, refused: bool
 ) -> None:
-    """R1 allows that locks go: their source deletes them anyway."""
+    """R1 allows locks to be lost: their source deletes them anyway."""
     expires = Weakness(
         name="", row="R1", told="lets current objects expire", instead=has_lifecycle(rule, prefix)
     )
@@ -146,9 +146,9 @@ def test_only_locks_may_expire(
     assert (expires.told in answer.words, answer.code != 0) == (refused, refused), answer.words
 
 
-# The other two: the gates and a real Ceph (test_storage_gates.py), and the drill's row A10, which plays them all.
+# The other two: the gates and a real Ceph (test_storage_gates.py), and the attack drill's row A10, which plays all of them.
 @pytest.mark.parametrize("name", ["gives no versions", "moves objects to an archive"])
-def test_what_ends_the_proof_is_found_as_well(ready: Chain, weak: WeakStorage, name: str) -> None:
+def test_weaknesses_that_end_the_check_are_found_as_well(ready: Chain, weak: WeakStorage, name: str) -> None:
     one = weakness(name)
     with so_weak(ready, weak, one) as step:
         answer = ready.run(step)
@@ -159,7 +159,7 @@ def test_what_ends_the_proof_is_found_as_well(ready: Chain, weak: WeakStorage, n
         assert one.told in warnings(answer)[0]
 
 
-def test_what_the_stack_accepts_is_a_warning(ready: Chain, weak: WeakStorage) -> None:
+def test_losses_that_the_stack_accepts_are_warnings(ready: Chain, weak: WeakStorage) -> None:
     accepted = [weakness("takes a second write of a name"), weakness("lets the identity change the bucket")]
     with so_weak(ready, weak, *accepted) as step:
         answer = ready.apply(step.but(ACCEPTED="R4 S5"))
@@ -167,7 +167,7 @@ def test_what_the_stack_accepts_is_a_warning(ready: Chain, weak: WeakStorage) ->
     assert len(warnings(answer)) == 2
 
 
-# --- an identity with all rights, on the real servers without a proxy: found, and nothing that was tried did anything ---
+# --- an identity with all rights, on the real servers without a proxy: found, and no attempt had an effect ---
 
 ALLOW_ALL = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"]}]}  # fmt: skip
 TOO_WIDE = (
@@ -188,7 +188,7 @@ def set_policy(chain: Chain, policy: dict[str, Any]) -> None:
 
 @pytest.fixture
 def new(ready: Chain) -> Iterator[Step]:
-    """The step of a source that is not enrolled, with an identity of its own."""
+    """The step of a source that is not enrolled, with its own identity."""
     ready.box.identity_up(NEW, f"{NEW}/", *NEW_KEY)
     try:
         yield ready.storage_check(NEW, NEW_KEY)
@@ -214,11 +214,11 @@ def found_too_wide(answer: Answer) -> None:
         )
 
 
-def test_all_rights_are_found_on_minio_and_none_was_used(ready: Chain, new: Step) -> None:
+def test_excessive_rights_are_found_on_minio_without_using_them(ready: Chain, new: Step) -> None:
     set_policy(ready, ALLOW_ALL)
     with ready.box.storage_admin() as (origin, ca, user, secret):
         s3 = s3_client(origin, Path(ca), user, secret)
-        # Another source's configuration is there to be read: the step knows it from the relay.
+        # Another source's configuration could be read: the step knows that source from the relay.
         s3.put_object(Bucket="backups", Key="db1/g1/config", Body=b"sealed")
         before = settings(s3, "backups")
     answer = ready.run(new)
@@ -234,8 +234,8 @@ def test_all_rights_are_found_on_minio_and_none_was_used(ready: Chain, new: Step
     assert not [key for key in left.current if "lastcopy-probe" in key]
 
 
-def test_what_may_not_be_asked_is_said_and_stops_nothing(ready: Chain, new: Step) -> None:
-    """An identity of before: the policy without the rights to see locks, versions and lifecycle."""
+def test_what_the_identity_may_not_ask_is_reported_and_stops_nothing(ready: Chain, new: Step) -> None:
+    """A former identity: the policy without the rights to see locks, versions and lifecycle."""
     policy = identity_policy("backups", f"{NEW}/")
     for statement in policy["Statement"]:
         statement["Action"] = [
@@ -252,8 +252,8 @@ def test_what_may_not_be_asked_is_said_and_stops_nothing(ready: Chain, new: Step
     }  # fmt: skip
 
 
-def test_on_versitygw_as_on_minio(ready: Chain, tmp_path: Path) -> None:
-    """A second server that enforces AWS's documents; it counts a default retention from its configuration (the catalogue says so)."""
+def test_excessive_rights_are_found_on_versitygw_as_on_minio(ready: Chain, tmp_path: Path) -> None:
+    """A second server that enforces AWS's documents; it counts a default retention from its configuration (as in the catalogue)."""
     with ready.box.driver.network_of("relay"), servers.versity(tmp_path) as server:
         server.make_bucket("backups", "COMPLIANCE", 1)
         server.root.put_object(Bucket="backups", Key="db1/g1/config", Body=b"sealed")
@@ -278,8 +278,8 @@ def test_on_versitygw_as_on_minio(ready: Chain, tmp_path: Path) -> None:
     found_too_wide(bad)
 
 
-def test_on_ceph_what_it_does_not_hold_is_named(ready: Chain, tmp_path: Path) -> None:
-    """The real one, under the policy that the documentation gives for it; under AWS's, and with one that forgets what owners may do."""
+def test_weaknesses_of_a_real_ceph_are_named(ready: Chain, tmp_path: Path) -> None:
+    """With the policy that the documentation gives for it, with AWS's, and with one that forgets the owners' rights."""
     with ready.box.driver.network_of("relay"), ceph(tmp_path) as server:
         key, port = server.add_user("web1"), int(server.endpoint.rpartition(":")[2])
         documented = ceph_bucket_policy("backups", {"web1": server.arn("web1")}, server.arn("root"))
@@ -311,7 +311,7 @@ def with_prefix(statement: dict[str, Any]) -> dict[str, Any]:
     return {**statement, **({"Condition": {"StringLike": {"s3:prefix": "web1/*"}}} if listing else {})}
 
 
-# --- the account, and a step that is killed ---
+# --- the account, and a killed step ---
 
 
 def accounts(chain: Chain) -> set[str]:
@@ -322,7 +322,7 @@ def accounts(chain: Chain) -> set[str]:
     )
 
 
-def test_a_source_that_is_not_enrolled_yet_gets_its_account_for_the_proof_only(
+def test_a_source_that_is_not_enrolled_yet_has_its_account_only_during_the_check(
     ready: Chain, weak: WeakStorage, new: Step
 ) -> None:
     before = accounts(ready)
@@ -336,8 +336,8 @@ def test_a_source_that_is_not_enrolled_yet_gets_its_account_for_the_proof_only(
     assert ready.sh("ls /run/lastcopy") == files
 
 
-def test_the_proof_is_made_under_the_sources_firewall_rule(ready: Chain, weak: WeakStorage) -> None:
-    """root reaches the proxy on the relay's loopback; a source's account does not, so the step does not either."""
+def test_the_check_is_made_under_the_sources_firewall_rule(ready: Chain, weak: WeakStorage) -> None:
+    """root reaches the proxy on the relay's loopback, but a source's account does not, and so the step does not either."""
     with so_weak(ready, weak) as step:
         pass
     assert ready.sh(f"curl -s -k -o /dev/null -w '%{{http_code}}' {weak.endpoint}/") == "403"
@@ -345,10 +345,12 @@ def test_the_proof_is_made_under_the_sources_firewall_rule(ready: Chain, weak: W
     assert "is not reached from the relay" in answer.words
 
 
-def test_what_killed_steps_left_is_removed_by_the_next_of_any_source(ready: Chain, new: Step) -> None:
+def test_leftovers_of_killed_steps_are_removed_by_the_next_step_of_any_source(
+    ready: Chain, new: Step
+) -> None:
     before = accounts(ready)
     ready.killed_after(new, 0.7)
-    # As a kill at the worst moment leaves it, for certain.
+    # As after a kill at the worst moment.
     ready.sh(
         f"getent passwd bk-{NEW} >/dev/null || {{ groupadd --system bk-{NEW}; useradd --system --gid lastcopy-sources --groups bk-{NEW} "
         f"--no-create-home --home-dir / --shell /usr/local/lib/lastcopy/serve-restic --comment 'lastcopy source' bk-{NEW}; }}"
@@ -364,7 +366,7 @@ def test_what_killed_steps_left_is_removed_by_the_next_of_any_source(ready: Chai
     assert not [name for name in stored(ready, NEW).current if "lastcopy-probe" in name]
 
 
-# --- sabotage: parts of the step's proof taken out, and what they are for goes unnoticed ---
+# --- sabotage: without a part of the check, the weakness that it looks for goes unnoticed ---
 
 PARTS = {
     "  second_write\n": "takes a second write of a name",
@@ -374,7 +376,7 @@ PARTS = {
 }
 
 
-def test_sabotage_without_a_part_of_the_proof_its_weakness_is_not_found(
+def test_sabotage_without_a_part_of_the_check_its_weakness_is_not_found(
     ready: Chain, weak: WeakStorage
 ) -> None:
     control = weakness("lets the identity hide objects")

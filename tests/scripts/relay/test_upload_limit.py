@@ -31,13 +31,13 @@ def _within_one_day() -> None:
 
 
 def limited(chain: Chain, mib: int | None) -> Step:
-    """web1's entry with a limit below the gibibyte that settings allow, so that a test need not send one."""
+    """web1's entry with a limit below the one gibibyte that settings allow, so that a test need not send so much."""
     entry = chain.entry("web1", identity=IDENTITIES["web1"])
     return entry if mib is None else entry.but(DAILY_BYTES=str(mib * MIB))
 
 
 def sends(chain: Chain, mib: int, source: str = "web1") -> int:
-    """How many objects of one MiB the storage took from the source, of those that it tried to send."""
+    """How many objects of one MiB the storage accepted from the source, of those that it tried to send."""
     taken = 0
     try:
         with Session(chain.forced(source), patience=60) as session:
@@ -45,7 +45,7 @@ def sends(chain: Chain, mib: int, source: str = "web1") -> int:
                 name = secrets.token_hex(32)
                 taken += session.ask("POST", f"/data/{name}", secrets.token_bytes(MIB)).status == 200
     except (SessionEnded, BrokenPipeError):
-        pass  # ended by the relay: what was taken before counts
+        pass  # ended by the relay: what was accepted before counts
     return taken
 
 
@@ -59,23 +59,23 @@ def used(chain: Chain) -> int:
     return int(chain.sh(f"cat {KEPT}").split()[1])
 
 
-def test_a_source_is_cut_off_at_its_limit_told_why_and_goes_on_when_it_is_raised(changing: Chain) -> None:
+def test_a_source_is_cut_off_at_its_limit_is_told_why_and_can_go_on_after_a_raise(changing: Chain) -> None:
     changing.apply(limited(changing, 8))
     changing.converges(limited(changing, 8))
     assert 4 <= sends(changing, 14) <= 8
-    assert sends(changing, 2, "db1") == 2, "another source is not held"
+    assert sends(changing, 2, "db1") == 2, "another source is not limited"
     assert used(changing) == 8 * MIB
     code, words = told(changing)
     assert code == 75
     assert b"today's limit of uploads is reached" in words
     assert "web1 has sent" in changing.sh("journalctl --sync; journalctl --no-pager -t lastcopy-web1 -n 20")
     changing.apply(limited(changing, 32))
-    assert 8 * MIB <= used(changing) < 9 * MIB, "what was sent today counts on"
+    assert 8 * MIB <= used(changing) < 9 * MIB, "what was already sent today still counts"
     assert sends(changing, 4) == 4
     assert used(changing) > 12 * MIB
 
 
-def test_the_timer_ends_the_sessions_of_who_is_over_it(changing: Chain) -> None:
+def test_the_timer_ends_the_sessions_of_a_source_over_its_limit(changing: Chain) -> None:
     changing.apply(limited(changing, 4))
     with Session(changing.forced("web1")) as session:
         assert session.ask("HEAD", f"/locks/{'ab' * 32}").status == 404
@@ -90,15 +90,15 @@ def test_the_timer_ends_the_sessions_of_who_is_over_it(changing: Chain) -> None:
     assert "lastcopy-limits.timer" in changing.sh("systemctl list-timers --no-pager lastcopy-limits.timer")
 
 
-def test_a_flushed_ruleset_and_a_reboot_forget_nothing_and_a_new_day_begins_at_nothing(
+def test_a_flushed_ruleset_and_a_reboot_lose_no_count_and_a_new_day_begins_at_zero(
     changing: Chain,
 ) -> None:
     changing.apply(limited(changing, 8))
-    changing.still(TIMER)  # it would load the table and judge the count before they are looked at
+    changing.still(TIMER)  # it would load the table and judge the count before they are checked
     assert sends(changing, 3) == 3
     before = used(changing)
     assert before > 3 * MIB
-    changing.sh("nft delete table inet lastcopy-web1")  # as a reboot or a flush of every table leaves it
+    changing.sh("nft delete table inet lastcopy-web1")  # as after a reboot or a flush of every table
     check = changing.run(limited(changing, 8), "check")
     assert (check.code, check.drift) == (3, ["limit of bytes"])
     changing.sh("systemctl start lastcopy-limits")

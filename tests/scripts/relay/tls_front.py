@@ -1,7 +1,7 @@
 """`python -m tests.scripts.relay.tls_front ADDRESS PORT BEHIND-HOST BEHIND-PORT FOLDER`: the storage under another address.
 
-FOLDER has that address's certificate. It ends the TLS connection and opens one of its own to what is behind; of what goes through it changes
-nothing. It prints a line when it listens, and ends with stdin.
+FOLDER contains the certificate of that address. It ends the TLS connection and opens another one to the server behind; it changes
+no data. It prints a line when it listens, and ends when stdin ends.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ async def _serve(address: str, port: int, behind: tuple[str, int], certs: Path) 
     inner.check_hostname, inner.verify_mode = (
         False,
         ssl.CERT_NONE,
-    )  # a test's own server, in a network of its own
+    )  # a test's own server, in a separate network
 
     async def passed_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection(*behind, ssl=inner)

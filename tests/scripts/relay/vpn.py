@@ -1,6 +1,6 @@
-"""A VPN that ends on the relay, as small as it gets: IP packets in UDP datagrams between two tun devices, nothing encrypted.
+"""A minimal VPN that ends on the relay: IP packets in UDP datagrams between two tun devices, unencrypted.
 
-As with any VPN, what the firewall sees of it are datagrams of root's from and to one port, and log-ins that come in by another interface.
+As with any VPN, the firewall sees root's datagrams from and to one port, and logins that come in by another interface.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ def _carry(tun: int, wire: socket.socket, peer: tuple[str, int] | None) -> None:
                     os.write(tun, packet)
             elif peer is not None:
                 packet = os.read(tun, 65535)
-                with suppress(OSError):  # the firewall refuses it: a packet is lost, as on any wire
+                with suppress(OSError):  # the firewall refuses it: a packet is lost, as on any network
                     wire.sendto(packet, peer)
 
 
 def _end(address: str, relay: str) -> None:
-    """``address`` inside; ``relay``: where to dial, empty at the relay's own end."""
+    """``address`` inside; ``relay``: the address to connect to, empty at the relay's own end."""
     wire = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     wire.bind(("", 0 if relay else PORT))
-    if relay:  # the socket stays outside, the device comes into a network of its own
+    if relay:  # the socket stays outside, the device goes into a separate network
         if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET):
             raise OSError(ctypes.get_errno(), "unshare")
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
@@ -60,7 +60,7 @@ def _end(address: str, relay: str) -> None:
 
 @contextmanager
 def vpn(chain: Chain) -> Iterator[list[str]]:
-    """While it lasts: the words before a command that runs at the admin's end of the tunnel."""
+    """Yields the words before a command that runs at the admin's end of the tunnel."""
     inside = chain.box.command("relay", ["true"])
     net = [
         word

@@ -1,4 +1,4 @@
-"""One source on a real machine: its settings, its steps, its runs. Tests change it; `reset` makes it new."""
+"""One source on a real machine: its settings, its steps, its runs. Tests change it; `reset` makes it new again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNITS = "/etc/systemd/system/lastcopy* /etc/systemd/system/timers.target.wants/l
 
 
 def settings(**changes: Any) -> Source:
-    """The settings of source web1, as a stack file would give them."""
+    """The settings of source web1, as from a stack file."""
     return Source.model_validate({"name": "web1", "sandbox": {}, "paths": ["/data"], **changes})
 
 
@@ -42,7 +42,7 @@ class Bed:
         self.password = PASSWORD
         self.saved = False
 
-    # steps, as HostStep would send them
+    # steps, as HostStep sends them
 
     def key(self, mode: str = "apply", expected: str = "") -> Step:
         return self.machine.step("source_key", step_values.key(expected), mode)
@@ -65,12 +65,12 @@ class Bed:
         return self.machine.step("schedule", step_values.schedule(self.source), mode)
 
     def dial_in(self) -> None:
-        """Key, entry and client: everything but the repository."""
+        """Key, entry and client: everything except the repository."""
         self.relay.enrol("web1", self.key().facts["public_key"])
         assert self.client().code == 0
 
     def set_up(self) -> None:
-        """All steps. The second time in a session it is copied from the first."""
+        """All steps. From the second time in a session on, the result is copied from the first."""
         keep = "/srv/saved"
         if self.saved:
             self.machine.ok(
@@ -87,7 +87,7 @@ class Bed:
         self.saved = True
 
     def _open_at_little_cost(self) -> None:
-        """The repository's key in the form that costs little to open, under its own name in the host's records as well."""
+        """Replace the repository's key with one that opens quickly, under its own name, also in the host's records."""
         keys = "/srv/store/web1-1/keys"
         own = self.machine.ok(f"ls {keys}").strip()
         name, text = cheap(self.machine.read(f"{keys}/{own}").encode(), self.password)
@@ -98,7 +98,7 @@ class Bed:
         )
 
     def reset(self) -> None:
-        """A host and a relay that never heard of each other."""
+        """Make host and relay as if they had never met."""
         self.source, self.password = settings(), PASSWORD
         self.machine.ok(
             "systemctl stop lastcopy-backup.timer lastcopy-backup.service 2>/dev/null;"
@@ -111,9 +111,9 @@ class Bed:
     # runs
 
     def back_up(self) -> Run:
-        """Start the service as its timer would, once, and wait for that try to end."""
+        """Start the service once, as its timer would, and wait for that attempt to end."""
         said = self.machine.run("systemctl start lastcopy-backup.service", seconds=100)
-        # The start job may be over before the record is written: wait for the unit's last command.
+        # The start job may end before the record is written: wait for the unit's last command.
         self.machine.run(
             "for i in $(seq 300); do case $(systemctl show -p SubState --value lastcopy-backup.service) in"
             " start* | stop* | final* | running | condition) sleep 0.2 ;; *) break ;; esac; done",
@@ -141,7 +141,7 @@ class Bed:
         return listed
 
     def snapshots_at_rest(self) -> int:
-        """How many snapshots stand in the store, also while the relay serves nobody."""
+        """The number of snapshots in the store, even while the relay serves nobody."""
         return int(self.machine.ok("ls /srv/store/web1-1/snapshots | wc -l"))
 
     def digest(self, tree: str) -> str:

@@ -1,4 +1,4 @@
-"""A throw-away Debian machine, source and relay at once: real systemd, sshd, rclone and restic."""
+"""A temporary Debian machine, source and relay in one: real systemd, sshd, rclone and restic."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _NUMBER = itertools.count()
 
 @dataclass(frozen=True)
 class Done:
-    """What a command inside the machine did."""
+    """The outcome of a command inside the machine."""
 
     code: int
     out: str
@@ -42,10 +42,10 @@ class Done:
 
 
 class Machine:
-    """Nothing it does leaves it: private network, all writes in memory, control groups of its own. `stop` ends it by its process id."""
+    """Nothing it does has an effect outside: private network, all writes in memory, separate control groups. `stop` ends it by its process id."""
 
     def __init__(self, tree: Path | None = None, *options: str, seconds: float = 60) -> None:
-        """``tree``: the system in it, the sandbox's own where none is given; ``options``: more words for systemd-nspawn;
+        """``tree``: the system in it, by default the sandbox's own; ``options``: more words for systemd-nspawn;
         ``seconds``: how long its boot may take.
         """
         tools = ensure("rclone", "restic")
@@ -93,7 +93,7 @@ class Machine:
         self._folder.cleanup()
 
     def run(self, command: str, *, stdin: str = "", seconds: int = 120) -> Done:
-        """A shell line as root inside; bounded in time."""
+        """Run a shell line as root inside, with a time limit."""
         enter = [
             "nsenter",
             f"--target={self._leader}",
@@ -139,7 +139,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Step:
-    """One script's end: exit code, and what it reported."""
+    """How one script ended: exit code, and what it reported."""
 
     code: int
     changed: list[str]

@@ -1,10 +1,10 @@
-"""The relay's contract by a plain sshd and the real rclone, with a switch for each way to fail."""
+"""The relay's behaviour by a plain sshd and the real rclone, with a switch for each way to fail."""
 
 from __future__ import annotations
 
 from tests.scripts.source.machine import Machine
 
-# What a source gets from the relay: exit codes 64, 69 and 75 with one generic line, else rclone, append-only.
+# What a source gets from the relay: exit codes 64, 69 and 75 with one generic line, otherwise rclone, append-only.
 FORCED_COMMAND = """#!/bin/sh
 source=$1
 generation=$(cat /srv/relay/generation 2>/dev/null || echo 1)
@@ -26,14 +26,14 @@ exec "$@" "/srv/store/$source-$generation" 2>/dev/null
 
 
 class Relay:
-    """Listens on 127.0.0.1:22 of the machine. One folder per source and generation, as on the real one."""
+    """Listens on 127.0.0.1:22 of the machine. One folder per source and generation, as on the real relay."""
 
     address, port = "127.0.0.1", 22
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         machine.write("/srv/relay/serve", FORCED_COMMAND, "755")
-        # At boot sshd failed for want of host keys, and systemd may be trying it again at this moment.
+        # At boot sshd failed without host keys, and systemd may be starting it again at this moment.
         machine.ok(
             "mkdir -p /srv/store && chmod 777 /srv/store && ssh-keygen -A && systemctl stop ssh"
             " && systemctl reset-failed ssh && systemctl start ssh || { journalctl -u ssh >&2; exit 1; }"
@@ -55,7 +55,7 @@ class Relay:
         self._machine.ok("rm -f /srv/relay/mode")
 
     def clock(self, offset: str) -> None:
-        """What its clock shows, for `date -d`: ``-1 hour``."""
+        """The time on its clock, for `date -d`: ``-1 hour``."""
         self._machine.write("/srv/relay/clock", offset)
 
     def generation(self, number: int) -> None:

@@ -1,4 +1,4 @@
-"""A backup by the real service: everything that was named, exactly, and the record of how it went."""
+"""A backup by the real service: exactly everything that was named, and the record of its outcome."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def promise_odd_names_are_backed_up_exactly(bed: Bed) -> None:
         )
     bed.machine.ok(
         "mkdir -p /data/a /data/b /data/aardvark && echo out >/data/a/f"
-    )  # what a glob would catch
+    )  # what a glob would match
     bed.source = settings(paths=[f"/data/{name}" for name in ODD_NAMES])
     assert bed.schedule().code == 0
     assert bed.back_up().status["result"] == "success"
@@ -36,7 +36,7 @@ def promise_odd_names_are_backed_up_exactly(bed: Bed) -> None:
     assert files == {f"/data/{name}/f" for name in ODD_NAMES}
 
 
-def test_odd_names_are_backed_up_exactly(bed: Bed) -> None:
+def test_paths_with_special_characters_are_backed_up_exactly(bed: Bed) -> None:
     promise_odd_names_are_backed_up_exactly(bed)
 
 
@@ -72,7 +72,7 @@ EXCLUDES = {
 }
 
 
-def test_excludes_leave_out_what_they_say_and_no_more(bed: Bed) -> None:
+def test_excludes_leave_out_exactly_what_they_say(bed: Bed) -> None:
     for pair in EXCLUDES.values():
         for name in pair:
             path = shlex.quote(f"/data/{name}")
@@ -86,7 +86,7 @@ def test_excludes_leave_out_what_they_say_and_no_more(bed: Bed) -> None:
         assert f"/data/{kept}" in listed, pattern
 
 
-def test_the_whole_host_backs_up_without_the_kernels_trees(bed: Bed) -> None:
+def test_a_backup_of_the_whole_host_leaves_out_the_kernels_trees(bed: Bed) -> None:
     bed.source = settings(paths=["/"], exclude=["/usr", "/opt", "/srv"])
     assert bed.schedule().code == 0
     assert bed.back_up().status["result"] in ("success", "partial")
@@ -119,7 +119,7 @@ def test_the_sandboxed_run_reads_everything(bed: Bed) -> None:
 
 
 def promise_the_run_can_write_its_own_state_only(bed: Bed) -> None:
-    """Played by a restic that was taken over: it may not change the host, gain a privilege or mount."""
+    """Played by a compromised restic: it must not change the host, gain a privilege or mount."""
     tries = {
         "etc": "echo x >/etc/taken-over",
         "data": "echo x >>/data/file",
@@ -154,7 +154,7 @@ def test_sabotage_a_unit_without_its_sandbox_is_caught(bed: Bed) -> None:
 # Status
 
 
-def test_the_status_is_for_everybody_and_holds_no_secret(bed: Bed) -> None:
+def test_the_status_is_readable_by_everybody_and_contains_no_secret(bed: Bed) -> None:
     assert bed.machine.run("ls /var/lib/lastcopy/status.json").code != 0
     run = bed.back_up()
     text = bed.machine.ok(
@@ -176,7 +176,7 @@ def test_the_status_is_for_everybody_and_holds_no_secret(bed: Bed) -> None:
     assert "last success: 2" in run.text
 
 
-def test_failures_count_up_and_keep_the_last_success(bed: Bed) -> None:
+def test_failures_are_counted_and_the_last_success_is_kept(bed: Bed) -> None:
     succeeded = bed.back_up().status["last_success"]
     bed.relay.fails_with("set-up")
     assert bed.back_up().status["consecutive_failures"] == 1

@@ -1,4 +1,4 @@
-"""The canary: planted once, what the trusted place expects, in every snapshot; a change of it is never mended unseen."""
+"""The canary: created once as the trusted place expects it, and in every snapshot; a changed canary is never repaired silently."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def id_of(bed: Bed) -> str:
     return bed.machine.ok("sed -n s/^id=//p /etc/lastcopy/repository").strip()
 
 
-def test_it_is_what_the_trusted_place_expects_and_is_planted_once(bed: Bed) -> None:
+def test_it_is_what_the_trusted_place_expects_and_is_created_once(bed: Bed) -> None:
     assert bed.machine.ok(SUMS) == wanted(id_of(bed))
     assert bed.machine.ok(SUMS) != wanted("0" * 64), "another repository has other content"
     assert 150_000 < sum(map(len, canary.expected("0" * 64).values())) < 250_000
     assert bed.repository().changed == []
 
 
-def test_what_was_deleted_is_mended_and_check_tells_it_before(bed: Bed) -> None:
+def test_a_deleted_canary_is_restored_and_check_reports_it_before(bed: Bed) -> None:
     bed.machine.ok(f"rm -r {canary.FOLDER}/archive {canary.FOLDER}/photo.jpg")
     missing = [f"file {canary.FOLDER}/{name}" for name in ("photo.jpg", "archive/database.sql")]
     checked = bed.repository("check")
@@ -42,7 +42,7 @@ def test_what_was_deleted_is_mended_and_check_tells_it_before(bed: Bed) -> None:
 
 
 @pytest.mark.parametrize("change", ["echo x >>letter.txt", "mv photo.jpg /x; ln -s /x photo.jpg"])
-def test_what_was_changed_is_told_and_left_as_it_is(bed: Bed, change: str) -> None:
+def test_a_changed_canary_is_reported_and_not_touched(bed: Bed, change: str) -> None:
     bed.machine.ok(f"cd {canary.FOLDER} && {change}")
     before = bed.machine.ok(SUMS)
     step = bed.repository()
@@ -54,7 +54,7 @@ def test_what_was_changed_is_told_and_left_as_it_is(bed: Bed, change: str) -> No
     assert bed.machine.ok(SUMS) == wanted(id_of(bed))
 
 
-def test_sabotage_a_step_that_mends_a_changed_one_unseen_is_caught(bed: Bed) -> None:
+def test_sabotage_a_step_that_silently_repairs_a_changed_canary_is_caught(bed: Bed) -> None:
     bed.machine.ok(f"echo x >>{canary.FOLDER}/letter.txt")
     before = bed.machine.ok(SUMS)
     text = script_text("repository", {**step_values.repository(bed.source), "PASSWORD": bed.password})
@@ -63,7 +63,7 @@ def test_sabotage_a_step_that_mends_a_changed_one_unseen_is_caught(bed: Bed) -> 
     assert bed.machine.ok(SUMS) != before, "so the test above depends on the refusal"
 
 
-def test_a_new_repository_gets_its_own(bed: Bed) -> None:
+def test_a_new_repository_gets_its_own_canary(bed: Bed) -> None:
     first = id_of(bed)
     bed.source, bed.password = settings(generation=2), "only-for-the-second-one"
     bed.relay.generation(2)
@@ -73,7 +73,7 @@ def test_a_new_repository_gets_its_own(bed: Bed) -> None:
 
 
 @pytest.mark.parametrize("exclude", ["*", "/var", "*.jpg", canary.FOLDER])
-def test_no_exclude_keeps_it_out_of_a_snapshot(bed: Bed, exclude: str) -> None:
+def test_no_exclude_leaves_it_out_of_a_snapshot(bed: Bed, exclude: str) -> None:
     bed.source = settings(exclude=[exclude])
     assert bed.schedule().code == 0
     assert bed.back_up().status["result"] == ("unexpected" if exclude == "*" else "success")
@@ -81,7 +81,7 @@ def test_no_exclude_keeps_it_out_of_a_snapshot(bed: Bed, exclude: str) -> None:
     assert {f"{canary.FOLDER}/{name}" for name in canary.expected("")} <= set(listed)
 
 
-def test_a_backup_does_not_mend_it(bed: Bed) -> None:
+def test_a_backup_does_not_repair_it(bed: Bed) -> None:
     bed.machine.ok(f"echo encrypted >{canary.FOLDER}/ledger.csv")
     assert bed.back_up().status["result"] == "success"
     assert bed.restic(f"dump latest {canary.FOLDER}/ledger.csv") == "encrypted\n"

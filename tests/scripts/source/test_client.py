@@ -1,4 +1,4 @@
-"""How a source dials: one pinned relay, no other configuration, the wrapper's clean start of restic (A1, A2, A4)."""
+"""How a source connects: one pinned relay, no other configuration, the wrapper's clean start of restic (A1, A2, A4)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_client_runs_under_bash_too(bare: Bed) -> None:
     assert bare.machine.step("source_client", bare.client_values(), interpreter="bash").code == 0
 
 
-def test_an_ssh_that_does_not_take_the_configuration_is_refused_before_anything_changes(bare: Bed) -> None:
+def test_an_ssh_that_rejects_the_configuration_is_refused_before_anything_changes(bare: Bed) -> None:
     values = bare.client_values()
     values["SSH_CONFIG"] += "    OptionOfTheFuture yes\n"
     refused = bare.machine.step("source_client", values)
@@ -71,7 +71,7 @@ def promise_only_our_ssh_configuration_counts(bed: Bed) -> None:
         bed.machine.ok("rm -rf /root/.ssh /etc/ssh/ssh_config.d/trap.conf /root/trapped")
 
 
-def test_only_our_ssh_configuration_counts(bed: Bed) -> None:
+def test_only_the_programs_ssh_configuration_is_used(bed: Bed) -> None:
     promise_only_our_ssh_configuration_counts(bed)
 
 
@@ -108,7 +108,7 @@ def promise_the_callers_environment_does_not_count(bed: Bed) -> None:
     }
 
 
-def test_the_callers_environment_does_not_count(bed: Bed) -> None:
+def test_the_callers_environment_has_no_effect(bed: Bed) -> None:
     promise_the_callers_environment_does_not_count(bed)
 
 
@@ -149,13 +149,13 @@ def test_another_host_key_stops_the_run(bed: Bed) -> None:
     bed.restic("snapshots")
 
 
-def test_sabotage_an_ssh_config_that_takes_any_host_key_is_caught(bed: Bed) -> None:
+def test_sabotage_an_ssh_config_that_accepts_any_host_key_is_caught(bed: Bed) -> None:
     bed.machine.ok("sed -i 's/StrictHostKeyChecking yes/StrictHostKeyChecking no/' /etc/lastcopy/ssh_config")
     with pytest.raises(AssertionError):
         promise_another_host_key_stops_the_run(bed)
 
 
-# A4: restic's floor
+# A4: restic's minimum version
 
 
 def promise_an_old_restic_is_refused(bed: Bed) -> None:
@@ -178,7 +178,7 @@ def test_an_old_restic_is_refused(bed: Bed) -> None:
     promise_an_old_restic_is_refused(bed)
 
 
-def test_sabotage_a_lower_floor_is_caught(bed: Bed) -> None:
+def test_sabotage_a_lower_minimum_version_is_caught(bed: Bed) -> None:
     bed.machine.ok("sed -i 's/^floor=.*/floor=0.1.0/' /etc/lastcopy/restic.conf")
     with pytest.raises(AssertionError):
         promise_an_old_restic_is_refused(bed)

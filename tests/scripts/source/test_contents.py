@@ -1,4 +1,4 @@
-"""A9: a backup that does not hold what was meant is refused, or its run ends as failed and says what is missing and what to do."""
+"""A9: an incomplete backup is refused, or its run fails and says what is missing and what to do."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def fstab(bed: Bed) -> Bed:
     return bed
 
 
-# How each path is made, and what must be said of it.
+# How each path is made, and what must be reported for it.
 BAD = {
     "/x/link": (
         "ln -s /data /x/link",
@@ -71,13 +71,13 @@ OPTIONS = {"exclude": ["*.tmp"], "excludeLargerThan": "1M"}
 
 
 def made(bed: Bed, paths: dict[str, tuple[str, str]]) -> None:
-    """The paths are taken by `pulumi up`, and become so afterwards."""
+    """`pulumi up` accepts the paths, which change afterwards."""
     scheduled(bed, paths=list(paths), **OPTIONS)
     for how, _ in paths.values():
         bed.machine.ok(how)
 
 
-def test_paths_of_which_nothing_would_be_stored_are_refused_so_that_the_storages_own_alarms_ring(
+def test_if_nothing_would_be_stored_the_run_is_refused_so_that_the_storages_own_alarms_fire(
     fstab: Bed,
 ) -> None:
     made(fstab, BAD)
@@ -92,7 +92,7 @@ def test_paths_of_which_nothing_would_be_stored_are_refused_so_that_the_storages
 
 
 def promise_a_run_tells_each_path_that_it_did_not_store(bed: Bed) -> None:
-    """The others are stored all the same."""
+    """The other paths are still stored."""
     bad = {**BAD, **OPTED_OUT}
     made(bed, bad)
     bed.machine.ok("echo /data >>/etc/lastcopy/paths")
@@ -106,12 +106,14 @@ def promise_a_run_tells_each_path_that_it_did_not_store(bed: Bed) -> None:
     assert bed.restic("dump latest /data/file") == "some data"
 
 
-def test_a_run_tells_each_path_that_it_did_not_store(fstab: Bed) -> None:
+def test_a_run_reports_each_path_that_it_did_not_store(fstab: Bed) -> None:
     promise_a_run_tells_each_path_that_it_did_not_store(fstab)
 
 
-def test_sabotage_a_run_that_does_not_look_says_success(fstab: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As it was before: a run that makes a snapshot is content with it."""
+def test_sabotage_a_run_that_does_not_check_reports_success(
+    fstab: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it was before: any run that made a snapshot was a success."""
     schedule = fstab.schedule
 
     def sabotaged(mode: str = "apply") -> object:
@@ -134,8 +136,8 @@ def test_a_symbolic_link_is_refused_by_pulumi_up_with_its_target(fstab: Bed) -> 
     assert fstab.machine.run("grep -x /x/link /etc/lastcopy/paths").code != 0
 
 
-def test_what_may_be_empty_is_no_fault_and_a_mount_point_below_a_path_counts(fstab: Bed) -> None:
-    """No fault either: a folder of links alone, which restic stores, a bind mount, a path behind a link, and what is excluded."""
+def test_what_may_be_empty_is_no_finding_and_a_mount_point_below_a_path_counts(fstab: Bed) -> None:
+    """No finding either: a folder with only links, which restic stores, a bind mount, a path behind a link, and what is excluded."""
     bed = fstab
     bed.machine.ok(
         "mkdir -p /x/spool /x/links /x/bound /x/usb /x/cd /x/disk /x/left /m/deep && ln -s nowhere /x/links/l && echo f >/m/deep/f && ln -s /m /x/m"
@@ -170,7 +172,7 @@ def promise_a_path_that_lost_its_files_is_told_until_somebody_accepts_it(bed: Be
     scheduled(bed, paths=["/data", "/x"])
     assert outcome(bed.back_up()) == FINE
     bed.machine.ok("cd /x && rm [123]*")
-    for _ in range(2):  # it is no new normal
+    for _ in range(2):  # it does not become normal
         run = bed.back_up()
         assert outcome(run) == LOOK
         (finding,) = run.status["findings"]
@@ -181,11 +183,11 @@ def promise_a_path_that_lost_its_files_is_told_until_somebody_accepts_it(bed: Be
     assert outcome(bed.back_up()) == FINE
 
 
-def test_a_path_that_lost_its_files_is_told_until_somebody_accepts_it(fstab: Bed) -> None:
+def test_a_path_that_lost_its_files_is_reported_until_somebody_accepts_it(fstab: Bed) -> None:
     promise_a_path_that_lost_its_files_is_told_until_somebody_accepts_it(fstab)
 
 
-def test_sabotage_a_run_that_takes_the_last_snapshot_for_the_measure_is_caught(
+def test_sabotage_a_run_that_compares_with_the_last_snapshot_is_caught(
     fstab: Bed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     schedule = fstab.schedule
@@ -202,7 +204,7 @@ def test_sabotage_a_run_that_takes_the_last_snapshot_for_the_measure_is_caught(
         promise_a_path_that_lost_its_files_is_told_until_somebody_accepts_it(fstab)
 
 
-def test_much_less_than_before_in_bytes_is_told_by_the_sources_own_measure(fstab: Bed) -> None:
+def test_much_less_than_before_in_bytes_is_reported_by_the_sources_own_percentage(fstab: Bed) -> None:
     bed = fstab
     many(bed, "/x", 3, size=12_000_000)
     scheduled(bed, paths=["/x"])
@@ -215,7 +217,7 @@ def test_much_less_than_before_in_bytes_is_told_by_the_sources_own_measure(fstab
     assert outcome(bed.back_up()) == FINE
 
 
-def test_a_host_that_was_built_anew_is_compared_with_its_repository(fstab: Bed) -> None:
+def test_a_rebuilt_host_is_compared_with_its_repository(fstab: Bed) -> None:
     bed = fstab
     many(bed, "/data", 50)
     assert outcome(bed.back_up()) == FINE
@@ -231,7 +233,7 @@ def test_a_host_that_was_built_anew_is_compared_with_its_repository(fstab: Bed) 
 def test_a_run_that_cannot_read_some_files_is_partial_and_fails_after_a_week(fstab: Bed) -> None:
     bed = fstab
     bed.machine.ok("mkdir /data/other && touch /data/other/f")
-    # restic runs without the right to pass over modes: what root cannot read here stands for what not even root can.
+    # restic runs without the right to ignore modes: what root cannot read here stands for what not even root can read.
     bed.machine.write(
         "/etc/systemd/system/lastcopy-backup.service.d/zz-test.conf",
         "[Service]\nCapabilityBoundingSet=~CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH\n",
@@ -261,7 +263,7 @@ NAME = 'a "b" \\ <c> & ü'  # as JSON escapes it
 
 
 def test_the_options_of_the_stack_file_reach_restic(fstab: Bed) -> None:
-    """On a file system of its own: on an overlay, files and folders have different devices."""
+    """On a separate file system: on an overlay, files and folders have different devices."""
     bed = fstab
     odd = shlex.quote(f"/x/{NAME}")
     bed.machine.ok(
@@ -295,8 +297,8 @@ def test_the_options_of_the_stack_file_reach_restic(fstab: Bed) -> None:
 # The source's limits
 
 
-def test_a_backup_holds_the_limit_of_its_hour_and_begins_again_when_the_hour_changes(fstab: Bed) -> None:
-    """At 1 MiB/s 60 MB would take a minute; when all hours become free it is over at once."""
+def test_a_backup_respects_the_limit_of_its_hour_and_restarts_when_the_hour_changes(fstab: Bed) -> None:
+    """At 1 MiB/s 60 MB would take a minute; when all hours become unlimited it ends at once."""
     bed = fstab
     many(bed, "/x", 6, size=10_000_000)
     scheduled(bed, paths=["/x"], rate={"hours": [{"from": "00:00", "to": "12:00", "uploadKiBps": 1024},

@@ -1,4 +1,4 @@
-"""A source on Debian 12 (OpenSSH 9.2, systemd 252): its units are taken without a word, it backs up, and outage and refusal are told apart."""
+"""A source on Debian 12 (OpenSSH 9.2, systemd 252): its units load without a warning, it backs up, and outages and refusals are told apart."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def older() -> Iterator[Bed]:
         machine.stop()
 
 
-def test_it_is_the_older_debian_that_is_tried(older: Bed) -> None:
+def test_the_source_really_runs_debian_12(older: Bed) -> None:
     assert 'VERSION_ID="12"' in older.machine.read("/etc/os-release")
     assert older.machine.ok("systemctl --version").startswith("systemd 252 ")
 
 
-def test_every_step_is_made_and_check_agrees(older: Bed) -> None:
+def test_every_step_succeeds_and_check_finds_no_drift(older: Bed) -> None:
     for step in (older.key, older.client, older.repository, older.schedule):
         checked = step("check")
         assert (checked.code, checked.drift) == (0, []), checked.err
 
 
-def test_systemd_has_nothing_to_say_about_the_units(older: Bed) -> None:
-    """Growing pauses (RestartSteps) came with systemd 254: the file that asks for them is not put there, and would be complained of."""
+def test_systemd_does_not_complain_about_the_units(older: Bed) -> None:
+    """Growing pauses (RestartSteps) came with systemd 254: the file with them is not installed, because systemd would complain."""
     units = f"{UNITS}/lastcopy-backup.service {UNITS}/lastcopy-backup.timer"
     said = older.machine.run(f"systemd-analyze verify {units}")
     assert (said.code, said.err.strip()) == (0, "")
@@ -59,8 +59,8 @@ def test_it_backs_up_and_restores(older: Bed) -> None:
     assert older.digest("/srv/back/data") == older.digest("/data")
 
 
-def test_an_outage_is_tried_again_and_a_refusal_waits_for_a_person(older: Bed) -> None:
-    """Sabotage of each by the other: the same words of this systemd lead to both ends."""
+def test_an_outage_is_retried_and_a_refusal_waits_for_a_person(older: Bed) -> None:
+    """Each is the other's sabotage: this systemd distinguishes both."""
     older.relay.fails_with("storage-down")
     outage = older.back_up()
     older.relay.fails_with("set-up")

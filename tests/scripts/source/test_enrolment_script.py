@@ -44,8 +44,8 @@ def test_one_script_enrols_a_host(bare: Bed) -> None:
     assert bare.machine.run("ls /etc/lastcopy/excludes").code != 0
 
 
-def test_a_host_without_internet_takes_the_restic_that_its_root_brought(bare: Bed) -> None:
-    """Sabotage beside it: another digest, and nothing of the program is installed, nor any later step made."""
+def test_a_host_without_internet_accepts_a_restic_that_its_root_brought_along(bare: Bed) -> None:
+    """Sabotage: with another digest nothing is installed, and no later step runs."""
     public = bare.key().facts["public_key"]
     bare.relay.enrol("web1", public)
     text = enrolment(bare, public)
@@ -91,14 +91,14 @@ def test_sabotage_a_script_that_goes_on_after_a_refusal_is_caught(bare: Bed, oth
 
 
 @pytest.mark.parametrize("part", [0.2, 0.5, 0.9, 0.9999])
-def test_a_file_that_was_cut_off_does_nothing(bare: Bed, part: float) -> None:
+def test_a_truncated_script_does_nothing(bare: Bed, part: float) -> None:
     text = enrolment(bare, "ssh-ed25519 AAAA")
     bare.machine.write(FILE, text[: int(len(text) * part)], "600")
     bare.machine.run(f"sh {FILE}")
     assert bare.machine.run("ls /etc/lastcopy").code != 0
 
 
-def test_others_than_root_get_a_clear_error(bare: Bed) -> None:
+def test_users_other_than_root_get_a_clear_error(bare: Bed) -> None:
     bare.machine.write("/srv/enrol.sh", enrolment(bare, "ssh-ed25519 AAAA"), "644")
     done = bare.machine.run("setpriv --reuid=nobody --regid=nogroup --clear-groups sh /srv/enrol.sh")
     assert done.code == 1

@@ -1,4 +1,4 @@
-"""A refusal is told from an outage: the first waits for a person, the second is tried again."""
+"""Refusals and outages are told apart: a refusal waits for a person, an outage is retried."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.waiting import wait_until
 
 RETRIED, STOPPED = "activating/auto-restart", "failed/failed"
 STORE = "/srv/store/web1-1"
-# restic takes the right to write from a lock's file last of all.
+# The right to write is the last one that restic takes from a lock's file.
 LOCKED = f"for i in $(seq 600); do if find {STORE}/locks -type f ! -perm /222 | grep -q .; then break; fi; sleep 0.1; done"
 NEW_HOST_KEY = (
     "mkdir -p /srv/keys && cp -a /etc/ssh/ssh_host_ed25519_key* /srv/keys/ && rm /etc/ssh/ssh_host_ed25519_key*"
@@ -23,7 +23,7 @@ DROP = "nft add table inet t && nft 'add chain inet t c {type filter hook input 
 
 @dataclass(frozen=True)
 class Case:
-    """What is broken, how it is mended, and what the run must make of it."""
+    """What is broken, how it is repaired, and how the run must classify it."""
 
     breaks: str
     mends: str
@@ -158,7 +158,7 @@ def wait_for(bed: Bed, state: str, seconds: float = 60) -> None:
     wait_until(lambda: bed.machine.ok(show).strip() == state, seconds, lambda: str(bed.status()))
 
 
-def test_an_outage_is_over_without_anybody_doing_anything(bed: Bed) -> None:
+def test_after_an_outage_the_next_try_succeeds_by_itself(bed: Bed) -> None:
     quickly(bed)
     bed.relay.fails_with("storage-down")
     assert bed.machine.run("systemctl start lastcopy-backup.service").code != 0
@@ -170,7 +170,7 @@ def test_an_outage_is_over_without_anybody_doing_anything(bed: Bed) -> None:
     assert len(bed.snapshots()) == 1
 
 
-def test_a_long_outage_ends_in_a_failed_unit_until_the_next_turn(bed: Bed) -> None:
+def test_a_long_outage_ends_in_a_failed_unit_until_the_timer_fires_again(bed: Bed) -> None:
     quickly(bed)
     bed.relay.fails_with("busy")
     assert bed.machine.run("systemctl start lastcopy-backup.service").code != 0
@@ -195,7 +195,7 @@ def test_a_connection_cut_in_the_middle_is_an_outage_and_the_next_run_goes_on(be
     assert "no errors were found" in bed.restic("check --read-data")
 
 
-def test_a_lock_that_a_prune_left_behind_does_not_stop_backups_for_ever(bed: Bed) -> None:
+def test_a_lock_that_a_prune_left_behind_does_not_stop_backups_forever(bed: Bed) -> None:
     lock = (
         f"restic --no-cache -r {STORE} --password-file /etc/lastcopy/password check --read-data --limit-download 5"
         f" >/dev/null 2>&1 & {LOCKED}; pkill -KILL -x restic; chmod -R a+rwX /srv/store; ls {STORE}/locks/*"
@@ -204,12 +204,12 @@ def test_a_lock_that_a_prune_left_behind_does_not_stop_backups_for_ever(bed: Bed
         f"head -c 300000 /dev/urandom >/data/random && restic-backup backup /data >/dev/null; {lock}"
     )
     assert bed.back_up().status["exit_code"] == 75
-    # The killed process may take a moment to be gone; until then its lock is rightly taken for a living one's.
+    # The killed process may take a moment to disappear; until then its lock is rightly taken for that of a live one.
     assert "success" in [bed.back_up().status["result"] for _ in range(3)]
 
 
 def test_a_file_name_cannot_pose_as_a_refusal(bed: Bed) -> None:
-    """Anybody's file may carry ssh's words; only what ssh and restic say themselves decides."""
+    """Anybody's file may contain ssh's messages; only what ssh and restic say themselves decides."""
     fake = (
         '#!/bin/sh\n[ "$1" = version ] && exec /opt/restic version\n'
         'echo \'{"message_type":"error","error":{"message":"open: Host key verification failed"},"item":"x"}\' >&2\n'
@@ -221,8 +221,8 @@ def test_a_file_name_cannot_pose_as_a_refusal(bed: Bed) -> None:
     assert "something else" in run.status["message"]
 
 
-def test_an_answer_that_got_lost_is_an_outage_and_tried_again(bed: Bed) -> None:
-    """What restic 0.19.1 said in tests/integration/test_cut_uploads.py: its own upload is refused to it."""
+def test_a_lost_answer_is_an_outage_and_retried(bed: Bed) -> None:
+    """The message of restic 0.19.1 in tests/integration/test_cut_uploads.py: its own upload is refused."""
     said = "Save(<data/f87b3eab8f>) returned error, retrying after 2.6s: unexpected HTTP response (403): 403 Forbidden"
     fake = f"#!/bin/sh\n[ \"$1\" = version ] && exec /opt/restic version\necho '{said}' >&2\nexit 1\n"
     bed.machine.write("/usr/local/lib/lastcopy/restic-9.9.9/restic", fake, "755")
@@ -235,10 +235,8 @@ def test_an_answer_that_got_lost_is_an_outage_and_tried_again(bed: Bed) -> None:
     ("relay", "ahead", "word"),
     [("-1 hour", 3600, "ahead of"), ("+2 days", -172800, "behind"), ("now", 0, None)],
 )
-def test_a_clock_that_is_wrong_is_told_by_the_run_itself(
-    bed: Bed, relay: str, ahead: int, word: str | None
-) -> None:
-    """Before the trusted prune meets snapshots with a time that cannot be."""
+def test_the_run_itself_reports_a_wrong_clock(bed: Bed, relay: str, ahead: int, word: str | None) -> None:
+    """Before the trusted prune sees snapshots with an impossible time."""
     bed.relay.clock(relay)
     run = bed.back_up()
     assert run.status["result"] == "success", run
@@ -249,8 +247,8 @@ def test_a_clock_that_is_wrong_is_told_by_the_run_itself(
         assert f"s {word} the relay's" in run.status["message"]
 
 
-def test_with_a_wrong_clock_no_lock_of_others_is_taken_for_a_stale_one(bed: Bed) -> None:
-    """restic calls a lock stale that is half an hour old: by a clock that is an hour ahead, that of a prune which has just begun."""
+def test_with_a_wrong_clock_no_lock_of_others_is_taken_for_stale(bed: Bed) -> None:
+    """restic calls a lock stale after half an hour: by a clock that is an hour ahead, even that of a prune which has just begun."""
     bed.machine.ok(CASES["locked-by-a-prune"].breaks)
     try:
         bed.relay.clock("-1 hour")
@@ -271,16 +269,16 @@ def test_with_a_wrong_clock_no_lock_of_others_is_taken_for_a_stale_one(bed: Bed)
 
 
 @pytest.mark.parametrize("says", ["Fatal: unable to save snapshot: context canceled", "Fatal: broken pipe"])
-def test_restic_that_gives_up_over_a_cut_connection_was_not_stopped_by_anybody(bed: Bed, says: str) -> None:
-    """restic 0.19.1 says 130, as after Ctrl-C, when its own work is cancelled; seen now and then in the test above."""
+def test_a_restic_that_gives_up_over_a_lost_connection_does_not_count_as_stopped(bed: Bed, says: str) -> None:
+    """restic 0.19.1 exits with 130, as after Ctrl-C, when its own work is cancelled; sometimes seen in the test above."""
     fake = f"#!/bin/sh\n[ \"$1\" = version ] && exec /opt/restic version\necho '{says}' >&2\nexit 130\n"
     bed.machine.write("/usr/local/lib/lastcopy/restic-9.9.9/restic", fake, "755")
     run = bed.back_up()
     assert (run.state, run.status["result"], run.status["exit_code"]) == (RETRIED, "outage", 74), run
 
 
-def test_what_the_relay_says_cannot_break_the_record(bed: Bed) -> None:
-    """A relay that was taken over sends quotes, control characters and a flood."""
+def test_output_of_the_relay_cannot_break_the_record(bed: Bed) -> None:
+    """A compromised relay sends quotes, control characters and a flood."""
     evil = "#!/bin/sh\nprintf 'relay: \\033[2J\"},{\\\\ %%s\\r\\n' >&2\nhead -c 100000 /dev/zero | tr '\\0' A >&2\nexit 3\n"
     bed.machine.write("/srv/relay/serve", evil, "755")
     try:

@@ -1,4 +1,4 @@
-"""A source whose relay has an IPv6 address alone."""
+"""A source whose relay has only an IPv6 address."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.scripts.source.bed import Bed
 
-RELAY = "2001:db8:22::22"  # of the documentation's range
+RELAY = "2001:db8:22::22"  # of the documentation range
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The source's key: made there, kept for ever, never seen elsewhere (S11)."""
+"""The source's key: made there, kept, and never seen elsewhere (S11)."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_private_key_never_leaves_the_host(bare: Bed) -> None:
     ],
     ids=["passphrase", "rsa", "garbage", "link"],
 )
-def test_a_foreign_key_is_refused_and_left_as_it_is(bare: Bed, make: str) -> None:
+def test_an_unsuitable_key_is_refused_and_not_changed(bare: Bed, make: str) -> None:
     bare.machine.ok(f"mkdir -p /etc/lastcopy; rm -f /root/elsewhere*; {make}")
     before = bare.machine.ok(f"ls -l {KEY}; cat {KEY}")
     refused = bare.key()
@@ -71,7 +71,7 @@ def test_a_foreign_key_is_refused_and_left_as_it_is(bare: Bed, make: str) -> Non
     assert bare.machine.ok(f"ls -l {KEY}; cat {KEY}") == before
 
 
-def test_another_key_than_the_stacks_is_refused(bare: Bed) -> None:
+def test_a_key_other_than_the_stacks_is_refused(bare: Bed) -> None:
     mine = bare.key().facts["public_key"]
     other = bare.machine.ok(
         "rm -f /root/o*; ssh-keygen -q -t ed25519 -N '' -C '' -f /root/o && cat /root/o.pub"
@@ -83,7 +83,7 @@ def test_another_key_than_the_stacks_is_refused(bare: Bed) -> None:
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_kill_while_the_key_is_made_leaves_no_half_key(bare: Bed, moment: str) -> None:
+def test_a_kill_while_the_key_is_made_leaves_no_partial_key(bare: Bed, moment: str) -> None:
     run = "/usr/bin/ssh-keygen" + ' "$@"'
     body = {"before": "kill -9 $PPID", "after": f"{run}; kill -9 $PPID"}[moment]
     bare.machine.write("/usr/local/sbin/ssh-keygen", f"#!/bin/sh\n{body}\n", "755")

@@ -1,4 +1,4 @@
-"""The machine that these tests run on: two stand side by side, and a stopped one leaves nothing."""
+"""The machine of these tests: two can run at the same time, and a stopped machine leaves nothing."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from tests.scripts.source.machine import Machine
 
 
 def groups(machine: Machine) -> list[str]:
-    # os.walk, because a glob fails when somebody's group ends meanwhile.
+    # os.walk, because a glob fails if somebody else's group disappears meanwhile.
     return [folder for folder, _, _ in os.walk("/sys/fs/cgroup") if folder.endswith(f"/{machine.name}")]
 
 
-def test_a_stopped_machine_leaves_no_process_and_no_control_group_and_another_goes_on() -> None:
+def test_a_stopped_machine_leaves_no_process_and_no_control_group_and_does_not_affect_another() -> None:
     one, other = Machine(), Machine()
     try:
         leader = child_with_pid_one(one.nspawn.pid)

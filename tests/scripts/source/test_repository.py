@@ -1,4 +1,4 @@
-"""The repository: made once, never twice, never exchanged unnoticed; a password is never applied silently."""
+"""The repository: created once, never exchanged unnoticed; a password is never applied silently."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RECORD = "/etc/lastcopy/repository"
 
 
 def standing(bed: Bed) -> str:
-    """All that must not change when something is refused."""
+    """Everything that must not change if something is refused."""
     return bed.machine.ok(f"cat /etc/lastcopy/password* {RECORD} 2>/dev/null; find /srv/store -type f | sort")
 
 
@@ -44,14 +44,14 @@ def test_repository_is_made_once(bare: Bed) -> None:
     assert standing(bare) == before
 
 
-def test_check_makes_nothing(bare: Bed) -> None:
+def test_check_creates_nothing(bare: Bed) -> None:
     bare.dial_in()
     checked = bare.repository("check")
     assert (checked.code, checked.drift) == (3, ["file /etc/lastcopy/password", "repository"])
     assert standing(bare) == ""
 
 
-def test_a_host_that_was_reinstalled_joins_its_repository(bed: Bed) -> None:
+def test_a_reinstalled_host_joins_its_repository(bed: Bed) -> None:
     """The stack has the password and the key is new: the existing repository is used, and no second one is made."""
     before = bed.machine.ok(f"ls {STORE}/keys")
     bed.machine.ok("rm -rf /etc/lastcopy /var/cache/lastcopy")
@@ -86,7 +86,7 @@ def test_sabotage_a_script_that_just_writes_the_password_is_caught(bed: Bed) -> 
         promise_a_changed_password_is_not_applied(bed, "12) refuse_password ;;|12) ;;")
 
 
-def test_a_password_that_was_added_as_a_key_is_taken(bed: Bed) -> None:
+def test_a_password_that_was_added_as_a_key_is_accepted(bed: Bed) -> None:
     bed.password = "a-new-password-from-the-stack"
     bed.machine.write("/root/new", bed.password, "600")
     bed.restic("key add --new-password-file /root/new")
@@ -114,7 +114,7 @@ def test_a_new_generation_is_a_new_repository_and_the_old_password_is_kept(bed: 
     assert bed.repository().changed == []
 
 
-def test_a_foreign_repository_at_the_place_is_refused(bare: Bed) -> None:
+def test_an_unrelated_repository_in_its_place_is_refused(bare: Bed) -> None:
     bare.dial_in()
     bare.machine.ok(
         "echo foreign-password >/root/foreign && restic --no-cache -r /srv/store/web1-1"
@@ -140,12 +140,12 @@ def promise_a_vanished_repository_is_not_made_anew(bed: Bed, sabotage: tuple[str
         bed.machine.ok(f"rm -rf {STORE} && mv /srv/hidden {STORE}")
 
 
-def test_a_vanished_repository_is_not_made_anew(bed: Bed) -> None:
+def test_a_vanished_repository_is_not_created_again(bed: Bed) -> None:
     promise_a_vanished_repository_is_not_made_anew(bed)
     assert bed.repository().code == 0
 
 
-def test_sabotage_a_script_that_inits_whatever_is_absent_is_caught(bed: Bed) -> None:
+def test_sabotage_a_script_that_initialises_whatever_is_missing_is_caught(bed: Bed) -> None:
     with pytest.raises(AssertionError):
         promise_a_vanished_repository_is_not_made_anew(
             bed, ('10) [ -z "$same_generation" ] || refuse_missing ;;', "10) ;;")
@@ -163,20 +163,20 @@ def test_an_exchanged_repository_is_refused(bed: Bed) -> None:
         bed.machine.ok(f"rm -rf {STORE} && mv /srv/hidden {STORE}")
 
 
-def test_a_half_made_repository_is_refused_with_the_way_on(bare: Bed) -> None:
-    """restic init killed between its key and its configuration: restic itself can never finish that, append-only."""
+def test_a_half_made_repository_is_refused_with_the_way_out(bare: Bed) -> None:
+    """restic init killed between its key and its configuration: restic itself can never complete that, because storage is append-only."""
     bare.dial_in()
     assert bare.repository().code == 0
     bare.machine.ok(f"rm {STORE}/config {RECORD}")
     said = bare.machine.run("restic-backup init")
-    assert "already contains keys" in said.err, "restic's words, on which the script relies"
+    assert "already contains keys" in said.err, "restic's message, on which the script relies"
     refused(bare, "incomplete", "no backup was ever stored", "generation to 2")
     bare.source = settings(generation=2)
     bare.relay.generation(2)
     assert bare.repository().code == 0
 
 
-# A7: cut off in the middle
+# A7: interrupted in the middle
 
 
 @pytest.mark.parametrize("before", ["init", "key"], ids=["before-init", "between-init-and-record"])
@@ -207,7 +207,7 @@ def test_a_killed_run_converges(bare: Bed, before: str) -> None:
         ("set-up", "set-up for this source is not complete"),
     ],
 )
-def test_a_relay_that_does_not_serve_is_never_taken_for_an_empty_one(
+def test_a_relay_that_does_not_serve_is_never_taken_for_an_empty_repository(
     bare: Bed, mode: str, words: str
 ) -> None:
     bare.dial_in()
@@ -231,7 +231,7 @@ def test_a_key_that_the_relay_does_not_know_is_refused(bare: Bed) -> None:
     refused(bare, "does not accept this source's key")
 
 
-def test_no_restic_is_said_with_the_wrappers_own_words(bare: Bed) -> None:
+def test_a_missing_restic_is_reported_with_the_wrappers_own_message(bare: Bed) -> None:
     bare.dial_in()
     bare.machine.ok("rm /usr/local/bin/restic")
     refused(bare, "no restic at or above 0.19.1 (found: none)")

@@ -1,4 +1,4 @@
-"""Hooks, runs that meet, runs that are ended from outside (A7)."""
+"""Hooks, overlapping runs, runs that are ended from outside (A7)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def log(bed: Bed) -> list[str]:
     return [" ".join(line.split()) for line in bed.machine.ok(f"cat {LOG} 2>/dev/null || true").splitlines()]
 
 
-def test_hooks_run_around_the_backup_with_full_rights(bed: Bed) -> None:
+def test_hooks_run_before_and_after_the_backup_with_full_rights(bed: Bed) -> None:
     with_hooks(bed, pre="echo dumped >/data/dump", post="echo cleaned >/usr/local/cleaned")
     run = bed.back_up()
     assert run.status["result"] == "success"
@@ -45,7 +45,7 @@ def test_a_failed_pre_hook_stops_the_backup_and_the_post_hook_still_runs(bed: Be
     assert bed.snapshots() == []
 
 
-def test_the_pre_hook_does_not_run_when_the_relay_is_away(bed: Bed) -> None:
+def test_the_pre_hook_does_not_run_if_the_relay_is_unreachable(bed: Bed) -> None:
     with_hooks(bed)
     bed.relay.fails_with("busy")
     run = bed.back_up()
@@ -59,7 +59,7 @@ def test_the_post_hook_runs_after_a_failed_backup(bed: Bed) -> None:
     assert log(bed)[-1] == "hook-post refused 71 web1 refused 71"
 
 
-def test_a_failed_post_hook_is_said_and_the_backup_counts(bed: Bed) -> None:
+def test_a_failed_post_hook_is_reported_and_the_backup_still_counts(bed: Bed) -> None:
     with_hooks(bed, post="exit 9")
     run = bed.back_up()
     assert (run.state, run.status["result"]) == ("inactive/dead", "success")
@@ -75,7 +75,7 @@ def promise_a_hook_that_others_may_change_does_not_run(bed: Bed) -> None:
     assert run.status["exit_code"] == 70
 
 
-def test_a_hook_that_others_may_change_does_not_run(bed: Bed) -> None:
+def test_a_hook_that_others_can_change_does_not_run(bed: Bed) -> None:
     promise_a_hook_that_others_may_change_does_not_run(bed)
 
 
@@ -92,11 +92,11 @@ def test_sabotage_a_run_that_trusts_every_hook_is_caught(bed: Bed, monkeypatch: 
         promise_a_hook_that_others_may_change_does_not_run(bed)
 
 
-# Runs that meet
+# Overlapping runs
 
 
 def promise_runs_do_not_overlap(bed: Bed) -> None:
-    # Only the first one waits, so that a second one that comes so far ends as well.
+    # Only the first one waits, so that a second one ends as well if it gets that far.
     began, go = "/var/lib/lastcopy/began", "/var/lib/lastcopy/go"
     waits = f"if mkdir {began} 2>/dev/null; then until [ -e {go} ]; do sleep 0.1; done; fi"
     fake = f'{SLOW}{waits}\nexec /opt/restic "$@"\n'
@@ -133,7 +133,7 @@ def start_long_run(bed: Bed) -> None:
     bed.machine.ok("rm -r /usr/local/lib/lastcopy/restic-9.9.9")
 
 
-def test_a_stopped_run_leaves_no_lock_and_is_said(bed: Bed) -> None:
+def test_a_stopped_run_leaves_no_lock_and_is_reported(bed: Bed) -> None:
     start_long_run(bed)
     bed.machine.ok("systemctl stop lastcopy-backup.service")
     status = bed.status()
@@ -153,7 +153,7 @@ def test_a_stop_reaches_the_pre_hook(bed: Bed) -> None:
     assert bed.snapshots() == []
 
 
-def test_a_killed_run_is_recorded_retried_and_harms_nothing(bed: Bed) -> None:
+def test_a_killed_run_is_recorded_and_retried_and_does_no_harm(bed: Bed) -> None:
     before = bed.back_up().status["last_success"]
     start_long_run(bed)
     bed.machine.ok("systemctl kill --kill-whom=main -s KILL lastcopy-backup.service")
@@ -169,7 +169,7 @@ def test_a_killed_run_is_recorded_retried_and_harms_nothing(bed: Bed) -> None:
     assert len(bed.snapshots()) == 2
 
 
-def test_run_backup_by_hand_says_what_to_type(bed: Bed) -> None:
+def test_run_backup_by_hand_says_which_command_to_use(bed: Bed) -> None:
     done = bed.machine.run("/usr/local/lib/lastcopy/run-backup")
     assert done.code == 71
     assert "systemctl start lastcopy-backup" in done.err

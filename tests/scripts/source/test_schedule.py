@@ -1,4 +1,4 @@
-"""The schedule: taken by this host's systemd before it is live, and changed without touching anything else."""
+"""The schedule: checked by the host's systemd before it is live, and changed without touching anything else."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def test_schedule_converges_and_reports_drift(bed: Bed) -> None:
     assert bed.schedule("check").code == 0
 
 
-def test_the_hosts_own_time_zone_is_told(bed: Bed) -> None:
-    """In which a schedule without a zone is meant: nights that it lacks are then warned of in the preview."""
+def test_the_hosts_own_time_zone_is_reported(bed: Bed) -> None:
+    """A schedule without a zone is in that zone: the preview then warns of nights without it."""
     bed.machine.ok("[ ! -e /etc/localtime ] || cp -P /etc/localtime /run/localtime")
     try:
         for link, zone in (
@@ -46,14 +46,14 @@ def test_the_hosts_own_time_zone_is_told(bed: Bed) -> None:
         bed.machine.ok("rm -f /etc/localtime; [ ! -e /run/localtime ] || mv /run/localtime /etc/localtime")
 
 
-def test_systemd_has_nothing_to_say_about_the_units(bed: Bed) -> None:
+def test_systemd_does_not_complain_about_the_units(bed: Bed) -> None:
     said = bed.machine.run(
         f"systemd-analyze verify {UNITS}/lastcopy-backup.service {UNITS}/lastcopy-backup.timer"
     )
     assert (said.code, said.err.strip()) == (0, "")
 
 
-def test_the_timer_is_persistent_and_spread(bed: Bed) -> None:
+def test_the_timer_is_persistent_and_has_a_random_delay(bed: Bed) -> None:
     shown = bed.machine.ok("systemctl show -p Persistent,RandomizedDelayUSec lastcopy-backup.timer")
     assert "Persistent=yes" in shown
     assert "RandomizedDelayUSec=30min" in shown
@@ -114,7 +114,7 @@ def test_what_the_host_cannot_do_is_refused_before_anything_changes(
     assert bed.machine.ok(f"cat {OURS}") == before
 
 
-def test_all_problems_are_said_at_once(bed: Bed) -> None:
+def test_all_problems_are_reported_at_once(bed: Bed) -> None:
     bed.source = settings(
         schedule="*-*-* 02:00:00 Europe/Nowhere", preHook="/srv/no", postHook="/srv/neither"
     )

@@ -1,4 +1,4 @@
-"""`restic-backup`: what the operator types, with the right repository behind it."""
+"""`restic-backup`: the command for operators, which adds the right repository."""
 
 from __future__ import annotations
 
@@ -66,15 +66,15 @@ def test_copy_from_another_repository_works(bed: Bed) -> None:
 
 
 @pytest.mark.parametrize("command", DESTROYING)
-def test_a_destroying_command_is_refused_at_once(bed: Bed, command: str) -> None:
+def test_a_destructive_command_is_refused_at_once(bed: Bed, command: str) -> None:
     done = bed.machine.run(f"timeout 5 restic-backup {command}")
     assert done.code == 64
     assert "this host cannot remove anything there" in done.err
     assert "--try-anyway" in done.err
 
 
-def test_the_refusal_is_comfort_and_can_be_passed(bed: Bed) -> None:
-    """So that anybody can watch the relay refuse (S3); the proof that it does is in tests/integration."""
+def test_the_wrappers_refusal_is_only_for_convenience_and_can_be_bypassed(bed: Bed) -> None:
+    """So that anybody can see the relay refuse (S3); the test that it does is in tests/integration."""
     seen = '#!/bin/sh\n[ "$1" = version ] && exec /opt/restic version\nprintf "%s " "$@" >/root/seen\n'
     bed.machine.write("/usr/local/lib/lastcopy/restic-9.9.9/restic", seen, "755")
     bed.restic("--try-anyway forget latest")
@@ -82,7 +82,7 @@ def test_the_refusal_is_comfort_and_can_be_passed(bed: Bed) -> None:
 
 
 def spoilt_hard_link(bed: Bed) -> str:
-    """A file with two names is backed up, then a part of it changes on the disk; the digest of what it was."""
+    """Back up a file with two names, then change a part of it on the disk; returns its correct digest."""
     bed.machine.ok("head -c 12000000 /dev/urandom >/data/big && ln /data/big /data/same")
     bed.restic("backup /data")
     return bed.machine.ok(
@@ -91,20 +91,20 @@ def spoilt_hard_link(bed: Bed) -> str:
 
 
 @pytest.mark.parametrize("words", ["--target /", "--target=/", "-t /", "-t/"])
-def test_a_restore_over_files_that_stand_is_read_back(bed: Bed, words: str) -> None:
-    """restic 0.19.1 spoils what has hard links; a person who restores in place at night must not believe it."""
+def test_a_restore_over_existing_files_is_read_back(bed: Bed, words: str) -> None:
+    """restic 0.19.1 damages files that have hard links; a person who restores in place must not believe its success."""
     digest = spoilt_hard_link(bed)
     done = bed.machine.run(f"restic-backup restore latest {words} --include /data")
     assert done.code != 0
     assert "--verify=false" in done.err
     assert "/data/big" in done.err
     done = bed.machine.run(f"restic-backup restore {words} --include /data -- latest")
-    assert "/data/big" in done.err, "behind a -- the word would be taken for a snapshot"
+    assert "/data/big" in done.err, "after a -- the word would be taken for a snapshot"
     bed.machine.ok("rm /data/big /data/same && restic-backup restore latest --target / --include /data")
     assert bed.machine.ok("sha256sum </data/big") == digest
 
 
-def test_sabotage_a_restore_that_is_not_read_back_spoils_it_in_silence(bed: Bed) -> None:
+def test_sabotage_a_restore_that_is_not_read_back_damages_the_file_silently(bed: Bed) -> None:
     digest = spoilt_hard_link(bed)
     bed.machine.ok("restic-backup restore latest --target / --include /data --verify=false")
     assert bed.machine.ok("sha256sum </data/big") != digest
@@ -126,7 +126,7 @@ def test_a_restore_keeps_holes_as_holes(bed: Bed) -> None:
     assert bed.machine.ok(f"{same}; rm -r /srv/holes")
 
 
-def test_a_restore_to_an_empty_place_or_for_show_is_left_as_it_is_asked_for(bed: Bed) -> None:
+def test_a_restore_to_an_empty_folder_or_a_dry_run_is_not_changed(bed: Bed) -> None:
     bed.restic("backup /data")
     for words in ("--target /new", "--target / --dry-run", "--target /data/made --verify"):
         done = bed.machine.run(f"restic-backup restore latest {words}")
@@ -135,7 +135,7 @@ def test_a_restore_to_an_empty_place_or_for_show_is_left_as_it_is_asked_for(bed:
     bed.machine.ok("rm -rf /new")
 
 
-def test_others_than_root_get_a_clear_error(bed: Bed) -> None:
+def test_users_other_than_root_get_a_clear_error(bed: Bed) -> None:
     done = bed.machine.run("setpriv --reuid=nobody --regid=nogroup --clear-groups restic-backup snapshots")
     assert done.code == 71
     assert "sudo restic-backup snapshots" in done.err
@@ -151,11 +151,11 @@ def test_a_missing_file_is_named_with_its_fix(bed: Bed, file: str) -> None:
 
 
 def promise_bogus_keys_do_not_lock_out(bed: Bed) -> None:
-    """S9 as far as this side goes: restic tries 20 keys at most, and an attacker can add as many as he likes."""
+    """The source's part of S9: restic tries at most 20 keys, and an attacker can add any number."""
     store = "/srv/store/web1-1/keys"
     name = bed.machine.ok(f"ls {store}").strip()
     real = json.loads(bed.machine.read(f"{store}/{name}"))
-    # What differs comes last, and all before it is digested once: the real name may be a small one, and many are tried.
+    # The difference is at the end, and everything before is digested once: the real name may be small, and many are tried.
     del real["hostname"]
     start = json.dumps({**real, "data": base64.b64encode(bytes(200)).decode(), "hostname": "evil"})[:-2]
     begun = hashlib.sha256(start.encode())

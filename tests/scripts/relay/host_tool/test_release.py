@@ -22,7 +22,7 @@ ADVISORY = {"rclone": "GHSA-45pq-889g-fcgh", "restic": "0.19.1"}
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-def test_a_fitting_tool_of_the_host_is_used(makers: Makers, view: Path, tool: str) -> None:
+def test_a_suitable_tool_of_the_host_is_used(makers: Makers, view: Path, tool: str) -> None:
     version = TOOLS[tool] if tool == "restic" else "v" + TOOLS[tool]
     put(view, tool, version)
     answer = run(view, makers.values(tool))
@@ -162,7 +162,7 @@ def test_without_disk_space_nothing_is_fetched_and_nothing_changes(
     assert not (view / "lib/lastcopy").exists()
 
 
-def test_a_killed_run_leaves_nothing_to_the_next(makers: Makers, view: Path) -> None:
+def test_a_killed_run_leaves_nothing_for_the_next(makers: Makers, view: Path) -> None:
     """Killed outright in the middle of the download, as by a reboot; what it left on the disk goes with the next start."""
     makers.holds = threading.Event()
     step = subprocess.Popen(
@@ -184,7 +184,7 @@ def test_a_killed_run_leaves_nothing_to_the_next(makers: Makers, view: Path) -> 
     assert [path.name for path in (view / "lib/lastcopy").iterdir()] == ["rclone-1.76.0"]
 
 
-def test_a_plain_http_address_is_never_asked(makers: Makers, view: Path) -> None:
+def test_a_plain_http_address_is_never_used(makers: Makers, view: Path) -> None:
     answer = run(view, makers.values("rclone", ARCHIVE="http://localhost.invalid/rclone.deb"))
     assert answer.code == 1
     assert 'Protocol "http" not supported or disabled' in answer.words or "Protocol" in answer.words

@@ -54,7 +54,7 @@ def test_an_architecture_without_a_release_is_refused_by_name(makers: Makers, vi
     assert run(view, makers.values(tool)).code == 0
 
 
-def test_packages_that_cannot_be_had_are_told_with_the_advisory(makers: Makers, view: Path) -> None:
+def test_a_missing_package_is_reported_with_the_advisory(makers: Makers, view: Path) -> None:
     """What the host has is refused for a reason; that it cannot be replaced does not hide the reason."""
     put(view, "rclone", "v1.60.1")
     apt = view / "sbin/apt-get"
@@ -74,7 +74,7 @@ def test_packages_that_cannot_be_had_are_told_with_the_advisory(makers: Makers, 
     assert makers.asked == []
 
 
-def test_a_host_that_fetches_nothing_asks_nobody(makers: Makers, view: Path) -> None:
+def test_a_host_that_fetches_nothing_contacts_no_server(makers: Makers, view: Path) -> None:
     """toolsFrom: workstation. Sabotage: the same release, on a host that fetches, is installed."""
     makers.publish("restic", TOOLS["restic"])
     answer = run(view, makers.values("restic", FETCHES="no"))
@@ -92,7 +92,7 @@ def brought(view: Path) -> tuple[Path, str]:
     return Path("/usr/local/brought"), hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_a_program_that_was_brought_is_used_when_its_digest_is_right(
+def test_a_program_that_was_brought_along_is_used_if_its_digest_is_right(
     makers: Makers, view: Path, brought: tuple[Path, str]
 ) -> None:
     path, digest = brought
@@ -111,7 +111,7 @@ def test_a_program_that_was_brought_is_used_when_its_digest_is_right(
     assert makers.asked == []
 
 
-def test_the_real_release_is_pinned_whole() -> None:
+def test_the_real_release_is_pinned_completely() -> None:
     """Signing keys as the projects publish them; https only."""
     for tool, fingerprint in (
         ("rclone", "FBF737ECE9F8AB18604BD2AC93935E02FF3B54FA"),
