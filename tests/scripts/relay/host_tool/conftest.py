@@ -18,7 +18,7 @@ def makers(tmp_path: Path) -> Iterator[Makers]:
 
 @pytest.fixture
 def view(tmp_path: Path) -> Path:
-    """What /usr/local is inside the view; kept between runs of one test."""
+    """The content of /usr/local inside the view; kept between runs of one test."""
     local = tmp_path / "local"
     (local / "bin").mkdir(parents=True)
     return local

@@ -31,7 +31,7 @@ class Answer:
 
 
 class Makers:
-    """Who publishes releases: a folder behind HTTP, and a key."""
+    """The publishers of releases: a folder behind HTTP, and a key."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder
@@ -148,14 +148,14 @@ def argv(view: Path, mode: str, *, hide: str = "", memory: str = "20m", record: 
     mounts = f"mount --bind {view} /usr/local && mount -t tmpfs -o size={memory} tmpfs /run"
     if record:
         mounts += f" && mkdir -p /usr/local/lib && mount -t tmpfs -o size={record} tmpfs /usr/local/lib"
-    # A tool that this machine itself has in /usr/bin is no part of the test.
+    # A tool in this machine's own /usr/bin is not part of the test.
     for name in ("rclone", "restic", *hide.split()):
         mounts += f" && {{ [ ! -e /usr/bin/{name} ] || mount --bind /dev/null /usr/bin/{name}; }}"
     return [
         "unshare",
         "--mount",
         "--propagation",
-        "slave",  # a private copy would hold on to mounts that others take away meanwhile
+        "slave",  # a private copy would keep mounts that others remove meanwhile
         "sh",
         "-c",
         f"{mounts} && exec sh -s -- {mode}",
@@ -163,7 +163,7 @@ def argv(view: Path, mode: str, *, hide: str = "", memory: str = "20m", record: 
 
 
 def run(view: Path, values: dict[str, str], mode: str = "apply", **kind: str) -> Answer:
-    """The step, there."""
+    """Run the step inside the view."""
     done = subprocess.run(
         argv(view, mode, **kind),
         input=script_text("host_tool", values),

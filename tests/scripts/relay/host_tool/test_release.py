@@ -55,7 +55,7 @@ OLD = ["v1.60.1", "v1.74.4", "v1.75.9", "v1.76.0-DEV", "v1.76.0-beta.1", "v1.9.0
 def test_an_old_or_unfinished_rclone_is_refused_with_the_advisory(
     makers: Makers, view: Path, version: str
 ) -> None:
-    """A version with a suffix was built before the release that fixed it."""
+    """A version with a suffix was built before the release with the fix."""
     put(view, "rclone", version)
     answer = run(view, makers.values("rclone"))
     assert answer.code == 1
@@ -132,7 +132,7 @@ def test_a_tampered_release_is_refused_and_leaves_nothing(
 
 BIG = "\n#" + "x" * (
     24 << 20
-)  # no program that a host with 100 MB of /run could unpack there; packed it is small
+)  # a program that a host with 100 MB in /run could not unpack there; compressed it is small
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -163,7 +163,7 @@ def test_without_disk_space_nothing_is_fetched_and_nothing_changes(
 
 
 def test_a_killed_run_leaves_nothing_for_the_next(makers: Makers, view: Path) -> None:
-    """Killed outright in the middle of the download, as by a reboot; what it left on the disk goes with the next start."""
+    """Killed in the middle of the download, as by a reboot; the next start removes what it left on the disk."""
     makers.holds = threading.Event()
     step = subprocess.Popen(
         argv(view, "apply"), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -191,7 +191,7 @@ def test_a_plain_http_address_is_never_used(makers: Makers, view: Path) -> None:
 
 
 def test_sabotage_with_a_looser_fingerprint_the_other_key_would_pass(makers: Makers, view: Path) -> None:
-    """The proof can fail: pinned to Mallory's fingerprint, Mallory's release is installed."""
+    """So the test can fail: pinned to Mallory's fingerprint, Mallory's release is installed."""
     values = tampered(makers, "restic", "signed by another")
     listed = makers.gpg("--with-colons", "--list-keys", "mallory@example.net")
     mallory = next(line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr"))

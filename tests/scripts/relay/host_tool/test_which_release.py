@@ -10,7 +10,7 @@ import pytest
 from components.host.tool_release import pins, release_values
 from tests.scripts.relay.host_tool.makers import FAKE, TOOLS, Makers, put, run
 
-# By Debian's names, as the makers' own build scripts name their files (rclone bin/cross-compile.go, restic helpers/build-release-binaries).
+# By Debian's names, in the way the makers' own build scripts name their files (rclone bin/cross-compile.go, restic helpers/build-release-binaries).
 NAMES = {
     "rclone": {"amd64": "amd64", "arm64": "arm64", "armhf": "arm-v7", "i386": "386"},
     "restic": {"amd64": "amd64", "arm64": "arm64", "armhf": "arm", "i386": "386"},
@@ -18,7 +18,7 @@ NAMES = {
 
 
 def of(view: Path, architecture: str) -> None:
-    """The host is of that architecture, as far as dpkg says so."""
+    """Make dpkg report this architecture."""
     dpkg = view / "sbin/dpkg"
     dpkg.parent.mkdir(exist_ok=True)
     dpkg.write_text(f"#!/bin/sh\necho {architecture}\n")
@@ -49,13 +49,13 @@ def test_an_architecture_without_a_release_is_refused_by_name(makers: Makers, vi
         in answer.words
     )
     assert makers.asked == []
-    # The host's own, from elsewhere, serves all the same.
+    # A suitable tool that the host already has is used anyway.
     put(view, tool, ("v" if tool == "rclone" else "") + TOOLS[tool])
     assert run(view, makers.values(tool)).code == 0
 
 
 def test_a_missing_package_is_reported_with_the_advisory(makers: Makers, view: Path) -> None:
-    """What the host has is refused for a reason; that it cannot be replaced does not hide the reason."""
+    """The host's tool is refused for a reason; that it cannot be replaced must not hide the reason."""
     put(view, "rclone", "v1.60.1")
     apt = view / "sbin/apt-get"
     apt.parent.mkdir()
@@ -75,7 +75,7 @@ def test_a_missing_package_is_reported_with_the_advisory(makers: Makers, view: P
 
 
 def test_a_host_that_fetches_nothing_contacts_no_server(makers: Makers, view: Path) -> None:
-    """toolsFrom: workstation. Sabotage: the same release, on a host that fetches, is installed."""
+    """toolsFrom: workstation. Sabotage: on a host that fetches, the same release is installed."""
     makers.publish("restic", TOOLS["restic"])
     answer = run(view, makers.values("restic", FETCHES="no"))
     assert answer.code == 1
@@ -86,7 +86,7 @@ def test_a_host_that_fetches_nothing_contacts_no_server(makers: Makers, view: Pa
 
 @pytest.fixture
 def brought(view: Path) -> tuple[Path, str]:
-    """A program that its root brought to the host beside the enrolment script, and its digest."""
+    """A program that the host's root brought along with the enrolment script, and its digest."""
     path = view / "brought"
     path.write_text(FAKE.format(tool="restic", version=TOOLS["restic"]))
     return Path("/usr/local/brought"), hashlib.sha256(path.read_bytes()).hexdigest()
