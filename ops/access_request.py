@@ -65,23 +65,23 @@ class AccessRequest:
     lock_was: tuple[str, ...] = ()
 
     def options_for(self, stack: str, config_file: Path | None = None) -> CommandOptions:
-        """The same options, for a command shown to a person. ``stack``: its name, if it was not given as an option."""
-        sandbox = ("--sandbox", str(self.sandbox)) if self.sandbox else ()
+        """The options for a command that an operator is told to run. ``stack``: the stack's name, also if it was not given by name."""
         # The folder names the stack of a sandbox.
-        name = ("--stack", self.stack or stack) if self.stack or not self.sandbox else ()
-        way = (
-            ("--kit", str(self.kit), "--passphrase-file", self.passphrase_file, "--identity", self.identity)
-            if self.kit
-            else name
-        )
-        given = (*way, "--storage-key", self.storage_key, *sandbox)
-        pairs = zip(given[::2], given[1::2], strict=True)
+        named = [] if self.sandbox and not self.stack else ["--stack", self.stack or stack]
+        sandbox = _option("--sandbox", self.sandbox)
+        kit = [
+            *_option("--kit", self.kit),
+            *_option("--passphrase-file", self.passphrase_file),
+            *_option("--identity", self.identity),
+        ]
         return CommandOptions(
-            stack=shlex.join(
-                [*name, *(["--config-file", str(config_file)] if config_file else []), *sandbox]
-            ),
-            storage=shlex.join([word for option, value in pairs if value for word in (option, value)]),
+            stack=shlex.join([*named, *_option("--config-file", config_file), *sandbox]),
+            storage=shlex.join([*(kit or named), *_option("--storage-key", self.storage_key), *sandbox]),
         )
+
+
+def _option(name: str, value: str | Path | None) -> list[str]:
+    return [name, str(value)] if value else []
 
 
 def check_request(request: AccessRequest) -> None:
