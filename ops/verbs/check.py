@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -84,7 +85,7 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Run every check to its end. Exit status 1 if any failed."""
-    commands = _commands(unit)
+    commands, began = _commands(unit), time.monotonic()
     console.print(f"side by side: {', '.join(commands)}")
     results: dict[str, CheckResult] = {}
     with ThreadPoolExecutor(max_workers=len(commands)) as pool:
@@ -96,6 +97,9 @@ def check(
             console.print(f"{state} {name}, {result.seconds:.1f} s")
             if not result.passed:
                 console.print(result.output, markup=False, highlight=False)
+    spent = os.times()
+    cpu = spent.children_user + spent.children_system
+    console.print(f"all checks: {time.monotonic() - began:.1f} s, {cpu:.1f} s of CPU")
     failed = [name for name in commands if not results[name].passed]
     if as_json:
         print_json({name: name not in failed for name in commands})
