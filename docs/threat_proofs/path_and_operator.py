@@ -19,7 +19,7 @@ PATH_AND_OPERATOR = {
             "tests/drill/test_a_rows.py::test_the_row_holds",
             "tests/integration/test_operator_rows.py::test_no_secret_was_seen_in_a_command_line_or_environment",
             "tests/integration/test_operator_rows.py::test_no_secret_is_in_the_output_of_up",
-            "tests/unit/ops/test_private_folder.py::test_a_killed_verbs_secrets_are_gone_at_once",
+            "tests/unit/ops/test_private_folder.py::test_a_killed_verbs_secrets_are_removed_at_once",
             "tests/unit/ops/hosts/test_endpoints.py::test_ssh_gets_the_agent_and_nothing_of_the_engines_environment",
             "tests/unit/settings/test_secrecy.py::test_passwords_and_storage_keys_stay_secret",
             "tests/unit/settings/test_secrecy.py::test_a_passphrase_where_a_name_belongs_is_not_repeated",

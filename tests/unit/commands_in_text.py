@@ -1,4 +1,4 @@
-"""Commands of `lastcopy` in docs, error messages, workflows and the Makefile, held against the command line itself."""
+"""Checks commands of `lastcopy` in docs, error messages, workflows and the Makefile against the command line itself."""
 
 from __future__ import annotations
 

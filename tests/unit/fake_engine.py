@@ -1,4 +1,4 @@
-"""A `pulumi` on PATH that writes down how it was called and answers what the test says."""
+"""A `pulumi` on PATH that records how it was called and answers as the test wants."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NOISE = ("--non-interactive", "--color", "never", "auto")
 
 @dataclass(frozen=True)
 class Call:
-    """One start of the engine, without the words that every one has."""
+    """One call of the engine, without the words that all calls have."""
 
     words: list[str]
     environment: dict[str, str]
@@ -35,7 +35,7 @@ class Call:
 
 
 class FakeEngine:
-    """Commands that are not answered succeed and say nothing."""
+    """Commands without an answer succeed silently."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder

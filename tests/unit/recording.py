@@ -1,4 +1,4 @@
-"""Mocks that keep what plain Pulumi mocks hide: every resource with its inputs and its options, secrets unwrapped but marked."""
+"""Mocks that record what plain Pulumi mocks hide: every resource with its inputs and its options, secrets unwrapped but marked."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _SECRET = "1b47061264138c4ac30d75fd1eb44270"
 
 @dataclass(frozen=True)
 class Secret:
-    """A value that the engine was told is secret."""
+    """A value that the engine knows to be secret."""
 
     value: Any
 
 
 def unwrap(value: Any) -> Any:
-    """A recorded input with Secret() where the program marked one."""
+    """A recorded input, with Secret() around values that the program marked."""
     if isinstance(value, dict):
         if value.get(_SIGNATURE) == _SECRET:
             return Secret(unwrap(value["value"]))
@@ -63,7 +63,7 @@ class Recorded:
 
 @dataclass
 class Graph:
-    """Every resource that a program registered, in order, and what components and stack hand out, by name."""
+    """Every resource that a program registered, in order, and the outputs of components and stack, by name."""
 
     resources: list[Recorded] = field(default_factory=list)
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -275,7 +275,7 @@ _SHARED: list[tuple[Graph, Graph]] = []  # as it was recorded, and a copy
 
 
 def shared(recorder: Callable[P, Graph]) -> Callable[P, Graph]:
-    """Record once for the same arguments. A test that patches a component, or looks at what a run does beside registering, calls ``__wrapped__``."""
+    """Record once for the same arguments. A test that patches a component, or needs more than the registered resources, calls ``__wrapped__``."""
     found: dict[bytes, Graph] = {}
 
     @functools.wraps(recorder)
@@ -290,12 +290,12 @@ def shared(recorder: Callable[P, Graph]) -> Callable[P, Graph]:
 
 
 def changed_since_recorded() -> list[Graph]:
-    """Shared graphs that a test has changed: what the tests after it saw is not what the program registers."""
+    """Shared graphs that a test has changed: later tests no longer see what the program registers."""
     return [graph for graph, as_recorded in _SHARED if graph != as_recorded]
 
 
 def _end_what_waits(loop: asyncio.AbstractEventLoop) -> None:
-    """After a program's error: end the resources that wait for the failed one. What they say is an echo of the error that is raised."""
+    """After a program's error, end the resources that wait for the failed one. Their errors only repeat the one that is raised."""
     loop.set_exception_handler(lambda _, __: None)
     waiting = asyncio.all_tasks(loop)
     for task in waiting:

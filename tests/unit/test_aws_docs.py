@@ -1,4 +1,4 @@
-"""docs/aws.md: every block, row and command is executed by a test that is there, or excused with a reason."""
+"""docs/aws.md: every block, row and command is executed by an existing test, or excused with a reason."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_everything_is_executed_or_excused() -> None:
 
 
 @pytest.mark.parametrize("what", PLANTED)
-def test_what_nobody_executes_is_noticed(what: str) -> None:
+def test_a_part_that_nobody_executes_is_noticed(what: str) -> None:
     place, text = PLANTED[what]
     before, found, after = (ROOT / AWS).read_text().partition(place)
     assert found
@@ -46,7 +46,7 @@ def test_what_nobody_executes_is_noticed(what: str) -> None:
     assert len(unnamed(planted)) == 1
 
 
-def test_the_register_names_what_there_is() -> None:
+def test_the_register_names_only_existing_parts() -> None:
     """No block, row or test that has gone."""
     assert set(shell_blocks((ROOT / AWS).read_text())) == {*RUN_BY, TUNNEL}
     assert {*ROW_RUN_BY, *ROWS_NOT_RUN} == rows((ROOT / AWS).read_text(), DAY_2).keys() - {"to"}

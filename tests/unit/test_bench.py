@@ -49,19 +49,19 @@ def test_only_backup_and_restore_are_timed() -> None:
     assert ratios(one.backup, two.backup).median == pytest.approx(0.8)
 
 
-def test_ratios_compare_the_same_round_only() -> None:
+def test_ratios_compare_only_the_same_round() -> None:
     assert ratios([10, 20], [5, 10]).least == 2  # a machine that became half as fast changes no ratio
     with pytest.raises(ValueError, match="shorter"):
         ratios([10, 20], [5])
 
 
-def test_everyone_runs_once_a_round_and_nobody_always_first() -> None:
+def test_all_contenders_run_once_a_round_and_the_first_one_varies() -> None:
     orders = [order(["a", "b", "c"], number) for number in range(4)]
     assert all(sorted(names) == ["a", "b", "c"] for names in orders)
     assert len({names[0] for names in orders}) > 1
 
 
-def test_a_contender_that_fails_is_cleaned_up_and_leaves_no_half_table() -> None:
+def test_a_failing_contender_is_cleaned_up_and_leaves_no_partial_table() -> None:
     broken = Fake("one", 4, [0.0], fails=True)
     with pytest.raises(RuntimeError):
         run(broken)
@@ -92,7 +92,7 @@ def test_figures_replace_the_old_ones_and_nothing_else() -> None:
         rewrite("no block", "figures")
 
 
-def test_a_recovery_is_told_in_times_of_the_plain_restore_of_the_same_round() -> None:
+def test_a_recovery_is_given_as_a_multiple_of_the_plain_restore_of_the_same_round() -> None:
     rows = [
         ContenderRounds("plain", restore=[2.0, 10.0]),
         ContenderRounds("after the attack", restore=[3.0, 15.0]),

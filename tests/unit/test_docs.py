@@ -1,5 +1,5 @@
-"""What the docs name exists: files, headings, tests, make targets, options, config keys, outputs, files on hosts, error texts. Tables made
-from code are up to date. Every look is shown to notice a planted mistake."""
+"""What the docs name exists: files, headings, tests, make targets, options, config keys, outputs, files on hosts, error texts. Generated tables
+are up to date. A planted mistake shows that each check works."""
 
 from __future__ import annotations
 
@@ -280,7 +280,7 @@ def _block(heading: str, language: str) -> str:
     return next(text for name, text in blocks if name == language)
 
 
-def test_the_readme_is_read_in_one_go() -> None:
+def test_the_readme_is_short() -> None:
     assert 8_000 <= len(_readme().encode()) <= 10_000
 
 
@@ -290,7 +290,7 @@ def test_the_readme_begins_with_exactly_two_commands() -> None:
 
 
 def test_the_readme_shows_what_make_local_says() -> None:
-    """Headings and verdicts of the shown run are sentences of the program; what a run itself decides (ids, sizes, times) is not compared."""
+    """Headings and verdicts of the shown run are sentences of the program; values that depend on the run (ids, sizes, times) are not compared."""
     program = sources("ops", "sandbox")
     for line in _block("Try it", "").splitlines():
         said = re.sub(r"^(?:==> | {4})| \(.*|\d+ s after", "", line)
@@ -322,7 +322,7 @@ def test_the_readmes_commands_are_those_of_the_whole_chapter() -> None:
 
 
 @pytest.mark.parametrize("name", generate.pictures())
-def test_a_picture_is_as_its_program_makes_it(name: str) -> None:
+def test_the_pictures_are_up_to_date(name: str) -> None:
     text = (ROOT / name).read_text()
     assert text == generate.pictures()[name], "run: .venv/bin/python -m docs.generate"
     width = float(ElementTree.fromstring(text).attrib["width"])  # noqa: S314 - our own file

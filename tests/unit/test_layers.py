@@ -1,4 +1,4 @@
-"""No module reaches up, and what everybody needs exists once."""
+"""No module imports from a later layer, and shared helpers exist once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files around the code: license, changelog, workflows, templates, hooks. Each check is shown to notice a planted mistake."""
+"""The files around the code: license, changelog, workflows, templates, hooks. A planted mistake shows that each check works."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def lasting_credentials(text: str, _: str) -> Iterator[str]:
 
 
 def injected_words(text: str, _: str) -> Iterator[str]:
-    """An expression inside a shell line becomes shell: a branch named `$(…)` would run."""
+    """An expression inside a shell line becomes shell: a branch called `$(…)` would run."""
     for job, what in _jobs(text).items():
         for step in what["steps"]:
             if "${{" in str(step.get("run", "")):
@@ -144,7 +144,7 @@ LOOKS: dict[str, tuple[Look, str]] = {
 
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=ids)
-def test_a_workflow_is_pinned_and_may_do_little(file: Path) -> None:
+def test_a_workflow_is_pinned_and_has_few_rights(file: Path) -> None:
     text = file.read_text()
     checks = dict.fromkeys(check for check, _ in LOOKS.values())
     assert [mistake for check in checks for mistake in check(text, file.name)] == []
@@ -166,7 +166,7 @@ def test_other_settings_parse(file: Path) -> None:
     assert isinstance(yaml.safe_load(file.read_text()), dict)
 
 
-def test_hooks_call_tools_that_are_there() -> None:
+def test_hooks_call_existing_tools() -> None:
     """By the project's own environment, so that nothing is fetched and versions agree with `make check`."""
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
     assert [repo["repo"] for repo in hooks] == ["local"]
@@ -186,7 +186,7 @@ def test_dependabot_looks_where_dependencies_are() -> None:
         assert (folder / files[update["package-ecosystem"]]).exists()
 
 
-def test_the_license_is_whole() -> None:
+def test_the_license_is_complete() -> None:
     assert hashlib.sha256((ROOT / "LICENSE").read_bytes()).hexdigest() == APACHE_2
 
 
@@ -213,7 +213,7 @@ def _notes(version: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_release_is_published_with_its_chapter_alone() -> None:
+def test_a_release_is_published_with_only_its_section_of_the_changelog() -> None:
     done = _notes(_version())
     assert done.returncode == 0, done.stderr
     assert "- Sources, relay and storage" in done.stdout
@@ -264,7 +264,7 @@ def test_a_failed_preview_says_so_and_fails(
     assert "2 problems in" in comment
 
 
-def test_a_long_preview_is_cut_to_what_a_comment_takes(
+def test_a_long_preview_is_cut_to_the_size_of_a_comment(
     preview: Callable[[str], subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     done = preview("yes '``` and a line' | head -c 200000")

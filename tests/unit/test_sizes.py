@@ -1,4 +1,4 @@
-"""Every file has one subject and can be read in one go; a function fits a screen. Python, and the programs and scripts for hosts."""
+"""Every file has one subject and can be read in one go; a function fits a screen. For Python, and for programs and scripts on hosts."""
 
 from __future__ import annotations
 

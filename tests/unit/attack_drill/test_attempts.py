@@ -1,4 +1,4 @@
-"""What the S rows say and how they read an answer, without a stack."""
+"""What the S rows send and how they interpret an answer, without a stack."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def test_only_http2_counts_as_the_forced_command(out: bytes, err: bytes, held: b
         ('Failed to create file system for "lastcopy:x"', ["lastcopy:"]),
     ],
 )
-def test_what_names_the_storage_is_heard(said: str, found: list[str]) -> None:
+def test_text_that_names_the_storage_is_recognised(said: str, found: list[str]) -> None:
     assert s7.named(WORDS, said) == found
 
 
-def test_the_variants_are_many_and_none_is_there_twice() -> None:
+def test_there_are_many_variants_and_no_duplicates() -> None:
     paths = s6.escapes("../..", "db1/g1/config", "backups/db1/g1/config")
     for many, least in (
         (s1.COMMANDS, 30),

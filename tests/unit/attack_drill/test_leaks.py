@@ -1,4 +1,4 @@
-"""Pure parts of the drill's A rows: every form of a secret is recognised, and an authenticator's code is the standard's."""
+"""Pure parts of the drill's A rows: every form of a secret is recognised, and a one-time code is that of the standard."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_another_secret_is_not_taken_for_it() -> None:
     assert all(len(form) >= 12 for form in encodings(SECRET))
 
 
-def test_what_a_host_reports_is_named_by_its_number() -> None:
+def test_a_secret_on_a_host_is_reported_by_its_number() -> None:
     known = KnownSecrets(secrets={"one": SECRET, "two": SECRET.upper()}, planted="p" * 20)
     numbers = {int(line.split()[0]) for line in known.lines().splitlines()}
     assert {known.name(number) for number in numbers} == {"planted", "one", "two"}
@@ -47,12 +47,12 @@ def test_the_code_is_that_of_rfc_6238(at: int, wanted: str) -> None:
     assert totp_code(base64.b32encode(b"12345678901234567890").decode(), at) == wanted
 
 
-def test_an_added_line_comes_before_what_it_must_override() -> None:
+def test_an_added_line_comes_before_the_one_that_it_must_override() -> None:
     values = {"DROPIN_92": "# a\nPort 22\nX no\n", "DROPIN_100": "# a\nPort 22\nX no\n", "ADMIN": "admin"}
     assert with_line(values, "X yes")["DROPIN_100"] == "# a\nX yes\nPort 22\nX no\n"
     assert with_line(values, "X yes")["ADMIN"] == "admin"
 
 
-def test_a_step_is_killed_with_no_chance_to_clean_up() -> None:
+def test_a_step_is_killed_without_a_chance_to_clean_up() -> None:
     assert "timeout -s KILL 0.080 sh $step apply" in killed_applying(80)
     assert "size=4k" in on_a_full_disk("4k")

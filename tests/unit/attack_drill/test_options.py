@@ -1,4 +1,4 @@
-"""What a drill refuses before it touches anything, and which stacks it may harm."""
+"""What an attack drill refuses before it touches anything, and which stacks it may harm."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_only_storage_made_for_trials_may_be_harmed(config: dict[str, object], t
         (["--rows", "S99"], "no row S99"),
     ],
 )
-def test_wrong_words_are_refused_before_anything_is_dialled(words: list[str], said: str) -> None:
+def test_invalid_options_are_refused_before_any_connection(words: list[str], said: str) -> None:
     done = CliRunner().invoke(app, ["drill", "--stack", "nowhere", *words])
     assert done.exit_code == 1
     assert said in done.output
@@ -83,12 +83,12 @@ def test_findings_go_to_standard_output_or_to_a_file(tmp_path: Path) -> None:
         done = CliRunner().invoke(app, [*words, option, str(file)])
         assert done.exit_code == printed.exit_code, done.output
         assert json.loads(file.read_text())["rows"] == told["rows"]
-        assert f"written: {file}" in done.stdout, "words are on standard output as without it"
+        assert f"written: {file}" in done.stdout, "messages are on standard output as without it"
 
 
 @pytest.mark.usefixtures("nothing_is_attacked")
 @pytest.mark.parametrize("words", [["x.json"], ["--json-file", "y.json", "--json", "x.json"]])
-def test_a_word_too_many_is_a_mistake_of_usage(
+def test_an_excess_argument_is_a_usage_error(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -100,7 +100,7 @@ def stored(key: str, version: str, digest: str = "d", *, latest: bool = True) ->
     return StoredVersion(key=key, version=version, digest=digest, latest=latest)
 
 
-def test_every_harm_to_what_stood_is_seen_and_additions_are_none() -> None:
+def test_every_harm_to_existing_objects_is_seen_and_additions_are_not_harm() -> None:
     before = [stored("a", "1"), stored("b", "1"), stored("c", "1"), stored("d", "1")]
     after = [
         stored("a", "1", "other"),

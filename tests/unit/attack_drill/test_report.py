@@ -1,4 +1,4 @@
-"""What a drill concludes, and the report that says so: nothing weak counts as proof, nothing of a hostile host reaches the page or the terminal as markup."""
+"""What a drill concludes, and its report: nothing weak counts as proof, and nothing from a hostile host reaches the page or the terminal as markup."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ LEFT, ERROR = not_played("overwrite", "needs a scratch repository"), failed("the
         ((GOOD, LEFT), RowVerdict.NOT_PROVEN),
         ((), RowVerdict.NOT_PROVEN),
         ((GOOD, HELD, ERROR), RowVerdict.ERROR),
-        ((DEAD, HELD), RowVerdict.ERROR),  # an attack on what does not work proves nothing
+        ((DEAD, HELD), RowVerdict.ERROR),  # an attack on something that does not work proves nothing
         ((GOOD, HELD, BROKEN, ERROR, LEFT), RowVerdict.BROKEN),
     ],
 )
-def test_only_attempts_that_held_beside_a_working_control_prove_a_row(
+def test_a_row_is_proven_only_by_attempts_that_held_and_a_working_control(
     findings: tuple[RowFinding, ...], wanted: RowVerdict
 ) -> None:
     assert reach_verdict(findings) is wanted
@@ -91,7 +91,7 @@ class Page(HTMLParser):
 HOSTILE = "<script>alert(1)</script>\x1b[2J' onload=x \"&amp; \u202e"
 
 
-def test_hostile_words_stay_words_on_the_page() -> None:
+def test_hostile_text_stays_text_on_the_page() -> None:
     page = Page(report.as_html(run(result(0, GOOD, judged(HOSTILE, True, HOSTILE)))))
     assert "script" not in page.tags
     assert "b" in page.tags  # the page's own
@@ -101,7 +101,7 @@ def test_hostile_words_stay_words_on_the_page() -> None:
     assert "prod<b>" in page.words
 
 
-def test_the_page_names_every_row_with_its_verdict_and_says_what_broke_first() -> None:
+def test_the_page_names_every_row_with_its_verdict_broken_ones_first() -> None:
     text = report.as_html(run(result(0, GOOD, HELD), result(3, GOOD, BROKEN), result(11, GOOD, HELD, LEFT)))
     page = Page(text)
     assert "BROKEN: S4." in page.words
@@ -111,13 +111,13 @@ def test_the_page_names_every_row_with_its_verdict_and_says_what_broke_first() -
     assert not re.search(r"<details open><summary><b>S1</b>", text)
 
 
-def test_a_drill_that_was_cut_off_never_looks_whole() -> None:
+def test_an_interrupted_drill_never_looks_complete() -> None:
     cut = run(result(0, GOOD, HELD), asked=29)
     assert "interrupted after 1 of 29 rows" in Page(report.as_html(cut)).words
     assert json.loads(report.as_json(cut))["whole"] is False
 
 
-def test_json_tells_every_finding() -> None:
+def test_the_json_report_contains_every_finding() -> None:
     told = json.loads(report.as_json(run(result(0, GOOD, HELD), result(3, GOOD, BROKEN))))
     assert told["failed"] is True
     assert told["proven"] == ["S1"]
@@ -125,7 +125,7 @@ def test_json_tells_every_finding() -> None:
     assert told["rows"][1]["findings"][1] == {"tried": "delete", "outcome": "broken", "seen": "gone"}
 
 
-def test_a_report_is_its_owners_alone_and_replaces_the_last_one_whole(tmp_path: Path) -> None:
+def test_a_report_is_private_to_its_owner_and_replaces_the_last_one_atomically(tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     file.write_text("old")
     replace_file(file, "new")
@@ -148,7 +148,7 @@ def test_an_unknown_row_is_refused(words: str) -> None:
         choose_rows(words)
 
 
-def test_an_error_in_a_row_is_that_rows_verdict_and_keeps_what_was_found() -> None:
+def test_an_error_in_a_row_is_that_rows_verdict_and_keeps_its_findings() -> None:
     def play(_: object) -> object:
         yield GOOD
         yield HELD

@@ -14,7 +14,7 @@ from attack_drill.storage_admin import StoredVersion
 PASSWORD = "pA7_" * 11
 
 
-def test_of_a_password_only_a_part_is_brought_to_the_host() -> None:
+def test_only_a_part_of_a_password_is_brought_to_the_host() -> None:
     found = middle_part(PASSWORD)
     assert found is not None
     assert found in PASSWORD
@@ -23,7 +23,7 @@ def test_of_a_password_only_a_part_is_brought_to_the_host() -> None:
 
 
 @pytest.mark.parametrize("before", range(7))
-def test_a_part_is_found_in_whatever_base64_of_something_longer(before: int) -> None:
+def test_a_part_is_found_in_the_base64_of_any_longer_text(before: int) -> None:
     word = "0a1B2c3D4e5F"
     whole = base64.b64encode(b"?" * before + word.encode() + b"and more")
     assert any(form in whole for form in memory_encodings(word))
@@ -37,13 +37,13 @@ def test_a_part_is_found_in_whatever_base64_of_something_longer(before: int) -> 
         ("NotImplemented", Outcome.HELD),
         ("Nothing", Outcome.HELD),
         ("done", Outcome.BROKEN),
-        ("NoSuchKey", Outcome.BROKEN),  # let in, and only the name was missing
+        ("NoSuchKey", Outcome.BROKEN),  # allowed, and only the name was missing
         ("not sent: no route", Outcome.ERROR),
         ("SlowDown", Outcome.ERROR),
         ("InternalError", Outcome.ERROR),
     ],
 )
-def test_only_a_refusal_is_one(code: str, outcome: Outcome) -> None:
+def test_only_a_refusal_counts_as_one(code: str, outcome: Outcome) -> None:
     assert judge_answer("delete", code).outcome is outcome
 
 

@@ -1,4 +1,4 @@
-"""The relay's machine in AWS as the engine sees it: who may dial it, what it is told, what another generation changes (A1, A5, A7)."""
+"""The relay's machine on AWS as the engine sees it: who may reach it, its user data, what a new generation changes (A1, A5, A7)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ VM, KEY, GONE = "relay-vm-vm-g1", "relay-vm-host-key-command", "relay-vm-first-k
 
 @cache
 def made(**changes: Any) -> Graph:
-    """The machine, and the two steps that every relay has, so that what follows it is seen as well."""
+    """The machine, and the two steps that every relay has, so that dependencies on it are seen as well."""
 
     def program() -> None:
         relay = Ec2Relay("relay-vm", replace(ARGS, **changes))
@@ -78,7 +78,7 @@ def connection(step: Recorded) -> dict[str, Any]:
 # the machine
 
 
-def test_the_machine_is_what_was_asked_for_and_safe() -> None:
+def test_the_machine_is_as_configured_and_safe() -> None:
     inputs = dict(base().named(VM).inputs)
     inputs.pop("userData")
     assert inputs == {
@@ -110,7 +110,7 @@ def test_the_machine_is_what_was_asked_for_and_safe() -> None:
     }
 
 
-def test_the_newest_debian_is_taken_once_and_a_named_image_is_taken_always() -> None:
+def test_the_newest_debian_image_is_chosen_once_and_a_named_image_always() -> None:
     assert base().invokes == [
         (
             "aws:ec2/getAmi:getAmi",
@@ -135,13 +135,13 @@ def test_the_newest_debian_is_taken_once_and_a_named_image_is_taken_always() -> 
     assert [one["values"] for one in other][:2] == [["debian-13-amd64-*"], ["x86_64"]]
 
 
-def test_nothing_waits_for_a_network_that_is_not_there_yet() -> None:
+def test_nothing_is_created_before_the_network_that_it_needs() -> None:
     earlier = before(base(), VM)
     assert {"relay-vm-network-association", "relay-vm-network-gateway", "relay-vm-network-s3"} <= earlier
 
 
 def test_production_is_protected_and_a_test_stack_is_not() -> None:
-    """`destroy` stops at the address; the machine itself has to be replaceable in one run."""
+    """`destroy` stops at the address; the machine itself must be replaceable in one run."""
     assert [r.name for r in base() if r.protect] == ["relay-vm-address"]
     test = made(purpose="test")
     assert [r.name for r in test if r.protect] == []
@@ -152,7 +152,7 @@ def test_production_is_protected_and_a_test_stack_is_not() -> None:
 # its network
 
 
-def test_its_own_network_holds_one_public_subnet_and_keeps_s3_inside() -> None:
+def test_its_own_network_has_one_public_subnet_and_keeps_s3_traffic_inside() -> None:
     by = {
         r.name.removeprefix("relay-vm-network-"): r.inputs
         for r in base()
@@ -175,7 +175,7 @@ def test_its_own_network_holds_one_public_subnet_and_keeps_s3_inside() -> None:
     }
 
 
-def test_a_given_subnet_is_used_and_nothing_is_made_beside_it() -> None:
+def test_a_given_subnet_is_used_and_no_network_is_made() -> None:
     graph = made(network=None, subnet="subnet-0123456789abcdef0")
     assert not [r.name for r in graph if "network" in r.name]
     assert graph.named(VM).inputs["subnetId"] == "subnet-0123456789abcdef0"
@@ -201,7 +201,7 @@ def test_only_the_given_networks_reach_port_22_and_nothing_else_is_open(
     ]
 
 
-def test_out_go_updates_and_storage_only() -> None:
+def test_only_updates_and_storage_can_be_reached_from_it() -> None:
     out = made(storage_ports=(443, 9000)).named("relay-vm-doors").inputs["egress"]
     assert [(one["protocol"], one["fromPort"], one["toPort"]) for one in out] == [
         ("tcp", 80, 80),
@@ -210,10 +210,10 @@ def test_out_go_updates_and_storage_only() -> None:
     ]
 
 
-# what it is told
+# its user data
 
 
-def test_it_is_told_its_first_host_key_and_the_admins_key_and_nothing_secret_that_lasts() -> None:
+def test_the_user_data_has_its_first_host_key_and_the_admins_key_and_no_lasting_secret() -> None:
     config = told(base())
     assert config["ssh_keys"] == {
         "ecdsa_private": first_key(SEED).private,
@@ -236,7 +236,7 @@ def test_a_seed_is_never_a_plain_input_or_output() -> None:
         assert secret not in everything
 
 
-def test_with_ssm_the_agent_comes_from_the_regions_own_bucket_and_may_hold_sessions_only() -> None:
+def test_with_ssm_the_agent_comes_from_the_regions_own_bucket_and_may_only_hold_sessions() -> None:
     graph = made(operators_by="ssm")
     assert any("amazon-ssm-eu-central-1/latest/debian_arm64/" in word for word in told(graph)["runcmd"][0])
     assert graph.named(VM).inputs["iamInstanceProfile"] == "relay-vm-profile-name"
@@ -252,7 +252,7 @@ def test_with_ssm_the_agent_comes_from_the_regions_own_bucket_and_may_hold_sessi
 # first contact
 
 
-def test_the_first_dial_is_pinned_to_the_key_it_was_born_with_and_all_later_ones_to_its_own() -> None:
+def test_the_first_connection_is_pinned_to_the_first_key_and_all_later_ones_to_the_machines_own() -> None:
     assert connection(base().named(KEY))["hostKey"] == first_key(SEED).public
     later = [r for r in base().of_type("command:remote:Command") if r.name != KEY]
     assert len(later) == 5
@@ -260,7 +260,7 @@ def test_the_first_dial_is_pinned_to_the_key_it_was_born_with_and_all_later_ones
     assert {connection(r)["host"] for r in later} == {"203.0.113.50"}
 
 
-def test_a_machine_that_answers_with_no_host_key_stops_the_run() -> None:
+def test_a_machine_that_returns_no_host_key_stops_the_run() -> None:
     def program() -> None:
         Ec2Relay("relay-vm", ARGS)
 
@@ -268,7 +268,7 @@ def test_a_machine_that_answers_with_no_host_key_stops_the_run() -> None:
         record(program, facts={"public_key": first_key(SEED).public})
 
 
-def test_the_first_key_is_gone_before_anything_else_is_done_with_the_machine() -> None:
+def test_the_first_key_is_removed_before_any_other_step_on_the_machine() -> None:
     assert {KEY, "relay-vm-reachable", VM, "relay-vm-address"} <= before(base(), GONE)
     assert GONE in before(base(), "sshd-config-command")
     assert "V_PHASE=make" in sent(base(), "relay-vm-host-key")
@@ -276,21 +276,21 @@ def test_the_first_key_is_gone_before_anything_else_is_done_with_the_machine() -
     assert f"V_BORN_WITH={first_key(SEED).public}" in sent(base(), "relay-vm-first-key-gone")
 
 
-def test_the_first_dial_is_never_repeated_on_the_same_machine() -> None:
-    """Its key is dead: a change of script, connection or key must not dial it again. Only another machine does."""
+def test_the_first_connection_is_never_repeated_on_the_same_machine() -> None:
+    """Its key is dead: a change of script, connection or key must not use it again. Only another machine does."""
     everything = set(base().named(KEY).inputs)
     assert everything - set(base().named(KEY).ignore_changes) == {"triggers"}
     others = [r for r in base().of_type("command:remote:Command") if r.name != KEY]
     assert all(r.ignore_changes == () for r in others)
 
 
-def test_every_step_is_made_anew_on_another_machine_and_never_undone_on_a_dead_one() -> None:
+def test_every_step_is_created_again_on_another_machine_and_never_undone_on_a_dead_one() -> None:
     steps = base().of_type("command:remote:Command")
     assert {json.dumps(r.inputs["triggers"]) for r in steps} == {json.dumps([f"{VM}-id"])}
     assert {r.deleted_with for r in steps} == {VM}
 
 
-def test_the_first_dial_waits_for_the_boot() -> None:
+def test_the_first_connection_waits_for_the_boot() -> None:
     assert connection(base().named(KEY))["dialErrorLimit"] == 40
     assert connection(base().named(GONE))["dialErrorLimit"] == 4
 
@@ -298,7 +298,7 @@ def test_the_first_dial_waits_for_the_boot() -> None:
 # another generation
 
 
-def test_another_generation_is_another_machine_with_another_first_key_at_the_same_address() -> None:
+def test_a_new_generation_is_another_machine_with_another_first_key_at_the_same_address() -> None:
     second = made(generation=2)
     one, two = {r.name: r.inputs for r in base()}, {r.name: r.inputs for r in second}
     assert one.keys() - two.keys() == {VM, "relay-vm-seed-g1"}
@@ -313,7 +313,7 @@ def test_another_generation_is_another_machine_with_another_first_key_at_the_sam
     assert base().named("relay-vm-reachable").delete_before_replace
 
 
-def test_what_sources_dial_and_what_the_operator_dials() -> None:
+def test_the_addresses_for_sources_and_for_the_operator() -> None:
     assert base().exports["seen"] == ["203.0.113.50", 22]
     assert base().exports["host"] == {"address": "203.0.113.50", "port": 22}
     assert base().exports["instance"] == f"{VM}-id"
@@ -322,7 +322,7 @@ def test_what_sources_dial_and_what_the_operator_dials() -> None:
     assert ssm.exports["host"] == {"address": "127.0.0.1", "port": 2222}
 
 
-def test_root_may_ask_for_metadata_only_where_the_ssm_agent_needs_it() -> None:
+def test_root_may_reach_instance_metadata_only_if_the_ssm_agent_needs_it() -> None:
     closed = re.compile(r"^    ip daddr 169\.254\.169\.254 counter reject", re.M)
     assert closed.search(sent(base(), "firewall-rules"))
     open_ = sent(made(operators_by="ssm"), "firewall-rules")
@@ -341,7 +341,7 @@ class TestAlarms:
     }
 
     @pytest.mark.parametrize("name", WATCHED)
-    def test_the_machine_recovers_by_itself(self, name: str) -> None:
+    def test_the_machine_recovers_automatically(self, name: str) -> None:
         inputs = base().named(name).inputs
         metric, action = self.WATCHED[name]
         assert (inputs["namespace"], inputs["metricName"]) == ("AWS/EC2", metric)
@@ -351,7 +351,7 @@ class TestAlarms:
         assert (inputs["threshold"], inputs["comparisonOperator"]) == (1, "GreaterThanOrEqualToThreshold")
         assert not base().of_type("aws:sns/topic:Topic")
 
-    def test_somebody_is_told_where_an_address_is_given(self) -> None:
+    def test_a_person_is_notified_if_an_address_is_given(self) -> None:
         graph = made(alarm_email="ops@example.com")
         topic = "arn:aws:sns:eu-central-1:123456789012:relay-vm-alarms"
         mail = graph.named("relay-vm-alarms-mail").inputs

@@ -1,4 +1,4 @@
-"""The user data of a machine in AWS: whatever a value holds, it is carried whole, or refused (A1, A2)."""
+"""The user data of a machine on AWS: whatever a value contains, it is passed on unchanged, or refused (A1, A2)."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def test_user_data_gains_no_key_and_no_command(
 
 
 @given(name=st.from_regex(r"[a-z_][a-z0-9_-]{0,31}", fullmatch=True), key=KEYS, comment=NASTY)
-def test_what_is_carried_is_carried_whole(name: str, key: str, comment: str) -> None:
-    """Also a name that YAML would read as something else: `no`, `null`, `on`."""
+def test_values_are_passed_on_unchanged(name: str, key: str, comment: str) -> None:
+    """Even a name that YAML would read as something else: `no`, `null`, `on`."""
     line = f"{key} {comment}".rstrip() if comment.isprintable() and comment.isascii() else key
     try:
         text = user_data(plan(admin_user=name, admin_public_key=line))
@@ -74,7 +74,7 @@ def test_what_is_carried_is_carried_whole(name: str, key: str, comment: str) -> 
 
 
 @pytest.mark.parametrize("name", ["no", "null", "on", "y", "true", "_"])
-def test_a_name_stays_a_text(name: str) -> None:
+def test_a_name_stays_text(name: str) -> None:
     assert yaml.safe_load(user_data(plan(admin_user=name)))["users"][0]["name"] == name
 
 
@@ -84,7 +84,7 @@ def test_a_key_with_a_line_end_is_refused() -> None:
             plan(admin_public_key=SAMPLE_KEY + tail)
 
 
-def test_more_than_ec2_takes_is_refused() -> None:
+def test_more_than_ec2_accepts_is_refused() -> None:
     with pytest.raises(ValueError, match="more than the 16384 that EC2 takes"):
         user_data(plan(admin_public_key=SAMPLE_KEY + " " + "x" * 20000))
 
@@ -93,12 +93,12 @@ def test_more_than_ec2_takes_is_refused() -> None:
 
 
 @given(st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=126), min_size=32, max_size=64))
-def test_a_seed_makes_one_key_always(seed: str) -> None:
+def test_a_seed_always_makes_the_same_key(seed: str) -> None:
     assert first_key(seed) == first_key(seed)
     assert first_key(seed).public != first_key(seed + "x").public
 
 
-def test_the_first_key_is_one_that_openssh_takes(tmp_path: Path) -> None:
+def test_the_first_key_is_accepted_by_openssh(tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.touch(mode=0o600)
     path.write_text(KEY.private)

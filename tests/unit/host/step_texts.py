@@ -1,4 +1,4 @@
-"""What a step's text would tell its script, as the shell of a host reads it."""
+"""What a step's text passes to its script, as the shell of a host reads it."""
 
 from __future__ import annotations
 

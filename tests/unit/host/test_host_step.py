@@ -32,7 +32,7 @@ def command(graph: Graph) -> Recorded:
     return graph.named("step-command")
 
 
-def test_secret_values_travel_on_stdin_only() -> None:
+def test_secret_values_are_only_on_stdin() -> None:
     graph = one_step(values={"PORT": "22"}, secrets={"PASSWORD": "hunter2-hunter2"})
     recorded = command(graph)
     stdin = recorded.inputs["stdin"]
@@ -55,7 +55,7 @@ def test_the_connection_is_pinned_and_its_key_secret() -> None:
     assert isinstance(connection, Secret) or isinstance(key, Secret)
 
 
-def test_public_values_are_shown_to_the_reviewer() -> None:
+def test_public_values_are_visible_to_the_reviewer() -> None:
     step = one_step(values={"CONFIG": "Port 22\n"}, secrets={"PASSWORD": "x"}).named("step")
     assert step.inputs["values"] == {"CONFIG": "Port 22\n"}
     assert step.inputs["secretNames"] == ["PASSWORD"]
@@ -73,7 +73,7 @@ def test_a_value_name_cannot_become_shell(name: str) -> None:
 
 
 @pytest.mark.parametrize("shell", ["dash", "bash"])
-def test_a_step_cut_off_anywhere_runs_nothing(shell: str) -> None:
+def test_a_step_truncated_anywhere_runs_nothing(shell: str) -> None:
     text = script_text("sshd", {"CONFIG": "x" * 50})
     cut_points = range(0, len(text) - len('main "$@" </dev/null\n'), 997)
     for cut in cut_points:
@@ -83,17 +83,17 @@ def test_a_step_cut_off_anywhere_runs_nothing(shell: str) -> None:
         assert done.stdout == "", f"cut at {cut}"
 
 
-def test_undo_is_only_there_when_asked_for() -> None:
+def test_a_step_has_an_undo_only_if_requested() -> None:
     assert "delete" not in command(one_step()).inputs
     assert "-- remove" in command(one_step(undo=True)).inputs["delete"]
 
 
-def test_another_machine_behind_the_address_means_another_step() -> None:
+def test_another_machine_behind_the_address_means_a_new_step() -> None:
     assert command(one_step(machine="i-1")).inputs["triggers"] == ["i-1"]
     assert "triggers" not in command(one_step()).inputs
 
 
-def test_a_step_that_can_be_dialled_once_is_not_run_again_by_a_change_of_anything_but_the_machine() -> None:
+def test_a_step_that_can_run_only_once_is_not_run_again_unless_the_machine_changes() -> None:
     once = command(one_step(machine="i-1", once=True))
     assert set(once.inputs) - set(once.ignore_changes) == {"triggers"}
     assert command(one_step(machine="i-1")).ignore_changes == ()

@@ -1,4 +1,4 @@
-"""HostTool: a host that fetches nothing gets its tool before the step that looks for it; other hosts' graph is as it was."""
+"""HostTool: a host that fetches nothing gets its tool before the step that looks for it; the graph of other hosts is unchanged."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def graph(*, fetches: bool, key: str | None = "PRIVATE", jump: Jump | None = Non
     return record(program)
 
 
-def test_the_tool_is_handed_over_before_the_host_is_asked_for_it() -> None:
+def test_the_tool_is_handed_over_before_the_step_that_looks_for_it() -> None:
     made = graph(fetches=False)
     command = made.named("web1-restic-hand-over")
     assert (command.type, command.parent) == ("command:local:Command", "web1-restic")
@@ -53,7 +53,7 @@ def test_the_key_is_a_secret_on_standard_input_and_the_program_is_nowhere_in_the
     assert len(stdin.value) < 1000
 
 
-def test_an_agents_key_and_a_jump_host_are_told() -> None:
+def test_an_agents_key_and_a_jump_host_are_passed_on() -> None:
     jump = Jump(address="jump.example.com", host_key=SAMPLE_KEY, user="jumper")
     stdin = graph(fetches=False, key=None, jump=jump).named("web1-restic-hand-over").inputs["stdin"]
     order = json.loads(stdin.value)
@@ -63,13 +63,13 @@ def test_an_agents_key_and_a_jump_host_are_told() -> None:
     }  # fmt: skip
 
 
-def test_it_runs_again_whenever_the_step_is_told_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_runs_again_whenever_the_steps_values_change(monkeypatch: pytest.MonkeyPatch) -> None:
     before = graph(fetches=False).named("web1-restic-hand-over").inputs["stdin"]
     monkeypatch.setattr(tool_release, "floor", lambda _: "99.0.0")
     assert graph(fetches=False).named("web1-restic-hand-over").inputs["stdin"] != before
 
 
-def test_a_host_that_fetches_is_told_nothing_new() -> None:
+def test_nothing_is_added_for_a_host_that_fetches() -> None:
     made = graph(fetches=True)
     assert "web1-restic-hand-over" not in [one.name for one in made]
     for step in ("web1-restic-install", "other"):
@@ -78,10 +78,10 @@ def test_a_host_that_fetches_is_told_nothing_new() -> None:
         assert graph(fetches=False).named(step).inputs["values"]["FETCHES"] == "no"
 
 
-def test_the_interpreter_is_named_by_its_place_in_the_checkout(
+def test_the_interpreter_has_a_path_relative_to_the_checkout(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Else every other operator's checkout would be a change of every host."""
+    """Otherwise every other operator's checkout would be a change of every host."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(programs.sys, "executable", f"{tmp_path}/.venv/bin/python")
     assert programs.workstation_command("x") == "exec .venv/bin/python -m ops x"

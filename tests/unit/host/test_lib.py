@@ -1,4 +1,4 @@
-"""What a host or a storage says reaches the operator's terminal through the prelude of every step: as text, and never as a command to it (A2, R8)."""
+"""Output of a host or a storage reaches the operator's terminal through the prelude of every step: as text, and never as a terminal command (A2, R8)."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-def test_nothing_that_a_terminal_obeys_gets_into_a_fact_or_an_error(text: str | bytes) -> None:
+def test_no_terminal_control_gets_into_a_fact_or_an_error(text: str | bytes) -> None:
     raw = text if isinstance(text, bytes) else text.encode()
     assert json.loads(run('json_string "$(cat)"', raw)).isprintable()
     assert run("printable", raw).isprintable()
 
 
-def test_words_stay_as_they_are() -> None:
+def test_ordinary_text_is_unchanged() -> None:
     text = 'Grüße aus "Zürich" \\ 東京 é'
     assert json.loads(run('json_string "$(cat)"', text.encode())) == text
     assert run("printable", f"{text}\n\tnext".encode()) == f"{text}\n\tnext"
 
 
-def test_without_iconv_an_error_is_told_in_ascii(tmp_path: Path) -> None:
+def test_without_iconv_an_error_is_printed_in_ascii(tmp_path: Path) -> None:
     for name in ("tr", "sed", "cat"):
         (tmp_path / name).symlink_to(str(shutil.which(name)))
     said = run("printable", "Z\u00fcrich \x9b2J".encode(), f"PATH={tmp_path}\n{FUNCTIONS}")
@@ -59,15 +59,15 @@ def test_without_iconv_an_error_is_told_in_ascii(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=80).filter(lambda raw: b"\0" not in raw))
-def test_whatever_is_said_is_one_json_string(raw: bytes) -> None:
+def test_any_text_becomes_one_json_string(raw: bytes) -> None:
     assert json.loads(run('json_string "$(cat)"', raw)).isprintable()
 
 
-def test_the_sabotage_a_prelude_that_removes_ascii_controls_only_lets_c1_pass() -> None:
+def test_sabotage_a_prelude_that_removes_only_ascii_controls_lets_c1_pass() -> None:
     weak = re.sub(r" -e '[^']*xc2[^']*'", "", FUNCTIONS)
     assert weak != FUNCTIONS
     assert not run("printable", "a\x9bb".encode(), weak).isprintable()
 
 
-def test_problems_of_a_step_are_told_through_it() -> None:
+def test_problems_of_a_step_go_through_it() -> None:
     assert 'printable <"$WORK/problems" >&2' in script_text("sshd", {})

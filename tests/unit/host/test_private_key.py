@@ -30,7 +30,7 @@ def test_the_short_form_is_the_same_key_and_a_third_as_long() -> None:
 @pytest.mark.parametrize(
     "kind", [("-t", "ecdsa"), ("-t", "rsa", "-b", "2048"), ("-t", "rsa", "-b", "2048", "-m", "PEM")]
 )
-def test_another_kind_of_key_stays_as_it_is(
+def test_other_kinds_of_keys_are_unchanged(
     tmp_path_factory: pytest.TempPathFactory, kind: tuple[str, ...]
 ) -> None:
     file = tmp_path_factory.mktemp("key") / "key"

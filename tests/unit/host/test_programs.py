@@ -1,4 +1,4 @@
-"""Programs: sent to a host once; a step names them by digest, keeps little in the state, and runs nothing that did not arrive whole (A7)."""
+"""Programs are sent to a host once; a step names them by digest, keeps little in the state, and runs nothing that is incomplete (A7)."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_step_comes_after_its_programs_and_names_them_by_digest() -> None:
     assert len(text) < 500, "the state keeps this twice, and encrypted"
 
 
-def test_the_sender_keeps_no_program_in_the_state_and_its_key_secret() -> None:
+def test_the_sender_keeps_no_program_in_the_state_and_its_key_is_secret() -> None:
     sender = graph().named("web1-programs")
     order = json.loads(stdin(graph(), "web1-programs"))
     assert order.keys() == {
@@ -134,8 +134,10 @@ def test_a_reviewer_sees_values_and_which_programs_a_step_runs() -> None:
 
 
 @pytest.mark.parametrize("shell", ["dash", "bash"])
-def test_a_step_of_stored_programs_that_is_cut_off_anywhere_runs_nothing(shell: str, tmp_path: Path) -> None:
-    """Its first command, were it to run one, would ask for a program that is not there and fail with these words."""
+def test_a_step_of_stored_programs_that_is_truncated_anywhere_runs_nothing(
+    shell: str, tmp_path: Path
+) -> None:
+    """If it ran its first command, that would ask for a missing program and fail with this message."""
     text = stored_step_text("schedule", {"PATHS": "x" * 50}, host="web1")
 
     def said(part: str) -> str:
@@ -153,7 +155,7 @@ def test_a_step_of_stored_programs_that_is_cut_off_anywhere_runs_nothing(shell: 
     assert text.endswith(last)
     for cut in range(0, len(text) - len(last), 41):
         assert said(text[:cut]) == "", f"cut at {cut}"
-    assert "nothing was run" in said(text), "the same words, when all of it arrives"
+    assert "nothing was run" in said(text), "the same message, when all of it arrives"
 
 
 def test_every_program_is_in_one_archive_and_the_same_files_make_the_same_bytes() -> None:

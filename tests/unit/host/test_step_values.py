@@ -1,4 +1,4 @@
-"""The values of a step reach its script as they are, however short they were made on the way."""
+"""The values of a step reach its script unchanged, however they were shortened on the way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options by which a command that an operator is told to run reaches the same stack and storage."""
+"""The options with which a suggested command reaches the same stack and storage."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def request(**given: Any) -> AccessRequest:
     ],
     ids=["the selected stack", "a named stack", "the local stack", "a kit, which names its stack"],
 )
-def test_the_same_way_in_is_told(given: dict[str, Any], stack: str, storage: str) -> None:
+def test_the_same_access_is_suggested(given: dict[str, Any], stack: str, storage: str) -> None:
     told = request(**given).options_for("acme/lastcopy/prod")
     assert told == CommandOptions(stack=stack, storage=storage)
 
 
-def test_a_settings_file_is_told_to_a_verb_that_changes_it() -> None:
+def test_a_settings_file_is_passed_to_a_verb_that_changes_it() -> None:
     told = request(stack="prod", storage_key="k").options_for("prod", Path("/etc/prod.yaml"))
     assert told.stack == "--stack prod --config-file /etc/prod.yaml"
     assert "config-file" not in told.storage

@@ -1,4 +1,4 @@
-"""A place for Pulumi's state on AWS, against moto: a double of the control plane, which is all that is asked here."""
+"""A place for Pulumi's state on AWS, tested with moto, which emulates the control plane."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[boto3.Session]:
         yield boto3.Session()
 
 
-def test_versions_no_public_access_tls_only_and_a_rotated_key(session: boto3.Session) -> None:
+def test_the_bucket_has_versions_no_public_access_and_tls_only_and_the_key_is_rotated(
+    session: boto3.Session,
+) -> None:
     assert make_state_backend(session, BUCKET, REGION) == [
         f"bucket {BUCKET}",
         "versioning",
@@ -41,7 +43,7 @@ def test_versions_no_public_access_tls_only_and_a_rotated_key(session: boto3.Ses
     ]
 
 
-def test_again_changes_nothing_and_what_was_cut_off_is_finished(session: boto3.Session) -> None:
+def test_a_second_call_changes_nothing_and_completes_an_interrupted_one(session: boto3.Session) -> None:
     session.client("s3", region_name=REGION).create_bucket(
         Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
     )
@@ -49,14 +51,14 @@ def test_again_changes_nothing_and_what_was_cut_off_is_finished(session: boto3.S
     assert make_state_backend(session, BUCKET, REGION) == []
 
 
-def test_the_one_region_that_may_not_be_named(session: boto3.Session) -> None:
+def test_the_only_region_that_may_not_be_named(session: boto3.Session) -> None:
     assert make_state_backend(session, BUCKET, "us-east-1")[0] == f"bucket {BUCKET}"
 
 
 def test_a_bucket_of_somebody_else_is_never_used(
     session: boto3.Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """moto does not look at the expected owner, so AWS's answer is played."""
+    """moto ignores the expected owner, so AWS's answer is simulated."""
     s3 = session.client("s3", region_name=REGION)
     with Stubber(s3) as answers:
         answers.add_client_error(

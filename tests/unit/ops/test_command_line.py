@@ -56,7 +56,7 @@ def test_the_library_imports_no_verb_and_nothing_of_the_command_line() -> None:
     assert found == []
 
 
-def test_the_sabotage_an_import_of_a_verb_is_seen(tmp_path: Path) -> None:
+def test_sabotage_an_import_of_a_verb_is_seen(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("def f() -> None:\n    from ops.verbs import recover\n")
     assert [name for name in imported_by(tmp_path / "a.py") if name.startswith(UPPER)]
 
@@ -70,8 +70,8 @@ def leaves(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[st
         yield from leaves(command.get_command(context, name), (*words, name))
 
 
-def test_an_option_means_the_same_at_every_verb() -> None:
-    """Declared once: the same help text wherever one of the shared options is taken."""
+def test_an_option_means_the_same_in_every_verb() -> None:
+    """Declared once: the same help text wherever one of the shared options is used."""
     shared = {
         "--stack",
         "--config-file",
@@ -96,7 +96,7 @@ VISIBLE = [words for words, _ in leaves(command_line()) if words[0] not in INTER
 
 
 def without_json(tree: Any) -> list[str]:
-    """Verbs that take no ``--json``, or take a value with it."""
+    """Verbs without ``--json``, or with a ``--json`` that takes a value."""
     return [
         " ".join(words)
         for words, command in leaves(tree)
@@ -105,13 +105,13 @@ def without_json(tree: Any) -> list[str]:
     ]
 
 
-def test_every_verb_takes_json() -> None:
+def test_every_verb_accepts_json() -> None:
     assert len(VISIBLE) > 30
     assert without_json(command_line()) == []
 
 
 @pytest.mark.parametrize("kind", ["none", "with a value"])
-def test_the_sabotage_a_verb_without_json_is_seen(kind: str) -> None:
+def test_sabotage_a_verb_without_json_is_seen(kind: str) -> None:
     app = typer.Typer()
 
     @app.command()
@@ -204,7 +204,7 @@ def test_described_keys_are_keys_of_the_programs() -> None:
 
 
 @pytest.mark.parametrize("words", VISIBLE, ids=" ".join)
-def test_with_json_a_mistake_of_usage_is_json_too(words: tuple[str, ...]) -> None:
+def test_with_json_a_usage_error_is_json_too(words: tuple[str, ...]) -> None:
     code, told = as_json(*words, "--json", "--no-such-option")
     (error,) = told["errors"]
     assert code == ExitCode.USAGE
@@ -229,7 +229,7 @@ def test_with_json_errors_of_sandbox_and_tools_are_json_too(tmp_path: Path) -> N
     assert (code, [*told["errors"][0]]) == (ExitCode.REFUSED, ["what"])
 
 
-def test_json_behind_two_dashes_is_another_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_json_after_two_dashes_belongs_to_another_program(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     monkeypatch.setattr("ops.verbs.agent.read_agent_keys", lambda _: [])
     monkeypatch.setattr("ops.verbs.agent.StackOptions.open", lambda _: SimpleNamespace(config=dict))
@@ -240,7 +240,7 @@ def test_json_behind_two_dashes_is_another_programs(monkeypatch: pytest.MonkeyPa
     assert (code, told["errors"][0]["what"]) == (ExitCode.REFUSED, "the settings name no key of the agent")
 
 
-def test_with_json_what_the_engine_says_is_no_part_of_standard_output(
+def test_with_json_the_engines_output_is_not_on_standard_output(
     tmp_path: Path,
 ) -> None:
     """By processes, since the engine writes to the file descriptor itself."""
@@ -266,7 +266,7 @@ app(["cut-off", "--source", "web1", "--stack", "prod", *sys.argv[1:]])
     assert "said by the engine" in done.stderr
 
 
-def test_help_tells_operators_verbs_from_developers_and_hides_earlier_names() -> None:
+def test_help_separates_verbs_for_operators_and_developers_and_hides_earlier_names() -> None:
     told = CliRunner().invoke(app, ["--help"]).output
     listed = [EMERGENCY, "│ status", ROUTINE, "│ prune", SET_UP, "│ tools", DEVELOPERS, "│ check"]
     assert sorted(listed, key=told.index) == listed
@@ -285,7 +285,7 @@ def test_an_earlier_name_is_the_same_verb(earlier: str, now: str) -> None:
     assert (before.hidden, after.hidden) == (True, False)
 
 
-def test_only_the_verb_that_is_asked_for_is_imported() -> None:
+def test_only_the_requested_verb_is_imported() -> None:
     code = (
         "import sys; from ops.command_line.app import app; app(['cut-off', '--help'], standalone_mode=False)\n"
         "print([one for one in sys.modules if one.startswith(('ops.verbs.', 'attack_drill', 'boto3'))])"
@@ -294,7 +294,7 @@ def test_only_the_verb_that_is_asked_for_is_imported() -> None:
     assert done.stdout.splitlines()[-1] == "['ops.verbs.cut_off']"
 
 
-def test_an_error_is_told_once_on_standard_error_with_the_exit_code_of_a_refusal(
+def test_an_error_is_printed_once_on_standard_error_with_the_exit_code_of_a_refusal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
@@ -312,7 +312,7 @@ def test_an_error_is_told_once_on_standard_error_with_the_exit_code_of_a_refusal
     assert json.loads(again.stdout) == {"errors": [problem]}
 
 
-def test_with_json_standard_output_is_one_value_and_words_go_to_standard_error(
+def test_with_json_standard_output_is_one_value_and_messages_go_to_standard_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("ops.verbs.aws_state.make_state_backend", lambda *_: ["versioning"])
@@ -321,15 +321,15 @@ def test_with_json_standard_output_is_one_value_and_words_go_to_standard_error(
     assert json.loads(done.stdout)["made"] == ["versioning"]
     assert "made: versioning" in done.stderr
     plain = CliRunner().invoke(app, words)
-    assert "made: versioning" in plain.stdout, "the next verb of a process speaks on standard output again"
+    assert "made: versioning" in plain.stdout, "the next verb of a process prints to standard output again"
 
 
-def test_a_wrong_word_is_a_mistake_of_usage() -> None:
+def test_an_unknown_option_is_a_usage_error() -> None:
     done = CliRunner().invoke(app, ["statu"])
     assert (done.exit_code, "Did you mean 'status'" in done.output) == (ExitCode.USAGE, True)
 
 
-def test_an_interruption_has_an_exit_code_of_its_own_and_says_what_is_left(
+def test_an_interruption_has_its_own_exit_code_and_says_what_is_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def interrupt(*_: object) -> None:
@@ -344,7 +344,7 @@ def test_an_interruption_has_an_exit_code_of_its_own_and_says_what_is_left(
     assert "no version was deleted" in told["errors"][0]["what"]
 
 
-def test_an_interrupted_restore_test_is_told_to_the_alarm_and_as_json(
+def test_an_interrupted_restore_test_is_reported_to_the_alarm_and_as_json(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def interrupt(*_: object) -> None:

@@ -1,6 +1,6 @@
-"""What a tired operator gets wrong: each time the error says what is wrong, where, and what fixes it, and there is no traceback.
+"""Common mistakes of operators: each error says what is wrong, where, and what fixes it, without a traceback.
 
-The engine's words are those of a real one: tests/conformance/test_refusals.py.
+The engine's messages are those of a real one: tests/conformance/test_refusals.py.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def error_of(words: tuple[str, ...], tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("words", VERBS, ids=lambda words: words[0])
-def test_every_verb_tells_what_a_stack_that_it_cannot_read_lacks(
+def test_every_verb_says_what_an_unreadable_stack_lacks(
     words: tuple[str, ...], engine: FakeEngine, tmp_path: Path
 ) -> None:
     said, expected = SAID["a stack that does not exist"]
@@ -104,18 +104,18 @@ def test_every_verb_tells_what_a_stack_that_it_cannot_read_lacks(
 
 
 @pytest.mark.parametrize("mistake", SAID)
-def test_a_stack_that_cannot_be_read(mistake: str, engine: FakeEngine, tmp_path: Path) -> None:
+def test_an_unreadable_stack(mistake: str, engine: FakeEngine, tmp_path: Path) -> None:
     said, expected = SAID[mistake]
     engine.answer({"stack output": (255, said)})
     error = error_of((*VERBS[0], "--stack", "prd"), tmp_path)
     assert all(text in error.get(name, "") for name, text in zip(FIELDS, expected, strict=True)), error
 
 
-def test_each_refusal_of_the_engine_that_is_known_is_tried() -> None:
+def test_each_known_refusal_of_the_engine_is_tested() -> None:
     assert len(REFUSALS) == len(SAID)
 
 
-def test_without_a_selected_stack_the_names_are_told(engine: FakeEngine, tmp_path: Path) -> None:
+def test_without_a_selected_stack_the_names_are_listed(engine: FakeEngine, tmp_path: Path) -> None:
     engine.answer({"stack --show-name": (255, SAID["no stack is selected"][0])})
     assert error_of(("status", "--storage-key", "KEY"), tmp_path)["allowed"] == "one of: prod, test"
 
@@ -127,7 +127,7 @@ def test_a_backend_that_lists_nothing_hides_no_error(engine: FakeEngine, tmp_pat
     assert error["what"] == "there is no stack prd"
 
 
-def test_what_the_engine_says_otherwise_is_told_as_it_is(engine: FakeEngine, tmp_path: Path) -> None:
+def test_other_messages_of_the_engine_are_passed_on(engine: FakeEngine, tmp_path: Path) -> None:
     engine.answer({"stack output": (255, "error: the moon is full")})
     error = error_of(("status", "--storage-key", "KEY", "--stack", "prod"), tmp_path)
     assert "error: the moon is full" in error["what"]
@@ -139,7 +139,7 @@ def closed_port() -> int:
         return int(server.getsockname()[1])
 
 
-def test_a_relay_that_is_not_reached_by_the_drill(engine: FakeEngine, tmp_path: Path) -> None:
+def test_an_unreachable_relay_of_an_attack_drill(engine: FakeEngine, tmp_path: Path) -> None:
     host = {"address": "127.0.0.1", "port": closed_port(), "user": "admin", "hostKey": SAMPLE_KEY}
     sources = {"web1": {**host, "managed": True}}
     engine.answer({"stack output": {"relay": host, "sources": sources}, "config --json": {}})
@@ -150,7 +150,7 @@ def test_a_relay_that_is_not_reached_by_the_drill(engine: FakeEngine, tmp_path: 
     assert "pulumi up" in error["fix"]
 
 
-def test_a_relay_that_is_not_reached_by_a_cut_off(engine: FakeEngine, tmp_path: Path) -> None:
+def test_an_unreachable_relay_of_a_cut_off(engine: FakeEngine, tmp_path: Path) -> None:
     """The engine tells it as it happens; the verb says what to do then."""
     entries: dict[str, Any] = {
         "lastcopy:sources": {"value": "", "objectValue": [{"name": "web1", "cutOff": True}]}
@@ -162,7 +162,7 @@ def test_a_relay_that_is_not_reached_by_a_cut_off(engine: FakeEngine, tmp_path: 
     assert error["fix"].endswith("then run it again: it continues")
 
 
-def test_a_storage_that_is_not_reached(engine: FakeEngine, tmp_path: Path) -> None:
+def test_an_unreachable_storage(engine: FakeEngine, tmp_path: Path) -> None:
     storage = {
         "endpoint": f"https://127.0.0.1:{closed_port()}",
         "region": "eu-central-1",
@@ -175,9 +175,7 @@ def test_a_storage_that_is_not_reached(engine: FakeEngine, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("words", VERBS[:4], ids=lambda words: words[0])
-def test_a_stack_that_was_never_brought_up(
-    words: tuple[str, ...], engine: FakeEngine, tmp_path: Path
-) -> None:
+def test_a_stack_without_a_first_run(words: tuple[str, ...], engine: FakeEngine, tmp_path: Path) -> None:
     engine.answer({"stack output": {}, "config --json": {}})
     error = error_of((*words, "--stack", "prod"), tmp_path)
     assert error["what"], error
@@ -206,7 +204,7 @@ def test_a_command_works_from_any_folder(engine: FakeEngine, tmp_path: Path) -> 
     assert {one.cwd for one in engine.calls()} == {str(ROOT)}
 
 
-def test_a_command_that_was_installed_without_its_checkout_says_so(tmp_path: Path) -> None:
+def test_a_command_installed_without_its_checkout_says_so(tmp_path: Path) -> None:
     with pytest.raises(StackError) as raised:
         Stack.of_shell(tmp_path, "prod")
     assert raised.value.where == str(tmp_path)

@@ -1,4 +1,4 @@
-"""`lastcopy cost`: the estimate is a sum of shown lines, grows with what grows, and is honest about its prices."""
+"""`lastcopy cost`: the estimate is a sum of the shown lines, grows with its inputs, and marks uncertain prices."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_longer_lock_keeps_old_versions_longer(plan: StackResources, usage: Us
 
 
 @given(plans, usages)
-def test_nothing_is_counted_twice_or_left_out(plan: StackResources, usage: Usage) -> None:
+def test_nothing_is_counted_twice_or_omitted(plan: StackResources, usage: Usage) -> None:
     assert plan.bucket is not None
     live = split_by_class(plan.bucket, usage)
     age = usage.month * DAYS
@@ -101,7 +101,7 @@ def test_nothing_is_counted_twice_or_left_out(plan: StackResources, usage: Usage
     assert all(line.usd > 0 for line in lines)
 
 
-def test_the_figures_are_what_the_formulas_say() -> None:
+def test_the_figures_follow_from_the_formulas() -> None:
     """A year, by hand: 100 GiB at first, 1 GiB a day, locked for 30 days, packs move after 30."""
     plan = StackResources(
         sources=2,
@@ -130,7 +130,7 @@ def test_a_prune_costs_the_lock_time_of_what_it_deletes() -> None:
     assert estimate_versions_gib(plan, plan.bucket, usage) == pytest.approx(31 * 5, rel=1e-3)
 
 
-def test_every_region_has_every_price_that_needs_no_choice_of_machine() -> None:
+def test_every_region_has_every_price_that_does_not_depend_on_the_machine() -> None:
     needed = {name for name in load_prices("us-east-1").usd if not name.startswith("instance_")}
     for region in ("us-east-1", "eu-central-1"):
         prices = load_prices(region)
@@ -139,7 +139,7 @@ def test_every_region_has_every_price_that_needs_no_choice_of_machine() -> None:
         assert prices.assumed < prices.usd.keys()
 
 
-def test_a_region_without_a_list_is_calculated_with_assumed_prices_only() -> None:
+def test_a_region_without_a_price_list_is_calculated_with_assumed_prices_only() -> None:
     prices = load_prices("ap-south-1")
     assert prices.usd == load_prices("us-east-1").usd
     assert prices.assumed == prices.usd.keys()
@@ -147,7 +147,7 @@ def test_a_region_without_a_list_is_calculated_with_assumed_prices_only() -> Non
     assert "egress" not in prices.corrected({"egress": 0.1}).assumed
 
 
-def test_a_machine_without_a_price_is_not_left_out_in_silence() -> None:
+def test_a_machine_without_a_price_is_not_silently_omitted() -> None:
     plan = StackResources(sources=1, machine=Machine(instance_type="m7g.large", disk_gib=16))
     with pytest.raises(LastcopyError, match="--price instance_m7g_large=USD"):
         cost(plan, Usage(data_gib=1, change_gib_per_day=1))
@@ -197,7 +197,7 @@ def test_the_command_reads_the_stack_file_and_shows_every_formula(tmp_path: Path
     assert "--price NAME=USD" in done.output
 
 
-def test_the_command_takes_other_prices(tmp_path: Path) -> None:
+def test_the_command_accepts_other_prices(tmp_path: Path) -> None:
     young = AWS.replace("afterDays: 30", "afterDays: 60")
     dear = run(tmp_path, young, "--price", "storage_standard=1", "--month", "1")
     cheap = run(tmp_path, young, "--price", "storage_standard=0.1", "--month", "1")
@@ -216,14 +216,14 @@ def test_the_command_takes_other_prices(tmp_path: Path) -> None:
     ],
     ids=["nothing of AWS", "a setting", "region", "YAML", "empty"],
 )
-def test_what_cannot_be_estimated_is_said(tmp_path: Path, text: str, said: str) -> None:
+def test_what_cannot_be_estimated_is_reported(tmp_path: Path, text: str, said: str) -> None:
     done = run(tmp_path, text)
     assert done.exit_code == 1
     assert said in done.output
     assert "Traceback" not in done.output
 
 
-def test_a_missing_stack_file_is_said() -> None:
+def test_a_missing_stack_file_is_reported() -> None:
     done = CliRunner().invoke(
         app, ["cost", "--file", "no-such", "--data-gib", "1", "--change-gib-per-day", "1"]
     )

@@ -1,4 +1,4 @@
-"""A verb's secrets do not outlive it on a disk: not when it ends, not when it is killed, not when its guard is killed as well."""
+"""A verb's secrets do not stay on disk: not when it ends, not when it is killed, not even when its guard is killed, too."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.guards import guard_of, guards_of
 from tests.waiting import wait_until
 from toolchain.checkout import ROOT
 
-# What `recover`, `prune` and `restore-drill` write for restic and rclone.
+# The files of `recover`, `prune` and `restore-test` for restic and rclone.
 HOLDS_SECRETS = """
 import sys
 from pydantic import SecretStr
@@ -37,7 +37,7 @@ with open_workspace(Access(where=where, record=RepositoryRecord(name="web1"), ke
 
 @contextmanager
 def verb(place: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
-    """A process that holds a recovery's secrets, and where."""
+    """A process that holds a recovery's secrets, and its folder."""
     running = subprocess.Popen(
         [sys.executable, "-c", HOLDS_SECRETS], cwd=ROOT, env={**os.environ, "TMPDIR": str(place)}, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -52,7 +52,7 @@ def verb(place: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
         running.communicate()
 
 
-def test_a_killed_verbs_secrets_are_gone_at_once(tmp_path: Path) -> None:
+def test_a_killed_verbs_secrets_are_removed_at_once(tmp_path: Path) -> None:
     with verb(tmp_path) as (running, folder):
         running.kill()
         running.wait()
@@ -60,7 +60,7 @@ def test_a_killed_verbs_secrets_are_gone_at_once(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_with_the_guard_killed_as_well_they_are_gone_with_the_next_start_and_a_living_verbs_stay(
+def test_if_the_guard_is_killed_as_well_the_next_start_removes_them_and_keeps_a_running_verbs(
     tmp_path: Path,
 ) -> None:
     with verb(tmp_path) as (_, living), verb(tmp_path) as (running, folder):
@@ -74,7 +74,7 @@ def test_with_the_guard_killed_as_well_they_are_gone_with_the_next_start_and_a_l
     wait_until(lambda: list(tmp_path.iterdir()) == [], 20, "the living one's guard did not remove it", 0.05)
 
 
-def test_it_is_its_owners_alone_and_goes_with_an_error(tmp_path: Path) -> None:
+def test_it_is_private_to_its_owner_and_removed_after_an_error(tmp_path: Path) -> None:
     with pytest.raises(KeyError), private_folder("x", tmp_path) as folder:  # noqa: PT012
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         (folder / "deep").mkdir(mode=0o000)
@@ -84,7 +84,7 @@ def test_it_is_its_owners_alone_and_goes_with_an_error(tmp_path: Path) -> None:
     assert not Path(f"/proc/{guard}").exists()
 
 
-def test_one_inside_another_needs_no_guard_of_its_own(tmp_path: Path) -> None:
+def test_a_folder_inside_another_needs_no_guard_of_its_own(tmp_path: Path) -> None:
     with private_folder("outer", tmp_path) as outer, private_folder("inner", outer) as inner:
         assert guards_of(inner) == []
     assert list(tmp_path.iterdir()) == []
@@ -110,7 +110,7 @@ def test_a_kit_or_page_that_was_half_written_is_gone_with_the_next(tmp_path: Pat
 
 
 def test_no_verb_makes_folders_for_secrets_in_any_other_way() -> None:
-    """What `tempfile` makes by itself stays when the verb is killed; a file without a name does not."""
+    """Files that `tempfile` makes stay if the verb is killed; a file without a name does not."""
     found = [
         f"{file.relative_to(ROOT)}: {word}"
         for folder in ("ops", "attack_drill")

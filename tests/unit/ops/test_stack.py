@@ -1,4 +1,4 @@
-"""A verb works on the stack that `pulumi` itself would take in the same shell; with `--sandbox`, on the checkout's own."""
+"""A verb works on the stack that `pulumi` itself would use in the same shell; with `--sandbox`, on the checkout's own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHELL = {
     "AWS_PROFILE": "someone",
     "AWS_SESSION_TOKEN": "a-session",
 }
-# Every verb that takes a stack, with what it must be given beside.
+# Every verb that takes a stack, with its other required options.
 VERBS = {
     "status": ("status", "--storage-key", "KEY"),
     "recover look": ("recover", "look", "--source", "web1", "--storage-key", "KEY"),
@@ -42,7 +42,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     for name, value in SHELL.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("PULUMI_STACK", raising=False)
-    # Not what is tried here, and it may have to be built.
+    # Not tested here, and it may have to be built.
     monkeypatch.setattr("ops.restic.repository.Tools.get", classmethod(lambda _: None))
     return FakeEngine(tmp_path / "engine", monkeypatch)
 
@@ -61,7 +61,7 @@ def words_of(verb: str, tmp_path: Path) -> list[str]:
 def test_every_verb_asks_the_shells_own_pulumi(
     verb: str, named: bool, engine: FakeEngine, tmp_path: Path
 ) -> None:
-    """Yesterday each of them looked into the checkout's own state, whatever the shell said."""
+    """They once looked into the checkout's own state, whatever the shell said."""
     engine.answer(
         {
             "stack --show-name": "prod",
@@ -72,7 +72,7 @@ def test_every_verb_asks_the_shells_own_pulumi(
     done = CliRunner().invoke(app, [*words_of(verb, tmp_path), *(["--stack", "prod"] if named else [])])
     assert (done.exit_code, "there is no stack prod" in done.output) == (1, True), done.output
     calls = engine.calls()
-    assert calls.pop().words[:2] == ["stack", "ls"], "the error tells which ones there are"
+    assert calls.pop().words[:2] == ["stack", "ls"], "the error lists the existing ones"
     assert calls[-1].words[:2] in (["stack", "output"], ["config", "--json"])
     assert calls[-1].words[calls[-1].words.index("--stack") + 1] == "prod"
     assert {one.cwd for one in calls} == {str(ROOT)}
@@ -96,7 +96,7 @@ def test_with_a_sandbox_the_stack_is_the_checkouts_own(
     assert not SHELL.keys() & (call.environment.keys() - own.keys())
 
 
-def test_without_an_engine_on_path_the_toolchains_serves_with_the_shells_own_backend(
+def test_without_an_engine_on_path_the_toolchains_is_used_with_the_shells_own_backend(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts = {"PATH": str(engine.folder / "bin"), "PULUMI_HOME": "/checkout/.local/pulumi"}
@@ -105,7 +105,7 @@ def test_without_an_engine_on_path_the_toolchains_serves_with_the_shells_own_bac
     assert Stack.of_shell(ROOT, "prod").environment.items() >= (SHELL | parts).items()
 
 
-def test_without_an_engine_and_a_name_nothing_is_fetched_and_the_way_is_told(
+def test_without_an_engine_and_a_name_nothing_is_fetched_and_the_fix_is_given(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def never(_: Path) -> dict[str, str]:
@@ -118,7 +118,7 @@ def test_without_an_engine_and_a_name_nothing_is_fetched_and_the_way_is_told(
         Stack.of_shell(ROOT)
 
 
-def test_an_engine_that_cannot_be_had_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unavailable_engine_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def cannot(_: Path) -> Mapping[str, str]:
         raise toolchain.ToolError("pulumi is needed and could not be had:")
 
@@ -128,7 +128,7 @@ def test_an_engine_that_cannot_be_had_is_a_clear_error(monkeypatch: pytest.Monke
         Stack.of_shell(ROOT, "prod")
 
 
-def test_a_full_name_is_handed_on_whole_and_its_last_part_is_the_stacks_own(engine: FakeEngine) -> None:
+def test_a_full_name_is_passed_on_whole_and_its_last_part_is_the_stacks_own(engine: FakeEngine) -> None:
     made = Stack.of_shell(ROOT, "acme/lastcopy/prod")
     assert (made.short_name, made.file) == ("prod", ROOT / "stacks" / "Pulumi.prod.yaml")
     made.run("whoami", quiet=True)
@@ -166,7 +166,7 @@ def test_settings_are_the_engines_own_reading_of_the_given_file(
         ("", "whoami"),
     ],
 )
-def test_an_error_tells_the_backend_without_its_password(
+def test_an_error_names_the_backend_without_its_password(
     backend: str, told: str, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PULUMI_BACKEND_URL", backend)
@@ -178,7 +178,7 @@ def test_an_error_tells_the_backend_without_its_password(
 
 
 def test_the_keys_to_the_hosts_are_read_from_the_given_settings(engine: FakeEngine, tmp_path: Path) -> None:
-    """`status --hosts` is the only verb of the storage's readers that needs settings; the others read outputs alone."""
+    """Of the verbs that read the storage only `status --hosts` needs settings; the others read only outputs."""
     engine.answer(
         {"stack output": {"sources": {"web1": {"managed": True}}}, "config --json": (1, "error: read")}
     )
@@ -217,7 +217,7 @@ def switched(engine: FakeEngine, file: Path, source: str, verb: str) -> tuple[in
         ("cut-off", "db1", None),  # it is already: only what a killed run left is done
     ],
 )
-def test_a_cut_off_goes_into_the_given_settings_and_to_the_relay_alone(
+def test_a_cut_off_changes_the_given_settings_and_only_the_relay(
     verb: str, source: str, change: list[str] | None, engine: FakeEngine, tmp_path: Path
 ) -> None:
     engine.config(sources=SOURCES)
@@ -247,7 +247,7 @@ def test_a_list_of_sources_from_an_environment_is_not_hidden_by_a_cut_off(
     assert engine.calls()[-1].words[0] == "up"
 
 
-def test_a_source_that_is_not_there_changes_nothing(engine: FakeEngine, tmp_path: Path) -> None:
+def test_a_missing_source_changes_nothing(engine: FakeEngine, tmp_path: Path) -> None:
     engine.config(sources=SOURCES)
     code, said, calls = switched(engine, settings_file(tmp_path, IN_FILE), "web9", "cut-off")
     assert (code, "one of: web1, db1" in said, len(calls)) == (1, True, 1)

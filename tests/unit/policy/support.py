@@ -55,7 +55,7 @@ def spared(role: str = BREAK_GLASS) -> dict[str, Any]:
 
 
 def document(*extra: dict[str, Any], without: str = "", role: str = BREAK_GLASS, tls: bool = True) -> str:
-    """A bucket policy that keeps the rules, less one denied action."""
+    """A bucket policy that satisfies the rules, without one denied action."""
     deny = {"Effect": "Deny", "Principal": "*"}
     of_objects = [one for one in OF_OBJECTS if one != without]
     of_bucket = [one for one in OF_BUCKET if one != without]

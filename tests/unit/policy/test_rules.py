@@ -292,7 +292,7 @@ def test_a_good_graph_breaks_no_rule() -> None:
 @pytest.mark.parametrize(
     ("rule", "graph"), [pytest.param(rule, graph, id=f"{rule}: {how}") for rule, how, graph in SABOTAGE]
 )
-def test_the_rule_refuses(rule: str, graph: Graph) -> None:
+def test_each_broken_graph_is_refused_by_its_rule(rule: str, graph: Graph) -> None:
     assert broken(graph) == {rule}
 
 
@@ -318,7 +318,7 @@ def test_every_rule_has_its_sabotage() -> None:
         as_test_stack(changed("address", protect=False)),
     ],
 )  # fmt: skip
-def test_what_is_allowed_is_not_refused(graph: Graph) -> None:
+def test_allowed_variations_are_not_refused(graph: Graph) -> None:
     assert violations(graph) == []
 
 

@@ -1,8 +1,8 @@
-"""Recorded AWS resources against the installed SDK of pulumi-aws, which is generated from the provider's published schema.
+"""Checks recorded AWS resources against the installed SDK of pulumi-aws, which is generated from the provider's published schema.
 
-Checked: that the resource type exists, that every input and nested input is one of its names, that the required ones are given, that values
-have the type, and that words are among those that an enum or the documentation ("Valid values: …") lists. What the schema does not say
-(lengths, formats, which inputs exclude each other) is not checked here: the provider's own checks and AWS do that.
+Checked: the resource type exists, every input and nested input has one of its names, required inputs are given, values
+have the right type, and words are among those that an enum or the documentation ("Valid values: …") lists. What the schema does not say
+(lengths, formats, which inputs exclude each other) is not checked here, but by the provider and AWS.
 """
 
 from __future__ import annotations

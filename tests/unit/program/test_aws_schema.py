@@ -1,4 +1,4 @@
-"""What the program asks of AWS is spelled as pulumi-aws publishes it; each kind of mistake is noticed."""
+"""The program's AWS resources conform to the schema that pulumi-aws publishes; each kind of mistake is noticed."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def only(type_: str, inputs: dict[str, Any]) -> Graph:
     return Graph(resources=[replace(root, type=type_, name="it", inputs=inputs)])
 
 
-def test_the_vault_is_spelled_as_published() -> None:
+def test_the_vault_conforms_to_the_published_schema() -> None:
     graph = recorded_vault()
     assert len(checked(graph)) >= 11
     assert problems(graph) == []
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
-def test_every_kind_of_stack_is_spelled_as_published(shape: Shape) -> None:
+def test_every_kind_of_stack_conforms_to_the_published_schema(shape: Shape) -> None:
     assert problems(graph_of(shape)) == []
 
 

@@ -41,23 +41,23 @@ def test_removing_a_source_removes_exactly_its_resources(shape: Shape, source: s
 
 
 @pytest.mark.parametrize("shape", [LOCAL, OWN], ids=["local", "s3"])
-def test_a_changed_schedule_touches_that_step_only(shape: Shape) -> None:
+def test_a_changed_schedule_touches_only_that_step(shape: Shape) -> None:
     changed = graph_of(shape, "{sources: [{schedule: hourly}]}")
     steps = {"web1-schedule", "web1-schedule-units", "web1-schedule-units-command"}
     assert stacks.touched(graph_of(shape), changed) == steps
 
 
-def test_an_unmanaged_sources_schedule_is_in_its_script_only() -> None:
+def test_an_unmanaged_sources_schedule_is_only_in_its_script() -> None:
     changed = graph_of(OWN, "{sources: [{}, {}, {schedule: hourly}]}")
     assert stacks.touched(graph_of(OWN), changed) == set()
     assert changed.exports["enrolmentScripts"] != graph_of(OWN).exports["enrolmentScripts"]
 
 
-def test_the_same_stack_is_told_the_same_way_twice() -> None:
+def test_the_same_stack_registers_the_same_resources_twice() -> None:
     assert stacks.touched(graph_of(OWN), stacks.run(OWN.config())) == set()
 
 
-def test_another_person_touches_the_peoples_step_only() -> None:
+def test_another_person_touches_only_the_step_of_people() -> None:
     more = "{admin: {people: [{}, {}, {name: carol, publicKeys: [OLD-SECURITY-KEY], totpSecret: ONSWG4TFOQQGC3TEEBZWKY3SMV2CA5DP}]}}"
     found = stacks.touched(graph_of(TUNNEL), graph_of(TUNNEL, more))
     assert found == {"relay-sshd", "relay-sshd-people", "relay-sshd-people-command"}

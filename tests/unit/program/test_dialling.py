@@ -26,7 +26,7 @@ from tests.unit.stacks import (
 )
 
 
-def test_people_stand_before_sshd_asks_for_their_second_factor() -> None:
+def test_people_exist_before_sshd_requires_their_second_factor() -> None:
     graph = graph_of(TUNNEL)
     step = graph.named("relay-sshd-people")
     assert step.inputs["values"]["PEOPLE"] == "alice\nbob\n"
@@ -47,7 +47,7 @@ def test_people_stand_before_sshd_asks_for_their_second_factor() -> None:
     ],
     ids=["port 22", "another port", "tunnel"],
 )
-def test_sshd_and_firewall_keep_the_port_that_sshd_itself_has(
+def test_sshd_and_firewall_use_the_port_on_which_sshd_listens(
     shape: Shape, dialled: tuple[str, int], own: int, sources_dial: tuple[str, int]
 ) -> None:
     graph = graph_of(shape)
@@ -65,7 +65,7 @@ def test_sshd_and_firewall_keep_the_port_that_sshd_itself_has(
 
 
 def test_the_relays_directory_and_vpn_reach_its_firewall() -> None:
-    """Both phases: what the first would let through and the second not would be cut off later."""
+    """In both phases: otherwise the second would cut off what the first allowed."""
     more = "{intermediate: {existing: {directory: ['10.0.0.3:636', '[2001:db8::3]:636'], vpnPorts: [51820]}}}"
     graph, plain = graph_of(OWN, more), graph_of(OWN)
     for role in ("relay-firewall-rules", "relay-firewall-confirm"):
@@ -81,14 +81,14 @@ def test_the_service_its_checksum_and_accepted_losses_reach_the_storage_step_and
         OWN.config("{storage: {s3: {provider: Ceph, checksum: trailer, acceptedLosses: [R4]}}}")
     )
     values = graph.named("web1-enrolment-entry-storage").inputs["values"]
-    assert values["CHECKSUM"] == "trailer", "as chosen, not as the service likes it"
+    assert values["CHECKSUM"] == "trailer", "as chosen, not the service's default"
     assert set(values["ACCEPTED"].split()) == {"R4", *rows_lost(SERVICES["Ceph"])}
     told = bare(graph.exports["vault"])
     assert (told["provider"], told["checksum"]) == ("Ceph", "trailer")
 
 
 def test_a_jump_host_leads_to_every_host_of_the_stack() -> None:
-    """Dialled as its own user; a dial from it is not repeated, so that the first error is the one that is told."""
+    """Reached as its own user. A connection through it is not retried, so that the first error is the one that is shown."""
     for one in commands(graph_of(REMOTE)):
         connection = opened(one.inputs["connection"])
         assert (connection["proxy"]["host"], connection["proxy"]["user"]) == ("jump.example.com", "jumper")
@@ -104,7 +104,7 @@ def test_a_jump_host_leads_to_every_host_of_the_stack() -> None:
 JUMP = "{admin: {jumpHost: {address: jump.example.com, hostKey: ADMIN-KEY}}}"
 
 
-def test_a_jump_host_is_dialled_with_a_key_of_its_own_where_it_has_one(tmp_path: Path) -> None:
+def test_a_jump_host_with_its_own_key_is_reached_with_that_key(tmp_path: Path) -> None:
     file = tmp_path / "jump"
     file.write_text(private_key.__wrapped__())  # another one
     file.chmod(0o600)

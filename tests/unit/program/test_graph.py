@@ -48,7 +48,7 @@ STORAGE_IS_TOUCHED_BY = ("relay_entry", "repository", "schedule")
 
 
 @each_shape
-def test_the_shape_is_as_reviewed(shape: Shape) -> None:
+def test_the_graph_has_the_reviewed_shape(shape: Shape) -> None:
     golden = GOLDEN / f"{shape.name}.txt"
     if os.environ.get("LASTCOPY_WRITE_GOLDEN"):
         golden.write_text(stacks.tree(graph_of(shape)))
@@ -59,11 +59,11 @@ def test_no_golden_file_is_left_over() -> None:
     assert {path.stem for path in GOLDEN.iterdir()} == {shape.name for shape in SHAPES}
 
 
-# What holds for every resource. Each check names what breaks it; its sabotage, below, proves that it can.
+# What must be true of every resource. Each check says what breaks it; its sabotage, below, proves that it can fail.
 
 
 def plain_texts(value: Any) -> Iterator[str]:
-    """Every text outside of secrets, also inside of what is only base64."""
+    """Every text outside of secrets, also inside base64."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from plain_texts(key)
@@ -81,7 +81,7 @@ def plain_texts(value: Any) -> Iterator[str]:
 
 
 def secrets_are_secret(shape: Shape, graph: Graph) -> list[str]:
-    """No secret of the stack, given or made, is in plain among inputs, outputs and exports (A2)."""
+    """No secret of the stack, given or generated, is in plain text among inputs, outputs and exports (A2)."""
     keys = {private_key(), shorten(private_key())}
     secrets = {*secrets_in(shape.config()), *keys, "generated-for-", "secret-of-"} - {"PRIVATE-KEY"}
     places = [(one.name, one.inputs) for one in graph]
@@ -94,13 +94,13 @@ def secrets_are_secret(shape: Shape, graph: Graph) -> list[str]:
 
 
 def kept(graph: Graph) -> set[str]:
-    """What is in AWS and outlives a careless destroy: the vault, and the address that the sources know."""
+    """What exists on AWS and survives a careless destroy: the vault, and the address that the sources know."""
     vault = {one.name for one in stacks.below(graph, "vault")}
     return vault | ({one.name for one in graph} & {"relay-machine-address"})
 
 
 def passwords_are_protected_as_asked(shape: Shape, graph: Graph) -> list[str]:
-    """A5: what opens the backups stays when the stack is destroyed, and a test stack goes cleanly."""
+    """A5: the passwords that open the backups survive a destroy of the stack, and a test stack is destroyed cleanly."""
     given = [one["name"] for one in shape.config()["sources"] if "password" in one]
     made = {f"{name}-repository-password" for name in shape.sources if name not in given}
     assert made <= {one.name for one in graph}
@@ -110,7 +110,7 @@ def passwords_are_protected_as_asked(shape: Shape, graph: Graph) -> list[str]:
 
 
 def host_keys_are_pinned(_: Shape, graph: Graph) -> list[str]:
-    """A1: every dial, the first one and that of a jump host too."""
+    """A1: on every connection, including the first and that of a jump host."""
 
     def is_pinned(command: Recorded) -> bool:
         connection = opened(command.inputs["connection"])
@@ -124,7 +124,7 @@ def host_keys_are_pinned(_: Shape, graph: Graph) -> list[str]:
 
 
 def commands_say_nothing(shape: Shape, graph: Graph) -> list[str]:
-    """A2: nothing in argv, environment, log and diff; what was said stays secret in the state."""
+    """A2: nothing in argv, environment, log and diff; output of commands stays secret in the state."""
 
     def is_silent(command: Recorded) -> bool:
         inputs = command.inputs
@@ -144,7 +144,7 @@ def commands_say_nothing(shape: Shape, graph: Graph) -> list[str]:
 
 
 def storage_comes_last(shape: Shape, graph: Graph) -> list[str]:
-    """Nothing reaches the storage before sshd and firewall were confirmed and the bucket's lock was proved."""
+    """Nothing reaches the storage before sshd and firewall are confirmed and the bucket's lock is checked."""
     late = []
     for step in graph.of_type("lastcopy:host:HostStep"):
         if step.inputs["script"] not in (*STORAGE_IS_TOUCHED_BY, "storage_check"):
@@ -159,7 +159,7 @@ def storage_comes_last(shape: Shape, graph: Graph) -> list[str]:
 
 
 def a_sources_children_carry_its_name(shape: Shape, graph: Graph) -> list[str]:
-    """So that no two sources can take each other's resources, and a reader knows whose one is."""
+    """So that no two sources can take each other's resources, and a reader knows which source one belongs to."""
     children = {name: stacks.below(graph, name) for name in shape.sources}
     assert all(children.values())
     return [
@@ -168,7 +168,7 @@ def a_sources_children_carry_its_name(shape: Shape, graph: Graph) -> list[str]:
 
 
 def steps_go_with_their_machine(shape: Shape, graph: Graph) -> list[str]:
-    """A destroy dials no machine that is gone; a machine that is not ours has to be dialled."""
+    """A destroy does not connect to a machine that is gone; a machine that the program did not make has to be connected to."""
 
     def machine(command: Recorded) -> str:
         on_relay = (
@@ -186,20 +186,20 @@ def steps_go_with_their_machine(shape: Shape, graph: Graph) -> list[str]:
 
 
 def nothing_stays_behind_unseen(shape: Shape, graph: Graph) -> list[str]:
-    """A5: what the engine forgot would stay on a host without anyone who knows of it; but a production vault has to."""
+    """A5: what the engine forgot would stay on a host without anyone knowing; but a production vault has to stay."""
     vault = {one.name for one in stacks.below(graph, "vault")} if shape.protect else set()
     return sorted({one.name for one in graph if one.retain_on_delete} ^ vault)
 
 
 def passwords_depend_on_nothing(shape: Shape, graph: Graph) -> list[str]:
-    """Else `state delete --target-dependents` of a host's step would forget the password, and the next run would make another."""
+    """Otherwise `state delete --target-dependents` of a host's step would forget the password, and the next run would make another."""
     made = [f"{name}-repository-password" for name in shape.sources]
     steps = {one.name for one in commands(graph)}
     return [one.name for one in graph if one.name in made and stacks.before(graph, one.name) & steps]
 
 
 def a_source_waits_for_no_other(shape: Shape, graph: Graph) -> list[str]:
-    """So that with --continue-on-error a dead host costs its own steps and no other source's."""
+    """So that with --continue-on-error a dead host costs only its own steps."""
     children = {name: {one.name for one in stacks.below(graph, name)} for name in shape.sources}
     return [
         step
@@ -219,7 +219,7 @@ CHECKS: tuple[Check, ...] = (
 
 @each_shape
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_it_holds_for_every_resource(shape: Shape, check: Check) -> None:
+def test_every_check_holds_for_every_kind_of_stack(shape: Shape, check: Check) -> None:
     assert check(shape, graph_of(shape)) == []
 
 
@@ -244,7 +244,7 @@ def _unpinned_jump(**given: Any) -> remote.ProxyConnectionArgs:
 
 
 class _Chained(ProtectedSource):
-    """Each source after the one before it."""
+    """Each source depends on the previous one."""
 
     last: tuple[pulumi.Resource, ...] = ()
 

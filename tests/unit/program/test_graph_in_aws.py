@@ -1,4 +1,4 @@
-"""The whole program under mocks where it makes things in AWS: whose account, in what order, what a change touches, what is refused."""
+"""The whole program under mocks with resources on AWS: which account, in what order, what a change touches, what is refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ each_cloud = pytest.mark.parametrize("shape", [CLOUD, TRY], ids=["aws", "trial"]
 
 
 def nothing_takes_whatever_credentials_are_there(_: Shape, graph: Graph) -> list[str]:
-    """A5: another account's credentials in the environment change nothing there."""
+    """A5: other credentials in the environment have no effect."""
     made = [one for one in graph if one.type.startswith("aws:")]
     assert len(made) > 10
     assert graph.named("aws").inputs["allowedAccountIds"] == '["123456789012"]'
@@ -32,7 +32,7 @@ def nothing_takes_whatever_credentials_are_there(_: Shape, graph: Graph) -> list
 
 
 def nobody_writes_before_the_lock_and_the_policy_stand(shape: Shape, graph: Graph) -> list[str]:
-    """R1 to R5: the vault is whole before any key, also one that was made elsewhere, reaches the relay."""
+    """R1 to R5: the vault is complete before any key reaches the relay, even a key that was made elsewhere."""
     late = []
     for source in shape.sources:
         wanted = {"vault-versioning", "vault-lock", "vault-private", "vault-encryption", "vault-policy"}
@@ -53,12 +53,12 @@ CHECKS: tuple[Check, ...] = (
 
 @each_cloud
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_it_holds_in_aws(shape: Shape, check: Check) -> None:
+def test_every_check_holds_on_aws(shape: Shape, check: Check) -> None:
     assert check(shape, graph_of(shape)) == []
 
 
 @each_cloud
-def test_credentials_that_aws_does_not_take_are_one_error_before_anything_exists(
+def test_credentials_that_aws_rejects_are_one_error_before_anything_exists(
     shape: Shape, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registered: list[str] = []
@@ -103,7 +103,7 @@ def test_a_careless_stack_is_noticed(
     assert check(TRY, stacks.run(TRY.config())) != []
 
 
-def test_the_provider_is_told_account_region_role_and_tags() -> None:
+def test_the_provider_gets_account_region_role_and_tags() -> None:
     told = graph_of(TRY).named("aws").inputs
     assert (told["region"], told["profile"]) == ("eu-central-1", "backup")
     assert json.loads(told["assumeRoles"]) == [{"roleArn": "arn:aws:iam::123456789012:role/break-glass"}]
@@ -112,7 +112,7 @@ def test_the_provider_is_told_account_region_role_and_tags() -> None:
     assert not {"profile", "assumeRoles", "accessKey", "secretKey"} & set(graph_of(CLOUD).named("aws").inputs)
 
 
-# A local stack does without the slow import.
+# A local stack avoids the slow import.
 
 _RUN = """
 import sys
@@ -131,7 +131,7 @@ def test_only_a_stack_in_aws_loads_pulumi_aws() -> None:
 # Rotation.
 
 
-def test_a_new_identity_generation_renews_that_sources_key_and_hands_it_on() -> None:
+def test_a_new_identity_generation_renews_that_sources_key_and_passes_it_on() -> None:
     new = graph_of(CLOUD_WEB1, "{sources: [{identityGeneration: 2}]}")
     old = graph_of(CLOUD_WEB1)
     keys = {f"vault-identity-web1-key-g{number}" for number in (1, 2)}
@@ -145,20 +145,20 @@ def test_a_new_identity_generation_renews_that_sources_key_and_hands_it_on() -> 
     assert "vault-identity-web1-key-g1" not in {one.name for one in new}
 
 
-def test_keys_reach_the_relay_as_secrets_and_nowhere_else() -> None:
+def test_keys_reach_only_the_relay_and_as_secrets() -> None:
     graph = graph_of(CLOUD)
     for step in ("storage", "account"):
         assert isinstance(graph.named(f"web1-enrolment-entry-{step}-command").inputs["stdin"], Secret)
     assert "accessKeyId" not in graph.exports["vault"]
 
 
-def test_an_identity_that_was_made_elsewhere_is_adopted_as_it_is() -> None:
+def test_an_identity_that_was_made_elsewhere_is_used_as_it_is() -> None:
     graph = graph_of(TRY)
     assert not [one.name for one in graph if one.name.startswith("vault-identity-cut1")]
     assert graph.named("vault-identity-web1-user")
 
 
-def test_a_key_that_was_just_made_is_waited_for() -> None:
+def test_a_new_key_is_given_time_to_become_valid() -> None:
     graph = graph_of(TRY)
     patience = {
         source: graph.named(f"{source}-enrolment-entry-storage").inputs["values"].get("PATIENCE")
@@ -175,31 +175,31 @@ def test_another_machine_touches_neither_vault_nor_password_nor_identity() -> No
     touched = stacks.touched(graph_of(CLOUD_WEB1), new)
     assert {"relay-machine-vm-g1", "relay-machine-vm-g2", "web1-enrolment-entry-account-command"} <= touched
     assert not [name for name in touched if name.startswith("vault") or name.endswith("-password")]
-    assert "relay-machine-address" not in touched, "the sources dial the same address"
+    assert "relay-machine-address" not in touched, "the sources use the same address"
     assert "relay-machine-host-key-command" in stacks.before(new, "web1-enrolment-client-command")
 
 
-def test_behind_a_session_the_engine_dials_the_tunnel_and_the_sources_the_machine() -> None:
+def test_behind_a_session_the_engine_uses_the_tunnel_and_the_sources_the_machine() -> None:
     graph = graph_of(CLOUD_WEB1, "{intermediate: {ec2: {door: ssm, adminsFrom: REMOVED}}}")
     connection = graph.named("relay-sshd-config-command").inputs["connection"]
     connection = connection.value if isinstance(connection, Secret) else connection
     assert (connection["host"], connection["port"]) == ("127.0.0.1", 2222)
     relay = graph.exports["relay"]
-    assert (relay["address"], relay["port"]) == ("127.0.0.1", 2222), "the drill dials it there, too"
+    assert (relay["address"], relay["port"]) == ("127.0.0.1", 2222), "the attack drill uses it, too"
     told = graph.named("web1-enrolment-client").inputs["values"]["SSH_CONFIG"]
     assert "HostName 203.0.113.50\n" in told
     assert "Port 22\n" in told
     assert "tcp dport 22 accept" in graph.named("relay-firewall-rules").inputs["values"]["RULES"]
 
 
-def test_a_bucket_that_exists_is_adopted_and_kept() -> None:
+def test_an_existing_bucket_is_adopted_and_kept() -> None:
     graph = graph_of(CLOUD_WEB1, "{storage: {aws: {origin: adopted}}}")
     assert graph.imports == {"vault-bucket": "example-backups-prod"}
     assert graph.named("vault-bucket").retain_on_delete
     assert graph_of(CLOUD_WEB1).imports == {}
 
 
-# Another vault in the place of the last one.
+# Another vault in place of the last one.
 
 OTHERS = {
     "bucket": ("{storage: {aws: {bucket: another-bucket}}}", "storage.aws.bucket", "example-backups-prod"),
@@ -217,7 +217,7 @@ def last(shape: Shape) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("what", OTHERS)
-def test_another_vault_than_the_last_runs_is_refused_before_anything_is_made(what: str) -> None:
+def test_another_vault_than_that_of_the_last_run_is_refused_before_anything_is_made(what: str) -> None:
     change, where, before = OTHERS[what]
     with pytest.raises(SettingsError) as caught:
         stacks.run(CLOUD.config(change), last(CLOUD))
@@ -243,7 +243,7 @@ def test_the_same_vault_and_a_first_run_are_accepted() -> None:
     assert graph_of(CLOUD_WEB1).exports["vault"]["purpose"] == "production"
 
 
-def test_a_tests_vault_may_go() -> None:
+def test_a_test_vault_may_be_replaced() -> None:
     moved = stacks.run(TRY.config("{storage: {aws: {bucket: another-bucket}}}"), last(TRY))
     assert moved.exports["vault"]["bucket"] == "another-bucket"
 
@@ -251,7 +251,7 @@ def test_a_tests_vault_may_go() -> None:
 # The engine's key and the machine's are one pair.
 
 
-def test_a_machine_that_would_let_nobody_in_is_refused() -> None:
+def test_a_machine_that_nobody_could_log_in_to_is_refused() -> None:
     config = CLOUD.config()
     config["intermediate"]["ec2"]["adminPublicKey"] = public_key("another")
     with pytest.raises(SettingsError, match="nobody could log in to the machine") as caught:

@@ -1,4 +1,4 @@
-"""The whole program under mocks: what a stack hands out, and that the operator's verbs find their way from it."""
+"""The whole program under mocks: a stack's outputs, and that the operator's verbs can use them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
 @each_shape
-def test_exports(shape: Shape) -> None:
+def test_the_exports_are_complete(shape: Shape) -> None:
     exports = graph_of(shape).exports
     assert set(exports["sources"]) == set(exports["passwords"]) == set(shape.sources)
     assert set(exports["enrolmentScripts"]) == set(shape.unmanaged)
@@ -38,8 +38,8 @@ def test_exports(shape: Shape) -> None:
 
 
 @each_shape
-def test_the_outputs_tell_where_each_host_is_dialled(shape: Shape) -> None:
-    """So that no verb of the operator's reads the stack file for it."""
+def test_the_outputs_say_where_each_host_is_reached(shape: Shape) -> None:
+    """So that no verb needs to read the stack file for that."""
     graph = graph_of(shape)
     steps = {"relay": "relay-sshd-config-command"}
     steps |= {name: f"{name}-schedule-units-command" for name in shape.managed}
@@ -61,8 +61,8 @@ def test_the_outputs_tell_where_each_host_is_dialled(shape: Shape) -> None:
 
 
 @each_shape
-def test_recovery_finds_its_way_from_the_exports(shape: Shape) -> None:
-    """`ops recover` and the kit read what the program exports, whatever its shape."""
+def test_recovery_works_with_the_exports(shape: Shape) -> None:
+    """`lastcopy recover` and the kit read what the program exports, whatever its form."""
     exports = {name: bare(value) for name, value in graph_of(shape).exports.items()}
     if shape is REMOTE:
         with pytest.raises(LastcopyError, match="without versions"):
@@ -86,11 +86,11 @@ def test_recovery_finds_its_way_from_the_exports(shape: Shape) -> None:
         )
 
 
-def test_a_vault_without_object_lock_is_said_loudly(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_vault_without_object_lock_causes_a_clear_warning(caplog: pytest.LogCaptureFixture) -> None:
     stacks.run(REMOTE.config())
     assert [one.levelname for one in caplog.records if "NO OBJECT LOCK" in one.message] == ["WARNING"]
 
 
-def test_bad_settings_register_nothing() -> None:
+def test_invalid_settings_register_nothing() -> None:
     with pytest.raises(SettingsError, match=r"1 problem in stacks/Pulumi\.unit\.yaml; nothing was changed"):
         graph_of(OWN, "{protect: maybe}")

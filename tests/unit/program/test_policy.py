@@ -1,4 +1,4 @@
-"""What this program registers keeps the policy pack's rules, for every kind of stack and vault."""
+"""What this program registers satisfies the rules of the policy pack, for every kind of stack and vault."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.unit.stacks import SHAPES, Shape
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
-def test_every_kind_of_stack_keeps_the_rules(shape: Shape) -> None:
+def test_every_kind_of_stack_satisfies_the_rules(shape: Shape) -> None:
     graph = policy_graph(stacks.graph_of(shape))
     assert len(graph) > 10
     assert violations(graph) == []
@@ -61,7 +61,7 @@ def vault(**change: Any) -> Graph:
     ],
     ids=str,
 )
-def test_the_programs_own_vault_keeps_the_rules(change: dict[str, Any]) -> None:
+def test_the_programs_own_vault_satisfies_the_rules(change: dict[str, Any]) -> None:
     graph = vault(**change)
     assert sum(node.type.startswith("aws:s3/") for node in graph) == 8
     assert violations(graph) == []

@@ -1,4 +1,4 @@
-"""The relay's components as the engine sees them: what runs after what, what is secret, what is undone."""
+"""The relay's components as the engine sees them: order, secrets, and what is undone."""
 
 from __future__ import annotations
 
@@ -110,7 +110,9 @@ def test_adding_a_source_changes_no_resource_of_another_or_of_the_relay() -> Non
 @pytest.mark.parametrize(
     "change", [{"generation": 2}, {"limits": Limits(hours=2)}, {"allowed_from": ("203.0.113.0/24",)}]
 )
-def test_a_change_of_one_source_is_seen_in_the_preview_and_only_there(change: dict[str, object]) -> None:
+def test_a_change_of_one_source_is_visible_in_the_preview_and_affects_only_that_source(
+    change: dict[str, object],
+) -> None:
     before = {r.name: r.inputs for r in relay(sources=("web1",))}
     after = {r.name: r.inputs for r in relay(sources=("web1",), **change)}
     differing = {name for name in before if before[name] != after[name]}
@@ -130,7 +132,7 @@ def test_no_secret_is_a_plain_input(vault: Vault) -> None:
         assert base64.b64encode(secret.encode()).decode() not in everything
 
 
-def test_a_sources_steps_carry_its_own_identity_only() -> None:
+def test_a_sources_steps_contain_only_its_own_identity() -> None:
     graph = relay(sources=("web1", "db1"))
     assert "web1-very-secret" in sent(graph, "web1-entry-account")
     assert "db1-very-secret" not in sent(graph, "web1-entry-account") + sent(graph, "web1-entry-storage")
@@ -139,7 +141,7 @@ def test_a_sources_steps_carry_its_own_identity_only() -> None:
     )
 
 
-def test_what_can_be_undone_is_and_a_confirmation_is_not() -> None:
+def test_steps_are_undone_if_possible_and_a_confirmation_is_not() -> None:
     graph = relay()
     undone = {
         r.name.removesuffix("-command")
@@ -158,7 +160,7 @@ def test_a_remote_that_is_not_s3_has_no_storage_check_and_no_conditional_header(
     assert "arg lastcopy:srv/backups/web1/g1/\n" in text
 
 
-def test_a_key_that_was_just_made_is_given_time_and_one_from_elsewhere_is_not() -> None:
+def test_a_new_key_is_given_time_and_an_existing_one_is_not() -> None:
     made = dataclasses.replace(S3.identities["web1"], settles_seconds=60)
     vault = dataclasses.replace(S3, identities={"web1": made})
     assert "\nV_PATIENCE=60\n" in sent(relay(vault), "web1-entry-storage")
@@ -189,7 +191,7 @@ def test_the_storage_is_tried_with_the_arguments_of_a_session() -> None:
     assert conf[1] in sent(graph, "web1-entry-storage")
 
 
-def test_what_a_service_is_known_not_to_hold_stops_nothing_there_and_elsewhere_it_does() -> None:
+def test_what_a_service_is_known_not_to_provide_stops_the_run_only_elsewhere() -> None:
     assert accepted(S3) == ""
     assert accepted(dataclasses.replace(S3, provider="AWS")) == ""
     assert accepted(dataclasses.replace(S3, provider="Other")) == "S5"  # not known to hold conditional writes
@@ -198,7 +200,7 @@ def test_what_a_service_is_known_not_to_hold_stops_nothing_there_and_elsewhere_i
     assert accepted(dataclasses.replace(S3, accepted_losses=("R4",))) == "R4"
 
 
-def test_a_stack_that_can_accept_a_loss_is_told_the_key_and_a_shared_identity_is_not_asked_about_others() -> (
+def test_the_error_names_the_key_that_accepts_a_loss_and_a_shared_identity_is_not_tested_on_other_sources() -> (
     None
 ):
     plain = relay().named("web1-entry-storage").inputs["values"]
@@ -208,7 +210,9 @@ def test_a_stack_that_can_accept_a_loss_is_told_the_key_and_a_shared_identity_is
     assert (values["ACCEPT_BY"], values["SHARED"]) == ("lastcopy:storage.s3.acceptedLosses", "yes")
 
 
-def test_what_the_storage_step_lets_pass_is_a_warning_of_every_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_losses_that_the_storage_step_accepts_are_a_warning_on_every_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     told: list[tuple[str, str]] = []
     for level in ("warn", "info"):
         monkeypatch.setattr(pulumi.log, level, lambda text, _, level=level: told.append((level, text)))

@@ -98,7 +98,7 @@ TEXTS: dict[str, Callable[[], str]] = {
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_the_rendered_text_is_the_reviewed_one(name: str) -> None:
+def test_the_rendered_text_is_as_reviewed(name: str) -> None:
     path = GOLDEN / name
     text = TEXTS[name]()
     if os.environ.get("LASTCOPY_WRITE_GOLDEN"):

@@ -1,6 +1,6 @@
-"""A10: of a bucket's lifecycle, the storage step names the rules that would take backups away or out of reach, and no others.
+"""A10: the storage step names the rules of a bucket's lifecycle that would remove backups or put them out of reach, and no others.
 
-The step's own function, given what a storage answers; that it is asked for in the step: tests/scripts/relay/test_storage_proof.py.
+The step's own function, given the answer of a storage. That the step uses it: tests/scripts/relay/test_storage_proof.py.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ NOT_TOLD = {
 
 @pytest.mark.parametrize("apart", ["", "\r\n  "])
 @pytest.mark.parametrize("name", TOLD)
-def test_a_rule_that_takes_backups_away_is_named(tmp_path: Path, name: str, apart: str) -> None:
+def test_a_rule_that_removes_backups_is_named(tmp_path: Path, name: str, apart: str) -> None:
     text, begins = TOLD[name]
     others = NOT_TOLD.values() if apart else ()
     (said,) = told(tmp_path, *others, text, apart=apart)
@@ -108,11 +108,11 @@ def test_a_rule_that_takes_backups_away_is_named(tmp_path: Path, name: str, apar
 
 
 @pytest.mark.parametrize("name", NOT_TOLD)
-def test_a_rule_that_harms_no_backup_is_not(tmp_path: Path, name: str) -> None:
+def test_a_harmless_rule_is_not_named(tmp_path: Path, name: str) -> None:
     assert told(tmp_path, NOT_TOLD[name]) == []
 
 
-def test_what_could_not_be_asked_is_said(tmp_path: Path) -> None:
+def test_a_lifecycle_that_could_not_be_read_is_reported(tmp_path: Path) -> None:
     assert told(tmp_path, status=404) == []
     for status in (403, 500):
         (said,) = told(tmp_path, rule(EXPIRES), status=status)

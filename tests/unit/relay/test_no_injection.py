@@ -1,4 +1,4 @@
-"""Whatever a value holds, a rendered file of the relay gains no line and no option by it: it is carried whole, or refused."""
+"""No value can add a line or an option to a rendered file of the relay: it is passed on unchanged, or refused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from components.storage.services import SERVICES
 
 SERVICE = st.sampled_from(list(SERVICES.values()))
 
-# Text that likes to break things, mixed with anything at all.
+# Text that often breaks things, mixed with anything at all.
 NASTY = st.lists(
     st.sampled_from(
         [
@@ -99,7 +99,7 @@ def test_only_an_ed25519_key_is_a_key(text: str) -> None:
 
 
 @given(source=NAMES, key=KEYS)
-def test_a_good_key_is_carried_whole(source: str, key: str) -> None:
+def test_a_good_key_is_passed_on_unchanged(source: str, key: str) -> None:
     assert f" {key} {source}\n" in relay.authorized_key(source, key + " me@here", [])
 
 
@@ -219,7 +219,7 @@ def test_serve_conf_holds_the_limits_and_the_append_only_arguments(
 
 
 @given(admin=NASTY, port=st.integers(1, 65535), networks=st.lists(NASTY, max_size=2))
-def test_the_sshd_drop_in_gains_no_line(admin: str, port: int, networks: list[str]) -> None:
+def test_the_sshd_drop_in_gets_no_additional_line(admin: str, port: int, networks: list[str]) -> None:
     try:
         text = sshd.drop_in(
             SshdPlan(admin_user=admin, second_factor="fido2", listen_port=port, trusted_networks=networks),
@@ -235,7 +235,7 @@ def test_the_sshd_drop_in_gains_no_line(admin: str, port: int, networks: list[st
 
 
 @given(name=NASTY, key=NASTY, factor=st.sampled_from(["none", "fido2", "totp"]))
-def test_a_persons_key_file_gains_no_line_and_no_option(
+def test_a_persons_key_file_gets_no_additional_line_or_option(
     name: str, key: str, factor: sshd.SecondFactor
 ) -> None:
     try:
@@ -247,7 +247,7 @@ def test_a_persons_key_file_gains_no_line_and_no_option(
 
 
 @given(host=NASTY, port=st.integers(1, 65535), ssh=st.integers(1, 65535))
-def test_the_firewall_gains_no_rule(host: str, port: int, ssh: int) -> None:
+def test_the_firewall_gets_no_additional_rule(host: str, port: int, ssh: int) -> None:
     try:
         storage = [endpoints.Endpoint(host, port)]
         text, names = firewall_rules.firewall_rules(storage, ssh), endpoints.lookup_lines(storage)

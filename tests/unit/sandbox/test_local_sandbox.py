@@ -1,4 +1,4 @@
-"""LocalSandbox: made in an order that works, taken down whole, and no secret on a command line (A2, A7)."""
+"""LocalSandbox: created in a working order, removed completely, and no secret on a command line (A2, A7)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def words(command: Recorded, verb: str = "create") -> list[str]:
     return shlex.split(command.inputs[verb])
 
 
-def test_what_is_there(tmp_path: Path) -> None:
+def test_all_parts_are_registered(tmp_path: Path) -> None:
     graph, made = sandbox(tmp_path)
     found = {(one.type.rsplit(":", 1)[-1], one.name) for one in graph if one.parent == "sandbox"}
     assert found == {
@@ -69,11 +69,11 @@ def test_network_before_machines_and_storage_before_its_identities(tmp_path: Pat
         assert "sandbox-network" in stacks.before(graph, name)
     for source in ("web1", "db1", "cut1"):
         assert "sandbox-storage" in stacks.before(graph, f"sandbox-identity-{source}")
-    # A destroy goes the other way round, so the network, whose end removes what is left, comes last.
+    # A destroy goes in the opposite order, so the network, whose removal removes what is left, comes last.
     assert not stacks.before(graph, "sandbox-network") & commands
 
 
-def test_all_that_goes_up_comes_down(tmp_path: Path) -> None:
+def test_every_part_that_is_created_is_removed(tmp_path: Path) -> None:
     graph, _ = sandbox(tmp_path)
     for one in graph.of_type(LOCAL):
         up, down = words(one), words(one, "delete")
@@ -105,7 +105,7 @@ def plain_identities(graph: Graph) -> list[str]:
     ]
 
 
-def test_an_identitys_secret_travels_on_stdin(tmp_path: Path) -> None:
+def test_an_identitys_secret_is_on_stdin(tmp_path: Path) -> None:
     graph, _ = sandbox(tmp_path)
     assert plain_identities(graph) == []
     assert all("environment" not in one.inputs for one in graph.of_type(LOCAL))
@@ -121,7 +121,7 @@ def test_a_secret_on_the_command_line_is_noticed(tmp_path: Path, monkeypatch: py
     assert len(plain_identities(graph)) == 3
 
 
-def test_a_source_is_allowed_its_own_prefix(tmp_path: Path) -> None:
+def test_a_source_may_use_its_own_prefix(tmp_path: Path) -> None:
     graph, _ = sandbox(tmp_path)
     line = words(graph.named("sandbox-identity-web1"))
     assert line[line.index("--source") + 1] == "web1"
@@ -139,7 +139,7 @@ def test_no_two_sources_share_an_access_key(tmp_path: Path, sources: tuple[str, 
     assert all(3 <= len(key) <= 20 for key in keys)
 
 
-def test_hosts_go_with_their_machine(tmp_path: Path) -> None:
+def test_hosts_are_removed_with_their_machine(tmp_path: Path) -> None:
     _, made = sandbox(tmp_path)
     for host in (made.relay, *made.hosts.values()):
         assert [one._name for one in host.ready] == [f"sandbox-machine-{host.name}"]

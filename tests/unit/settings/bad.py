@@ -1,4 +1,4 @@
-"""Bad configurations: a fragment laid over a good stack, the one problem it must cause, and the fix that must be told.
+"""Invalid configurations: a fragment that is merged into a good stack, the one problem that it must cause, and the fix that must be given.
 
 Each entry: YAML fragment | where | words of what is wrong or allowed | words of the fix.
 """

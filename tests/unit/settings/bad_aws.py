@@ -1,4 +1,4 @@
-"""Bad configurations of a stack in AWS. See bad.py for the form."""
+"""Invalid configurations of a stack on AWS. See bad.py for the form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bad sources, and contradictions between the parts of a stack. See bad.py for the form."""
+"""Invalid sources, and contradictions between the sections of a stack. See bad.py for the form."""
 
 from __future__ import annotations
 

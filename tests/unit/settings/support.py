@@ -1,4 +1,4 @@
-"""What the settings tests share: keys made now, a good stack, and fragments that are laid over it."""
+"""What the settings tests share: new keys, a good stack, and fragments that are merged into it."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ sources: [{name: web1, sandbox: {}, paths: [/srv]}]
 
 
 def values(text: str) -> Any:
-    """YAML as a stack file has it, its key words replaced by keys. The caller's own: it may be changed."""
+    """YAML as in a stack file, with its key words replaced by keys. The caller owns it and may change it."""
     return copy.deepcopy(_values_read_once(text))
 
 
@@ -111,7 +111,7 @@ def _values_read_once(text: str) -> Any:
 
 
 def laid_over(base: Any, patch: Any) -> Any:
-    """The base with the patch's values; maps and lists entry by entry, REMOVED takes a key out."""
+    """The base with the patch's values; maps and lists are merged entry by entry, REMOVED removes a key."""
     if isinstance(base, dict) and isinstance(patch, dict):
         merged = {key: laid_over(base.get(key), value) for key, value in patch.items() if value != REMOVED}
         return {key: value for key, value in {**base, **merged}.items() if patch.get(key) != REMOVED}

@@ -1,4 +1,4 @@
-"""A stack in AWS: typed settings with safe defaults, what is warned of, and that no other mistake is silent."""
+"""A stack on AWS: typed settings with safe defaults, its warnings, and that mistakes do not hide one another."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def bucket(fragment: str = "{}", base: str = AWS) -> AwsBucket:
     return storage
 
 
-def test_the_least_that_a_stack_in_aws_says_is_safe() -> None:
+def test_a_minimal_stack_on_aws_is_safe() -> None:
     settings = good(base=AWS)
     vault, relay = settings.storage, settings.intermediate
     assert isinstance(vault, AwsBucket)
@@ -36,7 +36,7 @@ def test_the_least_that_a_stack_in_aws_says_is_safe() -> None:
     assert list_warnings(good(base=TEST)) == ()
 
 
-def test_the_cap_on_locks_is_never_above_what_s3_takes() -> None:
+def test_the_cap_on_locks_is_never_above_what_s3_accepts() -> None:
     assert bucket("{lock: {days: 36500}}").lock.cap() == 36500
     assert bucket("{lock: {days: 30, maximumDays: 30}}").lock.cap() == 30
 
@@ -49,7 +49,7 @@ def test_the_cap_on_locks_is_never_above_what_s3_takes() -> None:
         ("t3.small", "amd64"), ("t3a.small", "amd64"), ("m7i-flex.large", "amd64"), ("g4dn.xlarge", "amd64"), ("g6.xlarge", "amd64"),
     ],
 )  # fmt: skip
-def test_the_family_decides_the_architecture(kind: str, architecture: str) -> None:
+def test_the_instance_family_determines_the_architecture(kind: str, architecture: str) -> None:
     assert machine(f"{{instanceType: {kind}}}").architecture() == architecture
 
 
@@ -61,14 +61,14 @@ def test_addresses_become_networks_in_one_form() -> None:
     assert relay.sources_from == ("0.0.0.0/0",)
 
 
-def test_a_session_in_place_of_port_22_takes_a_second_factor() -> None:
+def test_ssm_in_place_of_port_22_works_with_a_second_factor() -> None:
     people = "{secondFactor: fido2, people: [{name: alice, publicKeys: [SECURITY-KEY]}]}"
     settings = good(f"{{admin: {people}, intermediate: {{ec2: {{door: ssm, adminsFrom: REMOVED}}}}}}", AWS)
     assert isinstance(settings.intermediate, Ec2Vm)
     assert settings.intermediate.admins_from == ()
 
 
-def test_an_existing_subnet_takes_the_place_of_the_network() -> None:
+def test_an_existing_subnet_replaces_the_network() -> None:
     relay = machine("{subnet: subnet-0123456789abcdef0}")
     assert (relay.network, relay.subnet) == (None, "subnet-0123456789abcdef0")
 
@@ -88,11 +88,11 @@ def test_an_account_number_may_be_a_number_as_pulumi_config_writes_it() -> None:
     ],
     ids=["s3", "rclone"],
 )
-def test_the_machine_goes_with_storage_elsewhere(storage: str) -> None:
+def test_the_machine_works_with_storage_elsewhere(storage: str) -> None:
     assert isinstance(good(f"{{storage: {storage}}}", AWS).intermediate, Ec2Vm)
 
 
-def test_an_identity_made_elsewhere_is_taken_beside_those_that_are_made() -> None:
+def test_an_identity_made_elsewhere_can_be_used_beside_new_ones() -> None:
     own = "{identity: {accessKeyId: EXAMPLE-WEB1, secretAccessKey: kW8-web1-secret-access-key}}"
     settings = good(f"{{sources: [{own}]}}", AWS)
     assert [source.identity is None for source in settings.sources] == [False, True]
@@ -111,22 +111,22 @@ def test_an_identity_made_elsewhere_is_taken_beside_those_that_are_made() -> Non
         ("{storage: {aws: {alarms: {email: a@example.com}}}, sources: [{schedule: monthly}]}", AWS, "silence of web1 is reported later"),
     ],
 )  # fmt: skip
-def test_what_weakens_a_vault_in_aws_is_warned_of(fragment: str, base: str, words: str) -> None:
+def test_what_weakens_a_vault_on_aws_causes_a_warning(fragment: str, base: str, words: str) -> None:
     assert [words in warning for warning in list_warnings(good(fragment, base))].count(True) == 1
 
 
 @pytest.mark.parametrize("schedule", ["'*-*-* 04:00:00'", "weekly", "'*-*-1,15 04:00'"])
-def test_silence_that_is_told_in_time_is_not_warned_of(schedule: str) -> None:
+def test_silence_that_is_reported_in_time_causes_no_warning(schedule: str) -> None:
     alarms = "{storage: {aws: {alarms: {email: a@example.com}}}"
     assert list_warnings(good(f"{alarms}, sources: [{{schedule: {schedule}}}]}}", AWS)) == ()
 
 
-def test_a_move_that_pays_is_not_warned_of() -> None:
+def test_a_storage_class_move_that_pays_causes_no_warning() -> None:
     moves = "{storageClasses: [{afterDays: 30, class: STANDARD_IA}]}"
     assert list_warnings(good(f"{{storage: {{aws: {moves}}}}}", AWS)) == ()
 
 
-def test_every_mistake_of_a_stack_in_aws_is_told_at_once() -> None:
+def test_all_mistakes_of_a_stack_on_aws_are_reported_at_once() -> None:
     fragment = """
     admin: {user: debian}
     aws: {region: Frankfurt}

@@ -68,7 +68,7 @@ def test_one_mistake_gives_one_problem_with_its_place_and_fix(case: bad.Bad) -> 
 
 
 @each_case
-def test_the_told_fix_ends_the_problem(case: bad.Bad) -> None:
+def test_the_given_fix_solves_the_problem(case: bad.Bad) -> None:
     raw = stack(case.yaml, case.base)
     problem = refused(raw).problems[0]
     repaired = apply(problem.fix, raw)
@@ -79,7 +79,7 @@ def test_the_told_fix_ends_the_problem(case: bad.Bad) -> None:
     assert (problem.where, problem.what) not in [(other.where, other.what) for other in left]
 
 
-def test_all_problems_are_told_at_once_in_the_order_of_the_file() -> None:
+def test_all_problems_are_reported_at_once_in_the_order_of_the_file() -> None:
     fragment = """
     environment: PROD
     admin: {user: "a b", secondFactor: sms, people: [{name: Al, publicKeys: [CUT-KEY]}]}
@@ -98,7 +98,7 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file() -> None:
     assert str(error).startswith(f"13 problems in {STACK_FILE}; nothing was changed.")
 
 
-def test_a_problem_reads_as_where_wrong_allowed_fix() -> None:
+def test_a_problem_is_written_as_where_what_allowed_fix() -> None:
     problem = Problem(where="file: key", what="is\nbad", allowed="good", fix="do this\nand that")
     lines = str(problem).splitlines()
     assert lines[0] == "file: key"
@@ -117,10 +117,10 @@ def test_pulumi_prints_the_error_without_a_stack_trace() -> None:
     error = refused({})
     assert isinstance(error, RunError)
     assert error.__cause__ is None
-    assert error.__context__ is None, "a chained pydantic error would hold the refused values"
+    assert error.__context__ is None, "a chained pydantic error would contain the refused values"
 
 
-# --- a stand-in for the person who types the fix in -------------------------------------------------------------
+# --- simulates the person who types the fix ---------------------------------------------------------------------
 
 GOOD_SECRETS = {
     "password": "a-Good-Repository-Password",

@@ -1,4 +1,4 @@
-"""Each shape of stack becomes typed, frozen settings with safe defaults; what weakens the promise is warned of."""
+"""Each kind of stack becomes typed, frozen settings with safe defaults; weaknesses cause warnings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.unit.settings.bad import RCLONE
 from tests.unit.settings.support import KEYS, SANDBOX, certificate, good, parse, private_key, refused, stack
 
 
-def test_own_hosts_with_a_bucket() -> None:
+def test_existing_hosts_with_a_bucket() -> None:
     settings = good()
     assert isinstance(settings.intermediate, ExistingHost)
     assert isinstance(settings.storage, S3Bucket)
@@ -54,7 +54,7 @@ def test_sandbox_needs_no_admin_and_has_its_own_network() -> None:
     assert settings.admin.second_factor == "none"
 
 
-def test_tools_come_from_their_makers_unless_the_host_has_no_way_there() -> None:
+def test_tools_come_from_their_makers_unless_the_host_has_no_internet_access() -> None:
     relay = "intermediate: {existing: {toolsFrom: workstation}}"
     own = good(f"{{{relay}, sources: [{{}}, {{host: {{toolsFrom: workstation}}}}]}}")
     hosts = [own.intermediate, *(source.host for source in own.sources)]
@@ -65,7 +65,7 @@ def test_tools_come_from_their_makers_unless_the_host_has_no_way_there() -> None
     assert box.intermediate == SandboxVm()
 
 
-def test_sandbox_takes_an_unmanaged_source_and_people() -> None:
+def test_a_sandbox_accepts_an_unmanaged_source_and_people() -> None:
     settings = good(
         "{admin: {people: [{name: alice, publicKeys: [SECURITY-KEY alice]}]},"
         " sources: [{}, {name: cut1, publicKey: SOURCE-KEY root@cut1, paths: [/srv]}]}",
@@ -80,17 +80,17 @@ def test_sandbox_takes_an_unmanaged_source_and_people() -> None:
 TUNNEL = "intermediate: {existing: {address: 127.0.0.1, port: 2222, sshPort: 22, sourcesReachItAt: relay.example.com}}"
 
 
-def test_security_keys_of_both_kinds_are_a_second_factor() -> None:
+def test_security_keys_of_both_kinds_are_accepted_as_a_second_factor() -> None:
     people = "[{name: alice, publicKeys: [SECURITY-KEY]}, {name: bob, publicKeys: [OLD-SECURITY-KEY]}]"
     admin = good(f"{{{TUNNEL}, admin: {{secondFactor: fido2, people: {people}}}}}").admin
     assert [person.name for person in admin.people] == ["alice", "bob"]
-    # The relay's side takes them as well: what is accepted here never fails in the middle of a run.
+    # The relay's step accepts them as well: what is accepted here never fails in the middle of a run.
     keys = people_keys({person.name: person.public_keys for person in admin.people}, "fido2")
     assert "verify-required" in keys["bob"]
 
 
 @pytest.mark.parametrize("written", ["TOTP-SECRET", "totp-secret", "TOTP-SECRET======"])
-def test_a_totp_secret_is_kept_in_the_form_that_the_relay_compares(written: str) -> None:
+def test_a_totp_secret_is_stored_in_the_form_that_the_relay_compares(written: str) -> None:
     people = f"[{{name: alice, publicKeys: [ADMIN-KEY], totpSecret: {written}}}]"
     admin = good(f"{{{TUNNEL}, admin: {{secondFactor: totp, people: {people}}}}}").admin
     secret = admin.people[0].totp_secret
@@ -99,7 +99,7 @@ def test_a_totp_secret_is_kept_in_the_form_that_the_relay_compares(written: str)
     assert len(base64.b32decode(secret.get_secret_value())) == 20
 
 
-def test_the_relays_own_port_is_apart_from_the_one_that_a_tunnel_shows() -> None:
+def test_the_relays_own_port_differs_from_that_of_a_tunnel() -> None:
     tunnel, direct = good(f"{{{TUNNEL}}}").intermediate, good().intermediate
     moved = good("{intermediate: {existing: {port: 2022, sshPort: 2022}}}").intermediate
     assert isinstance(tunnel, ExistingHost)
@@ -117,7 +117,7 @@ def test_the_relays_own_port_is_apart_from_the_one_that_a_tunnel_shows() -> None
 JUMP = "{address: jump.example.com, hostKey: ADMIN-KEY}"
 
 
-def test_the_admins_jump_host_leads_to_every_host_that_names_none_and_is_no_end_of_a_tunnel() -> None:
+def test_the_admins_jump_host_applies_to_hosts_without_their_own_except_ends_of_tunnels() -> None:
     other = "{address: other.example.com, hostKey: SOURCE-KEY, port: 2022, user: jumper, privateKeyFile: ~/.ssh/jump}"
     settings = good(f"{{admin: {{jumpHost: {JUMP}}}, sources: [{{host: {{jumpHost: {other}}}}}]}}")
     direct = good(f"{{admin: {{jumpHost: {JUMP}}}, sources: [{{host: {{jumpHost: none}}}}]}}")
@@ -135,14 +135,14 @@ def test_the_admins_jump_host_leads_to_every_host_that_names_none_and_is_no_end_
     assert list_warnings(settings) == ()
 
 
-def test_a_jump_host_that_is_a_source_is_warned_of_where_it_leads_to_the_relay() -> None:
+def test_a_source_as_the_relays_jump_host_causes_a_warning() -> None:
     web1 = "{address: web1.example.com, hostKey: WEB-KEY}"
     (said,) = list_warnings(good(f"{{admin: {{jumpHost: {web1}}}, sources: [{{host: {{jumpHost: none}}}}]}}"))
     assert "web1 is the jump host that leads to the relay" in said
     assert list_warnings(good(f"{{sources: [{{}}, {{host: {{jumpHost: {web1}}}}}]}}")) == ()
 
 
-def test_defaults_are_the_safe_ones() -> None:
+def test_the_defaults_are_safe() -> None:
     settings = good()
     assert settings.protect is True
     assert isinstance(settings.storage, S3Bucket)
@@ -168,7 +168,7 @@ def test_defaults_are_the_safe_ones() -> None:
     )
 
 
-def test_default_limits_hold_for_every_tuning_that_is_allowed() -> None:
+def test_default_limits_suffice_for_every_allowed_tuning() -> None:
     settings = good(
         "{sources: [{restic: {connections: 32, packSizeMiB: 128, readConcurrency: 64, compression: max}}]}"
     )
@@ -176,7 +176,7 @@ def test_default_limits_hold_for_every_tuning_that_is_allowed() -> None:
 
 
 @pytest.mark.parametrize("way", ["{privateKeyFile: /home/me/key}", "{agent: true}", "{privateKey: PRIVATE}"])
-def test_each_way_in_is_enough(way: str) -> None:
+def test_each_way_to_give_the_admins_key_is_enough(way: str) -> None:
     raw = stack("{admin: REMOVED}")
     raw["admin"] = {"privateKey": private_key()} if "PRIVATE" in way else stack(f"{{x: {way}}}")["x"]
     admin = parse(raw).admin
@@ -200,7 +200,7 @@ def test_a_managed_source_is_reached_as_the_admins_user_unless_it_names_one() ->
         ("[2001:db8::5]:22", 2222, HostPort("2001:db8::5", 22)),
     ],
 )
-def test_sources_may_dial_the_relay_elsewhere(written: str, port: int, seen: HostPort) -> None:
+def test_sources_may_reach_the_relay_at_another_address(written: str, port: int, seen: HostPort) -> None:
     relay = good(
         f"{{intermediate: {{existing: {{port: {port}, sshPort: {port}, sourcesReachItAt: '{written}'}}}}}}"
     ).intermediate
@@ -209,7 +209,7 @@ def test_sources_may_dial_the_relay_elsewhere(written: str, port: int, seen: Hos
     assert str(HostPort("2001:db8::5", 22)) == "[2001:db8::5]:22"
 
 
-def test_values_are_kept_in_one_form() -> None:
+def test_values_are_normalised() -> None:
     settings = good(
         "{storage: {s3: {endpoint: 'https://s3.example.com:9000/', prefix: a/b/}},"
         " sources: [{from: [10.0.0.1, '2001:db8::/64'], paths: ['/srv/my files', /], exclude: ['$RECYCLE.BIN']}]}"
@@ -231,7 +231,7 @@ def test_values_are_kept_in_one_form() -> None:
         ("s3.amazonaws.com", "us-east-1"),
     ],
 )
-def test_an_endpoint_of_amazon_is_taken_with_its_own_region_only(host: str, region: str) -> None:
+def test_an_endpoint_of_amazon_is_accepted_only_with_its_own_region(host: str, region: str) -> None:
     def endpoint(of: str) -> str:
         return f"{{storage: {{s3: {{endpoint: 'https://{host}', region: {of}}}}}}}"
 
@@ -239,7 +239,7 @@ def test_an_endpoint_of_amazon_is_taken_with_its_own_region_only(host: str, regi
     assert f"endpoint of region {region}" in str(refused(stack(endpoint("ap-south-1"))))
 
 
-def test_a_certificate_is_taken_whole() -> None:
+def test_a_certificate_is_kept_unchanged() -> None:
     raw = stack()
     raw["storage"]["s3"]["caCertificate"] = certificate() * 2
     storage = parse(raw).storage
@@ -310,7 +310,7 @@ def test_settings_cannot_be_changed() -> None:
         ),
     ],
 )
-def test_what_weakens_the_promise_is_warned_of(fragment: str, words: str) -> None:
+def test_weaknesses_cause_warnings(fragment: str, words: str) -> None:
     (warning,) = list_warnings(good(fragment))
     assert words in warning
 
@@ -325,7 +325,9 @@ def test_what_weakens_the_promise_is_warned_of(fragment: str, words: str) -> Non
         ("Other", []),
     ],
 )
-def test_a_service_that_does_not_hold_a_row_is_warned_of_by_its_name(provider: str, rows: list[str]) -> None:
+def test_a_service_that_does_not_meet_a_row_causes_a_warning_with_its_name(
+    provider: str, rows: list[str]
+) -> None:
     told = list_warnings(good(f"{{storage: {{s3: {{provider: {provider}}}}}}}"))
     assert [warning.split(" weakens ")[1].split(" of docs/")[0] for warning in told] == rows
 
@@ -334,24 +336,24 @@ def test_a_service_that_does_not_hold_a_row_is_warned_of_by_its_name(provider: s
     "schedule", ["*-*-* 02:00:00 UTC", "hourly Europe/Berlin", "*-*-* 04:00:00", "22:30 Europe/Berlin"]
 )
 @pytest.mark.parametrize("host", ["", ", host: REMOVED, publicKey: SOURCE-KEY"])
-def test_a_schedule_that_no_clock_skips_is_not_warned_of(schedule: str, host: str) -> None:
+def test_a_schedule_that_no_clock_skips_causes_no_warning(schedule: str, host: str) -> None:
     assert list_warnings(good(f"{{sources: [{{schedule: '{schedule}'{host}}}]}}")) == ()
 
 
-def test_a_managed_hosts_zone_is_its_own_to_tell() -> None:
+def test_a_managed_hosts_time_zone_is_reported_by_the_host() -> None:
     assert list_warnings(good("{sources: [{schedule: '*-*-* 02:00:00'}]}")) == ()
 
 
-def test_silence_may_be_set_for_one_source() -> None:
+def test_the_silence_limit_can_be_set_for_one_source() -> None:
     first, second = good("{sources: [{silentAfterHours: 400}, {schedule: monthly}]}").sources
     assert (first.silent_hours, second.silent_hours) == (400, 748)
 
 
-def test_no_object_lock_is_said_loudly() -> None:
+def test_a_missing_object_lock_causes_a_clear_warning() -> None:
     (warning,) = list_warnings(good(base=RCLONE))
     assert "NO OBJECT LOCK" in warning
 
 
-def test_throw_away_stacks_are_not_warned_of() -> None:
+def test_temporary_stacks_cause_no_warning() -> None:
     assert list_warnings(good("{protect: false}", SANDBOX)) == ()
     assert list_warnings(good("{protect: false, environment: test}")) == ()

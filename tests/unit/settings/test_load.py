@@ -1,4 +1,4 @@
-"""What `load_settings` adds: the engine's texts are read, secrets stored in plain and useless key files are refused."""
+"""What `load_settings` adds: the engine's texts are read, and plain-text secrets and unusable key files are refused."""
 
 from __future__ import annotations
 
@@ -69,20 +69,20 @@ def problems(run: Load, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
     return [(p.where.split("lastcopy:")[1], f"{p.what}\n{p.fix}") for p in caught.value.problems]
 
 
-def test_the_engines_texts_become_settings(loaded: Load) -> None:
+def test_the_engines_text_becomes_settings(loaded: Load) -> None:
     settings = loaded({**stack(), "protect": False})
     assert settings.protect is False
     assert [source.name for source in settings.sources] == ["web1", "db1"]
 
 
-def test_the_declared_defaults_read_as_absent(loaded: Load) -> None:
+def test_declared_defaults_count_as_absent(loaded: Load) -> None:
     found = problems(
         loaded, {"environment": "", "protect": True, "admin": {}, "sandbox": {}, "sources": []}, secret=()
     )
     assert [where for where, _ in found] == ["environment", "intermediate", "storage", "sources"]
 
 
-def test_unknown_top_level_keys_are_refused_and_other_projects_keys_are_not(loaded: Load) -> None:
+def test_unknown_top_level_keys_are_refused_but_not_those_of_other_projects(loaded: Load) -> None:
     ((where, words),) = problems(loaded, {**stack(), "source": [1]})
     assert where == "source"
     assert 'did you mean "sources"' in words
@@ -90,7 +90,7 @@ def test_unknown_top_level_keys_are_refused_and_other_projects_keys_are_not(load
     assert loaded(stack(), others=texts).environment == "prod"
 
 
-def test_text_where_a_list_belongs_is_refused_by_us_too(loaded: Load) -> None:
+def test_text_in_place_of_a_list_is_refused(loaded: Load) -> None:
     ((where, words),) = problems(loaded, {**stack(), "sources": "web1"})
     assert (where, words.splitlines()[0]) == ("sources", "is not a list")
 
@@ -120,7 +120,7 @@ def test_a_plain_secret_beside_an_encrypted_one_is_found_in_the_stack_file(loade
     assert loaded(stack(), file=file).environment == "prod"
 
 
-def test_a_key_that_is_encrypted_as_a_whole_is_fine(loaded: Load) -> None:
+def test_a_key_that_is_encrypted_as_a_whole_is_accepted(loaded: Load) -> None:
     assert loaded(stack(), file={"lastcopy:sources": {"secure": "v1:encrypted"}}).environment == "prod"
 
 
@@ -146,7 +146,7 @@ def test_a_plain_rclone_section_and_private_key_are_refused(loaded: Load) -> Non
     ],
     ids=["missing", "mode", "public", "garbage", "passphrase", "cut", "folder"],
 )
-def test_a_key_file_that_would_fail_in_the_middle_is_refused(
+def test_a_key_file_that_would_fail_during_the_run_is_refused(
     loaded: Load, home: Path, break_it: Callable[[Path], object], words: str
 ) -> None:
     break_it(home / ".ssh" / "backup-admin")
@@ -155,13 +155,13 @@ def test_a_key_file_that_would_fail_in_the_middle_is_refused(
     assert words in said
 
 
-def test_a_sources_own_key_file_is_looked_at_too(loaded: Load) -> None:
+def test_a_sources_own_key_file_is_checked_too(loaded: Load) -> None:
     ((where, said),) = problems(loaded, stack("{sources: [{}, {host: {privateKeyFile: ~/.ssh/other}}]}"))
     assert where == "sources[1].host.privateKeyFile"
     assert "there is no such file" in said
 
 
-def test_a_jump_hosts_key_file_is_looked_at_too(loaded: Load) -> None:
+def test_a_jump_hosts_key_file_is_checked_too(loaded: Load) -> None:
     jump = "{address: jump.example.com, hostKey: ADMIN-KEY, privateKeyFile: ~/.ssh/jump}"
     raw = stack(
         f"{{admin: {{jumpHost: {jump}}}, intermediate: {{existing: {{jumpHost: {jump}}}}}, sources: [{{host: {{jumpHost: {jump}}}}}]}}"
@@ -215,7 +215,7 @@ def with_agent(*keys: str) -> dict[str, Any]:
 def test_of_an_agent_with_many_keys_the_right_one_must_be_named_and_within_reach(
     loaded: Load, agent: Callable[[], str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """sshd ends a login after six keys that do not fit, and `pulumi up` offers them all in the agent's order."""
+    """sshd ends a login after six wrong keys, and `pulumi up` offers all of them in the agent's order."""
     held = [agent() for _ in range(6)]
     assert loaded(with_agent()).admin.agent_keys == ()
     assert loaded(with_agent(held[5])).admin.agent_keys == (held[5],)
@@ -235,7 +235,7 @@ def test_of_an_agent_with_many_keys_the_right_one_must_be_named_and_within_reach
     assert capsys.readouterr().err == ""
 
 
-def test_a_dead_agent_that_nobody_asked_for_is_told_before_every_step_fails_for_it(
+def test_a_dead_agent_that_is_not_used_is_reported_before_every_step_fails(
     loaded: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSH_AUTH_SOCK", "/nonexistent/agent")
@@ -245,7 +245,7 @@ def test_a_dead_agent_that_nobody_asked_for_is_told_before_every_step_fails_for_
     assert (problem.where, problem.fix) == ("environment variable SSH_AUTH_SOCK", "unset SSH_AUTH_SOCK")
 
 
-def test_problems_of_every_kind_come_together(loaded: Load, home: Path) -> None:
+def test_problems_of_every_kind_are_reported_together(loaded: Load, home: Path) -> None:
     (home / ".ssh" / "backup-admin").unlink()
     found = problems(loaded, {**stack("{environment: PROD}"), "colour": "red"}, secret=("storage",))
     assert [where for where, _ in found] == [

@@ -1,4 +1,4 @@
-"""When systemd runs a schedule: the evaluator against `systemd-analyze calendar`, and the default that no zone's clock skips."""
+"""When systemd runs a schedule: the evaluator compared with `systemd-analyze calendar`, and the default that no zone's clock skips."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def same(left: list[datetime], right: list[datetime], zone: str) -> bool:
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "Africa/Cairo", "Antarctica/Troll"])
-def test_the_evaluator_names_the_times_that_systemd_names(zone: str) -> None:
+def test_the_evaluator_computes_the_same_times_as_systemd(zone: str) -> None:
     since = datetime(2027, 3, 20, 12, tzinfo=UTC)
     for event, answer in zip(EVENTS, systemd(zone, since, 12, *EVENTS), strict=True):
         assert answer is not None, event
@@ -108,7 +108,7 @@ EVENT = st.one_of(
 
 @few
 @given(EVENT, st.sampled_from(["UTC", "Europe/Berlin"]))
-def test_what_it_takes_systemd_takes_too_and_both_mean_the_same(event: str, zone: str) -> None:
+def test_systemd_accepts_what_is_accepted_here_and_both_mean_the_same(event: str, zone: str) -> None:
     assume(OnCalendar.parse(event) is not None)
     since = datetime(2027, 10, 29, 12, tzinfo=UTC)
     (answer,) = systemd(zone, since, 5, event)
@@ -136,7 +136,7 @@ def test_what_systemd_refuses_is_refused_in_the_preview(event: str) -> None:
 
 
 @pytest.mark.parametrize("zone", ZONES)
-def test_no_night_is_without_a_backup_by_default(zone: str) -> None:
+def test_by_default_no_night_is_without_a_backup(zone: str) -> None:
     """systemd's own answer over two years of nights, and the old default's lost night where the zone has one."""
     since = datetime(2026, 12, 31, 0, tzinfo=UTC)
     new, old = systemd(zone, since, 750, DEFAULT_SCHEDULE, OLD_DEFAULT)
@@ -172,7 +172,7 @@ def test_no_zone_of_the_world_skips_the_default() -> None:
     assert len(lost) > 100, "the old default loses nights in most of Europe and North America"
 
 
-def test_a_lost_night_is_told_with_its_date_and_what_to_choose() -> None:
+def test_the_warning_about_a_lost_night_has_its_date_and_alternatives() -> None:
     today = date(2027, 1, 1)
     told = warn_of_lost_night("web1", OLD_DEFAULT, "Europe/Berlin", today)
     assert told is not None
@@ -202,21 +202,21 @@ def test_a_lost_night_is_told_with_its_date_and_what_to_choose() -> None:
         ("*-*-* 04:00:00 Europe/Berlin", 28),
     ],
 )
-def test_silence_is_the_longest_pause_and_what_a_backup_may_take(schedule: str, hours: int) -> None:
+def test_silence_is_the_longest_pause_plus_the_time_of_a_backup(schedule: str, hours: int) -> None:
     assert find_silence_limit(schedule, DEFAULT_DELAY) == hours
 
 
 @pytest.mark.parametrize(
     "schedule", ["*-02-30 04:00", "2027-01-01 04:00", "2020..2021-02-29 04:00", "every night"]
 )
-def test_what_never_comes_again_has_no_pause(schedule: str) -> None:
+def test_a_schedule_that_never_recurs_has_no_pause(schedule: str) -> None:
     assert find_silence_limit(schedule, DEFAULT_DELAY) is None
 
 
 @few
 @given(st.sampled_from(EVENTS), st.sampled_from(ZONES))
 def test_the_longest_gap_is_the_longest_of_all_runs(event: str, zone: str) -> None:
-    """The short way through whole days against the long way through every run of a year."""
+    """The fast way over whole days compared with the slow way over every run of a year."""
     parsed = OnCalendar.parse(event)
     assert parsed is not None
     tz = ZoneInfo(parsed.zone or zone)

@@ -1,4 +1,4 @@
-"""Exclude patterns: what the preview lets through, restic takes. The oracle is restic itself."""
+"""Exclude patterns: restic accepts what the preview accepts. restic itself is asked."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ PATTERNS = st.text(st.sampled_from("[]^-\\*?/.a z!ü$"), min_size=1, max_size=12
 
 
 def refused_by_restic(folder: Path, several: Sequence[str]) -> set[str]:
-    """Those of the patterns that restic calls invalid, read from a file as run-backup hands them over. Opens no repository:
+    """The patterns that restic calls invalid, read from a file as run-backup passes them. Opens no repository:
     `restore` reads its patterns by the same code (internal/filter) before anything else.
     """
     file = folder / "excludes"
@@ -65,14 +65,14 @@ def refused_by_restic(folder: Path, several: Sequence[str]) -> set[str]:
 
 
 @pytest.mark.parametrize("pattern", BAD)
-def test_a_malformed_pattern_is_refused_in_the_preview_with_the_part_that_is_wrong(pattern: str) -> None:
+def test_a_malformed_pattern_is_refused_in_the_preview_with_the_wrong_part(pattern: str) -> None:
     part = find_malformed_part(pattern)
     assert part is not None
     assert part in pattern
 
 
 @pytest.mark.parametrize("pattern", GOOD)
-def test_a_good_pattern_is_taken(pattern: str) -> None:
+def test_a_good_pattern_is_accepted(pattern: str) -> None:
     assert find_malformed_part(pattern) is None
 
 

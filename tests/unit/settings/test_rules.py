@@ -1,4 +1,4 @@
-"""Rules read typed values: no mistake elsewhere silences them, and none repeats what a model says."""
+"""Rules read typed values: no mistake elsewhere silences them, and none repeats what a model defines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The JSON Schema of stack files: up to date, valid, named by every template, and of one mind with the program on what one value can say."""
+"""The JSON Schema of stack files: up to date, valid, named by every template, and in agreement with the program about single values."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ MORE = {
 
 
 @pytest.mark.parametrize("name", MORE)
-def test_what_the_program_takes_the_schema_takes(name: str) -> None:
+def test_the_schema_accepts_what_the_program_accepts(name: str) -> None:
     from tests.unit.settings.support import parse
 
     raw = stack(*MORE[name])
@@ -134,12 +134,12 @@ CASES = {
 @pytest.mark.parametrize(
     ("kind", "fragment"), [(kind, one) for kind, every in REFUSED.items() for one in every]
 )
-def test_what_one_value_can_say_wrong_the_schema_refuses(kind: str, fragment: str) -> None:
+def test_the_schema_refuses_invalid_single_values(kind: str, fragment: str) -> None:
     assert fragment in CASES, f"{kind}: not a case that the program is known to refuse"
     assert refusals(as_file(stack(fragment))) != []
 
 
-def test_a_secret_in_plain_is_refused() -> None:
+def test_a_plain_secret_is_refused() -> None:
     file = as_file(stack())
     assert refusals(file) == []
     file["config"]["lastcopy:sources"][0]["identity"]["secretAccessKey"] = "kW8-web1-secret-access-key"
@@ -158,7 +158,7 @@ def leaves(schema: Any) -> Iterator[tuple[dict[str, Any], Any]]:
             yield from leaves(part)
 
 
-def test_its_examples_are_valid_and_hold_no_secret() -> None:
+def test_its_examples_are_valid_and_contain_no_secret() -> None:
     found = list(leaves(SCHEMA))
     assert len(found) > 40
     for schema, example in found:

@@ -35,7 +35,7 @@ PASSPHRASES = st.tuples(st.sampled_from(["", " ", "-", ".", "_", "[", "Z"]), WOR
 
 
 def said(raw: dict[str, object]) -> str:
-    """All that a stack says of itself: its error, or its settings in every form that ends in a log."""
+    """Everything that a stack prints: its error, or its settings in every form that could reach a log."""
     partial = Settings.model_validate(raw, context=KEEP_PARTIAL)
     of_partial = f"{partial!r}{partial}{partial.findings!r}{partial.__dict__!r}"
     return of_partial + _said_by_parsing(raw)
@@ -105,7 +105,7 @@ def test_a_secret_in_the_wrong_place_is_not_repeated_either(secret: str, place: 
         (("storage", "s3"), "region"),
     ],
 )
-def test_a_private_key_where_a_public_value_belongs_is_not_repeated(place: tuple[str, ...], key: str) -> None:
+def test_a_private_key_in_place_of_a_public_value_is_not_repeated(place: tuple[str, ...], key: str) -> None:
     raw = stack()
     at = raw
     for part in place:
@@ -128,7 +128,7 @@ def test_a_persons_totp_secret_stays_secret(secret: str, factor: str) -> None:
 
 
 @given(secret=MISPLACED, place=st.integers(0, 7))
-def test_a_secret_in_the_place_of_a_name_in_aws_is_not_repeated(secret: str, place: int) -> None:
+def test_a_secret_in_place_of_a_name_on_aws_is_not_repeated(secret: str, place: int) -> None:
     raw = stack("{environment: PROD}", AWS)
     machine, vault = raw["intermediate"]["ec2"], raw["storage"]["aws"]
     at, key = [

@@ -1,4 +1,4 @@
-"""The templates say what the code does: every key is in the example, each with a comment, and Pulumi.yaml declares the same."""
+"""The templates match the code: the example has every key with a comment, and Pulumi.yaml declares the same keys."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_the_examples_stated_defaults_are_the_defaults() -> None:
         assert getattr(source, name) == defaults[name]
 
 
-def test_the_stated_defaults_of_what_is_in_aws_are_the_defaults() -> None:
+def test_the_stated_defaults_of_parts_on_aws_are_the_defaults() -> None:
     full = config(with_alternatives(template("example")))
     vault, machine, alarms = (
         full["storage"]["aws"],
@@ -163,7 +163,7 @@ def test_the_stated_defaults_of_what_is_in_aws_are_the_defaults() -> None:
     assert stated == (made.instance_type, made.disk_gib, made.network, made.door)
 
 
-def test_local_template_is_ready_to_run() -> None:
+def test_the_local_template_is_ready_to_run() -> None:
     settings = parse_settings(config(template("local")), stack_file="local")
     assert isinstance(settings.intermediate, SandboxVm)
     assert isinstance(settings.storage, SandboxVault)
@@ -173,7 +173,7 @@ def test_local_template_is_ready_to_run() -> None:
 
 
 @pytest.mark.parametrize("name", ["prod", "test"])
-def test_templates_for_own_hosts_lack_only_what_nobody_else_can_know(name: str) -> None:
+def test_templates_for_own_hosts_lack_only_what_the_operator_must_fill_in(name: str) -> None:
     raw = yaml.safe_load(template(name))["config"]
     error = refused({key.removeprefix("lastcopy:"): value for key, value in raw.items()})
     assert [problem.where.split("lastcopy:")[1] for problem in error.problems] == [
@@ -190,7 +190,7 @@ def test_templates_for_own_hosts_lack_only_what_nobody_else_can_know(name: str) 
 
 
 @pytest.mark.parametrize(("name", "environment"), [("aws-prod", "prod"), ("aws-test", "test")])
-def test_templates_for_aws_lack_only_what_nobody_else_can_know(name: str, environment: str) -> None:
+def test_templates_for_aws_lack_only_what_the_operator_must_fill_in(name: str, environment: str) -> None:
     raw = yaml.safe_load(template(name))["config"]
     error = refused({key.removeprefix("lastcopy:"): value for key, value in raw.items()})
     assert [problem.where.split("lastcopy:")[1] for problem in error.problems] == [

@@ -1,4 +1,4 @@
-"""Whatever text comes in: what is accepted can stand in a file and on a command line as it is."""
+"""Every accepted text is safe in a file and on a command line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TEXT = st.text(max_size=40)
 
 
 def mixed(plain: str) -> st.SearchStrategy[str]:
-    """Plain values, arbitrary text, and plain values with something nasty inside or around."""
+    """Plain values, arbitrary text, and plain values with something harmful inside or around."""
     around = st.tuples(st.from_regex(plain, fullmatch=True), NASTY, st.booleans())
     return st.one_of(
         st.from_regex(plain, fullmatch=True), TEXT, around.map(lambda x: x[0] + x[1] if x[2] else x[1] + x[0])
@@ -53,7 +53,7 @@ def test_accepted_names_are_account_names(name: str) -> None:
 
 
 @given(st.from_regex(r"[a-z][a-z0-9-]{0,22}", fullmatch=True).filter(lambda n: n not in {"db1", "relay"}))
-def test_every_name_of_the_told_form_is_accepted(name: str) -> None:
+def test_every_name_of_the_documented_form_is_accepted(name: str) -> None:
     assert accepted(("sources", 0, "name"), name) or name in {"storage", "network", "vault", "sandbox"}
 
 
@@ -170,7 +170,7 @@ def test_accepted_prefixes_stay_inside_the_storage(prefix: str) -> None:
     "place",
     [("admin",), ("intermediate",), ("storage",), ("sources",), ("sources", 0), ("storage", "s3", "lock")],
 )
-def test_no_shape_of_value_ends_in_anything_but_settings_or_a_settings_error(
+def test_every_form_of_value_ends_in_settings_or_a_settings_error(
     place: tuple[Any, ...], value: object
 ) -> None:
     accepted(place, value)

@@ -103,7 +103,7 @@ def test_a_managed_source_has_all_its_children() -> None:
             assert expected in shape
 
 
-def test_the_order_key_entry_repository_schedule() -> None:
+def test_the_order_is_key_entry_repository_schedule() -> None:
     graph = graph_of(source())
     entry = before(graph, "web1-repository-init-command")
     assert {"web1-enrolment-key-command", "web1-enrolment-client-command"} <= entry
@@ -112,7 +112,7 @@ def test_the_order_key_entry_repository_schedule() -> None:
     assert "web1-repository-init-command" in before(graph, "web1-schedule-units-command")
 
 
-def test_the_password_is_made_once_protected_where_asked_and_never_replaced() -> None:
+def test_the_password_is_made_once_protected_if_requested_and_never_replaced() -> None:
     made = graph_of(source(), protect=True).named("web1-repository-password")
     assert made.protect
     assert (made.inputs["length"], made.inputs["special"]) == (32, False)
@@ -127,7 +127,7 @@ def test_a_given_password_is_used_and_none_is_made() -> None:
     assert outputs["password"] == Secret(PASSWORD)
 
 
-def test_the_password_is_on_stdin_of_one_step_only() -> None:
+def test_only_one_step_has_the_password_and_on_stdin() -> None:
     assert_password_on_stdin_of_one_step(graph_of(source(password=PASSWORD)))
 
 
@@ -153,7 +153,7 @@ def test_sabotage_a_password_among_the_public_values_is_caught(monkeypatch: pyte
         assert_password_on_stdin_of_one_step(graph)
 
 
-def test_outputs_are_secret_where_they_must_be_and_public_where_they_may() -> None:
+def test_outputs_are_secret_if_necessary_and_otherwise_public() -> None:
     outputs: dict[str, Any] = {}
     graph_of.__wrapped__(source(), outputs=outputs)
     assert isinstance(outputs["password"], Secret)
@@ -162,7 +162,7 @@ def test_outputs_are_secret_where_they_must_be_and_public_where_they_may() -> No
     assert "generated-for" not in repr(outputs["summary"])
 
 
-def test_only_what_may_go_is_undone() -> None:
+def test_only_removable_things_are_undone() -> None:
     graph = graph_of(source())
     undone = {one.name for one in graph if one.type == "command:remote:Command" and "delete" in one.inputs}
     assert {"web1-enrolment-client-command", "web1-schedule-units-command"} <= undone
@@ -192,7 +192,7 @@ def test_adding_and_removing_a_source_touches_no_other() -> None:
     ],
     ids=["schedule", "paths", "exclude", "pack-size", "read-concurrency", "password"],
 )
-def test_a_change_touches_its_own_step_only(changes: dict[str, Any], steps: set[str]) -> None:
+def test_a_change_touches_only_its_own_step(changes: dict[str, Any], steps: set[str]) -> None:
     found = touched(graph_of(source(), source("db1")), graph_of(source(**changes), source("db1")))
     assert found == steps
 
@@ -234,7 +234,7 @@ def test_the_relay_entry_gets_the_key_from_the_stack() -> None:
     assert SAMPLE_KEY in repr([one.inputs["values"] for one in entry])
 
 
-def test_two_sources_have_two_passwords() -> None:
+def test_two_sources_have_different_passwords() -> None:
     graph = graph_of(source("web1"), source("db1"))
     assert len([one for one in graph if one.type == "random:index/randomPassword:RandomPassword"]) == 2
 
@@ -249,7 +249,7 @@ def test_two_sources_have_two_passwords() -> None:
         ("*-*-* 02:00:00 UTC", "Europe/Berlin", 0),
     ],
 )
-def test_a_night_without_a_backup_in_the_hosts_own_zone_is_told(
+def test_a_night_without_a_backup_in_the_hosts_own_zone_causes_a_warning(
     schedule: str, zone: str, told: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warnings: list[str] = []

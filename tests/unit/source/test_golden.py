@@ -72,7 +72,7 @@ def test_the_enrolment_script_parses(shell: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_enrolment_script_holds_what_pulumi_up_would_send() -> None:
+def test_the_enrolment_script_contains_what_pulumi_up_would_send() -> None:
     from components.host.program_texts import script_text
 
     full = enrolment_script(SOURCE, public_key=SAMPLE_KEY, client=CLIENT, password="a-password-of-words")
@@ -84,4 +84,4 @@ def test_the_enrolment_script_holds_what_pulumi_up_would_send() -> None:
         ("schedule", step_values.schedule(SOURCE)),
     ):
         assert script_text(script, values) in full
-    assert "a-password-of-words" not in full, "a reader over the shoulder sees no password"
+    assert "a-password-of-words" not in full, "somebody who looks at the screen sees no password"

@@ -1,4 +1,4 @@
-"""What run-backup says is one line of readable text, whatever the path or the words of other programs in it."""
+"""run-backup prints one line of readable text, whatever the path or the output of other programs in it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ READABLE = {
 
 
 @pytest.mark.parametrize("said", READABLE.values(), ids=READABLE)
-def test_a_path_stays_readable_in_the_record_and_in_status(said: str) -> None:
+def test_a_path_is_readable_in_the_record_and_in_status(said: str) -> None:
     written = text(said.encode())
     assert json.loads(written) == said
     run = parse_last_run(
@@ -69,14 +69,14 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("said", HOSTILE, ids=map(str, range(len(HOSTILE))))
-def test_what_could_harm_a_terminal_or_the_json_is_dropped(said: bytes | str) -> None:
+def test_text_that_could_harm_a_terminal_or_the_json_is_dropped(said: bytes | str) -> None:
     raw = said.encode() if isinstance(said, str) else said
     assert json.loads(text(raw)) == HOSTILE[said]
 
 
 @few
 @given(st.binary(max_size=400) | st.text(max_size=400).map(lambda one: one.encode(errors="surrogatepass")))
-def test_whatever_is_said_the_record_is_json_of_one_printable_line(said: bytes) -> None:
+def test_the_record_is_always_json_in_one_printable_line(said: bytes) -> None:
     kept = json.loads(text(said.replace(b"\0", b"")))
     assert len(kept) <= 300
     assert not {unicodedata.category(one) for one in kept} & {"Cc", "Cs", "Zl", "Zp"}

@@ -1,4 +1,4 @@
-"""Which limits hold at which minute: run-backup decides as the settings say it."""
+"""Which limits apply at which minute: run-backup decides as the settings say."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def limits_at(conf: str, moments: list[str]) -> list[str]:
     second=st.tuples(TIMES, TIMES),
     moments=st.lists(TIMES, min_size=8, max_size=8),
 )
-def test_the_hours_that_hold_are_those_of_the_stack_file(
+def test_the_limits_of_each_hour_are_those_of_the_stack_file(
     first: tuple[str, str], second: tuple[str, str], moments: list[str]
 ) -> None:
     hours = [
@@ -61,6 +61,6 @@ def test_the_hours_that_hold_are_those_of_the_stack_file(
     assert limits_at(step_values.schedule(source)["BACKUP_CONF"], moments) == expected
 
 
-def test_without_any_limit_restic_is_given_none() -> None:
+def test_without_any_limit_restic_gets_none() -> None:
     source = Source.model_validate({"name": "web1", "publicKey": SAMPLE_KEY, "paths": ["/srv"]})
     assert limits_at(step_values.schedule(source)["BACKUP_CONF"], ["00:00", "08:00", "23:59"]) == ["0 0"] * 3

@@ -1,4 +1,4 @@
-"""Nothing that a stack file may hold ends a line, starts an option or changes its meaning in a file on a source."""
+"""No text of a stack file can end a line, start an option or change its meaning in a file on a source."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def timer(calendar: str = "daily", delay: str = "30m", source: str = "web1") -> 
     return backup_units.timer_unit(source=source, on_calendar=calendar, randomized_delay=delay)
 
 
-# Every place where text of the stack's reaches a file.
+# Every place where text of the stack reaches a file.
 RENDERERS: dict[str, Callable[[str], str]] = {
     "ssh_config source": lambda text: client_files.ssh_config(text, "198.51.100.10", 22),
     "ssh_config address": lambda text: client_files.ssh_config("web1", text, 22),
@@ -128,13 +128,13 @@ def test_an_address_cannot_be_an_option_or_be_expanded(text: str) -> None:
 @pytest.mark.parametrize(
     "address", ["198.51.100.10", "relay.example.com", "2001:db8::1", "::1", "xn--bcher-kva.example"]
 )
-def test_every_kind_of_address_passes(address: str) -> None:
+def test_every_kind_of_address_is_accepted(address: str) -> None:
     assert f"HostName {address}\n" in client_files.ssh_config("web1", address, 22)
 
 
 @given(paths=st.lists(SAFE.map(lambda text: f"/{text}"), min_size=1))
 @example(["/-x", "/a b", "/quote'\"", "/%h%%n", "/$HOME", "/*?[a]", "/#x", "/ ", "/\\"])
-def test_paths_stand_exactly_as_named(paths: list[str]) -> None:
+def test_paths_are_written_exactly_as_given(paths: list[str]) -> None:
     assert backup_files.paths_file(paths).split("\n") == [*paths, backup_files.CANARY, ""]
 
 

@@ -22,7 +22,7 @@ from toolchain.checkout import ROOT
 THREATS = (ROOT / "docs" / "threat-model.md").read_text()
 
 
-def test_every_name_that_a_stack_file_may_hold_is_a_service() -> None:
+def test_every_name_that_a_stack_file_may_contain_is_a_service() -> None:
     assert set(get_args(ServiceName)) == set(SERVICES)
     assert all(name == service.name for name, service in SERVICES.items())
 
@@ -35,14 +35,14 @@ def test_every_fact_has_a_source_and_a_date(service: StorageService) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES.values(), ids=lambda service: service.name)
-def test_every_service_takes_some_checksum(service: StorageService) -> None:
+def test_every_service_accepts_some_checksum(service: StorageService) -> None:
     assert service.uploads().checksum is service.upload_checksum() is service.checksum.value
     assert service.uploads("md5").checksum is Checksum.MD5
     assert service.uploads("trailer").checksum is Checksum.TRAILER
 
 
 @pytest.mark.parametrize("service", SERVICES.values(), ids=lambda service: service.name)
-def test_rclone_compares_afterwards_only_where_nobody_says_that_the_service_reads_a_trailer(
+def test_rclone_compares_afterwards_only_if_the_service_is_not_known_to_read_a_trailer(
     service: StorageService,
 ) -> None:
     assert not service.uploads().compares
@@ -61,7 +61,7 @@ def test_ceph_loses_the_conditional_write_and_amazon_nothing() -> None:
     assert rows_lost(SERVICES["AWS"]) == ()
 
 
-def test_only_services_that_lock_nothing_are_refused_outright() -> None:
+def test_only_services_without_locks_are_refused() -> None:
     assert set(SERVICES) - set(USABLE) == {"Cloudflare", "Google"}
     assert set(rows_lost(SERVICES["Cloudflare"])) == {"R1", "R2", "R3"}
     assert set(rows_lost(SERVICES["Google"])) == {"R1", "R2"}
@@ -79,6 +79,6 @@ def test_a_service_that_refuses_conditions_does_not_hold_them() -> None:
 
 
 @pytest.mark.parametrize(("cutoff", "size"), [(-1, 16), (0, 4), (6000, 16)])
-def test_parts_that_s3_does_not_take_are_refused(cutoff: int, size: int) -> None:
+def test_parts_that_s3_does_not_accept_are_refused(cutoff: int, size: int) -> None:
     with pytest.raises(ValueError, match="S3 takes parts of 5 to 5120 MiB"):
         Parts(cutoff=cutoff, size=size)

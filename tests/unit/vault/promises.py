@@ -1,4 +1,4 @@
-"""What the two documents promise together, as requests and answers; one table for the tests that keep it and those that break it."""
+"""What the two documents guarantee together, as requests and answers: one table for the tests that check it and those that break it."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ REFUSED = [
     ),
 ]
 
-# The bucket's policy lets these be: what a backup does, what a run of Pulumi reads, what break-glass is for.
+# The bucket's policy allows these: what a backup does, what a run of Pulumi reads, what break-glass is for.
 LET_BE = [
     put("backup"),
     put("backup", resource=LOCK),

@@ -1,4 +1,4 @@
-"""The vault's alarms: which events count, what CloudWatch accepts, and that nobody else can speak through them."""
+"""The vault's alarms: which events count, what CloudWatch accepts, and that nobody else can publish to their topics."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ PATTERNS = {
 
 
 @pytest.mark.parametrize(("event", "counted"), EVENTS)
-def test_an_event_counts_for_the_alarms_it_is_meant_for(event: dict[str, Any], counted: set[str]) -> None:
+def test_an_event_counts_for_exactly_the_intended_alarms(event: dict[str, Any], counted: set[str]) -> None:
     assert {name for name, pattern in PATTERNS.items() if matches(pattern, event)} == counted
 
 
@@ -117,7 +117,7 @@ def test_no_name_widens_a_pattern() -> None:
 # ---- what CloudWatch and SNS get
 
 
-def test_every_rule_has_its_pattern_target_and_alarm_that_tells_people() -> None:
+def test_every_rule_has_its_pattern_target_and_alarm_that_notifies_people() -> None:
     graph = alarms()
     expected = {"hidden", "destroyed", "denied", "reconfigured"} | {
         f"silent-{source}" for source in SNAPSHOTS
@@ -141,7 +141,7 @@ def test_every_rule_has_its_pattern_target_and_alarm_that_tells_people() -> None
 
 
 @pytest.mark.parametrize("hours", [1, 28, 168])
-def test_silence_is_the_alarm_and_fits_what_cloudwatch_looks_back(hours: int) -> None:
+def test_missing_data_fires_the_silence_alarm_and_fits_what_cloudwatch_looks_back(hours: int) -> None:
     graph = alarms(silent_hours={"web1": hours, "db1": 2})
     assert graph.named("alarms-silent-db1-alarm").inputs["evaluationPeriods"] == 2
     assert not graph.of_type("lastcopy:vault:VaultSilence")
@@ -155,7 +155,7 @@ def test_silence_is_the_alarm_and_fits_what_cloudwatch_looks_back(hours: int) ->
 
 
 @pytest.mark.parametrize("hours", [169, 172, 748, 8788])
-def test_silence_beyond_what_cloudwatch_looks_back_is_an_alarm_on_a_reported_age(hours: int) -> None:
+def test_longer_silence_has_an_alarm_on_a_reported_age(hours: int) -> None:
     graph = alarms(silent_hours={"web1": hours, "db1": 28})
     alarm = graph.named("alarms-silent-web1-alarm")
     told = {name: alarm.inputs[name] for name in ("namespace", "metricName", "dimensions", "threshold")}
@@ -166,20 +166,18 @@ def test_silence_beyond_what_cloudwatch_looks_back_is_an_alarm_on_a_reported_age
         "threshold": hours,
     }
     assert alarm.inputs["comparisonOperator"] == "GreaterThanThreshold"
-    assert alarm.inputs["treatMissingData"] == "breaching", (
-        "a check that does not run must not look like peace"
-    )
+    assert alarm.inputs["treatMissingData"] == "breaching", "a check that does not run must not look normal"
     assert alarm.inputs["alarmActions"] == alarm.inputs["okActions"] == [f"{MADE}-people"]
     assert alarm.inputs["period"] * alarm.inputs["evaluationPeriods"] <= LIMIT
     assert {"alarms-silence-permission", "alarms-silence-target"} <= set(alarm.depends_on)
     names = {resource.name for resource in graph}
-    assert "alarms-silent-web1" not in names, "no rule counts what the alarm does not look at"
+    assert "alarms-silent-web1" not in names, "no rule counts what the alarm does not use"
     assert "alarms-silent-db1" in names
     asked = graph.named("alarms-silence-function").inputs["environment"]["variables"]
     assert asked == {"BUCKET": BUCKET, "SOURCES": json.dumps({"web1": SNAPSHOTS["web1"]})}
 
 
-def test_the_silence_check_lists_names_and_writes_its_metric_and_nothing_else() -> None:
+def test_the_silence_check_can_only_list_names_and_write_its_metric() -> None:
     """K1: what the function's identity may do."""
     rights = alarm_policies.silence_check_rights(
         BUCKET,
@@ -213,7 +211,7 @@ def test_the_silence_check_lists_names_and_writes_its_metric_and_nothing_else() 
         assert not allows(action, f"{bucket}/{SNAPSHOTS['web1']}x")
 
 
-def test_no_event_is_peace_for_the_other_alarms() -> None:
+def test_the_other_alarms_do_not_fire_without_events() -> None:
     graph = alarms()
     for role in ("hidden", "destroyed", "denied", "reconfigured", "growth"):
         assert graph.named(f"alarms-{role}-alarm").inputs["treatMissingData"] == "notBreaching"
@@ -234,7 +232,7 @@ def test_growth_compares_one_day_with_the_day_before() -> None:
     assert size["metric"]["period"] * alarm["evaluationPeriods"] <= LIMIT
 
 
-def test_people_subscribe_to_the_one_topic_and_nobody_to_the_counting_one() -> None:
+def test_people_subscribe_to_their_topic_and_nobody_to_the_counting_one() -> None:
     graph = alarms()
     [subscription] = graph.of_type("aws:sns/topicSubscription:TopicSubscription")
     assert subscription.inputs == {
@@ -244,14 +242,14 @@ def test_people_subscribe_to_the_one_topic_and_nobody_to_the_counting_one() -> N
     }
 
 
-def test_an_existing_topic_is_used_and_left_as_it_is() -> None:
+def test_an_existing_topic_is_used_and_not_changed() -> None:
     graph = alarms(email=None, topic=TOPIC)
     assert not graph.of_type("aws:sns/topicSubscription:TopicSubscription")
     assert [r.name for r in graph.of_type("aws:sns/topicPolicy:TopicPolicy")] == ["alarms-counted-policy"]
     assert graph.named("alarms-hidden-alarm").inputs["alarmActions"] == [TOPIC]
 
 
-def test_topic_policies_are_what_aws_takes() -> None:
+def test_topic_policies_have_the_form_that_aws_accepts() -> None:
     people, rules = (
         alarm_policies.operators_topic(TOPIC, account="123456789012"),
         alarm_policies.rules_topic(TOPIC),

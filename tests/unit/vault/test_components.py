@@ -1,4 +1,4 @@
-"""The vault's components as the engine sees them: what is protected, what comes before what, what is secret."""
+"""The vault's components as the engine sees them: protection, order, secrets."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def children(graph: Graph) -> dict[str, Recorded]:
     return {r.name.removeprefix("vault-"): r for r in graph if r.parent == "vault"}
 
 
-def test_every_setting_is_what_the_vault_promises() -> None:
+def test_every_setting_is_what_the_vault_guarantees() -> None:
     found = children(vault())
     assert set(found) == {"bucket", *SETTINGS}
     assert found["bucket"].inputs == {"bucket": BUCKET, "objectLockEnabled": True}
@@ -81,7 +81,7 @@ def test_every_setting_is_what_the_vault_promises() -> None:
     assert {r.inputs["bucket"] for r in found.values()} == {BUCKET}
 
 
-def test_the_engine_gets_the_lifecycle_in_the_providers_own_words() -> None:
+def test_the_engine_gets_the_lifecycle_in_the_providers_form() -> None:
     moves = (
         Transition(after_days=30, storage_class="STANDARD_IA"),
         Transition(after_days=90, storage_class="GLACIER_IR"),
@@ -102,7 +102,7 @@ def test_the_engine_gets_the_lifecycle_in_the_providers_own_words() -> None:
     ]
 
 
-def test_a_key_of_ones_own_is_used_by_the_bucket_and_allowed_to_the_identity() -> None:
+def test_a_given_kms_key_is_used_by_the_bucket_and_allowed_to_the_identity() -> None:
     graph = vault(kms_key=KEY)
     assert children(graph)["encryption"].inputs["rules"] == [
         {
@@ -130,7 +130,7 @@ def test_a_key_that_does_not_wait_for_the_vault_is_noticed() -> None:
     assert "vault-policy" not in before(record(program), "web1-identity-key-g1")
 
 
-def test_s3_is_asked_for_one_change_of_the_bucket_at_a_time() -> None:
+def test_the_bucket_is_changed_by_one_request_at_a_time() -> None:
     graph = vault()
     chain = [f"vault-{one}" for one in ("bucket", *SETTINGS)]
     for earlier, later in itertools.pairwise(chain):
@@ -144,7 +144,7 @@ def test_a_production_vault_is_protected_kept_and_never_emptied() -> None:
         assert "forceDestroy" not in found["bucket"].inputs
 
 
-def test_only_a_test_vault_goes_with_its_objects() -> None:
+def test_only_a_test_vault_is_deleted_with_its_objects() -> None:
     found = children(vault(**TEST))
     assert found["bucket"].inputs["forceDestroy"] is True
     assert not any(r.protect or r.retain_on_delete for r in found.values())
@@ -155,12 +155,12 @@ def test_only_a_test_vault_goes_with_its_objects() -> None:
     [{"lock_mode": "COMPLIANCE"}, {"origin": "adopted"}],
     ids=["a lock that nobody lifts", "a bucket that was there before"],
 )
-def test_what_may_not_be_destroyed_is_no_test_vault(change: dict[str, str]) -> None:
+def test_a_vault_that_must_not_be_destroyed_cannot_be_a_test_vault(change: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="may go with its objects"):
         arguments(**{**TEST, **change})
 
 
-def test_an_adopted_bucket_is_imported_with_its_lock_demanded_and_its_tags_left_alone() -> None:
+def test_an_adopted_bucket_is_imported_with_its_lock_required_and_its_tags_unchanged() -> None:
     graph = vault(origin="adopted")
     assert [token.rsplit(":", 1)[-1] for token, _ in graph.invokes] == ["getBucketObjectLockConfiguration"]
     assert graph.imports == {"vault-bucket": BUCKET}
@@ -180,7 +180,7 @@ def test_an_adopted_bucket_is_imported_with_its_lock_demanded_and_its_tags_left_
         ("api error AccessDenied: Access Denied", "may not be asked"),
     ],
 )
-def test_a_bucket_that_cannot_be_seen_to_lock_is_not_adopted(
+def test_a_bucket_without_a_visible_lock_is_not_adopted(
     said: Any, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before the engine could plan to replace it; each with its own fix."""
@@ -200,7 +200,7 @@ def test_a_bucket_that_cannot_be_seen_to_lock_is_not_adopted(
     assert seen == ["asked"]
 
 
-def test_an_unknown_answer_of_the_look_up_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_answer_of_the_lookup_is_shown_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     def look_up(**_: Any) -> Any:
         raise Exception("the weather")
 

@@ -1,4 +1,4 @@
-"""The vault's documents: reviewed word for word, linted, and asked what they answer. A widened one is seen to fail.
+"""The vault's documents: reviewed word for word, linted, and evaluated. Tests fail for a widened document.
 
 After a wanted change: LASTCOPY_WRITE_GOLDEN=1 python -m pytest tests/unit/vault
 """
@@ -45,7 +45,7 @@ DOCUMENTS: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_the_document_is_the_reviewed_one(name: str) -> None:
+def test_the_document_is_as_reviewed(name: str) -> None:
     text = json.dumps(DOCUMENTS[name](), indent=2) + "\n"
     if os.environ.get("LASTCOPY_WRITE_GOLDEN"):
         GOLDEN.mkdir(exist_ok=True)
@@ -62,11 +62,11 @@ def test_the_linter_finds_nothing(name: str) -> None:
     assert problems(DOCUMENTS[name](), name.partition("-")[0].removesuffix(".json")) == []
 
 
-def test_nobody_but_break_glass_weakens_the_vault_and_backups_go_on() -> None:
+def test_only_break_glass_can_weaken_the_vault_and_backups_work() -> None:
     assert list(broken(bucket_policy(), deny=True)) == []
 
 
-def test_an_identity_reaches_its_prefix_and_nothing_else() -> None:
+def test_an_identity_can_only_reach_its_prefix() -> None:
     assert list(broken(identity(), deny=False)) == []
 
 
@@ -161,7 +161,7 @@ def test_a_widened_identity_is_noticed(what: str) -> None:
 # ---- KMS and test vaults
 
 
-def test_a_bucket_with_a_key_of_its_own_takes_that_key_only() -> None:
+def test_a_bucket_with_its_own_key_accepts_only_that_key() -> None:
     document = bucket_policy(kms_key=KEY)
     sse = {"x_amz_server_side_encryption": "aws:kms"}
 
@@ -177,7 +177,7 @@ def test_a_bucket_with_a_key_of_its_own_takes_that_key_only() -> None:
     assert answer(x_amz_server_side_encryption="AES256") == {"Deny"}
 
 
-def test_an_identity_uses_the_key_through_s3_and_for_its_own_bucket_only() -> None:
+def test_an_identity_uses_the_key_only_through_s3_and_for_its_own_bucket() -> None:
     document = identity(kms_key=KEY)
     via = {"kms:ViaService": "s3.eu-central-1.amazonaws.com"}
     arn = "kms:EncryptionContext:aws:s3:arn"
@@ -187,7 +187,7 @@ def test_an_identity_uses_the_key_through_s3_and_for_its_own_bucket_only() -> No
         assert effects(document, "kms:Decrypt", KEY, context) == set(), context
 
 
-def test_a_test_vault_cannot_be_locked_for_good_by_anybody() -> None:
+def test_nobody_can_lock_a_test_vault_for_good() -> None:
     document = bucket_policy(mode="GOVERNANCE", maximum_days=7)
     for days, mode in (("7", "COMPLIANCE"), ("8", "GOVERNANCE")):
         context = {
@@ -248,7 +248,7 @@ def test_no_prefix_or_bucket_widens_an_identity(bucket: str, prefix: str) -> Non
     st.from_regex(r"([A-Za-z0-9._-]{1,12}/){1,3}", fullmatch=True),
     st.from_regex(r"([A-Za-z0-9._-]{1,12}/){1,3}", fullmatch=True),
 )
-def test_of_two_prefixes_neither_opens_the_other(one: str, other: str) -> None:
+def test_similar_prefixes_do_not_open_each_other(one: str, other: str) -> None:
     try:
         documents = [identity_policy(BUCKET, prefix) for prefix in (one, other)]
     except ValueError:
@@ -265,7 +265,7 @@ def test_of_two_prefixes_neither_opens_the_other(one: str, other: str) -> None:
 
 
 @given(NASTY)
-def test_no_role_name_spares_another_role(tail: str) -> None:
+def test_a_role_name_exempts_no_other_role(tail: str) -> None:
     role = f"arn:aws:iam::123456789012:role/{tail}"
     try:
         document = bucket_policy(break_glass=role)
@@ -315,7 +315,7 @@ def test_a_bucket_name_that_could_match_more_is_refused(bucket: str) -> None:
     ["", "*", "arn:aws:iam::123456789012:role/*", "arn:aws:iam::*:role/a", "arn:aws:iam::123456789012:user/a", "arn:aws:iam::123456789012:root",
      "arn:aws:iam::123456789012:role/", "arn:aws:iam::123456789012:role/${aws:username}", "arn:aws:sts::123456789012:assumed-role/a/b", BREAK_GLASS + "\n"],
 )  # fmt: skip
-def test_break_glass_is_one_role(role: str) -> None:
+def test_break_glass_is_a_single_role(role: str) -> None:
     with pytest.raises(ValueError, match="role"):
         bucket_policy(break_glass=role)
 

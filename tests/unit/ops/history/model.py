@@ -1,4 +1,4 @@
-"""A storage with versions in memory: what the attacker and the recovery do to it, it remembers as the real one would."""
+"""A storage with versions in memory: it keeps what the attacker and the recovery do, as the real one would."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ START = datetime(2026, 11, 1, 2, 0, tzinfo=UTC)
 
 
 def named(place: str, number: int) -> str:
-    """A name as restic gives it."""
+    """A name as restic makes it."""
     digest = hashlib.sha256(f"{place}{number}".encode()).hexdigest()
     return f"data/{digest[:2]}/{digest}" if place == "data" else f"{place}/{digest}"
 
 
 class Store:
-    """Versions are never removed; there is no call for it."""
+    """Versions are never removed; there is no method for it."""
 
     def __init__(self) -> None:
         self.now = START
@@ -62,7 +62,7 @@ class Store:
         return {name: entry.etag for name, entry in seen.items() if not name.startswith("locks/")}
 
     def back_up(self, number: int) -> None:
-        """What one backup adds, with the lock that it takes and gives back."""
+        """Add what one backup adds, including the lock that it takes and removes."""
         lock = named("locks", number)
         self.put(lock)
         for pack in range(3):

@@ -1,4 +1,4 @@
-"""The history by the times of writing: what a forger's date says, and what the end of the lock says."""
+"""The history by the true times of writing: a forged date against the end of the lock."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def entry(version: str, at: datetime, order: int, *, name: str = "config", marke
     return Entry(name=name, id=version, at=at, order=order, marker=marker, size=1, etag=version)
 
 
-def test_honest_dates_change_nothing_a_long_upload_included() -> None:
+def test_honest_dates_are_unchanged_even_of_a_long_upload() -> None:
     history = History([entry("a", T0, 2), entry("b", T0 + LATE / 2, 1)])
     assert correct_dates(history, {"a": T0 + LOCK - EARLY / 2, "b": T0 + LOCK}, DEFAULT) is history
     assert date_markers_last(history, None) is history
 
 
-def test_a_version_dated_back_takes_its_place_by_its_writing() -> None:
-    """The storage lists the good one as the newer of the two, or the garbage right after it; either way it was an hour later."""
+def test_a_backdated_version_is_moved_to_its_time_of_writing() -> None:
+    """The storage lists the good version as the newer of the two, or the garbage right after it; in both cases it was written an hour later."""
     for told, orders in ((T0 - MINUTE, (1, 2)), (T0 + timedelta(milliseconds=1), (2, 1))):
         history = History([entry("good", T0, orders[0]), entry("garbage", told, orders[1])])
         found = correct_dates(history, {"good": T0 + LOCK, "garbage": T0 + LOCK + 60 * MINUTE}, DEFAULT)
@@ -45,18 +45,18 @@ def test_a_version_dated_back_takes_its_place_by_its_writing() -> None:
         assert found.view(T0 + 61 * MINUTE)["config"].id == "garbage"
 
 
-def test_a_date_in_the_future_is_brought_back() -> None:
+def test_a_date_in_the_future_is_corrected() -> None:
     history = History([entry("good", T0, 2), entry("garbage", datetime(2099, 1, 1, tzinfo=UTC), 1)])
     found = correct_dates(history, {"good": T0 + LOCK, "garbage": T0 + LOCK + MINUTE}, DEFAULT)
     assert found.last == T0 + MINUTE
 
 
-def test_what_has_no_lock_keeps_its_date() -> None:
+def test_a_version_without_a_lock_keeps_its_date() -> None:
     history = History([entry("a", T0, 1)])
     assert correct_dates(history, {}, DEFAULT) is history
 
 
-def test_markers_come_last_where_dates_are_forged_but_for_those_before_a_signed_note() -> None:
+def test_with_forged_dates_markers_come_last_except_those_before_a_signed_note() -> None:
     old = entry("old", T0 + 2 * MINUTE, 3, name="keys/pruned", marker=True)
     forged = entry("forged", T0 + MINUTE, 2, marker=True)
     garbage = entry("garbage", T0, 1, name="index/x")
@@ -78,7 +78,7 @@ def locked(days: int, changed: datetime, then: int, *at: datetime) -> tuple[Hist
 
 
 @pytest.mark.parametrize(("before", "after"), [(30, 60), (60, 30)])
-def test_a_default_retention_that_was_changed_makes_nobody_a_forger(before: int, after: int) -> None:
+def test_a_changed_default_retention_does_not_look_like_forgery(before: int, after: int) -> None:
     """If the change is known, every honest date is accepted. If not, all earlier dates are off by the same time, and the error says what to do."""
     changed = T0 + timedelta(days=100)
     times = [T0 + timedelta(days=n) for n in (0, 20, 80, 99, 101, 125, 140)]
@@ -91,7 +91,7 @@ def test_a_default_retention_that_was_changed_makes_nobody_a_forger(before: int,
     assert find_common_shift(history, doubted) == before - after
 
 
-def test_after_a_change_a_forged_date_is_known_all_the_same() -> None:
+def test_after_a_change_a_forged_date_is_still_recognised() -> None:
     changed = T0 + timedelta(days=100)
     history, until = locked(30, changed, 60, T0, changed + timedelta(days=5))
     forged = entry("forged", T0 + MINUTE, 9, name="index/x")
@@ -103,7 +103,7 @@ def test_after_a_change_a_forged_date_is_known_all_the_same() -> None:
     assert find_common_shift(both, found) is None
 
 
-def test_forgers_who_differ_are_no_change_of_the_default() -> None:
+def test_different_forgeries_do_not_look_like_a_changed_default() -> None:
     history = History([entry(f"v{n}", T0, n, name=f"keys/{n}") for n in range(9)])
     until = {f"v{n}": T0 + LOCK + timedelta(days=n, hours=n) for n in range(9)}
     assert find_common_shift(history, correct_dates(history, until, DEFAULT)) is None
@@ -124,7 +124,7 @@ def test_years_are_counted_as_the_storage_counts_them(year: int) -> None:
         assert correct_dates(history, far, (Retention(years=2),)).misdated == 1
     list(
         Retention(years=1).possible_starts(datetime(2028, 2, 29, tzinfo=UTC))
-    )  # a day that the year before has not
+    )  # a day that the previous year does not have
 
 
 def test_an_earlier_default_is_read_or_refused_with_its_form() -> None:

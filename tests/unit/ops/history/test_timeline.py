@@ -1,4 +1,4 @@
-"""The last good moment is found from the storage's memory alone, and what was done is told."""
+"""The last good moment is found from the storage's history alone, and what was done is reported."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_moment_is_just_before_the_first_sign(attack: Callable[[Store], None
     store.wait(hours=1)
     attack(store)
     store.wait(days=3)
-    overwrite_all(store)  # what came later does not move it
+    overwrite_all(store)  # later changes do not move it
     found = propose(store.history())
     assert found.at is not None
     assert found.sign is not None
@@ -100,7 +100,7 @@ def test_locks_that_come_and_go_are_no_sign() -> None:
     assert propose(store.history()).sign is None
 
 
-def test_what_the_storage_step_leaves_is_no_sign() -> None:
+def test_leftovers_of_the_storage_step_are_no_sign() -> None:
     """Its proof below locks/ (components/relay/storage_check/storage_proof.sh), and the marker that a too wide identity's removal of nothing can leave."""
     store = Store()
     store.put("locks/lastcopy-probe-1-ab", "first")
@@ -131,7 +131,7 @@ def test_after_a_moment_known_to_be_good_only_newer_signs_count() -> None:
     assert found.sign.count == 1
 
 
-def test_content_that_came_back_is_told_as_restored() -> None:
+def test_content_that_was_written_back_is_reported_as_restored() -> None:
     store = healthy(1)
     store.hide("config")
     store.put("config")
@@ -150,7 +150,7 @@ def test_an_object_dated_before_the_one_it_replaced_is_noticed() -> None:
     assert propose(History(entries)).at is None
 
 
-def test_bursts_of_snapshots_are_told_and_are_no_proof() -> None:
+def test_bursts_of_snapshots_are_reported_and_prove_nothing() -> None:
     store = healthy()
     for number in range(100, 130):
         store.put(named("snapshots", number))
@@ -160,7 +160,7 @@ def test_bursts_of_snapshots_are_told_and_are_no_proof() -> None:
     assert propose(store.history()).sign is None
 
 
-def test_the_key_of_a_new_repository_is_no_part_of_a_burst_minutes_later() -> None:
+def test_the_key_of_a_new_repository_is_not_part_of_a_burst_minutes_later() -> None:
     store = Store()
     store.init()
     store.back_up(1)

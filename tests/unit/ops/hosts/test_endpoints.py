@@ -1,4 +1,4 @@
-"""Hosts are dialled where the stack's outputs say, with the keys that its settings name; ssh gets nothing of the engine's environment."""
+"""Hosts are reached at the addresses in the stack's outputs, with the keys in its settings; ssh gets nothing of the engine's environment."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OUTPUTS = {
 }
 SETTINGS = {
     "admin": {"user": "ops", "privateKeyFile": "/keys/admin"},
-    # What an SSM session, a tunnel or a jump host makes of it only the outputs know.
+    # Only the outputs know about an SSM session, a tunnel or a jump host.
     "intermediate": {"ec2": {"door": "ssm"}},
     "sources": [
         {"name": "web1", "host": {"address": "elsewhere.example.com"}},
@@ -38,7 +38,7 @@ SETTINGS = {
 }
 
 
-def test_hosts_are_dialled_as_the_outputs_say(tmp_path: Path) -> None:
+def test_hosts_are_reached_at_the_addresses_in_the_outputs(tmp_path: Path) -> None:
     found = read_endpoints(OUTPUTS, ["web1", "db1"], read_admin_keys(SETTINGS, tmp_path))
     assert {
         endpoint.name: (
@@ -59,7 +59,7 @@ def test_hosts_are_dialled_as_the_outputs_say(tmp_path: Path) -> None:
 JUMP = {"address": "jump.example.com", "port": 2022, "user": "jumper", "hostKey": "ssh-ed25519 AAAAj"}
 
 
-def test_a_jump_host_is_dialled_with_the_key_that_is_named_for_it(tmp_path: Path) -> None:
+def test_a_jump_host_is_reached_with_its_own_key(tmp_path: Path) -> None:
     outputs = {
         "relay": {**OUTPUTS["relay"], "jumpHost": JUMP},
         "sources": {name: {**one, "jumpHost": JUMP} for name, one in OUTPUTS["sources"].items()},
@@ -93,7 +93,7 @@ def test_a_jump_host_is_dialled_with_the_key_that_is_named_for_it(tmp_path: Path
     )
 
 
-def test_of_an_agents_keys_the_named_ones_are_offered(tmp_path: Path) -> None:
+def test_only_the_named_keys_of_an_agent_are_offered(tmp_path: Path) -> None:
     settings = {
         "admin": {"agent": True, "agentKeys": ["ssh-ed25519 AAAAo"]},
         "sources": [{"name": "web1", "host": {"privateKeyFile": "/keys/web"}}],
@@ -115,13 +115,13 @@ def test_outputs_of_an_older_program_are_an_error_that_names_the_hosts() -> None
     assert "pulumi up" in str(raised.value)
 
 
-def test_an_agent_holds_the_key_where_there_is_no_file(tmp_path: Path) -> None:
+def test_the_agent_holds_the_key_if_there_is_no_file(tmp_path: Path) -> None:
     keys = read_admin_keys({"admin": {"agent": True}, "sources": []}, tmp_path)
     assert keys.of("relay") is None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_key_in_the_settings_is_a_file_of_its_owner_alone_for_as_long_as_it_is_needed(
+def test_a_key_in_the_settings_is_a_private_file_as_long_as_it_is_needed(
     tmp_path: Path,
 ) -> None:
     keys = read_admin_keys({"admin": {"privateKey": "-----BEGIN X-----\nab\n-----END X-----"}}, tmp_path)
@@ -133,7 +133,7 @@ def test_a_key_in_the_settings_is_a_file_of_its_owner_alone_for_as_long_as_it_is
 
 @pytest.fixture
 def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder in which a program named ssh notes its environment, one file a start."""
+    """A folder in which a program called ssh records its environment, one file per call."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "seen").mkdir()
     program = tmp_path / "bin" / "ssh"
@@ -167,8 +167,8 @@ def test_ssh_gets_the_agent_and_nothing_of_the_engines_environment(seen: Path, t
         assert "hush" not in environment.values()
 
 
-def test_every_program_that_the_operators_verbs_start_over_ssh_is_given_its_environment() -> None:
-    """So that the next one is not forgotten: a call without `env` inherits the shell's secrets."""
+def test_every_program_that_verbs_start_for_ssh_is_given_an_environment() -> None:
+    """So that none is forgotten: a call without `env` inherits the shell's secrets."""
     allowed = {  # neither ssh, restic nor rclone
         "attack_drill/engine_connection.py", "attack_drill/second_factor.py", "attack_drill/scratch_repository.py", "attack_drill/rows/a2.py",
         "ops/hosts/machines.py",

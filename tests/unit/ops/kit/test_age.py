@@ -1,4 +1,4 @@
-"""The kit's files are the age program's: opened from it (files that age 1.2.1 wrote), and strict about what was changed."""
+"""The kit's files are age files: files that age 1.2.1 wrote can be opened, and changes are noticed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pyrage import x25519
 
 from ops.kit import age
 
-# Written by the age program, version 1.2.1; and it opened what we wrote, when this was made.
+# Written by the age program, version 1.2.1; at that time it also opened a file written by this project.
 BY_PASSPHRASE = base64.b64decode(
     "YWdlLWVuY3J5cHRpb24ub3JnL3YxCi0+IHNjcnlwdCA5ZjlkMm1RS0FqVjVlaXl2NHIzK213IDE4Ck9yQjVWZGd0WVJRZlZnVmdZYWNlSS96cXR6"
     "NkZIWGVkSVRnRzBNcVRTOEkKLS0tIDV6akVwbHZtc3NQTE9BZG9sZkxpdXN5cStjbXA5S3l5cHIyTWtkeTVnc00KZ9MRmjiundEclo/4Pdj6BnHW"
@@ -33,7 +33,7 @@ IDENTITY = "AGE-SECRET-KEY-1UPUHFK8FHERF09FAK6JWXK2URKLKQKLL2903S06X9RQ8Q08WWXJQ
 RECIPIENT = "age1z985wl54pnpzva7739kpt38f2knz4htz8t8j5v9tgpagln59fv4szzagnk"
 
 
-def test_files_of_the_age_program_open() -> None:
+def test_files_of_the_age_program_can_be_opened() -> None:
     assert age.decrypt(QUICK_BY_PASSPHRASE, passphrase=PASSPHRASE) == b"top secret"
     assert age.decrypt(BY_RECIPIENT, identity=IDENTITY) == b"for the golden test"
 
@@ -45,7 +45,7 @@ def new_identity() -> tuple[str, str]:
 
 
 @given(st.one_of(st.binary(max_size=100), st.sampled_from([b"x" * 65535, b"x" * 65536, b"x" * 131073])))
-def test_what_was_sealed_opens_for_each_recipient(text: bytes) -> None:
+def test_an_encrypted_kit_opens_for_each_recipient(text: bytes) -> None:
     identity, recipient = new_identity()
     sealed = age.encrypt(text, recipients=[RECIPIENT, recipient])
     assert age.decrypt(sealed, identity=IDENTITY) == age.decrypt(sealed, identity=identity) == text
@@ -68,7 +68,7 @@ def test_one_changed_bit_anywhere_is_noticed() -> None:
             age.decrypt(changed, identity=IDENTITY)
 
 
-def test_a_file_that_was_cut_off_is_noticed_also_between_chunks() -> None:
+def test_a_truncated_file_is_noticed_even_between_chunks() -> None:
     sealed = age.encrypt(b"x" * 70000, recipients=[RECIPIENT])
     head = len(sealed) - (70000 + 2 * 16)
     for end in (0, 10, head - 1, head, head + 65536 + 16, len(sealed) - 1):
@@ -76,7 +76,7 @@ def test_a_file_that_was_cut_off_is_noticed_also_between_chunks() -> None:
             age.decrypt(sealed[:end], identity=IDENTITY)
 
 
-def test_a_file_that_asks_for_all_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_demands_all_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(age, "PAUSE_SECONDS", 0)
     greedy = BY_PASSPHRASE.replace(b" 18\n", b" 40\n")
     with pytest.raises(age.AgeError, match="work"):
@@ -104,7 +104,9 @@ def test_recipients_or_a_passphrase() -> None:
 
 
 @pytest.mark.parametrize("refusals", [2, age.TRIES])
-def test_a_busy_machine_is_asked_again_and_then_told(monkeypatch: pytest.MonkeyPatch, refusals: int) -> None:
+def test_a_busy_machine_is_tried_again_and_then_reported(
+    monkeypatch: pytest.MonkeyPatch, refusals: int
+) -> None:
     answers = iter([age.pyrage.DecryptError("Excessive work parameter")] * refusals)
 
     def busy(*_: object) -> bytes:

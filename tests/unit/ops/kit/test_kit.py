@@ -1,4 +1,4 @@
-"""The kit: what is in it, who opens it, what the page shows, and that nothing is written in plain or over something else."""
+"""The kit: its contents, who can open it, what the page shows, and that nothing is written in plain text or over something else."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def written(tmp_path: Path, *words: str) -> tuple[Path, str]:
     return out, said
 
 
-def test_a_kit_holds_all_that_a_recovery_needs_and_opens_with_the_identity(tmp_path: Path) -> None:
+def test_a_kit_contains_everything_for_a_recovery_and_opens_with_the_identity(tmp_path: Path) -> None:
     out, said = written(tmp_path)
     assert PASSWORD not in said
     assert PASSWORD.encode() not in out.read_bytes()
@@ -96,7 +96,7 @@ def test_a_kit_holds_all_that_a_recovery_needs_and_opens_with_the_identity(tmp_p
     assert any("--s3-version-at" in line for line in json.loads(all_)["commands"])
 
 
-def test_the_page_holds_no_secret_unless_it_was_asked_for(tmp_path: Path) -> None:
+def test_the_page_contains_no_secret_unless_requested(tmp_path: Path) -> None:
     out, _ = written(tmp_path)
     paper = out.with_name("kit.age.html").read_text()
     for secret in (PASSWORD, SECRET, "another-password-0123456"):
@@ -118,7 +118,7 @@ def test_the_page_escapes_what_it_shows() -> None:
     assert "<b>prod" not in render_page(kit, "<i>.age")
 
 
-def test_a_wrong_passphrase_is_told_and_not_repeated(tmp_path: Path) -> None:
+def test_a_wrong_passphrase_is_reported_and_not_repeated(tmp_path: Path) -> None:
     out = tmp_path / "kit.age"
     out.write_bytes(QUICK_BY_PASSPHRASE)
     other = secret_file(tmp_path / "other", "six other words written on paper\n")
@@ -151,7 +151,7 @@ def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
         (["--recipient", RECIPIENT, "--storage-key", "SHORT"], "does not hold a storage key"),
     ],
 )
-def test_wrong_words_are_refused_before_anything_is_written(
+def test_invalid_options_are_refused_before_anything_is_written(
     tmp_path: Path, words: list[str], expected: str
 ) -> None:
     files = {
@@ -209,7 +209,7 @@ def test_a_kit_without_a_storage_key_says_how_to_get_one() -> None:
         ),
     ],
 )
-def test_storage_keys_are_read_in_the_forms_that_people_have(tmp_path: Path, text: str) -> None:
+def test_storage_keys_are_read_in_all_usual_forms(tmp_path: Path, text: str) -> None:
     key = read_storage_key(secret_file(tmp_path / "key", text))
     assert (key.access_key_id, key.secret_access_key.get_secret_value()) == ("AKIAEXAMPLE", SECRET)
     assert SECRET not in repr(key)

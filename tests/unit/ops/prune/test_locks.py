@@ -1,4 +1,4 @@
-"""A prune waits for whoever may hold a lock, and for nobody else."""
+"""A prune waits only for processes that may hold a lock."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ops.prune.locks import YOUNG, sort_locks
 from tests.unit.ops.history.model import Store, named
 
 
-def test_a_young_lock_is_waited_for_and_a_proof_of_the_storage_step_is_not() -> None:
+def test_a_young_lock_is_waited_for_but_not_an_object_of_the_storage_step() -> None:
     store = Store()
     store.put(named("locks", 1))
     store.put("locks/lastcopy-probe-1-ab")

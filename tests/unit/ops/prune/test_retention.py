@@ -1,4 +1,4 @@
-"""What stays is decided by arrival alone, the newest always stays, and forged claims change nothing."""
+"""Only the arrival decides what is kept, the newest snapshot is always kept, and forged claims change nothing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ rules = st.builds(
 
 
 @given(arrivals, rules)
-def test_the_newest_of_each_set_of_paths_always_stays_and_every_rule_has_its_number(
+def test_the_newest_of_each_set_of_paths_is_always_kept_and_every_rule_has_its_number(
     snapshots: list[Arrived], keep: Keep
 ) -> None:
     found = apply_rules(snapshots, keep)
@@ -53,16 +53,14 @@ def test_the_newest_of_each_set_of_paths_always_stays_and_every_rule_has_its_num
 
 
 @given(arrivals, rules, st.randoms())
-def test_the_order_in_which_they_are_told_changes_nothing(
-    snapshots: list[Arrived], keep: Keep, random: Any
-) -> None:
+def test_the_order_of_the_input_has_no_effect(snapshots: list[Arrived], keep: Keep, random: Any) -> None:
     mixed = list(snapshots)
     random.shuffle(mixed)
     assert apply_rules(mixed, keep) == apply_rules(snapshots, keep)
 
 
 @given(arrivals, arrivals, rules)
-def test_snapshots_of_other_paths_never_make_fewer_stay(
+def test_snapshots_of_other_paths_never_reduce_what_is_kept(
     snapshots: list[Arrived], others: list[Arrived], keep: Keep
 ) -> None:
     forged = [Arrived(id=one.id, at=one.at, paths=("/forged",)) for one in others]
@@ -70,7 +68,7 @@ def test_snapshots_of_other_paths_never_make_fewer_stay(
 
 
 def honest(days: int, host: str = "web1") -> list[Snapshot]:
-    """One a night, which took an hour."""
+    """One snapshot a night, each of which took an hour."""
     return [
         Snapshot(
             id=f"{day:064x}",
@@ -92,7 +90,7 @@ def told(snapshots: list[Snapshot], *aside: str, **limits: Any) -> Decision:
     return decide(in_order, Keep(), PlausibleLimits(**limits), aside)
 
 
-def test_an_honest_history_is_thinned_and_nothing_is_suspicious() -> None:
+def test_an_honest_history_is_thinned_out_and_nothing_is_suspicious() -> None:
     found = told(honest(400))
     assert not found.of(Verdict.SUSPICIOUS)
     assert found.rows[-1].verdict is Verdict.KEEP
@@ -120,7 +118,7 @@ def test_s8_each_forgery_is_named_and_no_good_snapshot_is_dropped_for_it(lie: st
     suspicious = found.of(Verdict.SUSPICIOUS)
     assert {row.snapshot.id for row in suspicious} >= {one.id for one in LIES[lie]}
     assert any(lie in reason for row in suspicious for reason in row.why)
-    # Set aside, they neither count nor go: what happens to the good ones is what would happen without them.
+    # Set aside, they are neither counted nor dropped: the good ones are treated as without them.
     aside = told([*good, *LIES[lie]], "suspicious")
     assert not aside.of(Verdict.SUSPICIOUS)
     assert set(aside.drops) <= set(told(good).drops)
@@ -135,14 +133,14 @@ def test_s8_sabotage_a_decision_by_claimed_times_drops_good_ones() -> None:
     assert not {one.id for one in good[-14:]} <= stays.keys()
 
 
-def test_what_a_slow_backup_and_an_odd_clock_do_is_not_suspicious() -> None:
+def test_slow_backups_and_small_clock_errors_are_not_suspicious() -> None:
     slow = forged(1, AT, AT - timedelta(hours=47))
     early = forged(2, AT + timedelta(hours=1), AT + timedelta(hours=1, minutes=9))
     assert not told([*honest(30), slow, early]).of(Verdict.SUSPICIOUS)
     assert told([*honest(30), slow], longest_backup=timedelta(hours=24)).of(Verdict.SUSPICIOUS)
 
 
-def test_a_new_host_name_is_taken_when_it_is_given() -> None:
+def test_a_new_host_name_is_accepted_if_it_is_given() -> None:
     renamed = forged(1, AT, AT, host="web1.example.com")
     assert told([*honest(30), renamed]).of(Verdict.SUSPICIOUS)
     assert not told([*honest(30), renamed], hosts=("web1", "web1.example.com")).of(Verdict.SUSPICIOUS)
@@ -165,7 +163,7 @@ def test_an_id_to_set_aside_must_name_one_snapshot(word: str) -> None:
 @pytest.mark.parametrize(
     "said", ["", "x", "2026-01-01", "2026-13-45T00:00:00Z", "99999-01-01T00:00:00Z", None, 7]
 )
-def test_a_time_that_cannot_be_read_is_suspicious_and_no_crash(said: object) -> None:
+def test_an_unreadable_time_is_suspicious_and_no_crash(said: object) -> None:
     (one,) = read_snapshots(
         {"a" * 64: AT}, [{"id": "a" * 64, "time": said, "paths": "/srv", "hostname": None}]
     )
@@ -174,7 +172,7 @@ def test_a_time_that_cannot_be_read_is_suspicious_and_no_crash(said: object) -> 
 
 
 @pytest.mark.parametrize("text", ["", "h", "3", "3w", "-3d", "3 d", "1000000d", "\u0661d"])
-def test_a_span_that_is_none_is_refused(text: str) -> None:
+def test_an_invalid_time_span_is_refused(text: str) -> None:
     with pytest.raises(LastcopyError, match="not a length of time"):
         parse_span(text)
 

@@ -1,4 +1,4 @@
-"""Restore onto a host: what it is called, what it must show, and what becomes of it there when nobody listens any more."""
+"""Restore onto a host: how it is named, which key it must show, and what happens there if the connection ends."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ KEY = f"ssh-ed25519 {'A' * 68} root@web1"
         ("root@[fd00::7]:22", HostAddress(user="root", name="fd00::7", port=22)),
     ],
 )
-def test_a_host_is_read_as_ssh_writes_it(text: str, found: HostAddress) -> None:
+def test_a_host_is_written_as_for_ssh(text: str, found: HostAddress) -> None:
     assert parse_host(text) == found
 
 
 @pytest.mark.parametrize(
     "text", ["", "-oProxyCommand=x", "a@-x", "a b", "web1:0", "web1:70000", "a@b@c@d", "web1;x", "[zz]"]
 )
-def test_what_is_no_host_is_refused(text: str) -> None:
+def test_an_invalid_host_is_refused(text: str) -> None:
     with pytest.raises(LastcopyError, match="--host"):
         parse_host(text)
 
 
 @pytest.mark.parametrize("key", [None, "ssh-rsa AAAA", "ssh-ed25519 short", f"{KEY}\nother"])
-def test_no_host_is_dialled_without_its_key(key: str | None) -> None:
+def test_no_connection_to_a_host_without_its_key(key: str | None) -> None:
     with pytest.raises(LastcopyError, match="--host-key"):
         make_endpoint(parse_host("web1"), key, None)
 
 
-def test_a_jump_host_is_dialled_first_and_never_without_its_own_key() -> None:
+def test_a_jump_host_is_connected_to_first_and_never_without_its_own_key() -> None:
     with pytest.raises(LastcopyError, match="--jump-host-key"):
         make_endpoint(parse_host("ops@jump"), None, None, name="jump-host")
     with pytest.raises(LastcopyError, match="--jump-host"):
@@ -65,7 +65,7 @@ class Asked(SshHost):
         return CommandResult(code=0, out="", err="")
 
 
-def test_a_connection_is_kept_by_commands_and_a_killed_programs_ends_soon(tmp_path: Path) -> None:
+def test_commands_keep_a_connection_and_that_of_a_killed_program_ends_soon(tmp_path: Path) -> None:
     host = Asked(endpoint=make_endpoint(parse_host("web1"), KEY, None), folder=tmp_path)
     assert "ControlPersist=120" in host.words("true"), "and not for hours: nobody may be there any more"
     with host.keep_open(0.01):
@@ -76,7 +76,7 @@ def test_a_connection_is_kept_by_commands_and_a_killed_programs_ends_soon(tmp_pa
 
 
 class There:
-    """The script as a host runs it, with a program in restic's place that says what it got and stays."""
+    """The script as a host runs it, with a program in restic's place that reports its input and keeps running."""
 
     def __init__(self, folder: Path) -> None:
         self.run, self.lib, self.said = folder / "run", folder / "lib", folder / "said"
@@ -118,7 +118,9 @@ def gone(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("ends", ["the connection", "the script"])
-def test_restic_there_ends_with_who_listens_and_the_password_is_gone(tmp_path: Path, ends: str) -> None:
+def test_restic_on_the_host_ends_with_the_connection_and_the_password_is_removed(
+    tmp_path: Path, ends: str
+) -> None:
     there = There(tmp_path)
     assert there.said.read_text().startswith("s3cret 'word'600\n")
     if ends == "the connection":
@@ -132,7 +134,7 @@ def test_restic_there_ends_with_who_listens_and_the_password_is_gone(tmp_path: P
     there.lost()
 
 
-def test_its_exit_code_is_restics_and_nothing_else_is_ended(tmp_path: Path) -> None:
+def test_the_exit_code_is_restics_and_no_other_process_is_ended(tmp_path: Path) -> None:
     there = There(tmp_path)
     bystander = subprocess.Popen(["sleep", "60"])
     subprocess.run(["kill", "-KILL", str(there.restic)], check=True)

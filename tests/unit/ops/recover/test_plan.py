@@ -1,4 +1,4 @@
-"""The way back in place: right from any history, safe to cut off anywhere, and never without the old versions."""
+"""The plan of a rebuild: right for any history, safe to interrupt anywhere, and never without the old versions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.unit.ops.history.test_timeline import (
 
 
 @given(acts_of_people, acts_of_attackers, st.integers(0, 60), st.integers(0, 60))
-def test_any_repository_comes_back_also_when_it_is_cut_off_twice(
+def test_any_repository_is_restored_even_if_interrupted_twice(
     good: list[tuple[str, int]], bad: list[tuple[str, int]], first: int, second: int
 ) -> None:
     store, before = played(good, bad)
@@ -39,7 +39,7 @@ def test_any_repository_comes_back_also_when_it_is_cut_off_twice(
 
 
 @given(acts_of_people, acts_of_attackers)
-def test_any_moment_can_be_gone_back_to_and_left_again(
+def test_any_moment_can_be_restored_and_left_again(
     good: list[tuple[str, int]], bad: list[tuple[str, int]]
 ) -> None:
     store, before = played(good, bad)
@@ -57,7 +57,7 @@ def test_any_moment_can_be_gone_back_to_and_left_again(
     assert store.shows() == before
 
 
-def test_hidden_objects_come_back_by_taking_the_markers_off() -> None:
+def test_hidden_objects_are_restored_by_removing_the_markers() -> None:
     store = healthy()
     before, at = store.shows(), store.now
     delete_all(store)
@@ -71,7 +71,7 @@ def test_hidden_objects_come_back_by_taking_the_markers_off() -> None:
     assert store.shows() == before
 
 
-def test_overwritten_objects_come_back_by_a_copy_also_when_hidden_afterwards() -> None:
+def test_overwritten_objects_are_restored_by_a_copy_even_if_hidden_afterwards() -> None:
     store = healthy()
     at = store.now
     overwrite_all(store)
@@ -117,7 +117,7 @@ def test_a_moment_without_a_repository_is_refused() -> None:
         make_plan(History([]), START)
 
 
-def test_same_size_and_another_digest_is_left_to_the_content() -> None:
+def test_same_size_and_another_digest_are_decided_by_the_content() -> None:
     """A service may give a copy another digest: then only the content can tell, and the plan asks for it."""
     store = healthy(1)
     at = store.now
@@ -127,7 +127,7 @@ def test_same_size_and_another_digest_is_left_to_the_content() -> None:
     assert make_plan(store.history(), at, known_same={(pair[0].id, pair[1].id)}).steps == ()
 
 
-def test_sabotage_a_plan_that_skips_overwritten_objects_does_not_bring_the_repository_back() -> None:
+def test_sabotage_a_plan_that_skips_overwritten_objects_does_not_restore_the_repository() -> None:
     store = healthy()
     before, at = store.shows(), store.now
     overwrite_all(store)
@@ -138,7 +138,7 @@ def test_sabotage_a_plan_that_skips_overwritten_objects_does_not_bring_the_repos
     assert make_plan(store.history(), at).steps != ()
 
 
-def test_sabotage_the_model_notices_a_version_that_is_taken_away() -> None:
+def test_sabotage_the_model_notices_a_removed_version() -> None:
     store = Store()
     store.init()
     at = store.now

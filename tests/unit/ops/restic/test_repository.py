@@ -16,7 +16,7 @@ WHERE = StorageLocation(
 KEY = StorageKey(access_key_id="AKIAEXAMPLE", secret_access_key=SecretStr("not-a-secret-of-anybody"))
 
 
-def test_recovery_names_the_folder_with_its_last_slash() -> None:
+def test_recovery_names_the_folder_with_its_trailing_slash() -> None:
     access = Access(
         where=WHERE, record=RepositoryRecord(name="web1"), key=KEY, password=SecretStr("a password")
     )
@@ -26,5 +26,5 @@ def test_recovery_names_the_folder_with_its_last_slash() -> None:
     assert words[words.index("-r") + 1] == "rclone:vault:backups/offsite/web1/g1/"
 
 
-def test_the_kit_does_so_too() -> None:
+def test_the_kits_commands_do_so_too() -> None:
     assert "RESTIC_REPOSITORY=rclone:vault:backups/offsite/NAME/g1/ " in "\n".join(commands(WHERE, ()))

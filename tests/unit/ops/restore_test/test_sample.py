@@ -1,4 +1,4 @@
-"""The sample and the canary's content: bounded, repeatable, and what nobody can mistake."""
+"""The sample and the canary's content: limited, repeatable and unambiguous."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def sampled(sizes: list[int], seed: int, most: int) -> Sample:
 
 
 @given(sizes=st.lists(st.integers(0, 1000), max_size=400), seed=st.integers(0, 99), most=st.integers(1, 3000))
-def test_a_sample_is_bounded_repeatable_and_counts_everything(sizes: list[int], seed: int, most: int) -> None:
+def test_a_sample_is_limited_repeatable_and_counts_everything(sizes: list[int], seed: int, most: int) -> None:
     sample = sampled(sizes, seed, most)
     chosen = sample.chosen()
     assert sum(chosen.values()) <= most
@@ -32,7 +32,7 @@ def test_another_seed_is_another_sample() -> None:
     assert sampled([10] * 300, 1, 100).chosen() != sampled([10] * 300, 2, 100).chosen()
 
 
-def test_only_files_that_a_pattern_can_name_are_chosen_and_the_canary_counts_apart() -> None:
+def test_only_files_that_a_pattern_can_name_are_chosen_and_the_canary_counts_separately() -> None:
     sample = Sample(1, 100)
     for path in ("/srv/\ufffd", "/srv/../etc/x", "relative", "/srv/ok", f"{canary.FOLDER}/letter.txt"):
         sample.offer({"type": "file", "path": path, "size": 1})

@@ -1,4 +1,4 @@
-"""A9 as the trusted place sees it: a newest snapshot that holds much less than that of a week before."""
+"""A9 as the trusted place sees it: the newest snapshot contains much less than one a week older."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def judged(newest: SnapshotContents, *others: SnapshotContents, percent: int = P
         (snapshot(0, paths=("/srv", "/etc", "/home")), []),
     ],
 )
-def test_a9_half_of_it_gone_or_a_path_is_told(newest: SnapshotContents, says: list[str]) -> None:
+def test_a9_a_loss_of_half_or_of_a_path_is_reported(newest: SnapshotContents, says: list[str]) -> None:
     assert judged(newest, *(snapshot(day) for day in range(1, 20))) == says
 
 
-def test_a_drop_is_told_by_one_weekly_drill_whichever_day_it_came() -> None:
-    for drop in range(7):  # days before the drill
+def test_a_weekly_restore_test_reports_a_drop_whichever_day_it_came() -> None:
+    for drop in range(7):  # days before the test
         history = [snapshot(day, files=10 if day <= drop else 1000) for day in range(30)]
         assert judged(*history), drop
         later = [snapshot(day, files=10 if day <= drop + 7 else 1000) for day in range(30)]
         assert not judged(*later), drop
 
 
-def test_little_a_first_snapshot_and_one_without_numbers_are_no_reason() -> None:
+def test_small_losses_a_first_snapshot_and_missing_numbers_are_not_reported() -> None:
     assert judged(snapshot(0, files=1, size=1), snapshot(1, files=20, size=9 * MIB)) == []
     assert judged(snapshot(0)) == []
     assert judged(read_contents({"paths": ["/srv", "/etc"]}, NOW), snapshot(1)) == []
@@ -57,12 +57,12 @@ def test_little_a_first_snapshot_and_one_without_numbers_are_no_reason() -> None
     assert judged(snapshot(0, files=400), snapshot(1), percent=70) == []
 
 
-def test_the_two_judges_agree() -> None:
+def test_the_source_and_the_trusted_place_judge_alike() -> None:
     assert Expect().shrink_percent == PERCENT
 
 
 @pytest.mark.parametrize(
     "one", [{}, {"summary": 3, "paths": None}, {"summary": {"total_files_processed": "x"}}]
 )
-def test_a_snapshot_of_any_shape_is_read(one: dict[str, Any]) -> None:
+def test_a_snapshot_of_any_form_is_read(one: dict[str, Any]) -> None:
     assert read_contents(one, NOW) == SnapshotContents(at=NOW, paths=frozenset(), files=None, size=None)

@@ -1,4 +1,4 @@
-"""A8 and S10's alert, from a listing alone: who fell silent, grows too fast, was attacked. No password is asked for."""
+"""A8 and S10's alert, from a listing alone: which source is silent, grows too fast or was attacked. It needs no password."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_source_that_backs_up_every_day_has_no_problem() -> None:
     assert found.signs == {}
 
 
-def test_a8_silence_is_noticed_by_the_storages_time() -> None:
+def test_a8_silence_is_noticed_by_the_storages_clock() -> None:
     store = healthy()
     store.wait(hours=5)
     assert "SILENT for 29 h, more than 28 h" in words(seen(store))
@@ -123,7 +123,7 @@ ATTACKS: dict[Callable[[Store], None], str] = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
-def test_what_no_backup_does_is_said_loudly_with_a_command(attack: Callable[[Store], None]) -> None:
+def test_what_no_backup_does_is_reported_clearly_with_a_command(attack: Callable[[Store], None]) -> None:
     store = healthy()
     attack(store)
     found = seen(store)
@@ -131,7 +131,7 @@ def test_what_no_backup_does_is_said_loudly_with_a_command(attack: Callable[[Sto
     assert all("lastcopy" in problem.fix for problem in found.problems)
 
 
-def test_its_commands_reach_the_stack_that_was_asked_about() -> None:
+def test_its_commands_refer_to_the_same_stack() -> None:
     store = healthy()
     hide_everything(store)
     options = CommandOptions(stack="--stack prod", storage="--stack prod --storage-key k.env")
@@ -153,19 +153,21 @@ def note(store: Store) -> dict[str, Any]:
     }
 
 
-def test_what_a_noted_prune_hid_is_no_sign_and_what_came_later_is() -> None:
+def test_objects_hidden_by_a_noted_prune_are_no_sign_and_later_ones_are() -> None:
     store = healthy()
     store.hide(named("snapshots", 0))
     store.hide(named("data", 1))
     noted = note(store)
     found = seen(store, notes=(noted,))
     assert found.problems == ()
-    assert found.hidden == 2  # still told
+    assert found.hidden == 2  # still reported
     store.hide(named("data", 2))
     assert "1 objects hidden" in words(seen(store, notes=(noted,)))
 
 
-def test_a_note_that_does_not_fit_the_storage_covers_nothing_and_none_covers_a_hidden_configuration() -> None:
+def test_a_note_that_does_not_match_the_storage_covers_nothing_and_no_note_covers_a_hidden_configuration() -> (
+    None
+):
     store = healthy()
     wrong = {**note(store), "state": "0" * 64}
     store.hide(named("data", 1))

@@ -1,4 +1,4 @@
-"""A9 in `ops status --hosts`: what a host says of its last backup is heard, whatever it says."""
+"""A9 in `lastcopy status --hosts`: what a host reports about its last backup is shown, whatever it is."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def told(**changes: Any) -> LastRun:
         ),
     ],
 )
-def test_a9_what_needs_a_person_is_a_problem_and_nothing_else(run: LastRun, alarm: str) -> None:
+def test_a9_only_what_needs_a_person_is_a_problem(run: LastRun, alarm: str) -> None:
     assert run.alarm == alarm
     store = healthy()
     seen = judge("web1", store.entries, store.history(), [], store.now, HealthLimits())
@@ -56,7 +56,7 @@ def test_a9_what_needs_a_person_is_a_problem_and_nothing_else(run: LastRun, alar
     assert ("NOT AS EXPECTED" in str(heard.later(1, HealthLimits()).problems)) == ("NOT AS EXPECTED" in alarm)
 
 
-def test_a_host_that_falls_silent_is_told_by_the_storage_whatever_it_says() -> None:
+def test_silence_is_judged_by_the_storage_whatever_the_host_reports() -> None:
     store = healthy()
     store.wait(hours=30)
     seen = judge("web1", store.entries, store.history(), [], store.now, HealthLimits()).with_last_run(
@@ -66,13 +66,13 @@ def test_a_host_that_falls_silent_is_told_by_the_storage_whatever_it_says() -> N
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"', "\x1b[2J", "[" * 60_000])
-def test_what_is_no_record_is_said_and_no_problem(text: str) -> None:
+def test_an_invalid_record_is_reported_and_is_no_problem(text: str) -> None:
     run = parse_last_run(text)
     assert run.not_read
     assert run.alarm == ""
 
 
-def test_what_a_host_sends_cannot_move_the_cursor_or_flood() -> None:
+def test_a_hosts_output_cannot_move_the_cursor_or_flood_the_terminal() -> None:
     run = told(
         result="unexpected",
         exit_code="72",

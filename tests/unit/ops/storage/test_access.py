@@ -1,4 +1,4 @@
-"""The readers of a stack get from its outputs all that they need: where the storage is, how objects are sent there, what each source promises."""
+"""A stack's outputs contain everything that verbs need: where the storage is, how objects are sent there, what each source promises."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ops.storage.access import (
 )
 
 HEX, KEY = "ab" * 32, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGFhYWFh"
-# None of these is what a reader would take where the output says nothing.
+# None of these is the default for a missing output.
 VAULT = {
     "endpoint": "https://[2001:db8::9]:9000",
     "region": "eu-central-1",
@@ -52,19 +52,17 @@ def told(where: StorageLocation, record: RepositoryRecord) -> tuple[dict[str, An
     return where.model_dump(by_alias=True), record.model_dump(by_alias=True, exclude={"password"})
 
 
-def test_every_output_that_a_reader_needs_is_read() -> None:
+def test_every_output_that_verbs_need_is_read() -> None:
     expected = (VAULT, {"name": "web1", **RECORD})
     assert told(read_storage_location(OUTPUTS), read_records(OUTPUTS)["web1"]) == expected
     access = read_access(OUTPUTS, "web1", STORAGE_KEY)
     assert told(access.where, access.record) == expected
     assert access.path == "hosts/web1/g3"
     assert access.record.silent_hours == 200
-    assert access.where.uploads().checksum is Checksum.MD5, (
-        "as the stack file has it, not as the service likes it"
-    )
+    assert access.where.uploads().checksum is Checksum.MD5, "as in the stack file, not the service's default"
 
 
-def test_a_kit_tells_the_same_after_it_was_written_and_read() -> None:
+def test_a_kit_contains_the_same_after_writing_and_reading() -> None:
     kit = kit_of("prod", OUTPUTS, {"restic": "0.19.1"}, datetime(2026, 11, 28, tzinfo=UTC), key=STORAGE_KEY)
     access = parse(json.dumps(json.loads(kit.text())), "kit").access("web1", None)
     assert told(access.where, access.record) == told(
