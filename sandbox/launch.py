@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from sandbox import netns
 from sandbox.errors import SandboxError
 from sandbox.run import CLEAN, Process, end_namespace
 from sandbox.store import read_json, write_json
+from sandbox.waiting import becomes_true
 
 CGROUPS = Path("/sys/fs/cgroup")
 
@@ -35,16 +35,18 @@ def _cgroup_roots() -> list[Path]:
 
 def remove_cgroups(pattern: str) -> None:
     """Remove the groups of ended programs. The kernel releases a dying process a moment later."""
-    deadline = time.monotonic() + 10
-    while left := [top for root in _cgroup_roots() for top in root.glob(pattern)]:
+    left: list[Path] = []
+
+    def gone() -> bool:
+        left[:] = [top for root in _cgroup_roots() for top in root.glob(pattern)]
         for top in left:
             for folder, _, _ in os.walk(top, topdown=False):
                 with contextlib.suppress(OSError):
                     Path(folder).rmdir()
-        if time.monotonic() > deadline:
-            raise SandboxError(f"cannot remove the control group {left[0]}", fix="look at its cgroup.procs")
-        if left[0].exists():
-            time.sleep(0.02)
+        return not any(top.exists() for top in left)
+
+    if not becomes_true(gone, 10, 0.02):
+        raise SandboxError(f"cannot remove the control group {left[0]}", fix="look at its cgroup.procs")
 
 
 def running(record: Path) -> Process | None:

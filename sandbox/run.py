@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,14 +146,17 @@ def in_network_namespace(inode: int) -> list[Process]:
 
 def end_namespace(inode: int) -> None:
     """End all processes in a network namespace, including those started meanwhile."""
-    deadline = time.monotonic() + 15
-    while left := [process for process in in_network_namespace(inode) if process.there()]:
-        if time.monotonic() > deadline:
-            raise SandboxError(f"processes do not end: {[process.pid for process in left]}")
+    left: list[Process] = []
+
+    def gone() -> bool:
+        left[:] = [process for process in in_network_namespace(inode) if process.there()]
         for process in left:
             process.send(signal.SIGKILL)
             reap(process.pid)
-        time.sleep(0.02)
+        return not left
+
+    if not becomes_true(gone, 15, 0.02):
+        raise SandboxError(f"processes do not end: {[process.pid for process in left]}")
 
 
 def end_machine(nspawn: Process) -> None:

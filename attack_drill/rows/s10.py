@@ -17,6 +17,7 @@ from ops.cut_off import set_cut_off
 from ops.hosts.connection import SshHost
 from ops.status import health as status
 from ops.storage.access import RepositoryLocation
+from sandbox.waiting import becomes_true
 
 CROWD = 40
 GROWTH = status.HealthLimits(silent_hours=1e6, growth_gib=0.02)
@@ -97,13 +98,17 @@ def _crowd(drill: Drill, scratch: ScratchRepository, other: ScratchRepository) -
 
 def _settled(relay: SshHost, scratch: ScratchRepository) -> tuple[list[str], int]:
     """The processes that serve the account's sessions, and how many clients were refused, once each client has one or the other."""
-    deadline = time.monotonic() + 60
-    while True:
+
+    def look() -> tuple[list[str], int]:
         refused = scratch.host.shell(f"cat {scratch.folder}/refused 2>/dev/null | wc -l").out
-        standing = relay.shell(f"pgrep -u {scratch.account} -x rclone", check=False).out.split()
-        if len(standing) + int(refused) >= CROWD or time.monotonic() > deadline:
-            return standing, int(refused)
-        time.sleep(1)
+        return relay.shell(f"pgrep -u {scratch.account} -x rclone", check=False).out.split(), int(refused)
+
+    def all_are_answered() -> bool:
+        running, refused = look()
+        return len(running) + refused >= CROWD
+
+    becomes_true(all_are_answered, 60, 1)
+    return look()
 
 
 def _limits(relay: SshHost, processes: list[str], most: Mapping[str, int]) -> Iterator[tuple[str, bool, str]]:

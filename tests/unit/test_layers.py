@@ -33,6 +33,15 @@ ERRORS = {
     "components/settings/problems.py": {"SettingsError"},
     "attack_drill/http2.py": {"SessionEnded"},
 }
+# Each reads from something that waits by itself, for at most so long.
+READERS = (
+    "sandbox/waiting.py",
+    "toolchain/fetch.py",
+    "attack_drill/http2.py",
+    "attack_drill/rows/s5.py",
+    "tests/integration/checkout.py",
+    "tests/scripts/relay/test_second_factor.py",
+)
 
 
 def reaches_up(place: str, text: str) -> Iterator[str]:
@@ -83,14 +92,22 @@ def other_writers(place: str, text: str) -> Iterator[str]:
                 yield f"{place}:{node.lineno} {owner}.{name}: use toolchain.files"
 
 
+def other_waits(place: str, text: str) -> Iterator[str]:
+    """Loops until a moment of their own."""
+    if place not in READERS and re.search(r"= (?:.*, )?time\.monotonic\(\) \+", text):
+        yield f"{place}: use sandbox.waiting.becomes_true, or tests.waiting.wait_until"
+
+
 @pytest.mark.parametrize("look", [reaches_up, other_errors, other_writers])
 def test_the_layers_hold(look: object) -> None:
     assert callable(look)
     assert [found for place, text in SOURCES.items() for found in look(place, text)] == []
 
 
-def test_the_checkouts_folder_is_found_in_one_place() -> None:
-    assert [found for place, text in EVERYTHING.items() for found in other_roots(place, text)] == []
+@pytest.mark.parametrize("look", [other_roots, other_waits])
+def test_the_checkouts_folder_and_the_waiting_are_in_one_place(look: object) -> None:
+    assert callable(look)
+    assert [found for place, text in EVERYTHING.items() for found in look(place, text)] == []
 
 
 def test_sabotage_what_is_forbidden_is_seen() -> None:
@@ -103,3 +120,4 @@ def test_sabotage_what_is_forbidden_is_seen() -> None:
     assert list(other_writers("ops/x.py", "fresh.replace(path)\n"))
     assert list(other_writers("ops/x.py", "os.link(fresh, path)\n"))
     assert not list(other_writers("ops/x.py", "text.replace('a', 'b')\n"))
+    assert list(other_waits("tests/x.py", f"end = {'time'}.monotonic() + 60\n"))
