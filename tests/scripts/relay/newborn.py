@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import dataclass
-from typing import Any
 
 from components.aws.first_host_key import FirstKey, first_key
 from components.host.program_texts import script_text
@@ -53,11 +51,7 @@ class Newborn:
             f'exec sudo -n timeout -k 10 300 /bin/sh -s -- {mode} "$SSH_CONNECTION"',
             text or self.text(phase),
         )
-        lines = done.out.strip().splitlines()
-        said: dict[str, Any] = json.loads(lines[-1]) if lines else {}
-        return Step(
-            done.code, said.get("changed", []), said.get("drift", []), said.get("facts", {}), done.err
-        )
+        return Step.read(done)
 
     @staticmethod
     def text(phase: str) -> str:

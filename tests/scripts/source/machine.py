@@ -130,11 +130,7 @@ class Machine:
     ) -> Step:
         """What HostStep would do to this host."""
         done = self.run(f"{interpreter} -s -- {mode}", stdin=script_text(script, values), seconds=200)
-        lines = done.out.strip().splitlines()
-        report: dict[str, Any] = json.loads(lines[-1]) if lines else {}
-        return Step(
-            done.code, report.get("changed", []), report.get("drift", []), report.get("facts", {}), done.err
-        )
+        return Step.read(done)
 
 
 @dataclass(frozen=True)
@@ -146,3 +142,10 @@ class Step:
     drift: list[str]
     facts: dict[str, str]
     err: str
+
+    @classmethod
+    def read(cls, done: Done) -> Step:
+        """From the JSON line that a script prints last."""
+        lines = done.out.strip().splitlines()
+        said: dict[str, Any] = json.loads(lines[-1]) if lines else {}
+        return cls(done.code, said.get("changed", []), said.get("drift", []), said.get("facts", {}), done.err)
