@@ -124,10 +124,12 @@ def summary(seconds: float) -> None:
   storage    S3 server with TLS, versioning and Object Lock (one day)
 
 What to try next
+  . .venv/bin/activate                   # the command lastcopy, for this shell
   lastcopy sandbox exec --dir .local/sandbox/local --name web1 -- restic-backup snapshots
   lastcopy sandbox exec --dir .local/sandbox/local --name web1 -- systemctl status lastcopy-backup
   eval "$(lastcopy tools env --local)"   # then: pulumi preview -s local, pulumi stack -s local, …
-  make clean-local                                # leaves nothing behind
+  change stacks/Pulumi.local.yaml, then: make local
+  make clean-local                       # leaves nothing behind
 
 Your own hosts: docs/own-hosts.md""",
             title="lastcopy local stack",

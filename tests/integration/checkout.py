@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 import toolchain
@@ -24,7 +27,7 @@ from toolchain.checkout import ROOT
 
 
 def copy_checkout(target: Path) -> None:
-    """All files that git tracks or would track, as they are in the working tree; packages come from the running environment by a link."""
+    """All files that git tracks or would track, as they are in the working tree."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -35,15 +38,43 @@ def copy_checkout(target: Path) -> None:
         if (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name)
-    (target / ".venv").symlink_to(sys.prefix)
+    _link_packages(target)
+
+
+def archive_checkout(commit: str, target: Path) -> list[Path]:
+    """The files of an earlier commit, as they were; fails where the clone has no such commit. The packages are today's."""
+    archive = subprocess.run(
+        ["git", "archive", "--format=tar", commit], cwd=ROOT, capture_output=True, check=False
+    )
+    if archive.returncode != 0:
+        said = archive.stderr.decode(errors="replace").strip()
+        pytest.fail(
+            f"needs the code of commit {commit[:12]}, which this clone does not have: {said}\nfix: git fetch --unshallow"
+        )
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+        files.extractall(target, filter="data")
+        names = [target / one.name for one in files if one.isfile()]
+    _link_packages(target)
+    return names
+
+
+def _link_packages(target: Path) -> None:
+    link = target / ".venv"
+    link.unlink(missing_ok=True)
+    link.symlink_to(sys.prefix)
 
 
 def make_local_stack(
     root: Path, name: str, change: Callable[[dict[str, Any]], None] = lambda _: None
 ) -> Running:
     """A copy of the checkout in `root` with a stack like the local one, in a network of its own. Nothing of it runs yet."""
-    toolchain.ensure()
     copy_checkout(root)
+    return create_local_stack(root, name, change)
+
+
+def create_local_stack(root: Path, name: str, change: Callable[[dict[str, Any]], None]) -> Running:
+    """The same, in a checkout that exists."""
+    toolchain.ensure()
     stack = Running(root, name, free_network())
     template = yaml.safe_load((root / "stacks" / "templates" / "local.yaml").read_text())
     template["config"]["lastcopy:sandbox"] = {"network": stack.network}
@@ -56,11 +87,12 @@ def make_local_stack(
 
 @dataclass(frozen=True)
 class Change:
-    """One resource that a preview or an update would touch."""
+    """One resource that a preview or an update would touch; ``inputs``: which of a resource's own would change."""
 
     op: str
     type: str
     name: str
+    inputs: frozenset[str] = frozenset()
 
 
 class Running:
@@ -94,10 +126,20 @@ class Running:
         """What the next `pulumi up` would touch."""
         steps = json.loads(self.preview("--json").stdout)["steps"]
         return {
-            Change(step["op"], step["urn"].split("::")[2].rsplit("$", 1)[-1], step["urn"].rsplit("::", 1)[-1])
+            Change(
+                step["op"],
+                step["urn"].split("::")[2].rsplit("$", 1)[-1],
+                step["urn"].rsplit("::", 1)[-1],
+                frozenset(step.get("diffReasons") or ()),
+            )
             for step in steps
             if step["op"] != "same"
         }
+
+    def resources(self) -> dict[str, dict[str, Any]]:
+        """What the state holds, by name."""
+        state = json.loads(self.stack.run("stack", "export", "--stack", self.stack.name, quiet=True).stdout)
+        return {one["urn"].rsplit("::", 1)[-1]: one for one in state["deployment"].get("resources", ())}
 
     def up_killed_when(self, seen: str, seconds: float = 120) -> str:
         """Start `pulumi up` and kill the engine, with no chance to clean up, as soon as its output shows ``seen``."""

@@ -51,25 +51,20 @@ def made_before(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         stack.close()
 
 
-def resources(running: Running) -> dict[str, dict[str, Any]]:
-    state = json.loads(running.stack.run("stack", "export", "--stack", running.stack.name, quiet=True).stdout)
-    return {one["urn"].rsplit("::", 1)[-1]: one for one in state["deployment"].get("resources", ())}
-
-
 def size_of(running: Running, names: str) -> int:
     """The size of these resources in the state, in bytes."""
-    return sum(len(json.dumps(one)) for name, one in resources(running).items() if name.startswith(names))
+    return sum(len(json.dumps(one)) for name, one in running.resources().items() if name.startswith(names))
 
 
 def test_steps_are_updated_in_place_and_nothing_is_lost(made_before: Running) -> None:
-    old, was = resources(made_before), size_of(made_before, "db1")
+    old, was = made_before.resources(), size_of(made_before, "db1")
     assert not SENDERS & old.keys(), "the state is that of the old program"
     changes = made_before.changes()
     assert {change.name for change in changes if change.op == "create"} == {"programs", *SENDERS}
     assert {change.op for change in changes} == {"create", "update"}
     made_before.up()
     made_before.preview("--expect-no-changes")
-    new = resources(made_before)
+    new = made_before.resources()
     assert {name: new[name]["urn"] for name in old} == {name: one["urn"] for name, one in old.items()}
     commands = [name for name, one in old.items() if one["type"] == "command:remote:Command"]
     assert commands
@@ -116,4 +111,4 @@ def test_a_state_with_old_and_new_steps_can_be_destroyed(made_before: Running) -
         "it was removed with its host"
     )
     made_before.stack.run("destroy", "--stack", made_before.stack.name, "--yes", "--skip-preview", quiet=True)
-    assert not resources(made_before)
+    assert not made_before.resources()
