@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -51,7 +52,7 @@ class OperatorSide:
     key_file: bytes = field(repr=False)
     password: str = field(repr=False)
 
-    @property
+    @cached_property  # to derive it costs half a second each time, by the repository's own settings
     def master(self) -> MasterKey:
         """The key that the attacker, who holds the password, can read from the repository."""
         return open_master_key(self.key_file, self.password)

@@ -15,9 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import toolchain
-from attack_drill.forged_objects import MasterKey, open_master_key
+from attack_drill.forged_objects import MasterKey, cheap_key, open_master_key
 from ops.prune.retention import Arrived, Keep, apply_rules
-from tests.recover.bed import cheap
 
 START = datetime(2025, 12, 20, 1, tzinfo=UTC)  # over a turn of the year, where ISO weeks are irregular
 PASSWORD = "a password of this test alone"
@@ -52,7 +51,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, MasterKe
     restic("init")
     (key,) = (folder / "repository" / "keys").iterdir()
     master = open_master_key(key.read_bytes(), PASSWORD)
-    name, text = cheap(key.read_bytes(), PASSWORD)
+    name, text = cheap_key(key.read_bytes(), PASSWORD)
     key.unlink()
     (key.parent / name).write_bytes(text)
     return folder / "repository", master, restic

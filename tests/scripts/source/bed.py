@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from attack_drill.forged_objects import cheap_key
 from components.settings import Source
 from components.source import step_values
-from tests.recover.bed import cheap
 from tests.scripts.source.machine import Machine, Step
 from tests.scripts.source.relay import Relay
 
@@ -90,7 +90,7 @@ class Bed:
         """Replace the repository's key with one that opens quickly, under its own name, also in the host's records."""
         keys = "/srv/store/web1-1/keys"
         own = self.machine.ok(f"ls {keys}").strip()
-        name, text = cheap(self.machine.read(f"{keys}/{own}").encode(), self.password)
+        name, text = cheap_key(self.machine.read(f"{keys}/{own}").encode(), self.password)
         self.machine.write(f"{keys}/{name}", text.decode())
         self.machine.ok(
             f"cd {keys} && chown --reference {own} {name} && chmod --reference {own} {name} && rm -f {own}"
