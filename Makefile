@@ -5,8 +5,8 @@ LASTCOPY := $(PY) -m ops # the command lastcopy, of this checkout wherever it li
 READY := .venv/.ready
 
 DRILL_DIR := .local/drill
-# Of the tests. Twice as many as cores: a test on machines waits almost half of its time. Each takes about a GiB of memory.
-WORKERS ?= 4
+# Of the tests, on two cores: a test on machines waits most of its time. Each worker takes up to a GiB of memory.
+WORKERS ?= 6
 
 .PHONY: local drill clean-local setup test test-all check unit bench
 

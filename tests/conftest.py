@@ -1,6 +1,6 @@
 """Test groups for pytest-xdist: tests that share machines, servers or an engine are one group, which stays on one worker.
 
-`make test` starts four workers, even on two cores, because a test on machines waits almost half of its time. Without workers all of
+`make test` starts three workers for each of two cores, because a test on machines waits most of its time. Without workers all of
 this only changes the order.
 """
 
