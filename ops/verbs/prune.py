@@ -60,7 +60,8 @@ def prune(
     keep_within: Annotated[
         str | None,
         typer.Option(
-            "--keep-within", help="Keep all that arrived within, say, 48h or 14d before the newest."
+            "--keep-within",
+            help="Keep everything that arrived within this time before the newest, such as 48h or 14d.",
         ),
     ] = None,
     set_aside: Annotated[

@@ -135,7 +135,7 @@ def test_a_genuine_snapshot_with_a_wrong_clock_is_accepted_once_and_stops_no_lat
     assert plan(grown)["refused"], "nothing was recorded"
 
     code, said = run(grown, "--snapshot", "clock", action="accept")
-    assert "2 snapshots are accepted" in said
+    assert "2 snapshots newly accepted" in said
     assert code == 1, "the snapshot of another host is still suspicious"
     code, said = run(
         grown, "--set-aside", foreign[:8]
