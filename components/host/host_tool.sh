@@ -1,8 +1,8 @@
 # shellcheck shell=sh
-# host_tool: rclone or restic at or above its floor: the host's own, one that is handed over, or the official release that its makers signed (A4).
+# host_tool: rclone or restic no older than allowed: the host's own, one that was handed over, or the official release signed by its makers (A4).
 # Values: TOOL, FLOOR, VERSION, WHY, ARCHITECTURES (Debian's name and the makers', one a line), FREE_MIB, ARCHIVE, SUMS, SIGNATURE ("inline"
-# or a URL), KEYS (URLs), FINGERPRINT; {arch} is filled in here. FETCHES "no": nothing is fetched here.
-# The third and fourth argument of the whole script: the file of a program that was handed over, and its SHA-256.
+# or a URL), KEYS (URLs), FINGERPRINT; this script fills in {arch}. FETCHES "no": it fetches nothing.
+# The third and fourth arguments of the whole script: the file of a program that was handed over, and its SHA-256.
 AGAIN="then run 'pulumi up' again"
 
 version_of() { env -i PATH="$PATH" HOME="$WORK" timeout 30 "$1" version 2>/dev/null | sed -n '1s/^[a-z]* v\{0,1\}\([^ ]*\).*/\1/p'; }
@@ -44,21 +44,21 @@ signed() {
 
 filled() { printf %s "$1" | sed "s/{arch}/$arch/g"; }
 
-# The makers' word for this host's architecture.
+# The makers' name for this host's architecture.
 architecture() {
   debian_arch=$(dpkg --print-architecture)
   arch=$(value ARCHITECTURES | sed -n "s/^$debian_arch //p")
   [ -n "$arch" ] || cannot "there is none for this host's architecture $debian_arch (there are: $(value ARCHITECTURES | cut -d ' ' -f 1 | tr '\n' ' ' | sed 's/ $//'))"
 }
 
-# --- disk space: a program has 40 to 90 MB, and /run is a tenth or a fifth of the memory, so it is unpacked on the file system where it will stay ---
+# --- disk space: a program has 40 to 90 MB, and /run only a tenth or a fifth of the memory, so it is unpacked on the file system where it will stay ---
 free_mib() {
   place=$LIB_DIR
   until [ -d "$place" ]; do place=$(dirname "$place"); done
   echo "$(($(df -Pk "$place" | awk 'NR == 2 { print $4 }') / 1024))"
 }
 
-# What a run that was killed left there; only one runs on a host at a time.
+# Leftovers of a killed run; only one runs on a host at a time.
 clear_leftovers() { rm -rf "$LIB_DIR"/.unpack.??????; }
 
 workplace() { # workplace MIB
@@ -99,7 +99,7 @@ fetch_release() {
   unpacked "$file" || cannot "${archive##*/} cannot be unpacked"
 }
 
-# What was handed over counts only as what its sender saw: the copy is checked, so nobody can change it after the check.
+# The program that was handed over must be the one that was sent. The copy is checked, so that nobody can change it after the check.
 take_given() {
   case $GIVEN in
     "$LIB_DIR"/.given.*) mv "$GIVEN" "$unpack/program" ;; # root's own folder: a second copy would only need space
@@ -109,7 +109,7 @@ take_given() {
     refuse "the $tool that was handed over is not the one that was sent: its SHA-256 is not $GIVEN_SHA256" "hand it over again; if this stays, somebody may have tampered with it on its way"
 }
 
-# into_place: whole or not at all, and only what says itself that it is new enough.
+# into_place: installs completely or not at all, and only a program that itself reports a version that is new enough.
 into_place() {
   chown root:root "$unpack/program"
   chmod 755 "$unpack/program"

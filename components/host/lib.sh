@@ -1,11 +1,11 @@
 # shellcheck shell=sh
 # shellcheck disable=SC2034 # the scripts that follow read these names
 # Prelude of every remote step. host_step.py sends: this file, the step's values (base64), the step's script, `main "$@"`.
-# Nothing runs before the last line has arrived, so a connection cut in the middle does nothing at all.
+# Nothing runs before the last line has arrived, so a connection that is cut in the middle does nothing at all.
 # Contract of a script: it defines step_apply and, where it can be undone, step_remove; stdout is one JSON line.
 #   apply   make it so; running it again changes nothing
-#   check   run step_apply with every change turned into a report of drift; exit 3 when there is any
-#   remove  undo what apply made for good reason to go
+#   check   run step_apply, but report every change as drift instead; exit status 3 if there is any
+#   remove  undo what apply did, as far as that should be undone
 set -eu
 umask 077
 PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -15,11 +15,11 @@ ROOT_DIR=/etc/lastcopy
 STATE_DIR=/var/lib/lastcopy
 RUN_DIR=/run/lastcopy
 LIB_DIR=/usr/local/lib/lastcopy
-# "no" is told with every step to hosts that fetch nothing themselves.
+# Every step on a host that fetches nothing itself gets "no".
 V_FETCHES=
 
-# printable: text of anybody's, as an operator's terminal may show it: lines of UTF-8 without control characters (of ASCII, and U+0080 to
-# U+009F) and without those that hide or turn what follows (zero width, bidirectional). First the bytes that are no UTF-8 go: no removal joins two halves.
+# printable: makes any text safe for an operator's terminal: lines of UTF-8 without control characters (of ASCII, and U+0080 to
+# U+009F) and without characters that hide or reorder text (zero width, bidirectional). Invalid UTF-8 is removed first, so that no removal joins two halves.
 printable() {
   tr -d '\000-\010\013-\037\177' | { if command -v iconv >/dev/null; then iconv -c -f UTF-8 -t UTF-8 2>/dev/null; else tr -cd '\t\n\040-\176'; fi; } |
     sed -e 's/\xc2[\x80-\x9f]//g' -e 's/\xd8\x9c//g' -e 's/\xe2\x80[\x8b-\x8f\xa8-\xae]//g' -e 's/\xe2\x81[\xa0-\xaf]//g' -e 's/\xef\xbb\xbf//g'
@@ -73,7 +73,7 @@ folder() {
   fi
 }
 
-# packages NAMES WHAT: Debian's packages that WHAT needs are installed; false where nothing may be changed.
+# packages NAMES WHAT: installs the Debian packages that WHAT needs; false if nothing may be changed.
 packages() {
   would "packages $1" || return 1
   [ "$(value FETCHES)" != no ] ||
@@ -91,7 +91,7 @@ gone() {
   fi
 }
 
-# end_processes_of ACCOUNT: every process of it, at once.
+# end_processes_of ACCOUNT: kills all its processes at once.
 end_processes_of() {
   epo_uid=$(id -u "$1")
   for epo_process in /proc/[0-9]*; do
@@ -101,12 +101,12 @@ end_processes_of() {
   done
 }
 
-# user_gone ACCOUNT: the account with every process of it.
+# user_gone ACCOUNT: removes the account with all its processes.
 user_gone() {
   getent passwd "$1" >/dev/null || return 0
   would "remove account $1" || return 0
   end_processes_of "$1"
-  # A login that was under way can still be dying.
+  # A login that was in progress may still be ending.
   ug_tries=0
   until userdel "$1" 2>"$WORK/answer"; do
     ug_tries=$((ug_tries + 1))
@@ -141,8 +141,8 @@ version_at_least() {
   [ "$(printf '%s\n%s\n' "$2" "$va_have" | sort -V | head -n 1)" = "$2" ]
 }
 
-# --- guarded change: a change that could lock the admin out undoes itself unless a fresh dial confirms it (A3) ---
-# guard_arm NAME SECONDS <restore-script: keeps how to go back, also across a reboot, and starts the clock.
+# --- guarded change: a change that could lock the admin out is rolled back unless a fresh login confirms it (A3) ---
+# guard_arm NAME SECONDS <restore-script: keeps the restore script, even across a reboot, and starts the timer.
 guard_arm() {
   cat >"$STATE_DIR/guard/.$1.new"
   sync "$STATE_DIR/guard/.$1.new"
@@ -172,8 +172,8 @@ guard_confirm() {
   systemctl stop -q "lastcopy-guard-$1.timer" 2>/dev/null || true # already elapsed or collected
 }
 
-# guarded_change NAME WHAT: both phases of a guarded change. `apply` makes it live and starts the clock; `confirm` runs in a login of its own, which
-# is the proof that the host can still be reached. The script defines is_live, go_live SECONDS, and the values PHASE and GUARD_SECONDS.
+# guarded_change NAME WHAT: both phases of a guarded change. `apply` makes it live and starts the timer; `confirm` runs in a separate login, which
+# proves that the host can still be reached. The script defines is_live, go_live SECONDS, and the values PHASE and GUARD_SECONDS.
 guarded_change() {
   gc_seconds=$(value GUARD_SECONDS)
   case $(value PHASE) in
@@ -184,7 +184,7 @@ guarded_change() {
     confirm)
       if is_live && guard_pending "$1" && would "confirm $2"; then
         guard_confirm "$1"
-        # The clock may have run out this very second: a rollback that has begun is let end, and then seen below.
+        # The timer may have fired at this very moment: wait for a rollback that has begun; it is noticed below.
         while systemctl is-active -q "lastcopy-guard-$1.service"; do sleep 1; done
       fi
       if is_live; then
@@ -213,10 +213,10 @@ main() {
   [ "$(id -u)" = 0 ] || { echo "error: this step needs root; fix: let the admin account use sudo without a password" >&2; exit 1; }
   mkdir -p "$RUN_DIR"
   chmod 755 "$RUN_DIR"
-  # One step at a time on a host, also when two operators run `pulumi up` at once or an older run was cut off.
+  # One step at a time on a host, even if two operators run `pulumi up` at once or an earlier run was interrupted.
   exec 9>"$RUN_DIR/step.lock"
   flock -w 240 9 || { echo "error: another lastcopy step has been running on $(uname -n) for four minutes; fix: look at 'ps' there; end it or wait, then run 'pulumi up' again" >&2; exit 1; }
-  # What a step that was killed outright left behind may hold a secret.
+  # Leftovers of a killed step may contain a secret.
   rm -rf "$RUN_DIR"/step.??????
   WORK=$(mktemp -d "$RUN_DIR/step.XXXXXX") || { echo "error: cannot write below $RUN_DIR; fix: free memory or space on /run" >&2; exit 1; }
   trap 'rm -rf "$WORK"' EXIT

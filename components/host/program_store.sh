@@ -1,8 +1,8 @@
 # shellcheck shell=sh
-# program_store: the programs of this host, each in a file of its own that is named by its SHA-256. Run as `sh -c TEXT program_store MODE MARK`.
-#   send    take the programs that come on stdin as a compressed tar archive, all or none, and leave MARK
-#   remove  remove them all, unless a later sending left another mark
-# A program that was sent once stays: the `remove` of an older step names an older digest.
+# program_store: the programs of this host, each in a file named after its SHA-256. Run as `sh -c TEXT program_store MODE MARK`.
+#   send    store the programs from stdin (a compressed tar archive), all or none, and leave MARK
+#   remove  remove all programs, unless a later sending left another mark
+# A program stays once it was sent: the `remove` of an older step names an older digest.
 set -eu
 umask 022
 PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -51,7 +51,7 @@ main() {
   mode=$1 mark=$2
   [ "$(id -u)" = 0 ] || refuse "this needs root" "let the admin account use sudo without a password"
   own_folder "$RUN_DIR"
-  # As steps do: neither runs while the other does.
+  # The same lock as for steps: neither runs while the other does.
   exec 9>"$RUN_DIR/step.lock"
   flock -w 240 9 || refuse "a lastcopy step has been running on $(uname -n) for four minutes" "look at 'ps' there; end it or wait, then run 'pulumi up' again"
   "$mode"

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# cutoff: undone first when a source is removed. Values: SOURCE.
-# Undoing it needs the relay only, so a source that is dead or hostile loses its key although no step on it can be undone (S11).
+# cutoff: the first step that is undone when a source is removed. Values: SOURCE.
+# Undoing it needs only the relay, so a dead or hostile source loses its key although no step on its host can be undone (S11).
 step_apply() {
   source=$(value SOURCE)
   getent passwd "bk-$source" >/dev/null ||

@@ -1,15 +1,15 @@
 # shellcheck shell=sh
 # shellcheck disable=SC2154 # source_account sets: source, account, own
-# relay_entry: what one source has on the relay: account, key, storage identity and limits. Touches nothing of another source.
+# relay_entry: one source's account, key, storage identity and limits on the relay. Touches nothing of another source.
 # prelude: source_account
 # Values: SOURCE, KEY_LINE, SERVE, SESSIONS, DAILY_BYTES (empty: no limit). Secrets: RCLONE_CONF; CREDENTIALS (empty: RCLONE_CONF holds the key).
-# differs VALUE FILE: whether the file exists and holds something else.
+# differs VALUE FILE: whether the file exists with another content.
 differs() {
   value "$1" >"$WORK/value"
   [ -f "$2" ] && ! cmp -s "$WORK/value" "$2"
 }
 
-# daily: what it may send to the storage in a day, set before the source can log in (S10).
+# daily: the limit of what it may send to the storage in a day, set before the source can log in (S10).
 daily() {
   limit=$(value DAILY_BYTES)
   case $limit in *[!0-9]*) refuse "'$limit' is not a number of bytes" "give limits.uploadGiBPerDay as a whole number" ;; esac
@@ -44,11 +44,11 @@ step_apply() {
   for old in "$own"/slots/*; do
     if [ -e "$old" ] && [ "${old##*/}" -gt "$sessions" ]; then gone "$old"; fi
   done
-  # A running session may have been opened with a key or an identity that this update withdraws. Such sessions are ended: restic would go on
+  # A running session may use a key or an identity that this update withdraws. Such sessions are ended, because restic would go on
   # with a dead identity for a quarter of an hour. The mark is for a run that is killed in between.
   mark=$own/old-sessions
   if [ "$MODE" = apply ] && { differs KEY_LINE "$KEYS/$account" || differs RCLONE_CONF "$own/rclone.conf" || differs CREDENTIALS "$own/credentials"; }; then : >"$mark"; fi
-  # The key before the configuration that names its file.
+  # The key comes before the configuration that names its file.
   if [ -n "$(value CREDENTIALS)" ]; then put_value CREDENTIALS "$own/credentials" 640 "root:$account"; fi
   put_value RCLONE_CONF "$own/rclone.conf" 640 "root:$account"
   if [ -z "$(value CREDENTIALS)" ]; then gone "$own/credentials"; fi

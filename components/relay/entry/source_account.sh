@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # shellcheck disable=SC2034 # the steps that name this prelude read: own
-# source_account: prelude of the steps that need a source's account on the relay: makes it and removes it.
+# source_account: prelude of the steps that need a source's account on the relay: creates and removes it.
 # own: the source's own folder.
 # Values: SOURCE.
 KEYS=/etc/ssh/lastcopy/keys
@@ -25,7 +25,7 @@ account() {
   if ! getent group "$account" >/dev/null; then
     if would "group $account"; then groupadd --system "$account"; fi
   fi
-  # Its first group is the one that the firewall knows; its own group reads its folder. The login shell is the wrapper: no shell to reach.
+  # The firewall identifies it by its first group; its own group can read its folder. The login shell is the wrapper, so there is no shell to reach.
   if [ -z "$entry" ]; then
     if would "account $account"; then
       useradd --system --gid lastcopy-sources --groups "$account" --no-create-home --home-dir / \
@@ -42,7 +42,7 @@ account() {
   fi
 }
 
-# account_gone ACCOUNT: with its processes and its group.
+# account_gone ACCOUNT: removes it with its processes and its group.
 account_gone() {
   user_gone "$1"
   if getent group "$1" >/dev/null; then
@@ -50,8 +50,8 @@ account_gone() {
   fi
 }
 
-# unenrolled_accounts_gone: accounts that a storage step made and could not remove because it was killed. None of them belongs to a
-# running step: a host runs one step at a time.
+# unenrolled_accounts_gone: removes accounts that a killed storage step left behind. None of them belongs to a
+# running step, because a host runs one step at a time.
 unenrolled_accounts_gone() {
   getent passwd | grep "^bk-[^:]*:[^:]*:[^:]*:[^:]*:$MADE_BY_US:" | cut -d : -f 1 >"$WORK/accounts" || true # grep: there is none
   while read -r left; do

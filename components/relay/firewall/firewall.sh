@@ -1,12 +1,12 @@
 # shellcheck shell=sh
-# firewall: nftables rules that are checked before they are live, and undone by themselves unless a fresh login confirms them.
+# firewall: nftables rules that are checked before they are live, and rolled back unless a fresh login confirms them.
 # Values: PHASE apply|confirm, GUARD_SECONDS, RULES, NAMES, UPDATERS, UNIT, REFRESH_UNIT, REFRESH_TIMER.
 # program: REFRESH refresh-storage
 DIR=$ROOT_DIR/firewall
 UNITS=/etc/systemd/system
 AGAIN="then run 'pulumi up' again"
 
-# Numbers, because nft refuses the whole file for one account that a host does not have. refresh-storage adds those that come later.
+# Numbers, because nft refuses the whole file if one account does not exist. refresh-storage adds accounts that are made later.
 accounts_file() {
   printf '# Made by lastcopy (RelayFirewall): who may fetch updates, names and the time; and the sources.\ndefine updaters = { 0'
   value UPDATERS >"$WORK/updaters"
@@ -14,8 +14,8 @@ accounts_file() {
   printf ' }\ndefine sources = %s\n' "$(getent group lastcopy-sources | cut -d : -f 3)"
 }
 
-# look_for_directory ACCOUNT: an account of a directory that is asked over the network would get lost behind these rules, at the next login or when
-# what is cached of it has aged: the guard would not see it.
+# look_for_directory ACCOUNT: behind these rules a host could no longer look up an account from a network directory, at the next login or when
+# its cache has expired, which the guard would not notice.
 look_for_directory() {
   [ -n "$1" ] && ! getent -s files passwd "$1" >/dev/null || return 0
   for service in sss ldap winbind; do
@@ -54,7 +54,7 @@ look() {
   refuse "nft refuses the rules: $(tr '\n' ' ' <"$WORK/answer")" "if it says 'Operation not supported', the host's kernel lacks nf_tables; else report it. The live rules were not touched"
 }
 
-# What the kernel holds, without counters and without the addresses and accounts that the timer looks up.
+# The kernel's rules, without counters and without the addresses and accounts that the timer looks up.
 in_kernel() {
   nft -s list table inet lastcopy >"$WORK/kernel" 2>/dev/null || return 1
   sed -e '/^\tset looked_up/,/^\t}/d' -e '/^\tset updaters/,/^\t}/d' "$WORK/kernel"
@@ -69,7 +69,7 @@ is_live() {
 restore_script() {
   printf 'set -eu\numask 077\ncd %s\n' "$DIR"
   if [ -d "$STATE_DIR/guard/firewall.previous" ]; then
-    # Gone already means: a rollback before this one was cut off after its last step.
+    # If it is already gone, an earlier rollback was interrupted after its last step.
     printf 'if [ -d %s/guard/firewall.previous ]; then cp %s/guard/firewall.previous/*.nft .; fi\n' "$STATE_DIR" "$STATE_DIR"
     printf '[ "$1" = boot ] || nft -f rules.nft\n'
   else
@@ -99,7 +99,7 @@ go_live() { # go_live SECONDS
   in_kernel >"$WORK/loaded" && put "$DIR/loaded" 600 root:root <"$WORK/loaded"
 }
 
-# The timer that follows the storage's addresses, and its first run.
+# The timer that updates the storage's addresses, and its first run.
 keep_addresses() {
   if ! systemctl is-enabled -q lastcopy-storage.timer 2>/dev/null || ! systemctl is-active -q lastcopy-storage.timer; then
     if would "firewall timer"; then systemctl enable -q --now lastcopy-storage.timer; fi

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# relay: what all sources share: the checked rclone, the wrapper (the only program that they can start), folders, the storage's CA.
+# relay: what all sources share: the checked rclone, the wrapper (the only program that they can start), folders, the storage's CA certificate.
 # prelude: source_account
 # Values: RCLONE (path), FLOOR, CA, HOLD_UNIT, HOLD_TIMER.
 # program: WRAPPER serve-restic
@@ -18,7 +18,7 @@ look() {
   getent group lastcopy-sources >/dev/null || problem "the group lastcopy-sources is missing" "apply the sshd step first: run 'pulumi up' without --target"
   rclone=$(value RCLONE)
   if [ -x "$rclone" ]; then
-    # Whoever may write it, or a folder above it, decides what every source runs.
+    # Whoever can write it, or a folder above it, decides what every source runs.
     place=$(readlink -f "$rclone")
     while [ "$place" != / ]; do
       mode=$(stat -c '%A' "$place")
@@ -45,7 +45,7 @@ step_apply() {
   put_value WRAPPER "$LIB_DIR/serve-restic" 755 root:root
   if [ -n "$(value CA)" ]; then put_value CA "$DIR/storage-ca.pem" 644 root:root; else gone "$DIR/storage-ca.pem"; fi
   printf 'path %s\nseen %s\nfloor %s\n' "$rclone" "$(stat -Lc '%d:%i:%s:%Y:%Z' "$rclone")" "$(value FLOOR)" | put "$DIR/rclone" 644 root:root
-  # Limits what sources may send in a day; where none has such a limit its unit does nothing.
+  # Limits what sources may send in a day; without any such limit its unit does nothing.
   folder "$STATE_DIR" 755 root:root
   folder "$STATE_DIR/sent" 700 root:root
   put_value HOLD "$LIB_DIR/hold-limits" 755 root:root

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# second_factor: the people who may open a tunnel to the relay, their keys and, for TOTP, their secrets and PAM's question (A6).
+# second_factor: the people who may open a tunnel to the relay, their keys and, for TOTP, their secrets and PAM's prompt (A6).
 # Values: FACTOR none|fido2|totp, PEOPLE (one account a line, sorted), KEYS (account, then its authorized_keys line).
 # Secrets: TOTP_0, TOTP_1 … (base32, in the order of PEOPLE).
 KEYS=/etc/ssh/lastcopy/keys
@@ -38,7 +38,7 @@ account() { # account NAME
   put "$KEYS/$1" 644 root:root <"$WORK/keys"
 }
 
-# PAM's module rewrites the file at every login, so only the secret and our options are compared.
+# PAM's module rewrites the file at every login, so only the secret and this program's options are compared.
 totp() { # totp NAME SECRET-VALUE
   value "$2" | tr -d ' ' | tr '[:lower:]' '[:upper:]' >"$WORK/secret"
   grep -Eqx '[A-Z2-7]{26,}=*' "$WORK/secret" ||
@@ -90,7 +90,7 @@ step_remove() {
   leavers "$WORK/nobody"
   gone "$TOTP"
   gone /etc/pam.d/lastcopy-sshd
-  # The sshd step, which goes first, cannot remove a group that is still a person's own.
+  # The sshd step, which is removed first, cannot remove a group that is still a person's own.
   groupdel lastcopy-people 2>/dev/null || true # gone before
   for folder in "$KEYS" /etc/ssh/lastcopy "$ROOT_DIR"; do
     if [ -d "$folder" ]; then rmdir --ignore-fail-on-non-empty "$folder"; fi

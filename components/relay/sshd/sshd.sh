@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# sshd: a drop-in that is validated before it is live, and undone by itself unless a fresh login from outside confirms it (A3).
+# sshd: a drop-in that is validated before it is live, and rolled back unless a fresh login from outside confirms it (A3).
 # Values: PHASE apply|confirm, ADMIN, FACTOR, GUARD_SECONDS, HOST_KEY, DROPIN_92, DROPIN_100, EXPECT_92, EXPECT_100, EXPECT_SOURCES.
 MAIN=/etc/ssh/sshd_config
 DROPINS=/etc/ssh/sshd_config.d
@@ -44,7 +44,7 @@ look_at_host() {
   [ -s "$WORK/dropin" ] || refuse "second factor '$(value FACTOR)' needs OpenSSH 10, this host has $ssh_version" "use the second factor fido2, or a host with Debian 13"
 }
 
-# With a second factor the engine can log in through the tunnel only, so this run must have come through it (A6).
+# With a second factor the engine can log in only through the tunnel, so this run must have come through it (A6).
 look_at_dial() {
   [ "$(value FACTOR)" != none ] && [ "$MODE" = apply ] || return 0
   is_loopback "$DIALLED_FROM" || refuse \
@@ -52,7 +52,7 @@ look_at_dial() {
     "a person in the stack's list runs: ssh -N -L 2222:127.0.0.1:$(sed -n 's/^Port //p' "$WORK/dropin") PERSON@RELAY; set the relay's address to 127.0.0.1 and its port to 2222, $AGAIN"
 }
 
-# The configuration as it would be, beside the live one.
+# The new configuration, beside the live one.
 candidate() {
   mkdir -p /run/sshd "$WORK/d"
   find "$DROPINS" -maxdepth 1 -name '*.conf' -exec cp {} "$WORK/d/" \;
@@ -62,17 +62,17 @@ candidate() {
     refuse "sshd refuses the new configuration: $(tr '\n' ' ' <"$WORK/answer")" "look at the other files in $DROPINS and at $MAIN; the live configuration was not touched"
 }
 
-# effective USER: what the candidate means for a login of that account from where this run was dialled.
+# effective USER: the candidate's settings for a login of that account from the address of this run.
 effective() {
   dialled=${DIALLED_FROM%% *}
   sshd -T -f "$WORK/sshd_config" -C "user=$1,host=lastcopy.invalid,addr=${dialled:-192.0.2.1}" 2>/dev/null
 }
 
-# expect FILE EFFECTIVE WHO: of every keyword that FILE names, exactly its lines and no others.
+# expect FILE EFFECTIVE WHO: of every keyword in FILE there must be exactly these lines and no others.
 expect() {
   sort "$1" >"$WORK/want"
   sort "$2" >"$WORK/have"
-  # A line for each keyword that differs: what is wanted, a tab, what sshd would use.
+  # A line for each keyword that differs: the wanted value, a tab, the value that sshd would use.
   awk '
     { word = tolower($1) }
     FILENAME == ARGV[1] { if (!(word in want)) words[++count] = word; want[word] = want[word] $0 ";"; next }
@@ -82,15 +82,15 @@ expect() {
   while IFS="$TAB" read -r wanted would_use; do
     problem "for $3 sshd would use '$would_use' instead of '$wanted'" "remove that setting from $MAIN and the other files in $DROPINS, $AGAIN"
   done <"$WORK/differs"
-  # Lists that only grow: a drop-in cannot take them back.
+  # Lists that only grow: a drop-in cannot remove entries.
   ! grep -Ei '^(denyusers|denygroups|allowusers) ' "$2" >"$WORK/have" ||
     problem "other sshd files say '$(tr '\n' ';' <"$WORK/have")', which decides beside ours who may come in" "remove it from $MAIN and $DROPINS, $AGAIN"
   ! grep -i '^acceptenv ' "$2" | grep -Evi '^acceptenv (LANG|LC_\*|COLORTERM|NO_COLOR)$' >"$WORK/have" ||
     problem "for $3 sshd would accept environment variables: '$(tr '\n' ';' <"$WORK/have")'" "remove those AcceptEnv lines from $MAIN and $DROPINS, $AGAIN"
 }
 
-# keys_of_command: what the program says that sshd asks for keys, as a directory service brings one (sss_ssh_authorizedkeys). It is asked as
-# sshd asks it, by the account that is set for that. Fails where none is set.
+# keys_of_command: the output of the program that sshd asks for keys, such as that of a directory service (sss_ssh_authorizedkeys). It runs as
+# in sshd, with the account that is configured for it. Fails if none is configured.
 keys_of_command() {
   command=$(sed -n 's/^authorizedkeyscommand //p' "$WORK/admin")
   asker=$(sed -n 's/^authorizedkeyscommanduser //p' "$WORK/admin")
@@ -102,7 +102,7 @@ keys_of_command() {
   set +f
 }
 
-# A key that the new rules accept must be where the new rules look for it.
+# There must be a key that the new rules accept, in the place where they look for it.
 admin_has_key() {
   home=$(getent passwd "$ADMIN" | cut -d : -f 6)
   types=$(sed -n 's/^pubkeyacceptedalgorithms //p' "$WORK/admin" | sed -e 's/rsa-sha2-[0-9]*/ssh-rsa/g' -e 's/[.]/[.]/g' | tr ',' '|')
@@ -140,30 +140,30 @@ accounts() {
   folder /etc/ssh/lastcopy/keys 755 root:root
 }
 
-# How to go back, written before anything changes; `boot` means that sshd is not up yet.
+# The restore script, written before anything changes; `boot` means that sshd is not up yet.
 restore_script() {
   printf 'set -eu\numask 022\n'
   if [ -f "$STATE_DIR/guard/sshd.previous" ]; then
-    # Gone already means: a rollback before this one was cut off after its last step.
+    # If it is already gone, an earlier rollback was interrupted after its last step.
     printf '[ ! -f %s/guard/sshd.previous ] || { cp %s/guard/sshd.previous %s.back; chmod 644 %s.back; mv -f %s.back %s; }\n' \
       "$STATE_DIR" "$STATE_DIR" "$LIVE" "$LIVE" "$LIVE" "$LIVE"
   else
     printf 'rm -f %s\n' "$LIVE"
   fi
   printf 'sync %s\nrm -f %s/guard/sshd.previous\n' "$DROPINS" "$STATE_DIR"
-  # A sshd that died of its configuration cannot be reloaded; a restart leaves open sessions alone.
+  # An sshd that failed over its configuration cannot be reloaded; a restart leaves open sessions alone.
   printf '[ "$1" = boot ] || { systemctl reset-failed ssh.service || true; systemctl restart ssh.service; }\n'
 }
 
-# A restart ends when sshd listens anew and leaves open sessions alone. A reload returns before sshd has taken the signal: the login that is
-# to confirm the new configuration could still be let in by the old one.
+# A restart returns when sshd listens again, and leaves open sessions alone. A reload returns before sshd has handled the signal: the login that
+# confirms the new configuration could then be accepted by the old one.
 take_effect() {
   systemctl reset-failed ssh.service 2>/dev/null || true # only so that restarts in a row are not taken for crashes
   systemctl restart ssh.service
 }
 
 go_live() { # go_live SECONDS
-  # What was confirmed last is what a rollback brings back; an unconfirmed file is never it.
+  # A rollback restores the file that was confirmed last, never an unconfirmed one.
   if ! guard_pending sshd; then
     rm -f "$STATE_DIR/guard/sshd.previous"
     if [ -f "$LIVE" ]; then cp "$LIVE" "$STATE_DIR/guard/sshd.previous" && sync "$STATE_DIR/guard/sshd.previous"; fi
@@ -200,7 +200,7 @@ step_remove() {
     sshd -t || refuse "sshd refuses the configuration without ours" "look at $MAIN and $DROPINS on the host"
     take_effect || refuse "sshd did not start again" "look at 'journalctl -u ssh' on the host"
   fi
-  # The last of this program's steps on the host: what all of them shared is removed as well, unless something is still in it.
+  # The last of this program's steps on the host: also remove the shared folders, unless they still contain something.
   systemctl disable -q lastcopy-guard-boot.service 2>/dev/null || true # never armed: not there
   gone /etc/systemd/system/lastcopy-guard-boot.service
   for folder in /etc/ssh/lastcopy/keys /etc/ssh/lastcopy "$STATE_DIR/guard" "$STATE_DIR" "$LIB_DIR" "$ROOT_DIR"; do

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # shellcheck disable=SC2034,SC2154 # the step that names this prelude sets: account, ca, deadline; it reads what `known` sets
-# storage_ask: prelude of the storage step: signed requests to the storage, and what its refusals mean.
+# storage_ask: prelude of the storage step: signed requests to the storage, and the meaning of its refusals.
 # Values: ENDPOINT, REGION, BUCKET. Secrets: ACCESS_KEY_ID, SECRET_ACCESS_KEY.
 AGAIN="then run 'pulumi up' again"
 
@@ -23,10 +23,10 @@ encoded() { printf %s "$1" | sed -e 's|%|%25|g' -e 's|/|%2F|g' -e 's|+|%2B|g' -e
 tag() { tr -d '\n\r' <"$WORK/body" | sed -n "s|.*<$1>\([^<]*\)</$1>.*|\1|p"; }
 header() { tr -d '\r' <"$WORK/headers" | sed -n "s/^$1: *//Ip" | tail -n 1; }
 
-# as_source COMMAND…: as the source's account, so that the firewall's rule for it is tried as well, with a clean environment. exec: a
-# background job's process id is that of the command.
+# as_source COMMAND…: runs as the source's account, so that the firewall's rule for it is tried as well, with a clean environment. exec, so that
+# a background job's process id is that of the command.
 as_source() {
-  # rclone has the key of its own configuration and no other, as in a session (serve-restic).
+  # rclone has only the key of its own configuration, as in a session (serve-restic).
   set -- env -i PATH="$PATH" HOME=/nonexistent LC_ALL=C \
     AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true "$@"
   if getent passwd "$account" >/dev/null; then
@@ -37,8 +37,8 @@ as_source() {
 }
 
 # call METHOD TARGET [BODY-FILE [HEADER…]]: one signed request; TARGET is what follows the bucket in the URL. The answer is in $WORK/headers
-# and $WORK/body, its status in $status, S3's own word for it in $reason. The key goes in on stdin, never in argv; the body's file is
-# readable to the source's account.
+# and $WORK/body, its status in $status, S3's own error code in $reason. The key is passed on stdin, never in argv; the source's
+# account can read the body's file.
 call() {
   method=$1 target=$2 body=
   shift 2
@@ -63,15 +63,15 @@ call() {
     51 | 58 | 60 | 77 | 83 | 90 | 91) refuse "the certificate of $where is not trusted by the relay: $(sed -n '1s/^curl: //p' "$WORK/words")" "set the storage's CA certificate in the stack file to the one that signed it, $AGAIN" ;;
     *) refuse "the storage at $where is not reached from the relay: $(sed -n '1s/^curl: //p' "$WORK/words")" "check the endpoint in the stack file, that the storage runs, and that no firewall is in between, $AGAIN" ;;
   esac
-  # An interim answer (100) has headers of its own.
+  # An interim answer (100) has its own headers.
   sed '1{/^HTTP[^ ]* 1[0-9][0-9]/,/^\r*$/d}' "$WORK/answer" | tee "$WORK/whole" | sed '/^\r*$/,$d' >"$WORK/headers"
   sed '1,/^\r*$/d' "$WORK/whole" >"$WORK/body"
   status=$(sed -n '1s/^HTTP[^ ]* \([0-9]*\).*/\1/p' "$WORK/headers")
   reason=$(tag Code)
 }
 
-# ask TARGET: GET of what this identity should be allowed; one that was just made is refused for a while (IAM spreads slowly), and a bucket that
-# was just made may be redirected for a while (S3's names spread slowly).
+# ask TARGET: GET of something that this identity should be allowed. A new identity is refused for a while (IAM is slow), and requests to a new
+# bucket may be redirected for a while (S3's DNS is slow).
 ask() {
   until call GET "$1" && { [ "$status" != 403 ] && [ "$status" != 307 ] || [ "$(date +%s)" -ge "$deadline" ]; }; do sleep 3; done
   explain
@@ -87,8 +87,8 @@ explain() {
   esac
 }
 
-# elsewhere: the bucket, the endpoint and the region of the signature are not of one region. S3 names the right one in a header or in its answer;
-# a redirect is not followed: whoever answers in the storage's place could send this identity's requests anywhere.
+# elsewhere: bucket, endpoint and signature are not of the same region. S3 names the right region in a header or in its answer.
+# Redirects are not followed: whoever answers in the storage's place could send this identity's requests anywhere.
 elsewhere() {
   there=$(header x-amz-bucket-region)
   there=$(printf %s "${there:-$(tag Region)}" | tr -cd a-z0-9-)

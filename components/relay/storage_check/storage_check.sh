@@ -1,17 +1,17 @@
 # shellcheck shell=sh
 # shellcheck disable=SC2034,SC2153,SC2154 # set and read across this script and its preludes
-# storage_check: before anything else is written, the storage holds what the design needs (A10): seen in what the bucket is set to, proved by
+# storage_check: before anything else is written, checks that the storage provides what the design needs (A10): by the bucket's settings, by
 # an upload, a second write and a removal through the relay's own rclone, and by what this identity is refused.
 # prelude: source_account storage_ask storage_proof storage_rights
 # Values: SOURCE, ENDPOINT, REGION, BUCKET, PREFIX (the source's, with its last slash), REPOSITORY (below it, with its last slash), ARGUMENTS
 # (of rclone, one a line), CHECKSUM (how it sends one: trailer or md5), LOCK_MODE, MINIMUM_DAYS, CA; ACCEPTED, rows of the threat model whose
-# loss stops nothing on this storage; ACCEPT_BY, the key that adds to them, where there is one; SHARED, where the identity is also other
-# sources'; PATIENCE, where the storage takes so many seconds to know an identity that was just made. Secrets: ACCESS_KEY_ID, SECRET_ACCESS_KEY, RCLONE_CONF,
+# loss is accepted on this storage; ACCEPT_BY, the key that adds to them, if there is one; SHARED, if other sources use the identity,
+# too; PATIENCE, the seconds that the storage may take to know a new identity. Secrets: ACCESS_KEY_ID, SECRET_ACCESS_KEY, RCLONE_CONF,
 # CREDENTIALS (the same key, as RCLONE_CONF names its file).
-# `check` asks for the settings and writes nothing.
+# `check` only asks for the settings and writes nothing.
 
-# A finding names the row of the threat model that is lost. warning: the run goes on and the operator is told, on every run. lost: the run stops,
-# unless the stack accepts it. unseen: what could not be found out, which is no fault.
+# A finding names the row of the threat model that is lost. warning: the run goes on, and every run reports it. lost: the run stops
+# unless the stack accepts the loss. unseen: something that could not be checked, which is no fault.
 warning() { printf '%s (row %s of docs/threat-model.md); %s\n' "$2" "$1" "$3" >>"$WORK/warnings"; }
 lost() {
   case " $(value ACCEPTED) " in
@@ -45,7 +45,7 @@ step_apply() {
     *) problem "the storage answered $(answered) when asked to list $(value PREFIX)" "check the bucket in the stack file" ;;
   esac
   if [ "$MODE" = apply ]; then
-    # On a bucket that is not set right an upload would prove nothing.
+    # With wrong settings of the bucket an upload would prove nothing.
     [ -s "$WORK/problems" ] || proof
     rights
   fi
@@ -65,7 +65,7 @@ told() { # told NAME FILE: each of its lines as a fact
   done <"$2"
 }
 
-# ground_laid: a folder that the source's account may read, and the account. What is not enrolled when the step ends leaves nothing here.
+# ground_laid: makes the account, and a folder that it can read. Of a source that is not enrolled nothing is left when the step ends.
 ground_laid() {
   ground=$(mktemp -d "$RUN_DIR/step.XXXXXX") # the next step removes it, should this one be killed
   rclone_server=

@@ -1,20 +1,20 @@
 # shellcheck shell=sh
 # shellcheck disable=SC2153,SC2154 # the step that names this prelude sets: account, own, ground, ca, deadline, found, kept
 # storage_proof: prelude of the storage step: what the relay's own rclone, with a session's configuration and arguments, can do below locks/
-# of the source's repository, and what the storage makes of it.
+# of the source's repository, and how the storage reacts.
 #
-# The objects' names begin with lastcopy-probe-: restic passes over a name below locks/ that is no hash, and every look at a repository's
-# past leaves locks/ out, so one that is left behind disturbs nobody. The next step removes it. What was removed stays as a locked version
-# of some bytes, as with each of restic's own locks.
+# The objects' names begin with lastcopy-probe-: restic ignores names below locks/ that are not hashes, and recovery ignores
+# locks/ altogether, so an object that is left behind does no harm. The next step removes it. A removed object stays as a locked version
+# of some bytes, like each of restic's own locks.
 PROBE=lastcopy-probe-
 
-# readable FILE: for the source's account.
+# readable FILE: lets the source's account read it.
 readable() {
   chgrp "$account" "$1"
   chmod 640 "$1"
 }
 
-# rclone_up APPEND-ONLY: the session's rclone, on a socket in place of a pipe; its words are in $WORK/rclone.
+# rclone_up APPEND-ONLY: starts the session's rclone, on a socket instead of a pipe; its messages are in $WORK/rclone.
 rclone_up() {
   tool=$(sed -n 's/^path //p' "$ROOT_DIR/relay/rclone")
   value RCLONE_CONF | sed "s|$own/|$ground/|g" >"$ground/rclone.conf"
@@ -35,7 +35,7 @@ rclone_up() {
       *) set -- "$@" "$word" ;;
     esac
   done <"$WORK/arguments"
-  # The log names the storage's refusals only at this level. Nothing of it but S3's own words is shown.
+  # The log contains the storage's refusals only at this level. Only S3's own messages in it are shown.
   as_source timeout -k 5 250 "$tool" "$@" --log-level DEBUG --addr "unix://$ground/run/socket" >"$WORK/rclone" 2>&1 9>&- &
   rclone_server=$!
   tries=0
@@ -55,7 +55,7 @@ rclone_down() {
   rclone_server=
 }
 
-# said: the storage's last refusal, as rclone's log has it, or else rclone's own last error.
+# said: the storage's last refusal in rclone's log, otherwise rclone's own last error.
 said() {
   sed -n 's/.*StatusCode: \([0-9]*\), RequestID: [^,]*, HostID: [^,]*, \(api error \)\{0,1\}\([A-Za-z0-9]*\): \{0,1\}\(.*\)/\1 \3: \4/p' "$WORK/rclone" |
     tail -n 1 >"$WORK/refusal"
@@ -69,7 +69,7 @@ relayed() {
     -X "$1" ${3:+--data-binary "@$3"} "http://relay/locks/$2") || status="no answer"
 }
 
-# the storage's own view of one object: $version, and the answer of `call`.
+# the storage's own view of an object: $version, and the answer of `call`.
 look() {
   call GET "/${repository}locks/$1"
   version=$(header x-amz-version-id)
@@ -102,15 +102,15 @@ proof() {
   spoiled
 }
 
-# left_behind: of a step that was killed.
+# left_behind: the objects of a killed step.
 left_behind() {
   ask "?list-type=2&prefix=$(encoded "${repository}locks/$PROBE")"
   { tr -d '\n\r' <"$WORK/body" && echo; } | sed 's/<Key>/\n&/g' | sed -n 's|^<Key>\([A-Za-z0-9._/-]*\)</Key>.*|\1|p' >"$WORK/left"
   while read -r key; do call DELETE "/$key"; done <"$WORK/left"
 }
 
-# missing: told as missing. Where it is told as forbidden, rclone answers 500: restic can neither make nor open a repository, and rclone takes
-# the folder that it should serve for a file and serves the one above it (S6).
+# missing: a missing object is answered with 404. If the answer is 403, rclone answers 500: restic can neither make nor open a repository, and rclone
+# takes the folder that it should serve for a file and serves the folder above it (S6).
 missing() {
   ask "/${repository}locks/$probe"
   case $status in
@@ -150,7 +150,7 @@ uploaded() {
   return 1
 }
 
-# held_by_a_lock: the version has an id, and a lock that ends no sooner than the bucket promises.
+# held_by_a_lock: the version has an id, and a lock that lasts as long as the bucket promises.
 held_by_a_lock() {
   case $first in
     '' | null) problem "what is written gets no version of its own, so what is overwritten or deleted is lost (row R3 of docs/threat-model.md)" "use a storage whose buckets keep versions, $AGAIN" ;;
@@ -175,7 +175,7 @@ held_by_a_lock() {
   fi
 }
 
-# second_write: past rclone's own look, so that the storage alone decides, with the header that a session sends.
+# second_write: without rclone's own check, so that only the storage decides, with the header that a session sends.
 second_write() {
   rclone_down
   rclone_up no
@@ -189,7 +189,7 @@ second_write() {
   fi
 }
 
-# removal: restic removes its locks; the version below stays.
+# removal: restic must be able to remove its locks; the version below is kept.
 removal() {
   relayed DELETE "$probe"
   refused=$(said)
@@ -207,7 +207,7 @@ removal() {
   esac
 }
 
-# spoiled: a body that is not what its checksum says, sent as rclone sends it.
+# spoiled: a body that does not match its checksum, sent as rclone sends it.
 spoiled() {
   if [ "$(value CHECKSUM)" = trailer ]; then
     printf '4\r\ndata\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n' >"$ground/spoiled"
@@ -218,7 +218,7 @@ spoiled() {
     set -- 'Content-MD5: AAAAAAAAAAAAAAAAAAAAAA=='
   fi
   readable "$ground/spoiled"
-  # Not every service takes the condition; a bucket's policy may demand it of every write.
+  # Not every service accepts the condition; a bucket's policy may require it for every write.
   if grep -q '^If-None-Match' "$WORK/arguments"; then set -- 'If-None-Match: *' "$@"; fi
   call PUT "/${repository}locks/$probe.spoiled" "$ground/spoiled" "$@"
   case $status in

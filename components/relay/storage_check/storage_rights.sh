@@ -1,9 +1,9 @@
 # shellcheck shell=sh
 # shellcheck disable=SC2154 # the step that names this prelude sets: own, ground, found, kept, probe, first
-# storage_rights: prelude of the storage step: what this identity should be refused, and what the bucket's own rules do to backups.
+# storage_rights: prelude of the storage step: what this identity must be refused, and what the bucket's lifecycle does to backups.
 #
-# No call changes anything even where it is allowed. A storage decides about rights before it looks at the rest, so a refusal is 403 and
-# anything else means "allowed". Why each is harmless: docs/decisions/0016-storage-step.md.
+# No call changes anything even if it is allowed. A storage checks rights first, so a refusal is 403 and
+# any other answer means "allowed". Why each is harmless: docs/decisions/0016-storage-step.md.
 POLICY="give this identity the policy in docs/configuration.md (storage identity of a source) and nothing beside it"
 
 # allowed METHOD TARGET [BODY-FILE [HEADER…]]: whether the storage would do it.
@@ -24,10 +24,10 @@ md5() { # of a file, as Content-MD5 has it
 
 rights() {
   stranger=lastcopy-probe-$(od -An -N 8 -tx1 /dev/urandom | tr -d ' \n') # longer than any source's name
-  # A version id of the storage's own making, which no other name has.
+  # A version id made by the storage, which no other name has.
   version=${first:-null}
   [ -n "${V_SHARED:-}" ] || others
-  # A name that is not there: where a removal is allowed, there is nothing to hide.
+  # A name that does not exist: if removal is allowed, there is nothing to hide.
   if allowed DELETE "/${repository}index/$stranger"; then
     warning R1 "this identity may delete objects outside locks/, so whoever controls the relay can hide every backup behind delete markers" "$POLICY"
   fi
@@ -38,7 +38,7 @@ rights() {
   settings
 }
 
-# others: what belongs to another source.
+# others: the objects of another source.
 others() {
   all=$(value PREFIX)
   all=${all%/}
@@ -52,14 +52,14 @@ others() {
     upload=$(tag UploadId)
     [ -z "$upload" ] || call DELETE "/$all$stranger/g1/locks/$stranger?uploadId=$(encoded "$upload")"
   fi
-  # Of a missing object no service tells whether it might be read, so another source's configuration is asked for, where there is one.
+  # For a missing object no service says whether it could be read, so another source's configuration is requested, if there is one.
   neighbour=$(neighbours | head -n 1)
   if [ -n "$neighbour" ] && allowed GET "/$all$neighbour/config" && [ "$status" = 200 ]; then
     warning R8 "this identity may read what is not its source's" "$POLICY"
   fi
 }
 
-# neighbours: repositories of other sources on this relay, below the place of all sources.
+# neighbours: repositories of other sources on this relay, below the prefix of all sources.
 neighbours() {
   for file in "$ROOT_DIR"/relay/*/serve.conf; do
     [ "$file" != "$own/serve.conf" ] && [ -f "$file" ] || continue
@@ -67,8 +67,8 @@ neighbours() {
   done
 }
 
-# retention: ten minutes more for the proof's own object, which is locked anyway. Not less: that is refused by the lock, whoever asks. On Ceph,
-# where whoever wrote an object may do anything with it unless a policy denies it, this is what tells that none does.
+# retention: ten minutes more for the step's own object, which is locked anyway. Not less, because the lock itself would refuse that. On Ceph
+# the writer of an object may do anything with it unless a policy denies it; this shows whether one does.
 retention() {
   [ -n "${first:-}" ] && [ -n "$kept" ] || return 0
   printf '<Retention xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Mode>%s</Mode><RetainUntilDate>%s</RetainUntilDate></Retention>' \
@@ -79,7 +79,7 @@ retention() {
   fi
 }
 
-# settings: documents that no storage can read, so none is set: 403 is a refusal, 400 would have been a change.
+# settings: documents that no storage can parse, so nothing is set: 403 is a refusal, 400 would have been a change.
 settings() {
   printf '<Unfinished' >"$ground/unfinished"
   readable "$ground/unfinished"
@@ -90,7 +90,7 @@ settings() {
   [ -z "$open" ] || lost R4 "this identity may change what bucket '$bucket' is set to (${open#, }), so whoever controls the relay can have every backup expire" "$POLICY"
 }
 
-# lifecycle: the bucket's own rules leave what backups need where it is and readable.
+# lifecycle: the bucket's own rules must leave backups in place and readable.
 lifecycle() {
   ask '?lifecycle='
   case $status in
@@ -105,7 +105,7 @@ lifecycle() {
       return 0
       ;;
   esac
-  # The objects carry no tags, so a rule for tagged ones is not about them.
+  # The objects have no tags, so a rule for tagged objects does not apply to them.
   { tr -d '\n\r' <"$WORK/body" && echo; } | sed 's/<Rule>/\n&/g' | grep '^<Rule>.*<Status>Enabled</Status>' | grep -v '<Tag>' >"$WORK/rules" || true # grep: there is none
   while IFS= read -r rule; do
     part() { printf %s "$rule" | sed -n "s|.*<$1>\(.*\)</$1>.*|\1|p"; }
@@ -113,7 +113,7 @@ lifecycle() {
     case $repository in "$prefix"*) ;; *) case $prefix in "$repository"*) ;; *) continue ;; esac ;; esac
     id=$(part ID)
     case "$prefix $(part Expiration) $(part AllVersionsExpiration)" in
-      # A source may delete its own locks anyway, and a run that lives renews its lock every five minutes; by a date, fresh locks would go, too.
+      # A source may delete its own locks anyway, and a running backup renews its lock every five minutes; a rule with a date would remove fresh locks, too.
       "$repository"locks/*' <Days>'*'</Days> ') ;;
       *'<Days>'* | *'<Date>'*) lost R1 "the bucket's lifecycle rule '${id:-without a name}' lets current objects expire, so backups vanish by themselves" "remove the rule, or leave only NoncurrentVersionExpiration, ExpiredObjectDeleteMarker and AbortIncompleteMultipartUpload in it; only below '${repository}locks/' may objects expire, by Days" ;;
     esac

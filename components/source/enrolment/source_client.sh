@@ -1,12 +1,12 @@
 # shellcheck shell=sh
-# source_client: how this host dials the relay, and the wrapper that runs restic over it.
+# source_client: how this host connects to the relay, and the wrapper that runs restic through it.
 # Values: KNOWN_HOSTS, SSH_CONFIG, RESTIC_CONF.
 # program: WRAPPER restic-backup
 step_apply() {
   [ -x /usr/bin/ssh ] || refuse "there is no /usr/bin/ssh" "apt-get install openssh-client"
   folder "$ROOT_DIR" 755 root:root
   value SSH_CONFIG >"$WORK/ssh_config"
-  # Read by this host's own ssh before it is live: a version that lacks an option says so here, not at 02:00.
+  # Checked by this host's own ssh before it is live: a version that lacks an option fails here, not at night.
   /usr/bin/ssh -G -F "$WORK/ssh_config" relay >/dev/null 2>"$WORK/ssh_error" ||
     refuse "this host's ssh does not take the configuration: $(head -n 1 "$WORK/ssh_error")" "OpenSSH 8.5 or newer is needed"
   put "$ROOT_DIR/ssh_config" 600 root:root <"$WORK/ssh_config"

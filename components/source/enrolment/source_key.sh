@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# source_key: the source's SSH key. It is made here, kept, and its private part never leaves. Value EXPECTED: the public key in the stack, or empty.
+# source_key: the source's SSH key. It is made here and kept; its private part never leaves the host. Value EXPECTED: the public key in the stack, or empty.
 step_apply() {
   key=$ROOT_DIR/id_ed25519
   folder "$ROOT_DIR" 755 root:root

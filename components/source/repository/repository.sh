@@ -1,9 +1,9 @@
 # shellcheck shell=sh
-# repository: makes this source's repository once, and never a second time; the stack's password opens it.
+# repository: creates this source's repository once and never again; the stack's password opens it.
 # Values: SOURCE, GENERATION. Secret: PASSWORD. Facts: repository_id, key_id, generation.
-# /etc/lastcopy/repository records what was made. So storage that suddenly looks empty is noticed, and not filled again.
+# /etc/lastcopy/repository records what was created, so that a storage which suddenly looks empty is noticed and not filled again.
 recorded() { sed -n "s/^$1=//p" "$ROOT_DIR/repository" 2>/dev/null || true; } # no record yet: empty
-# Bounded, because restic goes on for a quarter of an hour against storage that answers with errors.
+# With a time limit, because restic retries for a quarter of an hour if the storage answers with errors.
 restic_with() { restic_password=$1 && shift && timeout -k 5 80 /usr/local/bin/restic-backup --password-file "$restic_password" "$@"; }
 said() { grep -Eq "$1" "$WORK/err"; }
 
@@ -74,8 +74,8 @@ find_key() {
   [ -n "$key_id" ] || refuse "restic did not say which key it used" "run 'restic-backup key list' on this host and look"
 }
 
-# --- canary: files that nobody uses, so that a change of them is a sign: see ops/restore_test/canary.py, which has the same table.
-# Content follows from the repository's id, so a trusted place knows it without asking this host. Every snapshot holds them: never change one.
+# --- canary: files that nobody uses, so that any change of them is a sign; ops/restore_test/canary.py has the same table.
+# Their content follows from the repository's id, so a trusted place knows it without this host. Every snapshot contains them: never change the table.
 CANARY=$STATE_DIR/canary
 canaries() {
   printf '%s\n' 'README.txt words 1' 'letter.txt text 16' 'ledger.csv text 256' 'report.pdf binary 512' 'photo.jpg binary 2048' 'archive/database.sql text 512'
@@ -101,7 +101,7 @@ make_canaries() {
   done
 }
 
-# Made where they are missing. A changed one is an error: to restore it here would hide that somebody changed it.
+# Missing files are created. A changed file is an error: restoring it here would hide that somebody changed it.
 refuse_changed_canaries() {
   [ "$(recorded id)" = "$id" ] || return 0 # those of another repository, or of none, are replaced
   make_canaries
@@ -131,7 +131,7 @@ step_apply() {
   generation=$(value GENERATION)
   same_generation=$([ "$(recorded generation)" != "$generation" ] || echo yes)
 
-  # Asked with the stack's password before anything on this host changes.
+  # Tried with the stack's password before anything on this host changes.
   probe "$WORK/password"
   case $rc in
     10) [ -z "$same_generation" ] || refuse_missing ;;
@@ -147,7 +147,7 @@ step_apply() {
   fi
 
   if [ -e "$password" ] && [ -z "$same_generation" ] && ! cmp -s "$password" "$WORK/password"; then
-    # It may open what an older repository holds, so it is never overwritten.
+    # It may open an older repository, so it is never overwritten.
     keep="$password.$(sha256sum "$password" | cut -c 1-12)"
     if [ ! -e "$keep" ] && would "keep the older password as $keep"; then ln "$password" "$keep"; fi
   fi

@@ -3,19 +3,19 @@
 # program: RUN_BACKUP run-backup
 # program: BACKUP_CONTENTS backup-contents
 # program: BACKUP_FAILURES backup-failures
-# Fact: zone, the host's own time zone, in which a schedule without a zone is meant.
+# Fact: zone, the host's own time zone, which applies to a schedule without a zone.
 UNITS=/etc/systemd/system
 TRIALS=lastcopy-try-sandbox
 
-# look_at_sandbox: tries the unit's own confinement and looks at what it does. In a container that may not make mount namespaces systemd
-# fails to start the unit (226), or starts it with a word in its debug log and leaves them out.
+# look_at_sandbox: tries the unit's own confinement and checks its effect. In a container that may not make mount namespaces systemd
+# either fails to start the unit (226), or starts it without them and says so only in its debug log.
 look_at_sandbox() {
   value SANDBOX >"$WORK/sandbox"
   look='grep -q "^NoNewPrivs:.1$" /proc/self/status && grep -q "^Seccomp:.2$" /proc/self/status || exit 11'
   ! grep -q '^ProtectSystem=' "$WORK/sandbox" || look="$look; [ ! -w /usr ] && [ ! -w /etc ] || exit 12"
   set --
   while IFS= read -r line; do set -- "$@" -p "$line"; done <"$WORK/sandbox"
-  # A name of its own: the trial of a run that was killed here may be under way.
+  # A unique name, because the trial of a killed run may still be running.
   trial=$TRIALS-$$.service
   systemctl reset-failed "$TRIALS-*.service" 2>/dev/null || true # left by such a run, if any
   if systemd-run --quiet --unit="$trial" --service-type=oneshot "$@" /bin/sh -c "$look" 2>"$WORK/answer"; then return 0; fi
@@ -36,7 +36,7 @@ refuse_sandbox() {
 step_apply() {
   [ -d /run/systemd/system ] || refuse "this host does not run systemd" "backups are scheduled by a systemd timer; use a host that has one"
   command -v systemd-analyze >/dev/null || refuse "systemd-analyze is not installed" "apt-get install systemd"
-  # This host's own systemd reads them before they are live.
+  # Checked by this host's own systemd before they are live.
   systemd-analyze calendar -- "$(value CALENDAR)" >/dev/null 2>&1 ||
     problem "this host's systemd does not take the schedule '$(value CALENDAR)'" "correct the source's schedule; try it with: systemd-analyze calendar '…'"
   systemd-analyze timespan -- "$(value DELAY)" >/dev/null 2>&1 ||
@@ -72,7 +72,7 @@ step_apply() {
     folder "$UNITS/lastcopy-backup.service.d" 755 root:root
     put_value BACKOFF "$UNITS/lastcopy-backup.service.d/backoff.conf" 644 root:root
   fi
-  # Asked of systemd, not remembered: an earlier run may have been killed between the files and the reload.
+  # Ask systemd instead of remembering: an earlier run may have been killed between the files and the reload.
   for unit in lastcopy-backup.service lastcopy-backup.timer; do
     if [ "$(systemctl show -p NeedDaemonReload --value "$unit")" = yes ] && would "daemon-reload"; then systemctl daemon-reload; fi
   done
