@@ -34,10 +34,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 # the end; all other tests come last, file by file. Each group of the attack drill's rows has its own stack, which takes a minute to make; each of
 # the relay's steps its own machines, which boot in three seconds.
 GROUPS: tuple[tuple[str, ...], ...] = (
-    ("drill/test_a_", "drill/test_trusted_"),
-    ("drill/",),
+    ("drill/test_r_", "drill/test_trusted_"),
     ("integration/",),
     ("scripts/source/",),
+    ("drill/test_s_",),
+    ("drill/",),
     ("scripts/relay/test_storage_", "scripts/relay/test_second_", "scripts/relay/test_upload_"),
     ("scripts/relay/test_s", "scripts/relay/test_lockout", "scripts/relay/test_ipv6"),
     ("aws/",),
