@@ -179,7 +179,7 @@ def test_sabotage_a_restore_that_restores_nothing_is_caught(
     for everything in (False, True):
         said = told(direct(host, everything=everything))
         assert "6 of 6 canary files are missing" in said
-        assert "were not restored" in said or "0 files of 0 bytes were restored;  the snapshot has 41" in said
+        assert "were not restored" in said or "0 files of 0 bytes were restored; the snapshot has 41" in said
 
 
 def test_the_age_of_a_snapshot_is_judged_by_the_storages_clock(host: Host) -> None:
