@@ -35,7 +35,7 @@ NEW = {"programs", "relay-programs", "web1-programs"}  # what CHANGELOG.md says 
 
 @dataclass(frozen=True, kw_only=True)
 class Upgraded:
-    """``resources`` and ``outputs`` are those of then, ``snapshot`` is one that the earlier version made."""
+    """``resources`` and ``outputs`` are those of the earlier version, ``snapshot`` is one that it made."""
 
     running: Running
     resources: Mapping[str, Mapping[str, Any]]
@@ -61,7 +61,7 @@ def of_two_kinds(config: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upgraded]:
-    """Made and backed up by the code of then; now the checkout has the code of today, and nothing else was done."""
+    """Set up and backed up by the earlier version; then the checkout was updated to this version, and nothing else was done."""
     root = tmp_path_factory.mktemp("checkout")
     of_then = archive_checkout(EARLIER, root)
     stack = create_local_stack(root, "release", of_two_kinds)
@@ -81,7 +81,7 @@ def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upgraded]:
 
 
 def pull(of_then: list[Path], root: Path) -> None:
-    """`git pull`: the files of then go, those of today come; what git does not know stays."""
+    """As `git pull` does: the earlier version's files are replaced by this version's; files that git does not know stay."""
     for file in of_then:
         file.unlink()
     copy_checkout(root)
@@ -100,7 +100,7 @@ def unexpected(changes: set[Change]) -> list[Change]:
 
 
 def test_preview_shows_the_programs_and_updated_steps_and_nothing_else(upgraded: Upgraded) -> None:
-    assert not NEW & upgraded.resources.keys(), "the state is of then"
+    assert not NEW & upgraded.resources.keys(), "the state is that of the earlier version"
     changes = upgraded.running.changes()
     assert unexpected(changes) == []
     assert {one.name for one in changes if one.op == "create"} == NEW
@@ -129,7 +129,7 @@ def covers(new: Any, old: Any) -> bool:
 
 
 def test_an_upgrade_that_was_killed_in_the_middle_is_finished_by_the_next_up(upgraded: Upgraded) -> None:
-    """A7. Afterwards every resource of then is the same one, and the outputs say what they said."""
+    """A7. Afterwards every earlier resource is the same, and the outputs have not changed."""
     running = upgraded.running
     running.up_killed_when("web1-enrolment-client-command")
     running.stack.run("cancel", running.stack.name, "--yes", quiet=True)

@@ -188,7 +188,7 @@ def test_an_update_repairs_files_with_changed_content_but_the_same_size_and_time
     assert (bed.came_back(target) == bed.tree) is (way == "always")
 
 
-def spoilt_hard_link(bed: Bed, folder: Path) -> tuple[Path, bytes]:
+def damaged_hard_link(bed: Bed, folder: Path) -> tuple[Path, bytes]:
     """A backup of a file with two names, a part of which then changes on the disk; returns the file and its correct digest."""
     big, content = folder / "big", os.urandom(12_000_000)  # no chunk of restic is above 8 MiB
     folder.mkdir()
@@ -203,7 +203,7 @@ def spoilt_hard_link(bed: Bed, folder: Path) -> tuple[Path, bytes]:
 
 
 def test_an_update_repairs_a_file_with_hard_links(bed: Bed, tmp_path: Path) -> None:
-    big, content = spoilt_hard_link(bed, tmp_path / "tree")
+    big, content = damaged_hard_link(bed, tmp_path / "tree")
     with bed.recovery() as found:
         good = found.open_moment(None, even_if_damaged=False)
         restore(good, choose_snapshot(good, None), Path("/"), paths=[str(big.parent)], existing="update")
@@ -213,7 +213,7 @@ def test_an_update_repairs_a_file_with_hard_links(bed: Bed, tmp_path: Path) -> N
 
 def test_sabotage_restic_alone_damages_it_silently(bed: Bed, tmp_path: Path) -> None:
     """The reason why an update reads again. If this fails with a newer restic, the second pass can be removed."""
-    big, content = spoilt_hard_link(bed, tmp_path / "tree")
+    big, content = damaged_hard_link(bed, tmp_path / "tree")
     with bed.restic(key_hint=bed.access.record.key_id) as live:
         words = ("restore", "latest", "--target", "/", "--include", str(big.parent))
         assert live.ask(*words, "--overwrite", "always").ok

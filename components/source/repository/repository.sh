@@ -24,7 +24,7 @@ probe() {
   elif said 'Permission denied'; then
     refuse "the relay does not accept this source's key" "run 'pulumi up' for the relay's entry, then this again"
   elif said 'relay: this account is not set up|exit status 64'; then
-    refuse "the relay's set-up for this source is not complete" "read 'journalctl -t lastcopy' on the relay, then run 'pulumi up' again"
+    refuse "the relay's setup for this source is incomplete" "read 'journalctl -t lastcopy' on the relay, then run 'pulumi up' again"
   fi
   refuse "the repository could not be opened (restic's exit code is $rc, its output is above); nothing was assumed about it" \
     "make sure that this host reaches the relay and the relay its storage, then run 'pulumi up' again"

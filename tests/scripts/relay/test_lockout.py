@@ -131,10 +131,10 @@ def test_a_login_after_the_step_meets_an_sshd_that_has_read_the_new_configuratio
     """A reload returns before sshd has handled the signal: the confirming login could otherwise be accepted by the old configuration."""
     process = "systemctl show -p MainPID --value ssh.service"
     before = changing.sh(process)
-    changing.apply(altered(changing.sshd(), "# anew"))
+    changing.apply(altered(changing.sshd(), "# changed again"))
     assert changing.sh(process) != before
     assert dials(changing)
-    changing.apply(altered(changing.sshd("confirm"), "# anew"))
+    changing.apply(altered(changing.sshd("confirm"), "# changed again"))
 
 
 def test_a_late_confirm_step_explains_the_rollback_and_the_next_run_confirms(changing: Chain) -> None:

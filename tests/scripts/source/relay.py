@@ -13,7 +13,7 @@ case "$(cat /srv/relay/mode 2>/dev/null)" in
   busy) echo "relay: busy" >&2; exit 75 ;;
   spent) echo "relay: today's limit of uploads is reached" >&2; exit 75 ;;
   storage-down) echo "relay: storage unavailable" >&2; exit 69 ;;
-  set-up) echo "relay: this account is not set up correctly" >&2; exit 64 ;;
+  setup) echo "relay: this account is not set up correctly" >&2; exit 64 ;;
   cut) # in the middle of the data, however fast the machine is
     store=/srv/store/$source-$generation
     "$@" "$store" <&0 2>/dev/null & rclone=$!

@@ -178,7 +178,7 @@ def test_the_status_is_readable_by_everybody_and_contains_no_secret(bed: Bed) ->
 
 def test_failures_are_counted_and_the_last_success_is_kept(bed: Bed) -> None:
     succeeded = bed.back_up().status["last_success"]
-    bed.relay.fails_with("set-up")
+    bed.relay.fails_with("setup")
     assert bed.back_up().status["consecutive_failures"] == 1
     status = bed.back_up().status
     assert (status["consecutive_failures"], status["last_success"]) == (2, succeeded)

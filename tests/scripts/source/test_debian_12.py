@@ -63,7 +63,7 @@ def test_an_outage_is_retried_and_a_refusal_waits_for_a_person(older: Bed) -> No
     """Each is the other's sabotage: this systemd distinguishes both."""
     older.relay.fails_with("storage-down")
     outage = older.back_up()
-    older.relay.fails_with("set-up")
+    older.relay.fails_with("setup")
     refusal = older.back_up()
     older.relay.works()
     assert (outage.state, outage.status["result"]) == (RETRIED, "outage"), outage.text

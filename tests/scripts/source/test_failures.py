@@ -79,8 +79,8 @@ CASES = {
     "key-not-accepted": Case(
         ": >/home/bk-web1/.ssh/authorized_keys", "true", STOPPED, "refused", 67, "does not accept this host's key",
     ),
-    "set-up": Case(
-        "echo set-up >/srv/relay/mode", "true", STOPPED, "refused", 64, "set-up for this source is not complete",
+    "setup": Case(
+        "echo setup >/srv/relay/mode", "true", STOPPED, "refused", 64, "setup for this source is incomplete",
     ),
     "wrong-password": Case(
         "echo other >/root/other && install -m 400 /root/other /etc/lastcopy/password", "true", STOPPED, "refused",

@@ -126,7 +126,9 @@ def test_an_unrelated_repository_in_its_place_is_refused(bare: Bed) -> None:
 # Storage that is not what it was
 
 
-def promise_a_vanished_repository_is_not_made_anew(bed: Bed, sabotage: tuple[str, str] = ("", "")) -> None:
+def promise_a_vanished_repository_is_not_created_again(
+    bed: Bed, sabotage: tuple[str, str] = ("", "")
+) -> None:
     bed.machine.ok(f"mv {STORE} /srv/hidden")
     try:
         values = {**step_values.repository(bed.source), "PASSWORD": PASSWORD}
@@ -141,13 +143,13 @@ def promise_a_vanished_repository_is_not_made_anew(bed: Bed, sabotage: tuple[str
 
 
 def test_a_vanished_repository_is_not_created_again(bed: Bed) -> None:
-    promise_a_vanished_repository_is_not_made_anew(bed)
+    promise_a_vanished_repository_is_not_created_again(bed)
     assert bed.repository().code == 0
 
 
 def test_sabotage_a_script_that_initialises_whatever_is_missing_is_caught(bed: Bed) -> None:
     with pytest.raises(AssertionError):
-        promise_a_vanished_repository_is_not_made_anew(
+        promise_a_vanished_repository_is_not_created_again(
             bed, ('10) [ -z "$same_generation" ] || refuse_missing ;;', "10) ;;")
         )
 
@@ -204,7 +206,7 @@ def test_a_killed_run_converges(bare: Bed, before: str) -> None:
     [
         ("busy", "could not be opened"),
         ("storage-down", "could not be opened"),
-        ("set-up", "set-up for this source is not complete"),
+        ("setup", "setup for this source is incomplete"),
     ],
 )
 def test_a_relay_that_does_not_serve_is_never_taken_for_an_empty_repository(

@@ -81,7 +81,7 @@ def test_the_wrappers_refusal_is_only_for_convenience_and_can_be_bypassed(bed: B
     assert bed.machine.read("/root/seen").endswith("-r rclone: forget latest ")
 
 
-def spoilt_hard_link(bed: Bed) -> str:
+def damaged_hard_link(bed: Bed) -> str:
     """Back up a file with two names, then change a part of it on the disk; returns its correct digest."""
     bed.machine.ok("head -c 12000000 /dev/urandom >/data/big && ln /data/big /data/same")
     bed.restic("backup /data")
@@ -93,7 +93,7 @@ def spoilt_hard_link(bed: Bed) -> str:
 @pytest.mark.parametrize("words", ["--target /", "--target=/", "-t /", "-t/"])
 def test_a_restore_over_existing_files_is_read_back(bed: Bed, words: str) -> None:
     """restic 0.19.1 damages files that have hard links; a person who restores in place must not believe its success."""
-    digest = spoilt_hard_link(bed)
+    digest = damaged_hard_link(bed)
     done = bed.machine.run(f"restic-backup restore latest {words} --include /data")
     assert done.code != 0
     assert "--verify=false" in done.err
@@ -105,7 +105,7 @@ def test_a_restore_over_existing_files_is_read_back(bed: Bed, words: str) -> Non
 
 
 def test_sabotage_a_restore_that_is_not_read_back_damages_the_file_silently(bed: Bed) -> None:
-    digest = spoilt_hard_link(bed)
+    digest = damaged_hard_link(bed)
     bed.machine.ok("restic-backup restore latest --target / --include /data --verify=false")
     assert bed.machine.ok("sha256sum </data/big") != digest
 

@@ -140,7 +140,7 @@ def test_a_new_identity_generation_renews_that_sources_key_and_passes_it_on() ->
     waits = "web1-enrolment-entry-storage"
     assert stacks.touched(old, new) == {"vault-identity-web1", *keys, *steps, waits}
     assert old.named(waits).inputs == new.named(waits).inputs
-    # The engine deletes what left the program after everything else went well, so the old key lives until the new one is handed on.
+    # The engine deletes what left the program after everything else went well, so the old key is kept until the new one is in use.
     assert "vault-identity-web1-key-g2" in stacks.before(new, "web1-enrolment-entry-account-command")
     assert "vault-identity-web1-key-g1" not in {one.name for one in new}
 

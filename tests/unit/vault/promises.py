@@ -177,7 +177,7 @@ NOT_GRANTED = [
             "arn:aws:s3:::example-backups-prod2/web1/g1/locks/1",
         )
     ),
-    # Objects named like a folder of the repository: behind such a one a listing may hide what is in it.
+    # Objects named like a folder of the repository: a listing may hide what is in that folder.
     *(
         Request("S4", "s3:PutObject", f"{ARN}/web1/{folder}")
         for folder in ("g1", "g1/data", "g1/keys", "g1/index", "g1/snapshots", "g1/locks")
