@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -15,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import contenders as all_of
+from bench import fleet as fleets
 from bench import goals as goal
 from bench import recovery as recover
 from bench import report, sweep
@@ -69,6 +72,13 @@ def run(
             help="Only measure a restore after the whole attack, and a plain restore of the same data for comparison.",
         ),
     ] = False,
+    fleet: Annotated[
+        bool,
+        typer.Option(
+            "--fleet",
+            help="Only: `pulumi up` of 10 and of 30 sources from nothing, against hosts that only answer.",
+        ),
+    ] = False,
     only: Annotated[str, typer.Option(help="With --sweep: only variants whose names contain this.")] = "",
     network: Annotated[
         str, typer.Option(help="IPv4 range of the bench's machines; default: a free documentation range.")
@@ -84,6 +94,9 @@ def run(
     if write_docs and (quick or sweeping):
         console.print("[red]error:[/] --write-docs takes a full run; leave out --quick and --sweep")
         raise typer.Exit(2)
+    if fleet:
+        _fleet(write_docs=write_docs)
+        return
     if recovery:
         _recovery(size, rounds, write_docs=write_docs)
         return
@@ -113,6 +126,27 @@ def run(
     console.print("; ".join(f"{name}: {value}" for name, value in found.machine.items()))
     if write_docs:
         DOCUMENT.write_text(report.rewrite(DOCUMENT.read_text(), report.block(found)))
+        console.print(f"figures written to {DOCUMENT.relative_to(ROOT)}")
+
+
+def _fleet(*, write_docs: bool) -> None:
+    load = os.getloadavg()[0]
+    try:
+        rows = fleets.measure(fleets.COUNTS, lambda text: console.print(f"    {text}"))
+    except BenchError as error:
+        console.print(f"[red]error:[/] {error}", markup=True)
+        raise typer.Exit(1) from None
+    goals, machine = fleets.goals(rows[-1]), report.machine(fleets.parts(), load)
+    (ROOT / ".local").mkdir(exist_ok=True)
+    (ROOT / ".local" / "bench-fleet.json").write_text(
+        json.dumps({"date": _today(), "machine": machine, "rows": [asdict(row) for row in rows]}, indent=2)
+        + "\n"
+    )
+    _show("A fleet from nothing", report.fleet_table(rows))
+    _show("Goals", report.goal_lines(goals))
+    if write_docs:
+        figures = report.fleet_block(_today(), machine, rows, goals)
+        DOCUMENT.write_text(report.rewrite(DOCUMENT.read_text(), figures, report.FLEET))
         console.print(f"figures written to {DOCUMENT.relative_to(ROOT)}")
 
 

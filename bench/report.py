@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bench.fleet import FleetRow
 from bench.goals import Goal
 from bench.rounds import ContenderRounds, Spread, ratios
 
 BEGIN, END = "<!-- figures: written by `python -m bench --write-docs` -->", "<!-- end of figures -->"
 
+FLEET = ("<!-- fleet: written by `python -m bench --fleet --write-docs` -->", "<!-- end of fleet -->")
 RECOVERY = (
     "<!-- recovery: written by `python -m bench --recovery --write-docs` -->",
     "<!-- end of recovery -->",
@@ -128,6 +130,44 @@ def recovery_block(report: Report) -> str:
     head = f"Measured on {report.date}, {report.mebibytes} MiB of incompressible data, {report.rounds} alternating rounds. {facts}."
     parts = [head, _markdown(recovery_table(report.rows)), _markdown(goal_lines(report.goals))]
     return "\n\n".join([RECOVERY[0], *parts, RECOVERY[1]])
+
+
+def fleet_table(rows: Sequence[FleetRow]) -> list[list[str]]:
+    """A line for each number of sources; memory in MB, of all processes and of the engine alone."""
+    lines = [
+        [
+            "sources",
+            "up, s",
+            "CPU, s",
+            "memory, MB",
+            "… of the engine",
+            "no-op preview, s",
+            "CPU, s",
+            "memory, MB",
+            "state per source, KB",
+        ]
+    ]
+    for row in rows:
+        up, preview = row.up, row.preview
+        lines.append(
+            [
+                str(row.sources),
+                *(f"{value:.1f}" for value in (up.seconds, up.cpu)),
+                *(f"{value / 1e6:.0f}" for value in (up.memory, up.of_engine)),
+                *(f"{value:.1f}" for value in (preview.seconds, preview.cpu)),
+                *(f"{value:.0f}" for value in (preview.memory / 1e6, row.state / 1e3)),
+            ]
+        )
+    return lines
+
+
+def fleet_block(
+    date: str, machine: Mapping[str, str], rows: Sequence[FleetRow], goals: Sequence[Goal]
+) -> str:
+    """The fleet's figures as they are written into the docs."""
+    facts = "; ".join(f"{name}: {value}" for name, value in machine.items())
+    parts = [f"Measured on {date}. {facts}.", _markdown(fleet_table(rows)), _markdown(goal_lines(goals))]
+    return "\n\n".join([FLEET[0], *parts, FLEET[1]])
 
 
 def rewrite(document: str, figures: str, marks: tuple[str, str] = (BEGIN, END)) -> str:

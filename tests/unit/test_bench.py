@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass, field
 
 import pytest
 
+from bench.fleet import EngineRun, FleetRow, Watch
+from bench.fleet import goals as fleet_goals
 from bench.goals import Goal
-from bench.report import BEGIN, END, RECOVERY, Report, block, recovery_block, recovery_table, rewrite
+from bench.report import (
+    BEGIN,
+    END,
+    RECOVERY,
+    Report,
+    block,
+    fleet_block,
+    recovery_block,
+    recovery_table,
+    rewrite,
+)
 from bench.rounds import ContenderRounds, alternate, order, ratios
 
 
@@ -103,3 +117,34 @@ def test_a_recovery_is_given_as_a_multiple_of_the_plain_restore_of_the_same_roun
     written = rewrite(document, recovery_block(found), RECOVERY)
     assert "| missed |" in written
     assert "others" in written
+
+
+def fleet_row(megabytes: int) -> FleetRow:
+    up = EngineRun(seconds=80, cpu=60, memory=megabytes * 10**6, of_engine=10**8)
+    return FleetRow(sources=30, up=up, preview=up, state=62_400)
+
+
+def test_a_fleets_missed_goals_are_called_missed() -> None:
+    row = fleet_row(501)
+    written = fleet_block("2026-01-01", {}, [row], fleet_goals(row))
+    assert "| 30 | 80.0 | 60.0 | 501 | 100 | 80.0 | 60.0 | 501 | 62 |" in written
+    kept = [line.rsplit("|", 2)[1].strip() for line in written.splitlines() if "at most" in line]
+    assert kept == ["kept", "missed", "missed"]
+    assert [goal.kept for goal in fleet_goals(fleet_row(500))] == [True, True, False]
+
+
+def test_the_memory_of_a_process_is_that_of_its_children_too() -> None:
+    hold = "import sys; data = b'x' * 60_000_000; print('ready', flush=True); sys.stdin.read()"
+    shell = ["sh", "-c", '"$0" -c "$1"; true', sys.executable, hold]
+    with subprocess.Popen(shell, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        watch = Watch()
+        watch.look(process.pid)
+        process.stdin.close()
+    assert len(watch.most) == 2
+    assert sum(watch.most.values()) > 60_000_000 > watch.most[process.pid]
+    whole = dict(watch.most)
+    watch.look(process.pid)
+    assert watch.most == whole, "the most is kept"
