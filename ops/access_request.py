@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class CommandOptions:
-    """Options by which a command reaches the stack that an operator works on. ``stack``: for verbs that change it; ``storage``: for
-    verbs that read its storage."""
+    """Options that select the operator's stack, for commands shown to a person. ``stack``: for verbs that change the stack; ``storage``:
+    for verbs that read its storage."""
 
     stack: str = ""
     storage: str = ""
@@ -65,7 +65,7 @@ class AccessRequest:
     lock_was: tuple[str, ...] = ()
 
     def options_for(self, stack: str, config_file: Path | None = None) -> CommandOptions:
-        """The options for a command that an operator is told to run. ``stack``: the stack's name, also if it was not given by name."""
+        """The options for a command shown to a person. ``stack``: the stack's name, even if it was not given as an option."""
         # The folder names the stack of a sandbox.
         named = [] if self.sandbox and not self.stack else ["--stack", self.stack or stack]
         sandbox = _option("--sandbox", self.sandbox)

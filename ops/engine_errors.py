@@ -1,4 +1,4 @@
-"""The refusals of the engine that operators meet most often, each with its place, what is allowed there and what fixes it."""
+"""Translates the engine's most common errors into ours: what is wrong, where, what is allowed, and how to fix it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from ops.errors import LastcopyError
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """One refusal. ``said``: a pattern of the engine's words; the other fields are those of a LastcopyError. `{stack}` and `{backend}` are filled in."""
+    """One error of the engine. ``said``: a pattern that matches its output. The other fields are those of a LastcopyError; `{stack}` and
+    `{backend}` are replaced."""
 
     said: str
     what: str
@@ -75,7 +76,7 @@ REFUSALS = (
 def explain(
     said: str, *, stack: str, backend: str, list_stacks: Callable[[], Sequence[str]]
 ) -> LastcopyError | None:
-    """The error for what the engine said; None if it is not one of the refusals above."""
+    """Translate the engine's output ``said``. Returns None if it matches none of the errors above."""
     found = next((one for one in REFUSALS if re.search(one.said, said)), None)
     if found is None:
         return None
