@@ -1,11 +1,11 @@
 # Two commands matter: `make local` and `make test`. Needs Python 3.11+, git, make, and root or podman.
 PYTHON ?= python3
 PY := .venv/bin/python
-LASTCOPY := $(PY) -m ops # the command lastcopy, of this checkout wherever it lies
+LASTCOPY := $(PY) -m ops # the command lastcopy, of this checkout
 READY := .venv/.ready
 
 DRILL_DIR := .local/drill
-# Of the tests, on two cores: a test on machines waits most of its time. Each worker takes up to a GiB of memory.
+# For the tests, on two cores: a test on machines waits most of its time. Each worker takes up to a GiB of memory.
 WORKERS ?= 6
 
 .PHONY: local drill clean-local setup test test-all check unit bench

@@ -1,5 +1,5 @@
 #!/bin/sh
-# release-notes.sh VERSION: prints what CHANGELOG.md says of that version. Fails unless pyproject.toml has the same version.
+# release-notes.sh VERSION: prints the section of CHANGELOG.md for that version. Fails unless pyproject.toml has the same version.
 set -eu
 version=$1
 cd "$(dirname "$0")/.."

@@ -54,7 +54,7 @@ def _refuse_without_session(account: AwsAccount, provider: Provider) -> None:
     except Exception as error:
         problem = Problem(
             where="lastcopy:aws",
-            what=f"AWS does not take this shell's credentials, or they are of another account: {_first_line(error)}",
+            what=f"AWS does not accept this shell's credentials, or they belong to another account: {_first_line(error)}",
             allowed=f"a valid session of account {account.account}",
             fix='eval "$(aws configure export-credentials --profile deploy --format env)"\n'
             "and see who you are: aws sts get-caller-identity",

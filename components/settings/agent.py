@@ -72,7 +72,7 @@ def find_agent_problems(admin: Admin, explainer: Explainer) -> Iterator[Problem]
         # The command plugin fails every step if SSH_AUTH_SOCK is set and no agent answers, even if the agent is not used.
         yield Problem(
             where="environment variable SSH_AUTH_SOCK",
-            what="no ssh agent answers there, and every step on a host would fail for that",
+            what="no ssh agent answers there, so every step on a host would fail",
             allowed="the socket of a running agent, or nothing",
             fix="unset SSH_AUTH_SOCK",
         )

@@ -184,7 +184,7 @@ class Ec2Vm(Model):
             allowed = "smaller networks, or the reason in one line of 10 to 200 characters"
             yield Finding(("openToAllBecause",), what, allowed)
         if not wide and None not in ranges.values() and self.open_to_all_because is not None:
-            what = "is a reason for nothing: no network is open to all"
+            what = "gives a reason, but no network is open to all"
             yield Finding(("openToAllBecause",), what, "only where one is", Fix(remove=True))
 
     def architecture(self) -> Literal["arm64", "amd64"]:

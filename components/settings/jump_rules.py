@@ -53,7 +53,7 @@ def refuse_useless_jump_of_source(stack: Settings, source: Source, loc: Loc) -> 
         elif isinstance(relay, ExistingHost) and is_same_machine(host.jump_host, relay):
             yield Finding(place, *_IS_THE_RELAY)
         elif is_same_machine(host.jump_host, host):
-            what = "is the very host that it should lead to"
+            what = "is the host that it should lead to"
             yield Finding(place, what, _ANOTHER, Fix(remove=True))
         return
     default = stack.admin.jump_host if host.jump_host is None else None

@@ -44,7 +44,7 @@ def refuse_other_vault(settings: Settings) -> Iterator[Finding]:
     for name, loc, value in now:
         before = old.get(name)
         if isinstance(before, str) and before != value:
-            what = f'is {value}, but this stack has a vault: {name} "{before}", with backups that nobody may leave behind'
-            allowed = f"{before}, as long as this stack lives"
+            what = f'is {value}, but this stack has a vault: {name} "{before}", whose backups must not be abandoned'
+            allowed = f"{before}, as long as this stack exists"
             say = "set it back; another vault belongs to another stack (pulumi stack init):"
             yield Finding(loc, what, allowed, Fix(say=say, value=before))

@@ -35,7 +35,7 @@ def _size(value: str) -> str:
     if found is None:
         raise refuse(f"{quote_harmless(value)} is not a size", allowed=allowed)
     if int(found[1]) * _UNITS[found[2]] < _LEAST_SIZE:
-        raise refuse(f"{quote_harmless(value)} would leave out files that everybody has", allowed=allowed)
+        raise refuse(f"{quote_harmless(value)} would leave out ordinary files", allowed=allowed)
     return value
 
 

@@ -42,7 +42,7 @@ def _warnings(settings: Settings) -> Iterator[str]:
     reduced = [source.name for source in settings.sources if source.sandboxing == "reduced"]
     if reduced:
         yield (
-            f"REDUCED SANDBOX ({', '.join(reduced)}): there a backup's processes could write to the whole host, as any of root's. "
+            f"REDUCED SANDBOX ({', '.join(reduced)}): there a backup's processes could write to the whole host, like any process of root. "
             "Allow the container to make mount namespaces, then remove sandboxing from lastcopy:sources."
         )
     yield from _jump_host_warnings(settings)
@@ -99,7 +99,7 @@ def _silence_warnings(settings: Settings, storage: AwsBucket) -> Iterator[str]:
     early = [one.name for one in settings.sources if given is not None and given < one.silent_hours]
     if given is not None and early:
         yield (
-            f"{alarms}.silentHours is {given}, less than the schedule of {', '.join(early)} needs: the alarm can ring although"
+            f"{alarms}.silentHours is {given}, less than the schedule of {', '.join(early)} needs: the alarm can fire although"
             " all is well. Remove it: then each source's own schedule decides."
         )
     late = [one.name for one in settings.sources if (given or one.silent_hours) > 24 * storage.lock.days]
@@ -128,7 +128,7 @@ def _bucket_warnings(settings: Settings, storage: S3Bucket) -> Iterator[str]:
     if storage.accepted_losses:
         yield (
             f"ACCEPTED LOSSES (lastcopy:storage.s3.acceptedLosses: {', '.join(storage.accepted_losses)}): where the storage does not hold "
-            "these rows of docs/threat-model.md, backups are made all the same. Remove the line where the storage can hold them."
+            "these rows of docs/threat-model.md, backups are made anyway. Remove the line if the storage meets these rows."
         )
     if storage.lock.mode == "GOVERNANCE":
         yield (

@@ -146,12 +146,12 @@ LOSES: Mapping[str, tuple[str, ...]] = {
 }
 # What such a loss means, for the preview and the documentation.
 MEANS: Mapping[str, str] = {
-    "conditional_write": "a second write of a name is refused by the relay's rclone alone, not by the storage; the lock keeps the first version",
+    "conditional_write": "only the relay's rclone refuses a second write of a name, not the storage; the lock keeps the first version",
     "object_lock": "objects are not locked from their own upload on, so whoever controls the relay can destroy backups",
     "versions_listed": "the list of versions cannot be relied on, and with it recovery to a moment",
     "identity_per_source": "an identity is not confined to its source, so whoever controls the relay reaches the objects of all",
     "missing_key_is_404": "a source's identity must be allowed to list the whole bucket, and sees the names of all sources' objects",
-    "retention_is_a_right": "whoever may write may bring a lock of decades along, and you pay for it",
+    "retention_is_a_right": "a writer can set a lock of decades, for which you pay",
 }
 
 

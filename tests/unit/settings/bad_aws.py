@@ -153,7 +153,7 @@ MACHINE = (
     aws(vm("sourcesFrom: [0.0.0.0/1, 128.0.0.0/1]"), f"{E}.openToAllBecause", "128.0.0.0/1 in sourcesFrom", SET),
     aws(vm("adminsFrom: [0.0.0.0/0]"), f"{E}.openToAllBecause", "0.0.0.0/0 in adminsFrom", SET),
     aws(vm("sourcesFrom: [0.0.0.0/0], openToAllBecause: 'yes'"), f"{E}.openToAllBecause", "10 to 200", SET),
-    aws(vm("openToAllBecause: sources roam the world"), f"{E}.openToAllBecause", "a reason for nothing", RM),
+    aws(vm("openToAllBecause: sources roam the world"), f"{E}.openToAllBecause", "gives a reason, but no network", RM),
     aws(vm("alarmEmail: ops"), f"{E}.alarmEmail", "one e-mail address", SET),
     aws("{admin: {user: debian}}", "admin.user", "not the account of Debian's images", "admin --stack"),
     aws("{admin: REMOVED}", "admin", "none of privateKeyFile, privateKey, agent", "privateKeyFile: ~/.ssh"),

@@ -157,7 +157,7 @@ JUMPS = (
         "{intermediate: {existing: {jumpHost: {address: RELAY.example.com, hostKey: ADMIN-KEY}}}}",
         AT, "whose sshd forwards nothing", f"{RM} --path 'lastcopy:{AT}'",
     ),
-    Bad("{sources: [{host: {jumpHost: {address: x, hostKey: WEB-KEY}}}]}", f"{S0}.host.jumpHost", "the very host", RM),
+    Bad("{sources: [{host: {jumpHost: {address: x, hostKey: WEB-KEY}}}]}", f"{S0}.host.jumpHost", "is the host that it should lead to", RM),
     Bad("{admin: {jumpHost: {address: x, hostKey: WEB-KEY}}}", f"{S0}.host.jumpHost", "is this very host", "none --stack prod"),
     Bad(
         f"{{intermediate: {{existing: {{address: localhost, sourcesReachItAt: a.example.com, jumpHost: {JUMP}}}}}}}",
