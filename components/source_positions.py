@@ -1,4 +1,4 @@
-"""Keeps out of the state where in the program each resource is made."""
+"""Keeps the place in the program where each resource is made out of the state."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pulumi.runtime.proto.source_pb2 import StackTrace
 
 
 def omit_source_positions() -> None:
-    """No resource that is made from now on carries its call stack.
+    """Make sure that resources created from now on do not carry their call stacks.
 
-    The SDK sends 16 lines of paths with every resource and has no option for it: a kilobyte of state each, with folders of the workstation,
-    and another state to write whenever a line of the program moves.
+    The SDK sends 16 lines of paths with every resource and has no option to prevent that: a kilobyte of state each, with folders of the workstation,
+    and the state would change whenever a line of the program moves.
     """
     resource._get_stack_trace = StackTrace

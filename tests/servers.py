@@ -1,4 +1,4 @@
-"""Servers for as long as a block lasts, on loopback and on free ports, each ended by its own process."""
+"""Servers that run during a block, on loopback and on free ports, each ended by its own process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ READY_SECONDS = 30
 def run_server(
     argv: Sequence[str], environment: Mapping[str, str], log: Path, *, at_once: bool = False
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A server; secrets are in its environment only. ``at_once``: it is killed at the end, without a word."""
+    """Run a server; secrets are only in its environment. ``at_once``: it is killed at the end."""
     with log.open("wb") as out:
         process = subprocess.Popen(
             argv,
@@ -66,7 +66,7 @@ def wait_for_server(
 
 @dataclass(frozen=True)
 class MinioServer:
-    """The local stack's storage server; root's key and the certificates are in its folder, as `sandbox.storage_server` lays them out."""
+    """The local stack's storage server; the root key and the certificates are in its folder, as `sandbox.storage_server` writes them."""
 
     folder: Path
     port: int
@@ -83,7 +83,7 @@ class MinioServer:
 
 @contextmanager
 def run_minio(folder: Path) -> Iterator[MinioServer]:
-    """minio as the local stack runs it, but on loopback and without a machine of its own."""
+    """minio as the local stack runs it, but on loopback and without a machine."""
     program = toolchain.ensure("minio")["minio"].path
     (folder / "data").mkdir(parents=True)
     prepare_files(folder, "127.0.0.1")

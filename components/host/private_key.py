@@ -1,4 +1,4 @@
-"""The form in which a private key is kept with a connection."""
+"""Shortens private keys for the state."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from components.settings.ssh_keys import read_public_half
 
 
 def shorten(text: str) -> str:
-    """The same key in its shortest form: an ed25519 key of OpenSSH's own form as PKCS #8, any other text as it is.
+    """The same key in its shortest form: an ed25519 key in OpenSSH's own format as PKCS #8, any other text unchanged.
 
-    The state keeps the connection of every step twice: 120 bytes in place of 400.
+    The state keeps the connection of every step twice: 120 bytes instead of 400.
     """
     if read_public_half(text) is None:
         return text

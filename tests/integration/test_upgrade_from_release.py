@@ -1,6 +1,6 @@
-"""A stack that an earlier version made, upgraded as docs/versions.md says: `pulumi preview` shows what the changelog names, `pulumi up` does it.
+"""A stack made by an earlier version is upgraded as docs/versions.md says: `pulumi preview` shows what the changelog names, and `pulumi up` does it.
 
-The earlier version is that version's own code, from git. `make test` has the same promise on today's code without stores: test_upgrade.py.
+The earlier version is that version's own code, from git. `make test` checks the same promise with today's code without stores: test_upgrade.py.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from tests.unit.recording import SAMPLE_KEY
 
 pytestmark = pytest.mark.nightly
 
-# The last commit whose steps held their whole text. No release is tagged yet; the tag of the newest one belongs here.
+# The last commit whose steps contained their whole text. No release is tagged yet; later, the newest tag belongs here.
 EARLIER = "cf32604022adabd1b5d8dc5fb8a4de684ccbcf53"
 STEP, COMMAND, HAND_OVER = "lastcopy:host:HostStep", "command:remote:Command", "web1-restic-hand-over"
 SENT = {
     "stdin",
     "connection",
 }  # what a step is told, and the key that dials: an update runs it again, in place
-NEW = {"programs", "relay-programs", "web1-programs"}  # what CHANGELOG.md says that an upgrade makes
+NEW = {"programs", "relay-programs", "web1-programs"}  # what CHANGELOG.md says about the upgrade
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class Upgraded:
 
 
 def backed_up(running: Running, content: str) -> str:
-    """The id of a snapshot that holds ``content``, made by the timer's own service."""
+    """The id of a snapshot that contains ``content``, made by the timer's own service."""
     script = f"mkdir -p /srv && echo {content} >/srv/file && systemctl start lastcopy-backup.service"
     running.machines.shell("web1", script)
     listed = running.machines.run("web1", "restic-backup", "snapshots", "--json").stdout
@@ -56,7 +56,7 @@ def backed_up(running: Running, content: str) -> str:
 
 
 def of_two_kinds(config: dict[str, Any]) -> None:
-    """A source that is a machine which is handed its tool, and one that was enrolled by script."""
+    """A source on a machine that is handed its tool, and one that was enrolled by script."""
     config["lastcopy:sources"] = [
         {"name": "web1", "sandbox": {"toolsFrom": "workstation"}, "paths": ["/srv"]},
         {"name": "ext1", "publicKey": SAMPLE_KEY, "paths": ["/etc"]},
@@ -92,7 +92,7 @@ def pull(of_then: list[Path], root: Path) -> None:
 
 
 def unexpected(changes: set[Change]) -> list[Change]:
-    """All but new senders of programs, and steps that are updated in place because of what they send."""
+    """All changes except new senders of programs, and steps that are updated in place because of what they send."""
 
     def expected(change: Change) -> bool:
         if change.op == "create":
@@ -113,7 +113,7 @@ def test_preview_shows_the_programs_and_updated_steps_and_nothing_else(upgraded:
     assert {one.name for one in changes if one.op == "update"} == {*steps, HAND_OVER}
 
 
-def test_sabotage_a_step_that_is_renamed_without_an_alias_is_noticed(upgraded: Upgraded) -> None:
+def test_sabotage_a_step_renamed_without_an_alias_is_noticed(upgraded: Upgraded) -> None:
     component = upgraded.running.root / "components" / "source" / "schedule" / "backup_schedule.py"
     text = component.read_text()
     component.write_text(weaken(text, 'f"{name}-units",', 'f"{name}-timer",'))
@@ -132,7 +132,7 @@ def covers(new: Any, old: Any) -> bool:
     return bool(new == old)
 
 
-def test_an_upgrade_that_was_killed_in_the_middle_is_finished_by_the_next_up(upgraded: Upgraded) -> None:
+def test_an_upgrade_that_was_killed_in_the_middle_is_completed_by_the_next_up(upgraded: Upgraded) -> None:
     """A7. Afterwards every earlier resource is the same, and the outputs have not changed."""
     running = upgraded.running
     running.up_killed_when("web1-enrolment-client-command")
@@ -152,7 +152,7 @@ def test_an_upgrade_that_was_killed_in_the_middle_is_finished_by_the_next_up(upg
             assert covers(outputs[name], value), name
 
 
-def test_what_was_backed_up_before_restores_and_backups_go_on(upgraded: Upgraded) -> None:
+def test_earlier_backups_can_be_restored_and_backups_go_on(upgraded: Upgraded) -> None:
     running = upgraded.running
     latest = backed_up(running, "now")
     for snapshot, content in ((upgraded.snapshot, "then\n"), (latest, "now\n")):
@@ -164,7 +164,7 @@ def test_what_was_backed_up_before_restores_and_backups_go_on(upgraded: Upgraded
 
 
 def test_attacks_fail_as_on_a_new_stack(upgraded: Upgraded, tmp_path: Path) -> None:
-    """S4: the source still deletes nothing. A2: what the earlier version left in the state or on a host is no secret."""
+    """S4: the source still cannot delete. A2: nothing that the earlier version left in the state or on a host is a secret in plain text."""
     running, report = upgraded.running, tmp_path / "drill.json"
     words = [
         "-m",

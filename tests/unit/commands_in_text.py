@@ -32,7 +32,7 @@ _COMMAND = re.compile(
 
 
 class Strictness(Enum):
-    """How much of a command must be there."""
+    """How complete a command must be."""
 
     WHOLE = "as a shell runs it: nothing required is missing"
     MENTION = "what is there is right; something may be left out"
@@ -45,7 +45,7 @@ def _tree() -> Any:
 
 
 def mistakes_in_shell(line: str, strictness: Strictness) -> Iterator[str]:
-    """Of every `lastcopy …` in a line of a shell."""
+    """The mistakes in every `lastcopy …` in a line of shell."""
     for pattern, same in _SAME:
         line = pattern.sub(same, line)
     for rest in _COMMAND.findall(line):
@@ -53,7 +53,7 @@ def mistakes_in_shell(line: str, strictness: Strictness) -> Iterator[str]:
 
 
 def mistakes_of(words: list[str], strictness: Strictness) -> Iterator[str]:
-    """Of the words that follow `lastcopy`. ``…``, ``[…]`` and ``$…`` stand for more words, capitals for a word that the reader chooses."""
+    """The mistakes in the words after `lastcopy`. ``…``, ``[…]`` and ``$…`` stand for more words, capitals for a word that the reader chooses."""
     command, path = _tree(), ["lastcopy"]
     context = Context(command, info_name="lastcopy")
     words = [word for word in words if word]
@@ -73,7 +73,7 @@ def mistakes_of(words: list[str], strictness: Strictness) -> Iterator[str]:
 
 
 def _is_internal(path: list[str]) -> bool:
-    """A verb that `pulumi up` runs; an earlier name of another verb is not one."""
+    """Whether it is a verb that only `pulumi up` runs; an earlier name of another verb does not count."""
     return path[1] in ("hand-over", "send-programs", "remove-programs")
 
 
@@ -111,7 +111,7 @@ def _mistakes_of_leaf(
 
 
 def _usage_error(command: Any, name: str, words: list[str]) -> UsageError | None:
-    """What the verb itself says of its words; it does not run."""
+    """The verb's own usage error; the verb does not run."""
     try:
         command.make_context(name, list(words))
     except typer.Exit:  # --help
@@ -124,7 +124,7 @@ def _usage_error(command: Any, name: str, words: list[str]) -> UsageError | None
 
 
 def mistakes_in_markdown(text: str) -> Iterator[str]:
-    """Of code blocks, where a command is whole, and of what is between backticks, where it may be a mention."""
+    """The mistakes in code blocks, where a command is complete, and between backticks, where it may only be mentioned."""
     for language, block in re.findall(r"^ *```(\w*)\n(.*?)^ *```$", text, flags=re.DOTALL | re.MULTILINE):
         strictness = Strictness.WHOLE if language == "sh" else Strictness.MENTION
         for line in block.replace("\\\n", " ").splitlines():
@@ -135,7 +135,7 @@ def mistakes_in_markdown(text: str) -> Iterator[str]:
 
 
 def mistakes_in_program(text: str) -> Iterator[str]:
-    """Of the strings of a Python file: between backticks a mention; else in a `fix`, and where options follow, verb and options."""
+    """The mistakes in the strings of a Python file: mentions between backticks; otherwise, in a `fix` or before options, verb and options."""
     tree = ast.parse(text)
     fixes = {
         id(inner)
@@ -167,12 +167,12 @@ def _text_of(node: ast.AST) -> str | None:
 
 
 def mistakes_in_lines(file: Path) -> Iterator[str]:
-    """Of a Makefile or workflow, each line a command."""
+    """The mistakes in a Makefile or workflow, where each line is a command."""
     for line in file.read_text().replace("\\\n", " ").splitlines():
         yield from mistakes_in_shell(line.strip().removeprefix("- "), Strictness.WHOLE)
 
 
 def mistakes_in_words_of_a_script(text: str) -> Iterator[str]:
-    """Of a script's messages: what is between quoted backticks."""
+    """The mistakes in a script's messages, between quoted backticks."""
     for span in re.findall(r"\\`([^`]*)\\`", text):
         yield from mistakes_in_shell(span, Strictness.MENTION)

@@ -1,4 +1,4 @@
-"""Every `lastcopy …` that an error, a script, a workflow or the Makefile names is one that the command line takes. The docs' own: test_docs.py."""
+"""Every `lastcopy …` in an error, a script, a workflow or the Makefile is a valid command. For the docs: test_docs.py."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_makefile_and_workflows_run_commands_that_exist() -> None:
     assert [f"{file.relative_to(ROOT)}: {one}" for file in LINES for one in mistakes_in_lines(file)] == []
 
 
-def test_every_mention_in_the_makefile_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_mention_in_the_makefile_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[str]] = []
     monkeypatch.setattr(commands_in_text, "mistakes_of", lambda words, _: seen.append(words) or [])
     assert list(mistakes_in_lines(ROOT / "Makefile")) == []
@@ -69,7 +69,7 @@ def test_every_mention_in_the_makefile_is_looked_at(monkeypatch: pytest.MonkeyPa
         'say("`lastcopy prune explode --source web1`")',
     ],
 )
-def test_the_sabotage_a_wrong_command_in_a_program_is_seen(planted: str) -> None:
+def test_sabotage_a_wrong_command_in_a_program_is_seen(planted: str) -> None:
     assert list(mistakes_in_program(planted))
 
 
@@ -83,12 +83,12 @@ def test_the_sabotage_a_wrong_command_in_a_program_is_seen(planted: str) -> None
         "@$(PY) -m toolchain insure",
     ],
 )
-def test_the_sabotage_a_wrong_command_in_a_makefile_or_workflow_is_seen(line: str, tmp_path: Path) -> None:
+def test_sabotage_a_wrong_command_in_a_makefile_or_workflow_is_seen(line: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text(line)
     assert list(mistakes_in_lines(tmp_path / "file"))
 
 
-def test_the_sabotage_a_wrong_command_in_a_scripts_words_is_seen() -> None:
+def test_sabotage_a_wrong_command_in_a_scripts_messages_is_seen() -> None:
     assert list(mistakes_in_words_of_a_script('refuse "x" "see \\`lastcopy tools hosts\\`"'))
 
 
@@ -102,5 +102,5 @@ def test_the_sabotage_a_wrong_command_in_a_scripts_words_is_seen() -> None:
         'say("`lastcopy tools host restic --architecture \\"$(dpkg --print-architecture)\\"`")',
     ],
 )
-def test_what_is_right_or_no_command_is_left_alone(text: str) -> None:
+def test_valid_commands_and_other_text_are_not_reported(text: str) -> None:
     assert list(mistakes_in_program(text)) == []

@@ -10,7 +10,7 @@ import pytest
 
 from toolchain.checkout import ROOT
 
-# What a package may import of the others. Data flows one way: settings, components, hosts; operations read what they made.
+# Which other packages a package may import. Data flows one way: settings, components, hosts; operations read what these made.
 MAY_IMPORT: dict[str, set[str]] = {
     "toolchain": set(),
     "components": {"toolchain"},
@@ -19,21 +19,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ops": {"toolchain", "components", "sandbox"},
     "attack_drill": {"toolchain", "components", "sandbox", "ops"},
 }
-ABOVE = {"bench", "docs", "tests"}  # may import all of them, and none of them may import these
+ABOVE = {"bench", "docs", "tests"}  # may import all others, and none of the others may import these
 EVERYTHING = {
     str(file.relative_to(ROOT)): file.read_text()
     for package in (*MAY_IMPORT, *sorted(ABOVE))
     for file in sorted((ROOT / package).rglob("*.py"))
 }
 SOURCES = {place: text for place, text in EVERYTHING.items() if place.partition("/")[0] in MAY_IMPORT}
-# An error of another kind is caught by nobody who reports errors. The settings' own is the engine's, which prints it without a traceback; two are
+# Code that reports errors does not catch other types. The settings' own error is the engine's, which prints it without a traceback; two more are
 # caught where they are raised.
 ERRORS = {
     "toolchain/errors.py": {"LastcopyError", "Closed"},
     "components/settings/problems.py": {"SettingsError"},
     "attack_drill/http2.py": {"SessionEnded"},
 }
-# Each reads from something that waits by itself, for at most so long.
+# Each of these reads from something that waits by itself, with a limit.
 READERS = (
     "sandbox/waiting.py",
     "toolchain/fetch.py",
@@ -45,7 +45,7 @@ READERS = (
 
 
 def reaches_up(place: str, text: str) -> Iterator[str]:
-    """The packages that a source text imports and may not."""
+    """The packages that a source text imports although it must not."""
     own = place.partition("/")[0]
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -64,9 +64,9 @@ _ERRORS_OF_PYTHON = re.compile(r"(Exception|RunError|RuntimeError|ValueError|OSE
 
 
 def other_errors(place: str, text: str) -> Iterator[str]:
-    """Classes of errors that are not LastcopyError's."""
+    """Error classes that are not derived from LastcopyError."""
     if "class " not in text or not _ERRORS_OF_PYTHON.search(text):
-        return  # to parse it would cost more than all that is looked for
+        return  # parsing it would cost more than all the other checks
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ClassDef) and node.name not in ERRORS.get(place, set()):
             bases = {ast.unparse(base) for base in node.bases}
@@ -75,7 +75,7 @@ def other_errors(place: str, text: str) -> Iterator[str]:
 
 
 def other_roots(place: str, text: str) -> Iterator[str]:
-    """Files that count the folders up to the checkout's own. The policy pack's entry cannot import before it has."""
+    """Files that find the checkout's folder by counting levels. The policy pack's entry must do so before it can import anything."""
     depth = place.count("/")
     parents = r"\.parent" * (depth + 1)
     climbs = rf"__file__\)(?:\.resolve\(\))?(?:\.parents\[{depth}\]|{parents}\b(?!\.parent))"
@@ -84,7 +84,7 @@ def other_roots(place: str, text: str) -> Iterator[str]:
 
 
 def other_writers(place: str, text: str) -> Iterator[str]:
-    """Files made beside their place and moved there. A program, a link and a key pair are not texts: they are made by other programs."""
+    """Files that write a temporary file and move it into place. Programs, links and key pairs are made by other programs, so they do not count."""
     if place in ("toolchain/files.py", "toolchain/engine.py", "sandbox/keys.py"):
         return
     if ".replace(" not in text and ".link(" not in text:
@@ -100,24 +100,24 @@ def other_writers(place: str, text: str) -> Iterator[str]:
 
 
 def other_waits(place: str, text: str) -> Iterator[str]:
-    """Loops until a moment of their own."""
+    """Loops that wait with their own deadline."""
     if place not in READERS and re.search(r"= (?:.*, )?time\.monotonic\(\) \+", text):
         yield f"{place}: use sandbox.waiting.becomes_true, or tests.waiting.wait_until"
 
 
 @pytest.mark.parametrize("look", [reaches_up, other_errors, other_writers])
-def test_the_layers_hold(look: object) -> None:
+def test_packages_import_only_what_they_may(look: object) -> None:
     assert callable(look)
     assert [found for place, text in SOURCES.items() for found in look(place, text)] == []
 
 
 @pytest.mark.parametrize("look", [other_roots, other_waits])
-def test_the_checkouts_folder_and_the_waiting_are_in_one_place(look: object) -> None:
+def test_the_checkouts_folder_and_the_waiting_are_defined_once(look: object) -> None:
     assert callable(look)
     assert [found for place, text in EVERYTHING.items() for found in look(place, text)] == []
 
 
-def test_sabotage_what_is_forbidden_is_seen() -> None:
+def test_sabotage_forbidden_code_is_seen() -> None:
     assert list(reaches_up("sandbox/x.py", "def f():\n    from ops.errors import shown\n"))
     assert list(reaches_up("toolchain/x.py", "import components.host\n"))
     assert list(other_errors("ops/x.py", "class ThingError(Exception):\n    pass\n"))

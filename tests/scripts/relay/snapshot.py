@@ -28,7 +28,7 @@ find {PLACES} {SMALL} | tr '\\0' '\\n' | sort | comm -23 - /run/kept | sort -r |
 tar --numeric-owner -xpf {ARCHIVE}
 systemctl daemon-reload; systemctl restart lastcopy-firewall.service; systemctl start lastcopy-storage.timer lastcopy-limits.timer
 """
-# The steps alone put these back. An account: processes, rules and files know it by a number. A source's daily limit: its count is the kernel's.
+# Only the steps can restore these. An account: processes, rules and files refer to its number. A source's daily limit: the kernel holds its count.
 STEPS_ONLY = re.compile(r"etc/(passwd|group)$|/daily( |$)|^table inet lastcopy-")
 
 

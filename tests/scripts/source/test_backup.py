@@ -17,7 +17,7 @@ ODD_NAMES = (
 )  # fmt: skip
 
 
-def promise_odd_names_are_backed_up_exactly(bed: Bed) -> None:
+def promise_special_names_are_backed_up_exactly(bed: Bed) -> None:
     for name in ODD_NAMES:
         bed.machine.ok(
             f"mkdir -p {shlex.quote(f'/data/{name}')} && echo in >{shlex.quote(f'/data/{name}/f')}"
@@ -37,7 +37,7 @@ def promise_odd_names_are_backed_up_exactly(bed: Bed) -> None:
 
 
 def test_paths_with_special_characters_are_backed_up_exactly(bed: Bed) -> None:
-    promise_odd_names_are_backed_up_exactly(bed)
+    promise_special_names_are_backed_up_exactly(bed)
 
 
 def test_sabotage_a_run_that_reads_the_paths_as_patterns_is_caught(bed: Bed) -> None:
@@ -56,7 +56,7 @@ def test_sabotage_a_run_that_reads_the_paths_as_patterns_is_caught(bed: Bed) -> 
     bed.schedule = sabotaged  # type: ignore[method-assign,assignment]
     try:
         with pytest.raises(AssertionError):
-            promise_odd_names_are_backed_up_exactly(bed)
+            promise_special_names_are_backed_up_exactly(bed)
     finally:
         del bed.schedule  # type: ignore[method-assign]
 
@@ -118,7 +118,7 @@ def test_the_sandboxed_run_reads_everything(bed: Bed) -> None:
     bed.machine.ok("rm -r /home/private /tmp/in-tmp /var/tmp/in-var-tmp")
 
 
-def promise_the_run_can_write_its_own_state_only(bed: Bed) -> None:
+def promise_the_run_can_write_only_its_own_state(bed: Bed) -> None:
     """Played by a compromised restic: it must not change the host, gain a privilege or mount."""
     tries = {
         "etc": "echo x >/etc/taken-over",
@@ -140,15 +140,15 @@ def promise_the_run_can_write_its_own_state_only(bed: Bed) -> None:
         bed.machine.ok("rm -f /etc/taken-over /root/taken-over /home/taken-over /usr/local/bin/taken-over")
 
 
-def test_the_run_can_write_its_own_state_only(bed: Bed) -> None:
-    promise_the_run_can_write_its_own_state_only(bed)
+def test_the_run_can_write_only_its_own_state(bed: Bed) -> None:
+    promise_the_run_can_write_only_its_own_state(bed)
 
 
 def test_sabotage_a_unit_without_its_sandbox_is_caught(bed: Bed) -> None:
     unit = "/etc/systemd/system/lastcopy-backup.service"
     bed.machine.ok(f"sed -i '/^Protect/d; /^SystemCall/d; /^Restrict/d' {unit} && systemctl daemon-reload")
     with pytest.raises(AssertionError):
-        promise_the_run_can_write_its_own_state_only(bed)
+        promise_the_run_can_write_only_its_own_state(bed)
 
 
 # Status

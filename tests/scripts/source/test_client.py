@@ -60,7 +60,7 @@ def test_removal_keeps_key_password_and_record(bed: Bed) -> None:
     assert bed.client("remove").changed == []
 
 
-def promise_only_our_ssh_configuration_counts(bed: Bed) -> None:
+def promise_only_the_programs_ssh_configuration_is_used(bed: Bed) -> None:
     trap = "Host *\n  ProxyCommand touch /root/trapped\n  StrictHostKeyChecking no\n  User somebody\n"
     bed.machine.write("/root/.ssh/config", trap, "600")
     bed.machine.write("/etc/ssh/ssh_config.d/trap.conf", trap)
@@ -72,13 +72,13 @@ def promise_only_our_ssh_configuration_counts(bed: Bed) -> None:
 
 
 def test_only_the_programs_ssh_configuration_is_used(bed: Bed) -> None:
-    promise_only_our_ssh_configuration_counts(bed)
+    promise_only_the_programs_ssh_configuration_is_used(bed)
 
 
 def test_sabotage_a_wrapper_without_its_own_ssh_configuration_is_caught(bed: Bed) -> None:
     bed.machine.ok("sed -i 's#ssh -F /etc/lastcopy/ssh_config relay#ssh relay#' /usr/local/bin/restic-backup")
     with pytest.raises(AssertionError):
-        promise_only_our_ssh_configuration_counts(bed)
+        promise_only_the_programs_ssh_configuration_is_used(bed)
 
 
 SURPRISES = (
@@ -88,7 +88,7 @@ SURPRISES = (
 )
 
 
-def promise_the_callers_environment_does_not_count(bed: Bed) -> None:
+def promise_the_callers_environment_has_no_effect(bed: Bed) -> None:
     spy = '#!/bin/sh\n[ "$1" = version ] || env >/root/environment\nexec /opt/restic "$@"\n'
     bed.machine.write("/usr/local/lib/lastcopy/restic-9.9.9/restic", spy, "755")
     bed.machine.ok(f"env {SURPRISES} restic-backup snapshots")
@@ -109,13 +109,13 @@ def promise_the_callers_environment_does_not_count(bed: Bed) -> None:
 
 
 def test_the_callers_environment_has_no_effect(bed: Bed) -> None:
-    promise_the_callers_environment_does_not_count(bed)
+    promise_the_callers_environment_has_no_effect(bed)
 
 
 def test_sabotage_a_wrapper_that_keeps_the_environment_is_caught(bed: Bed) -> None:
     bed.machine.ok("sed -i 's/^exec env -i /exec env /' /usr/local/bin/restic-backup")
     with pytest.raises(AssertionError):
-        promise_the_callers_environment_does_not_count(bed)
+        promise_the_callers_environment_has_no_effect(bed)
 
 
 def test_no_secret_in_any_command_line(bed: Bed) -> None:

@@ -91,7 +91,7 @@ def test_if_nothing_would_be_stored_the_run_is_refused_so_that_the_storages_own_
     assert fstab.snapshots_at_rest() == 0
 
 
-def promise_a_run_tells_each_path_that_it_did_not_store(bed: Bed) -> None:
+def promise_a_run_reports_each_path_that_it_did_not_store(bed: Bed) -> None:
     """The other paths are still stored."""
     bad = {**BAD, **OPTED_OUT}
     made(bed, bad)
@@ -107,7 +107,7 @@ def promise_a_run_tells_each_path_that_it_did_not_store(bed: Bed) -> None:
 
 
 def test_a_run_reports_each_path_that_it_did_not_store(fstab: Bed) -> None:
-    promise_a_run_tells_each_path_that_it_did_not_store(fstab)
+    promise_a_run_reports_each_path_that_it_did_not_store(fstab)
 
 
 def test_sabotage_a_run_that_does_not_check_reports_success(
@@ -123,7 +123,7 @@ def test_sabotage_a_run_that_does_not_check_reports_success(
 
     monkeypatch.setattr(fstab, "schedule", sabotaged)
     with pytest.raises(AssertionError, match="success"):
-        promise_a_run_tells_each_path_that_it_did_not_store(fstab)
+        promise_a_run_reports_each_path_that_it_did_not_store(fstab)
 
 
 def test_a_symbolic_link_is_refused_by_pulumi_up_with_its_target(fstab: Bed) -> None:
@@ -166,7 +166,7 @@ def test_what_may_be_empty_is_no_finding_and_a_mount_point_below_a_path_counts(f
 # Much less than before
 
 
-def promise_a_path_that_lost_its_files_is_told_until_somebody_accepts_it(bed: Bed) -> None:
+def promise_a_path_that_lost_its_files_is_reported_until_somebody_accepts_it(bed: Bed) -> None:
     many(bed, "/x", 40)
     many(bed, "/data", 40)
     scheduled(bed, paths=["/data", "/x"])
@@ -184,7 +184,7 @@ def promise_a_path_that_lost_its_files_is_told_until_somebody_accepts_it(bed: Be
 
 
 def test_a_path_that_lost_its_files_is_reported_until_somebody_accepts_it(fstab: Bed) -> None:
-    promise_a_path_that_lost_its_files_is_told_until_somebody_accepts_it(fstab)
+    promise_a_path_that_lost_its_files_is_reported_until_somebody_accepts_it(fstab)
 
 
 def test_sabotage_a_run_that_compares_with_the_last_snapshot_is_caught(
@@ -201,7 +201,7 @@ def test_sabotage_a_run_that_compares_with_the_last_snapshot_is_caught(
 
     monkeypatch.setattr(fstab, "schedule", sabotaged)
     with pytest.raises(AssertionError):
-        promise_a_path_that_lost_its_files_is_told_until_somebody_accepts_it(fstab)
+        promise_a_path_that_lost_its_files_is_reported_until_somebody_accepts_it(fstab)
 
 
 def test_much_less_than_before_in_bytes_is_reported_by_the_sources_own_percentage(fstab: Bed) -> None:

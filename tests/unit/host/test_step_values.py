@@ -15,7 +15,7 @@ from tests.unit.recording import Secret
 from tests.unit.stacks import SHAPES, graph_of
 
 USUAL = usual_lines("schedule")
-# Lines that are usual, that look like what the short form is made of, and that a shell or awk could take for something else.
+# Lines that are usual, that look like parts of the short form, or that a shell or awk could misinterpret.
 LINES = st.one_of(
     st.sampled_from(USUAL),
     st.sampled_from(
@@ -54,11 +54,11 @@ def told(values: dict[str, str], shell: str) -> dict[str, str]:
 @pytest.mark.parametrize("shell", ["dash", "bash"])
 @settings(max_examples=25, deadline=None)
 @given(values=VALUES)
-def test_a_script_reads_the_values_that_its_step_was_given(shell: str, values: dict[str, str]) -> None:
+def test_a_script_reads_the_values_of_its_step(shell: str, values: dict[str, str]) -> None:
     assert told(values, shell) == values
 
 
-def test_a_run_of_usual_lines_is_named_and_not_sent() -> None:
+def test_a_run_of_usual_lines_is_named_instead_of_sent() -> None:
     first = USUAL.index(":SERVICE") + 1
     text = "\n".join([*USUAL[first : first + 20], "Description=mine", *USUAL[first + 20 : first + 30]])
     assert abridge(value_text({"A": text}), USUAL).splitlines() == [
@@ -76,14 +76,14 @@ def test_a_value_name_cannot_become_shell(name: str) -> None:
         stored_step_text("schedule", {name: "x"}, host="web1")
 
 
-def test_a_value_that_no_shell_can_hold_is_refused() -> None:
+def test_a_value_that_a_shell_cannot_hold_is_refused() -> None:
     with pytest.raises(ValueError, match="value A holds a NUL"):
         stored_step_text("schedule", {"A": "x\0y"}, host="web1")
 
 
 @pytest.mark.parametrize("breaks", ["awk() { false; }", "awk() { head -c 20; }", "awk() { cat; }"])
 def test_a_step_whose_values_cannot_be_read_runs_nothing(breaks: str) -> None:
-    """Sabotage: an awk that fails, that is cut off, that is none."""
+    """Sabotage: an awk that fails, that is cut off, or that does not exist."""
     text = stored_step_text("schedule", {"PATHS": "/srv\n"}, host="web1")
     values = text[text.index("values ") : text.index("main ")]
     program = program_texts.stored_program("schedule").text
@@ -98,8 +98,8 @@ def test_a_step_whose_values_cannot_be_read_runs_nothing(breaks: str) -> None:
     assert "went on" not in done.stdout
 
 
-def test_every_usual_line_is_one_that_a_step_of_some_stack_has() -> None:
-    """So that the files do not outlive what they repeat. What is missing in them only makes the state larger: test_state_size.py."""
+def test_every_usual_line_occurs_in_a_step_of_some_stack() -> None:
+    """So that the files do not outlive what they repeat. Lines that they lack only make the state larger: test_state_size.py."""
     files = {path.stem: path for path in COMPONENTS.rglob("*.usual")}
     unsaid = {script: set(path.read_text().splitlines()) for script, path in files.items()}
     with_usual_lines = set()
@@ -110,7 +110,7 @@ def test_every_usual_line_is_one_that_a_step_of_some_stack_has() -> None:
             assert isinstance(stdin, Secret)
             if usual_lines(script):
                 with_usual_lines.add(script)
-            if unsaid.get(script):  # to read a step's values costs a shell
+            if unsaid.get(script):  # reading a step's values starts a shell
                 unsaid[script] -= set(value_text(values_of(script, stdin.value)))
     assert files.keys() == with_usual_lines
     assert not any(unsaid.values()), unsaid

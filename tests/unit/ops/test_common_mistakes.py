@@ -25,7 +25,7 @@ from tests.unit.recording import SAMPLE_KEY
 from toolchain.checkout import ROOT
 
 STACKS = [{"name": "prod"}, {"name": "test"}]
-# By the mistake: what the engine says, and what must be told: in `what`, `where`, `allowed` and `fix`.
+# For each mistake: the engine's message, and what the error must contain: in `what`, `where`, `allowed` and `fix`.
 SAID = {
     "no login": (
         "error: PULUMI_ACCESS_TOKEN must be set for login during non-interactive CLI sessions",
@@ -77,7 +77,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
 
 
 def error_of(words: tuple[str, ...], tmp_path: Path) -> dict[str, str]:
-    """The one error of a command line, from its JSON; for people it says the same."""
+    """The one error of a command line, from its JSON; the output for people says the same."""
     key = tmp_path / "key.env"
     key.touch(0o600)
     key.write_text("AWS_ACCESS_KEY_ID=EXAMPLE\nAWS_SECRET_ACCESS_KEY=a-secret-key\n")
@@ -151,7 +151,7 @@ def test_an_unreachable_relay_of_an_attack_drill(engine: FakeEngine, tmp_path: P
 
 
 def test_an_unreachable_relay_of_a_cut_off(engine: FakeEngine, tmp_path: Path) -> None:
-    """The engine tells it as it happens; the verb says what to do then."""
+    """The engine reports it as it happens; then the verb says what to do."""
     entries: dict[str, Any] = {
         "lastcopy:sources": {"value": "", "objectValue": [{"name": "web1", "cutOff": True}]}
     }

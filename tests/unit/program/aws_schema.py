@@ -56,7 +56,7 @@ def _resource(one: Recorded) -> Iterator[str]:
 
 
 def _decoded(arguments: type, given: Mapping[str, Any]) -> dict[str, Any]:
-    """A provider's inputs travel as text: JSON where they are no text themselves."""
+    """A provider's inputs arrive as text: as JSON unless they are strings."""
     known = sdk.input_type_types(arguments)
     return {
         key: json.loads(value) if isinstance(value, str) and known.get(key, str) is not str else value
@@ -76,7 +76,7 @@ def _arguments(type_: str) -> type | None:
     except ModuleNotFoundError:
         return None
     home = inspect.getmodule(resource)
-    # InitArgs where a nested input has the plain name.
+    # InitArgs if a nested input has the plain name.
     found: type | None = getattr(home, f"{name}InitArgs", None) or getattr(home, f"{name}Args", None)
     token = "'aws'," if type_ == PROVIDER else f"'{type_}',"
     return found if home is not None and token in inspect.getsource(home) else None
@@ -107,7 +107,7 @@ def _required(arguments: type, python: Mapping[str, str]) -> set[str]:
 
 @cache
 def _listed_values(arguments: type, name: str) -> frozenset[str]:
-    """The words that the documentation of an input lists; none where it lists none."""
+    """The words that the documentation of an input lists; empty if it lists none."""
     documented = getattr(getattr(arguments, name, None), "fget", None)
     text = documented.__doc__ or "" if documented is not None else ""
     found = _LISTED.search(text) if "also valid" not in text else None
@@ -140,7 +140,7 @@ def _value(kind: Any, value: Any, path: str, listed: frozenset[str]) -> Iterator
 def _scalar(kinds: list[Any], value: Any, path: str, listed: frozenset[str]) -> Iterator[tuple[str, str]]:
     enums = [one for one in kinds if isinstance(one, type) and issubclass(one, enum.Enum)]
     words = frozenset(str(member.value) for one in enums for member in one) | listed
-    # Numbers arrive as floats, as they do at the engine.
+    # Numbers arrive as floats, as in the engine.
     fits = {
         bool: isinstance(value, bool),
         int: isinstance(value, int | float) and not isinstance(value, bool) and value == int(value),
@@ -156,7 +156,7 @@ def _scalar(kinds: list[Any], value: Any, path: str, listed: frozenset[str]) -> 
 
 
 def _plain_types(kind: Any) -> Iterator[Any]:
-    """Without what stands for a value that comes later, or for none."""
+    """The types without those that stand for a later value or for none."""
     if _origin(kind) in (typing.Union, types.UnionType):
         for one in typing.get_args(kind):
             yield from _plain_types(one)

@@ -1,4 +1,4 @@
-"""The bytes of state that a source's resources take, from what the program registers: as `pulumi stack export` would print them."""
+"""The bytes of state that a source's resources take, computed from what the program registers: as in `pulumi stack export`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CREATED = "2026-01-01T00:00:00.000000000Z"
 
 
 def bytes_of_source(graph: Graph, source: str) -> int:
-    """Of the component named for the source and everything below it, and of what sends its programs."""
+    """The size of the source's component, everything below it, and the sender of its programs."""
     own = [graph.named(source), *below(graph, source), graph.named(f"{source}-programs")]
     return sum(len(json.dumps(_entry(graph, one))) for one in own)
 
@@ -58,7 +58,7 @@ def _urn(graph: Graph, one: Recorded) -> str:
 
 
 def _stored(value: Any) -> Any:
-    """As the state has it: a secret is encrypted as a whole, which makes four bytes of three."""
+    """The value as in the state: a secret is encrypted as a whole, which makes four bytes of three."""
     if isinstance(value, Secret):
         cipher = len(json.dumps(_plain(value.value)).encode()) + 16
         return {

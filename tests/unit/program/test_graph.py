@@ -135,7 +135,7 @@ def commands_say_nothing(shape: Shape, graph: Graph) -> list[str]:
             and isinstance(inputs["stdin"], Secret)
             and inputs["addPreviousOutputInEnv"] is False
             and not {"environment", "update"} & set(inputs)
-            # `triggers` replace a step, and a replacement runs the old one's undoing last: only where it goes with its machine
+            # `triggers` replace a step, and a replacement finally runs the old one's removal: only for steps that disappear with their machine
             and ("triggers" not in inputs or command.deleted_with == shape.machine != "")
             and all(re.search(r"/bin/sh -s -- (apply|remove) \"\$SSH_CONNECTION\"$", line) for line in lines)
         )

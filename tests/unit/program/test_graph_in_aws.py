@@ -31,7 +31,7 @@ def nothing_takes_whatever_credentials_are_there(_: Shape, graph: Graph) -> list
     return [one.name for one in made if one.provider != "aws"]
 
 
-def nobody_writes_before_the_lock_and_the_policy_stand(shape: Shape, graph: Graph) -> list[str]:
+def nobody_writes_before_the_lock_and_the_policy_exist(shape: Shape, graph: Graph) -> list[str]:
     """R1 to R5: the vault is complete before any key reaches the relay, even a key that was made elsewhere."""
     late = []
     for source in shape.sources:
@@ -47,7 +47,7 @@ def nobody_writes_before_the_lock_and_the_policy_stand(shape: Shape, graph: Grap
 Check = Callable[[Shape, Graph], list[str]]
 CHECKS: tuple[Check, ...] = (
     nothing_takes_whatever_credentials_are_there,
-    nobody_writes_before_the_lock_and_the_policy_stand,
+    nobody_writes_before_the_lock_and_the_policy_exist,
 )
 
 
@@ -92,7 +92,7 @@ def _open_at_once(**given: Any) -> S3Vault:
     ("check", "name", "careless"),
     [
         (nothing_takes_whatever_credentials_are_there, "LockedBucket", _without_its_provider),
-        (nobody_writes_before_the_lock_and_the_policy_stand, "S3Vault", _open_at_once),
+        (nobody_writes_before_the_lock_and_the_policy_exist, "S3Vault", _open_at_once),
     ],
     ids=["the bucket is made with any credentials", "an adopted key does not wait for the vault"],
 )
@@ -136,11 +136,11 @@ def test_a_new_identity_generation_renews_that_sources_key_and_passes_it_on() ->
     old = graph_of(CLOUD_WEB1)
     keys = {f"vault-identity-web1-key-g{number}" for number in (1, 2)}
     steps = {f"web1-enrolment-entry-{step}-command" for step in ("storage", "account")}
-    # The storage step as a component comes after the key; nothing of its own changes.
+    # The storage step comes after the key, by its component; the step itself does not change.
     waits = "web1-enrolment-entry-storage"
     assert stacks.touched(old, new) == {"vault-identity-web1", *keys, *steps, waits}
     assert old.named(waits).inputs == new.named(waits).inputs
-    # The engine deletes what left the program after everything else went well, so the old key is kept until the new one is in use.
+    # The engine deletes removed resources after everything else has succeeded, so the old key is kept until the new one is in use.
     assert "vault-identity-web1-key-g2" in stacks.before(new, "web1-enrolment-entry-account-command")
     assert "vault-identity-web1-key-g1" not in {one.name for one in new}
 

@@ -15,11 +15,11 @@ from tests.unit import stacks
 from tests.unit.program.state_size import bytes_of_source
 from tests.unit.stacks import OWN, OWN_WEB1, graph_of
 
-# The goal of 50 KB is missed: docs/benchmarks.md, with what the rest consists of in docs/decisions/0019-programs-once-under-their-digest.md.
-MOST = 68_000  # the mocks report every fact with every step, which is about 3 KB more than is real
+# The goal of 50 KB is not met: docs/benchmarks.md, and docs/decisions/0019-programs-once-under-their-digest.md for what the rest consists of.
+MOST = 68_000  # the mocks report every fact with every step, about 3 KB more than in reality
 
 
-def test_a_source_takes_little_of_the_state() -> None:
+def test_a_source_takes_little_space_in_the_state() -> None:
     sizes = {source: bytes_of_source(graph_of(OWN), source) for source in OWN.managed}
     assert max(sizes.values()) <= MOST, sizes
     assert min(sizes.values()) > MOST * 0.8, "nothing was left out of the count"
@@ -48,7 +48,7 @@ def test_sabotage_it_is_noticed_when(
 
 
 def test_no_resource_carries_its_call_stack(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also notices an SDK that has no such function any more; what the real engine keeps: tests/integration/test_upgrade.py."""
+    """Also notices if a new SDK lacks the function; for what the real engine keeps: tests/integration/test_upgrade.py."""
     monkeypatch.setattr(resource, "_get_stack_trace", resource._get_stack_trace)
     assert _made_here(3).frames
     omit_source_positions()

@@ -1,4 +1,4 @@
-"""Makers who publish releases, and the step in a private view of this machine (own /usr/local, /run, PATH)."""
+"""The publishers of releases, and the step in a private view of this machine (own /usr/local, /run, PATH)."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Makers:
 
 @contextmanager
 def serve_releases(folder: Path) -> Iterator[Makers]:
-    """Makers whose releases are in this folder, on loopback."""
+    """Serve the releases in this folder, on loopback."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def do_GET(self) -> None:

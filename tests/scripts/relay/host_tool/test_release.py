@@ -1,4 +1,4 @@
-"""A4: the tool is at or above its floor; else the makers' signed release, and nothing that was tampered with, and never an older one.
+"""A4: the tool is not older than allowed; otherwise the makers' signed release is installed, never a tampered or an older one.
 
 Runs the step in a private view of this machine, with a release server on loopback and a signing key made here.
 """

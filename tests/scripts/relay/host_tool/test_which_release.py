@@ -1,4 +1,4 @@
-"""Which release a host gets: its own architecture's, one that was brought to it, none where it may not fetch; and the pins of the real ones."""
+"""Which release a host gets: that of its architecture, one that was brought along, none if it may not fetch; and the pins of the real releases."""
 
 from __future__ import annotations
 

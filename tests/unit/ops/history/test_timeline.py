@@ -246,7 +246,7 @@ def played(good: list[tuple[str, int]], bad: list[tuple[str, int]]) -> tuple[Sto
 
 
 @given(acts_of_people, acts_of_attackers)
-def test_whatever_the_attacker_does_the_moment_shows_what_stood_before(
+def test_whatever_the_attacker_does_the_moment_shows_the_earlier_objects(
     good: list[tuple[str, int]], bad: list[tuple[str, int]]
 ) -> None:
     store, before = played(good, bad)
@@ -281,7 +281,7 @@ def test_every_act_is_in_exactly_one_event(good: list[tuple[str, int]], bad: lis
         ("", "other"),
     ],
 )
-def test_names_of_restic_are_told_from_others(name: str, where: str) -> None:
+def test_names_of_restic_are_distinguished_from_others(name: str, where: str) -> None:
     assert area(name) == where
 
 
