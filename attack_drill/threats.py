@@ -35,11 +35,11 @@ THREATS = (
     Threat(id="A2", tries="secrets in argv, logs, pulumi up output, plain state, exported outputs, world-readable files", must="none"),
     Threat(id="A3", tries="a wrong sshd configuration", must="validated before it is live; the admin is not locked out; rolled back by itself"),
     Threat(id="A4", tries="weak or old parts (rclone before 1.76.0, restic before the pinned one)", must="refused with the advisory's id"),
-    Threat(id="A5", tries="a person with the cloud console or pulumi destroy on a production stack", must="protected resources and locked objects stay; test stacks go cleanly"),
+    Threat(id="A5", tries="a person with the cloud console or pulumi destroy on a production stack", must="protected resources and locked objects are kept; test stacks are removed cleanly"),
     Threat(id="A6", tries="an admin's stolen SSH key", must="a second factor (FIDO2 verify-required key or TOTP) is needed where it is switched on"),
     Threat(id="A7", tries="network cut, process killed, host rebooted or disk full at any moment of up, backup, prune or restore", must="the next run converges; nothing that was acknowledged is lost"),
     Threat(id="A8", tries="silence: backups stopped days ago", must="noticed from the storage's own timestamps, without a repository password"),
-    Threat(id="A9", tries="a backup that does not hold what was meant: a symbolic link or an empty mount as path, an exclude that leaves nothing, unreadable files, a much smaller snapshot", must="refused, or told at that run, by status and by the alarms; never success alone"),
-    Threat(id="A10", tries="a storage service that does not hold what the design needs: ignores If-None-Match, demands checksums, has no versions, gives the identity too many rights, hides versions by lifecycle", must="found before the first backup is written, by name, with the row that is lost"),
+    Threat(id="A9", tries="an incomplete backup: a symbolic link or an empty mount as path, an exclude that leaves nothing, unreadable files, a much smaller snapshot", must="refused, or reported by that run, by status and by the alarms; never just success"),
+    Threat(id="A10", tries="a storage service that does not provide what the design needs: ignores If-None-Match, demands checksums, has no versions, gives the identity too many rights, hides versions by lifecycle", must="found before the first backup is written, by name, with the row that is lost"),
 )
 # fmt: on
