@@ -24,7 +24,8 @@ has the sum over its tests (setup, call, teardown), so two workers need about ha
 did (its load when the run began): compare rows of the same machine.
 
 Goals, on two idle cores: the unit tests at most 20 s, `make check` at most 60 s, `make test` at most 18 minutes. `make check` prints what each check took, and
-all of them together; measure its second run, which finds mypy's and pytest's caches warm. Where other work runs beside it, half of its CPU time is the figure.
+all of them together; measure its second run, which finds mypy's and pytest's caches warm. Where other work runs beside it,
+half of its CPU time is more than it would take alone.
 
 """
 HEADER = ("| what | tests | seconds | measured |", "| --- | ---: | ---: | --- |")
