@@ -118,7 +118,7 @@ def test_without_disk_space_nothing_is_sent_and_nothing_changes(without: Chain) 
     finally:
         without.sh("umount /usr/local/lib/lastcopy")
     assert done.returncode == 1
-    assert "needs 85 MiB of disk space below /usr/local/lib/lastcopy, where 20 MiB are free" in done.stderr
+    assert "85 MiB are needed below /usr/local/lib/lastcopy, 20 MiB are free" in done.stderr
     assert "fix:" in done.stderr
 
 
