@@ -118,9 +118,9 @@ def _shell(box: Sandbox, home: Path, facts: dict[str, dict[str, Any]], folder: P
     (ssh / "known_hosts").write_text(
         "".join(f"{name} {facts[of]['host_key']}\n" for name, of in names.items())
     )
-    with box.storage_admin() as (origin, ca, user, secret):
+    with box.storage_admin() as (_, ca, user, secret):
         shutil.copy2(ca, home / "storage-ca.pem")
-        _identity(origin, ca, user, secret)
+    make_identity(box, "web1", ACCESS_KEY, SECRET_KEY)
     key = home / "break-glass.env"
     key.touch(0o600)
     key.write_text(f"AWS_ACCESS_KEY_ID={user}\nAWS_SECRET_ACCESS_KEY={secret}\n")
@@ -145,21 +145,22 @@ def _shell(box: Sandbox, home: Path, facts: dict[str, dict[str, Any]], folder: P
     )
 
 
-def _identity(origin: str, ca: str, user: str, secret: str) -> None:
-    """web1's identity, with exactly the policy that docs/configuration.md gives."""
+def make_identity(box: Sandbox, source: str, access_key: str, secret_key: str) -> None:
+    """A source's own identity, with exactly the policy that docs/configuration.md gives."""
     import urllib3
 
     text = (ROOT / "docs" / "configuration.md").read_text()
     policy = re.search(r"<!-- generated: identity -->\n```json\n(.*?)```", text, re.DOTALL)
     assert policy is not None
-    document = json.loads(policy[1].replace("BUCKET", BUCKET).replace("SOURCE", "web1"))
-    admin = MinioAdmin(
-        endpoint=origin.removeprefix("https://"), credentials=StaticProvider(user, secret),
-        http_client=urllib3.PoolManager(ca_certs=ca),
-    )  # fmt: skip
-    admin.policy_add(ACCESS_KEY, policy=document)
-    admin.user_add(ACCESS_KEY, SECRET_KEY)
-    admin.attach_policy([ACCESS_KEY], user=ACCESS_KEY)
+    document = json.loads(policy[1].replace("BUCKET", BUCKET).replace("SOURCE", source))
+    with box.storage_admin() as (origin, ca, user, secret):
+        admin = MinioAdmin(
+            endpoint=origin.removeprefix("https://"), credentials=StaticProvider(user, secret),
+            http_client=urllib3.PoolManager(ca_certs=ca),
+        )  # fmt: skip
+        admin.policy_add(access_key, policy=document)
+        admin.user_add(access_key, secret_key)
+        admin.attach_policy([access_key], user=access_key)
 
 
 def _editor(folder: Path, facts: dict[str, dict[str, Any]]) -> Path:
