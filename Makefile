@@ -5,7 +5,7 @@ LASTCOPY := $(PY) -m ops # the command lastcopy, of this checkout
 READY := .venv/.ready
 
 DRILL_DIR := .local/drill
-# For the tests, on two cores: a test on machines waits most of its time. Each worker takes up to a GiB of memory.
+# For the tests, on two cores: a test on machines waits most of its time. Each worker takes 600 to 1550 MiB of memory at its peak.
 WORKERS ?= 6
 
 .PHONY: local drill clean-local setup test test-all check unit bench
