@@ -19,10 +19,12 @@ LIB_DIR=/usr/local/lib/lastcopy
 V_FETCHES=
 
 # printable: makes any text safe for an operator's terminal: lines of UTF-8 without control characters (of ASCII, and U+0080 to
-# U+009F) and without characters that hide or reorder text (zero width, bidirectional). Invalid UTF-8 is removed first, so that no removal joins two halves.
+# U+009F) and without characters that hide or reorder text (zero width, bidirectional). Invalid UTF-8 is removed first, so that no removal joins two halves;
+# iconv lets code points above U+10FFFF pass, which are removed here.
 printable() {
   tr -d '\000-\010\013-\037\177' | { if command -v iconv >/dev/null; then iconv -c -f UTF-8 -t UTF-8 2>/dev/null; else tr -cd '\t\n\040-\176'; fi; } |
-    sed -e 's/\xc2[\x80-\x9f]//g' -e 's/\xd8\x9c//g' -e 's/\xe2\x80[\x8b-\x8f\xa8-\xae]//g' -e 's/\xe2\x81[\xa0-\xaf]//g' -e 's/\xef\xbb\xbf//g'
+    sed -e 's/\xc2[\x80-\x9f]//g' -e 's/\xd8\x9c//g' -e 's/\xe2\x80[\x8b-\x8f\xa8-\xae]//g' -e 's/\xe2\x81[\xa0-\xaf]//g' -e 's/\xef\xbb\xbf//g' \
+      -e 's/\xf4[\x90-\xbf][\x80-\xbf]*//g' -e 's/[\xf5-\xff][\x80-\xbf]*//g'
 }
 say() { printf '%s\n' "lastcopy ${STEP}: $*" >&2; }
 

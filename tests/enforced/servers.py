@@ -55,7 +55,8 @@ def s3_client(endpoint: str, ca: Path, access_key: str, secret_key: str, *, trai
         region_name=REGION,
         verify=str(ca),
         config=Config(
-            retries={"total_max_attempts": 6, "mode": "standard"},
+            # On a busy machine a third of its refusals break the connection. Other modes give up once a client was refused too often.
+            retries={"total_max_attempts": 12, "mode": "legacy"},
             connect_timeout=5,
             read_timeout=15,
             s3={"addressing_style": "path"},
