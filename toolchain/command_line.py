@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Annotated, Any
 
@@ -21,12 +22,22 @@ JsonOption = Annotated[
 ]
 
 
+def asks_for_json(words: Sequence[str]) -> bool:
+    """Whether the command line has ``--json``. Arguments after `--` belong to another program."""
+    return "--json" in takewhile(lambda word: word != "--", words)
+
+
+def print_json_errors(problems: Sequence[Mapping[str, str]]) -> None:
+    """The JSON value of a verb that failed."""
+    print(json.dumps({"errors": list(problems)}))
+
+
 class VerbGroup(TyperGroup):
     """Every verb ends with its error on standard error and exit status 1, an interruption with 130."""
 
     def invoke(self, ctx: Any) -> object:
         """Run one verb."""
-        as_json = "--json" in takewhile(lambda word: word != "--", ctx.args)
+        as_json = asks_for_json(ctx.args)
         try:
             return super().invoke(ctx)
         except LastcopyError as error:
@@ -38,7 +49,7 @@ class VerbGroup(TyperGroup):
             found, code = LastcopyError("interrupted; run it again to continue where it stopped"), 130
         print(f"error: {found}", file=sys.stderr)
         if as_json:
-            print(json.dumps({"errors": found.as_data()}))
+            print_json_errors(found.as_data())
         raise typer.Exit(code)
 
 

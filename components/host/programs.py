@@ -28,7 +28,7 @@ class Programs(pulumi.ComponentResource):
     A host keeps programs below /usr/local/lib/lastcopy/programs, each named after its SHA-256 and owned by root; a step checks what it loads before it
     runs it. This workstation sends them by SSH in one piece, which is checked and moved into place as a whole; they never pass
     through the state. A program stays until the host leaves the stack, because the removal of an older step may need it.
-    Does not protect against root on the host, who can change what runs there.
+    An attacker with root on the host can change what runs there.
     """
 
     def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:

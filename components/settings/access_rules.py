@@ -34,7 +34,7 @@ def refuse_way_into_sandbox(stack: Settings) -> Iterator[Finding]:
 
 
 def require_tunnel_for_second_factor(stack: Settings) -> Iterator[Finding]:
-    """With a second factor the engine, which has none, comes in only through a tunnel of a person who has one (ADR 0004)."""
+    """The engine has no second factor. If one is required, the engine connects only through the tunnel of a person who has one (ADR 0004)."""
     factor, relay = stack.admin.second_factor, stack.intermediate
     if factor == "none":
         return

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import typer
@@ -18,6 +17,7 @@ from typer.main import get_command
 from ops.command_line import output
 from ops.command_line.exit_codes import ExitCode
 from ops.errors import LastcopyError
+from toolchain.command_line import asks_for_json, print_json_errors
 
 if TYPE_CHECKING:
     from typer._click import Command, Context  # Typer brings its own click
@@ -115,11 +115,6 @@ class Verbs(TyperGroup):
             return super().invoke(ctx)
 
 
-def asks_for_json(words: Sequence[str]) -> bool:
-    """Whether the command line has ``--json``. Arguments after `--` belong to another program."""
-    return "--json" in takewhile(lambda word: word != "--", words)
-
-
 @contextmanager
 def _errors_told(interrupted: str, *, as_json: bool) -> Iterator[None]:
     def stop(*_: object) -> None:
@@ -132,20 +127,18 @@ def _errors_told(interrupted: str, *, as_json: bool) -> Iterator[None]:
     except LastcopyError as error:
         output.tell_error(error)
         if as_json:
-            output.print_json_errors(error.as_data())
+            print_json_errors(error.as_data())
         raise typer.Exit(ExitCode.REFUSED) from None
     except UsageError as error:
         if as_json:
             where = error.ctx.command_path if error.ctx else "lastcopy"
-            output.print_json_errors(
-                [{"what": error.format_message(), "where": where, "fix": f"{where} --help"}]
-            )
+            print_json_errors([{"what": error.format_message(), "where": where, "fix": f"{where} --help"}])
         raise
     except KeyboardInterrupt as stopped:
         text = str(stopped) or interrupted or "interrupted"
         output.errors.print(text, markup=False, soft_wrap=True)
         if as_json:
-            output.print_json_errors([{"what": text}])
+            print_json_errors([{"what": text}])
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     finally:
         for number, handler in before.items():

@@ -6,7 +6,6 @@ With ``--json``, standard output is one JSON value, also if a verb fails; all me
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -65,11 +64,6 @@ def print_line(text: str, style: str = "") -> None:
 def print_json(value: object) -> None:
     """Print the one JSON value of a verb with ``--json``."""
     print(json.dumps(value))
-
-
-def print_json_errors(problems: Sequence[Mapping[str, str]]) -> None:
-    """The JSON value of a verb that failed."""
-    print_json({"errors": list(problems)})
 
 
 def tell_error(error: LastcopyError) -> None:

@@ -33,7 +33,7 @@ _IDS_AT_ONCE = 200  # the length of an argument vector is limited
 class PruneOptions:
     """What the operator asked for. ``seen_until``: signs up to then were examined and are harmless.
 
-    ``final_read``: read everything again after the prune. Without it, everyone who can write must be cut off during the prune.
+    ``final_read``: read everything again after the prune. Without it, every source that can write must be cut off during the prune.
     """
 
     keep: Keep

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -29,7 +28,7 @@ from ops.storage.access import Access, RepositoryRecord, StorageKey, StorageLoca
 from ops.storage.client import Storage
 from sandbox.bucket import SandboxBucket, ensure_bucket
 from sandbox.storage_server import root_credentials
-from tests.servers import run_minio
+from tests.servers import MinioServer, run_minio
 from tests.unit.ops.history.model import named
 
 BUCKET = SandboxBucket("backups", "COMPLIANCE", 1)
@@ -38,12 +37,8 @@ PASSWORD = "the-repository-password-of-this-test"
 
 
 @dataclass(frozen=True)
-class Vault:
+class Vault(MinioServer):
     """The storage server, with the credentials of its root."""
-
-    folder: Path
-    origin: str
-    process: subprocess.Popen[bytes]
 
     @property
     def key(self) -> StorageKey:
@@ -59,7 +54,7 @@ class Vault:
                 "bucket": BUCKET.name,
                 "prefix": "team/backups",
                 "provider": "Minio",
-                "caCertificate": (self.folder / "certs" / "ca.crt").read_text(),
+                "caCertificate": self.ca.read_text(),
             },
             "test",
         )
@@ -70,7 +65,7 @@ def vault_in(folder: Path) -> Iterator[Vault]:
     """A storage server with the one bucket."""
     with run_minio(folder) as server:
         ensure_bucket(folder, server.origin, BUCKET)
-        yield Vault(folder, server.origin, server.process)
+        yield Vault(server.folder, server.port, server.process)
 
 
 @dataclass(frozen=True)
@@ -96,8 +91,7 @@ class Bed:
     @cached_property
     def s3(self) -> Any:
         """The storage's root, which the attacker of the R rows would like to be."""
-        ca = self.vault.folder / "certs" / "ca.crt"
-        return Storage(self.access, ca)._s3
+        return Storage(self.access, self.vault.ca)._s3
 
     @property
     def prefix(self) -> str:

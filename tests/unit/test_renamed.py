@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 
-from tests.unit.words import tracked_texts
 from toolchain.checkout import ROOT
 
 
@@ -23,12 +22,9 @@ def missing_successors(successors: dict[str, str], names: set[str]) -> list[str]
 
 
 def _names_of_tests() -> set[str]:
-    found = set[str]()
-    for path, text in tracked_texts().items():
-        if path.startswith("tests/") and path.endswith(".py"):
-            functions = (one for one in ast.walk(ast.parse(text)) if isinstance(one, ast.FunctionDef))
-            found |= {one.name for one in functions if one.name.startswith("test_")}
-    return found
+    trees = (ast.parse(path.read_text()) for path in (ROOT / "tests").rglob("*.py"))
+    functions = (one for tree in trees for one in ast.walk(tree) if isinstance(one, ast.FunctionDef))
+    return {one.name for one in functions if one.name.startswith("test_")}
 
 
 def test_every_renamed_test_has_its_successor() -> None:

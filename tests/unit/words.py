@@ -12,7 +12,6 @@ from pathlib import Path
 from toolchain.checkout import ROOT
 
 GLOSSARY = "docs/glossary.md"
-TO_DO = "tests/unit/words_to_do.txt"
 # Folders whose classes must have names of their own. A test may call its class as it likes.
 PRODUCT = ("attack_drill", "bench", "components", "docs", "ops", "policy", "sandbox", "toolchain")
 _BINARY = {".png", ".gz", ".age", ".ico"}
@@ -22,7 +21,6 @@ _NOT_READ = (
     "CHANGELOG.md",
     "stacks/schema.json",
     GLOSSARY,
-    TO_DO,
     "tests/unit/words.py",
     "tests/unit/test_words.py",
     "tests/unit/program/golden/",
@@ -106,36 +104,3 @@ def same_names(texts: Mapping[str, str]) -> dict[str, list[str]]:
             for one in re.findall(r"^class (\w+)", text, re.MULTILINE):
                 places[one].append(name)
     return {one: where for one, where in sorted(places.items()) if len(where) > 1}
-
-
-def to_do(text: str) -> list[str]:
-    """The lines of the list of what is still to be done."""
-    return [line for line in text.splitlines() if line and not line.startswith("#")]
-
-
-def problems(found: Mapping[str, object], listed: Iterable[str]) -> list[str]:
-    """What is found and not listed, and what is listed and no longer found: the list can only shrink."""
-    known = list(listed)
-    new = [f"{name}: {seen}" for name, seen in found.items() if name not in known]
-    done = [
-        f"{name}: done; `python -m tests.unit.words` takes its line out of {TO_DO}"
-        for name in known
-        if name not in found
-    ]
-    return [*new, *done]
-
-
-def take_out_what_is_done() -> None:
-    """Remove the lines that are done from the list. It never adds one."""
-    texts = tracked_texts()
-    found = {
-        *uses(texts, retired_words((ROOT / GLOSSARY).read_text())),
-        *(f"class {name}" for name in same_names(texts)),
-    }
-    text = (ROOT / TO_DO).read_text()
-    kept = [line for line in text.splitlines() if not line or line.startswith("#") or line in found]
-    (ROOT / TO_DO).write_text("\n".join(kept) + "\n")
-
-
-if __name__ == "__main__":
-    take_out_what_is_done()

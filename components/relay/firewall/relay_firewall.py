@@ -41,7 +41,7 @@ class RelayFirewall(pulumi.ComponentResource):
     sources cannot use DNS.
     Root and the accounts of apt, DNS, DHCP and time, including later ones, may fetch updates, names and the time; nothing else leaves. If the
     host's instance metadata is closed, root cannot reach it either.
-    Does not protect against root on the relay, who can change it.
+    An attacker with root on the relay can change it.
     """
 
     def __init__(

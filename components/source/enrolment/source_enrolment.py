@@ -53,7 +53,7 @@ class SourceEnrolment(pulumi.ComponentResource):
     source has only the entry.
     Output: ``public_key``. The source can connect after this component.
     Errors, before anything is changed: a file in the key's place that is not such a key; an ssh that does not accept the configuration.
-    Does not protect against root on the source, who can use or copy the key: the relay's entry limits what that key can do.
+    An attacker with root on the source can use and copy the key; the relay's entry limits what that key can do.
     """
 
     public_key: pulumi.Output[str]

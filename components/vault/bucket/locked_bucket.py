@@ -65,7 +65,7 @@ class LockedBucket(pulumi.ComponentResource):
     Pulumi never deletes, empties or loosens production and adopted buckets: they are protected, and kept when they leave the program.
     Errors, before anything is registered: an adopted bucket that is missing, has no Object Lock or cannot be inspected
     (``components/vault/bucket/adoption.py``); the engine would try to replace it, and advise to unprotect it for that.
-    Does not protect against the account's root user, who can remove the policy but not a COMPLIANCE lock, against the closing of the account, or,
+    The account's root user can remove the policy, but not a COMPLIANCE lock. Does not protect against that, against the closing of the account, or,
     with ``kms_key``, against whoever may delete that key: everything that it encrypted is then lost, locked or not.
     """
 
